@@ -1,0 +1,1 @@
+"""What every stage needs: files, manifests, settings, provenance, devices."""

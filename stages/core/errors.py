@@ -1,0 +1,5 @@
+"""The one exception that a user is meant to read."""
+
+
+class UserError(Exception):
+    """Something the user can mend. The message is one sentence: what is wrong, where, and how to mend it."""

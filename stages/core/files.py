@@ -1,0 +1,160 @@
+"""Files that are either whole or not there, pictures, and content hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stages.core.errors import UserError
+
+# Level 1 writes a 512 px picture three times faster than OpenCV's default for 8 % more bytes.
+PNG_COMPRESSION = 1
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it replaces `path` when the block ends well and vanishes when not."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays, since writers choose the format by it.
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_dir(path: Path | str) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`; it takes the place of `path` when the block ends well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            os.replace(path, old / path.name)
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def content_hash(data: bytes | Path) -> str:
+    """Sixteen hexadecimal digits of BLAKE2b over bytes or a file's content (streamed)."""
+    digest = hashlib.blake2b(digest_size=8)
+    if isinstance(data, bytes):
+        digest.update(data)
+    else:
+        with Path(data).open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def picture_name(number: int) -> str:
+    """File name of frame `number`: 7 -> `000007.png`."""
+    return f"{number:06d}.png"
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """PNG bytes of a picture, (H, W) or (H, W, 3) RGB, uint8 or uint16."""
+    if picture.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"a picture is uint8 or uint16, not {picture.dtype}")
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])
+    if not done:
+        raise ValueError(f"OpenCV could not encode a picture of shape {picture.shape}")
+    return data.tobytes()
+
+
+def write_picture(path: Path | str, picture: np.ndarray) -> str:
+    """Write a PNG atomically and return the content hash of its bytes."""
+    data = encode_png(picture)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+    return content_hash(data)
+
+
+def read_picture(path: Path | str) -> np.ndarray:
+    """Read a picture as (H, W) or (H, W, 3) RGB with its own depth (uint8 or uint16).
+
+    Raises:
+        UserError: the file is missing or not a picture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"the picture {path} is missing; run the workflow again to make it")
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if picture is None:
+        raise UserError(f"{path} is not a readable picture; delete it and run the workflow again")
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
+    return picture
+
+
+class PictureWriter:
+    """Encodes and writes numbered PNGs on threads while the caller goes on.
+
+    The folder is the caller's to make atomic: `with atomic_dir(out) as folder, PictureWriter(folder) as writer`.
+    At most `4 * threads` pictures wait in memory. An error in a thread is raised by the next `put` or at the end.
+    """
+
+    def __init__(self, folder: Path | str, threads: int = 2) -> None:
+        self.folder = Path(folder)
+        self.hashes: dict[int, str] = {}
+        self._pool = ThreadPoolExecutor(max_workers=max(threads, 1), thread_name_prefix="png")
+        self._waiting: deque[tuple[int, Future[str]]] = deque()
+        self._limit = 4 * max(threads, 1)
+
+    def __enter__(self) -> PictureWriter:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def put(self, number: int, picture: np.ndarray) -> None:
+        """Queue picture `number`; waits when too many are queued. The array must not be changed afterwards."""
+        while len(self._waiting) >= self._limit:
+            self._take()
+        self._waiting.append((number, self._pool.submit(self._write, number, picture)))
+
+    def _write(self, number: int, picture: np.ndarray) -> str:
+        data = encode_png(picture)
+        (self.folder / picture_name(number)).write_bytes(data)
+        return content_hash(data)
+
+    def _take(self) -> None:
+        number, future = self._waiting.popleft()
+        self.hashes[number] = future.result()
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        try:
+            if kind is None:
+                while self._waiting:
+                    self._take()
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,90 @@
+"""Reading and writing of the Parquet manifests; the same content gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.core.errors import UserError
+from stages.core.files import atomic_file
+from stages.core.schemas import SCHEMAS
+
+
+class Manifest:
+    """A manifest in memory: `manifest["rotation"]` is a NumPy array, (N,) or (N, k) for list columns."""
+
+    def __init__(self, kind: str, table: pa.Table, metadata: dict[str, Any]) -> None:
+        self.kind = kind
+        self.table = table
+        self.metadata = metadata
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        column = self.table.column(name).combine_chunks()
+        if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+            values = column.flatten().to_numpy(zero_copy_only=False)
+            return values.reshape(len(self), -1) if len(self) else values.reshape(0, 0)
+        return column.to_numpy(zero_copy_only=False)
+
+
+def write_manifest(
+    path: Path | str, kind: str, columns: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write `columns` as a manifest of `kind`, atomically.
+
+    Args:
+        columns: one array for each column of `SCHEMAS[kind]`, (N,) or (N, k) for list columns.
+        metadata: facts about the whole manifest, stored as JSON in the file's schema.
+
+    Raises:
+        ValueError: a column is missing, unknown, of another length or type. That is a defect, not bad input.
+    """
+    schema = SCHEMAS[kind]
+    if set(columns) != set(schema.names):
+        raise ValueError(f"{kind} manifest: columns {sorted(columns)} instead of {sorted(schema.names)}")
+    arrays = [_arrow_array(field, columns[field.name]) for field in schema]
+    text = json.dumps(dict(metadata or {}), sort_keys=True, allow_nan=False)
+    table = pa.Table.from_arrays(arrays, schema=schema.with_metadata({"selfieavatar": text, "kind": kind}))
+    with atomic_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=False, write_statistics=False)
+
+
+def _arrow_array(field: pa.Field, values: Any) -> pa.Array:
+    if not (pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)):
+        return pa.array(np.asarray(values), type=field.type, from_pandas=False)
+    values = np.asarray(values, dtype=np.float32)
+    if values.ndim != 2:
+        raise ValueError(f"column {field.name}: shape (N, k) expected, got {values.shape}")
+    flat = pa.array(values.reshape(-1), type=pa.float32(), from_pandas=False)
+    if pa.types.is_fixed_size_list(field.type):
+        return pa.FixedSizeListArray.from_arrays(flat, field.type.list_size)
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), flat)
+
+
+def read_manifest(path: Path | str, kind: str) -> Manifest:
+    """Read a manifest and check that it is of `kind`.
+
+    Raises:
+        UserError: the file is missing, damaged, or a manifest of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"the manifest {path} is missing; run the workflow again to make it")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a readable Parquet file ({error}); delete it and run the workflow again") from error
+    facts = table.schema.metadata or {}
+    found = facts.get(b"kind", b"?").decode()
+    if found != kind or table.schema.names != SCHEMAS[kind].names:
+        raise UserError(f"{path} is a manifest of kind '{found}' or of another version, not '{kind}'; make it again")
+    return Manifest(kind, table, json.loads(facts.get(b"selfieavatar", b"{}")))

@@ -1,0 +1,81 @@
+"""Types of the Parquet manifests: column, type, unit and meaning. Other people's scripts rely on them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+
+def _field(name: str, kind: pa.DataType, doc: str, unit: str = "", shape: str = "") -> pa.Field:
+    metadata = {"doc": doc} | ({"unit": unit} if unit else {}) | ({"shape": shape} if shape else {})
+    return pa.field(name, kind, nullable=False, metadata=metadata)
+
+
+def _vector(size: int = -1) -> pa.DataType:
+    """A list of float32 in each row: of fixed size, or of one size for the whole manifest."""
+    return pa.list_(pa.float32(), size)
+
+
+FRAME = _field("frame", pa.int32(), "number within the clip, counted from 0; the name of its pictures")
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "decode": pa.schema(
+        [
+            FRAME,
+            _field("time_s", pa.float64(), "time stamp in the source", "s"),
+            _field("source_frame", pa.int32(), "frame number in the source"),
+            _field("face", pa.bool_(), "a face was found"),
+            _field("face_box_px", _vector(4), "x0, y0, x1, y1; NaN without a face", "px of the frame", "4"),
+            _field("duplicate", pa.bool_(), "shows the same picture as the frame before"),
+            _field("sharpness", pa.float32(), "variance of the Laplacian over the face at a fixed scale"),
+            _field("picture_hash", pa.string(), "content hash of frames/<frame>.png"),
+        ]
+    ),
+    "landmarks": pa.schema(
+        [
+            FRAME,
+            _field("found", pa.bool_(), "the landmarks were found in this frame"),
+            _field("points_px", _vector(), "x, y of each landmark; NaN when not found", "px of the frame", "count*2"),
+            _field("depth", _vector(), "relative z, nearer is smaller; 0 for flat sets", "px of the frame", "count"),
+            _field("confidence", pa.float32(), "of the detection, 0 to 1"),
+        ]
+    ),
+    "matting": pa.schema(
+        [
+            FRAME,
+            _field("alpha_hash", pa.string(), "content hash of alpha/<frame>.png"),
+            _field("coverage", pa.float32(), "mean of alpha, 0 to 1"),
+            _field("flicker", pa.float32(), "mean change of alpha where the picture did not change, 0 to 1"),
+        ]
+    ),
+    "fit": pa.schema(
+        [
+            FRAME,
+            _field("fitted", pa.bool_(), "the coefficients can be used"),
+            _field("rotation", _vector(3), "axis-angle, camera from model", "rad", "3"),
+            _field("translation", _vector(3), "camera from model", "cm", "3"),
+            _field("expression", _vector(), "coefficients of the identity's expression basis", "", "expressions"),
+            _field("gaze", _vector(4), "left yaw, left pitch, right yaw, right pitch", "rad", "4"),
+            _field("light", _vector(27), "spherical harmonics, 9 bands of R, G, B", "", "27"),
+            _field("landmark_error", pa.float32(), "median distance over that of the outer eye corners; NaN if lost"),
+            _field("quality", pa.string(), "ok, bridged (interpolated over a short gap) or lost"),
+        ]
+    ),
+    "render": pa.schema(
+        [
+            FRAME,
+            _field("render_hash", pa.string(), "content hash of render/<frame>.png; empty when the fit is lost"),
+            _field("uv_hash", pa.string(), "content hash of uv/<frame>.png; empty when the fit is lost"),
+            _field("face_share", pa.float32(), "share of the pixels that the face covers"),
+        ]
+    ),
+    "samples": pa.schema(
+        [
+            _field("clip", pa.string(), "name of the clip"),
+            FRAME,
+            _field("split", pa.string(), "train, val or test"),
+            _field("weight", pa.float32(), "of the frame in training"),
+            _field("used", pa.bool_(), "takes part in its split"),
+            _field("reason", pa.string(), "why it is left out; empty when used"),
+        ]
+    ),
+}
