@@ -1,0 +1,91 @@
+"""Weights that others publish: where they come from, what they must hash to, and where they lie.
+
+Nothing is bundled and nothing is fetched silently: the workflow's rule `asset` downloads on request, once, into
+resources/assets (or the folder named by SELFIEAVATAR_ASSETS), and every use verifies the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from stages.core.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A published file.
+
+    `sha256` is the whole digest, or its first digits where the publisher gives only those (torchvision and
+    face-alignment write them into the file's name).
+    """
+
+    file: str
+    url: str
+    sha256: str
+    licence: str
+
+
+_TORCHVISION = "https://download.pytorch.org/models/"
+_FACE_ALIGNMENT = "https://www.adrianbulat.com/downloads/python-fan/"
+
+ASSETS: dict[str, Asset] = {
+    "vgg19_imagenet": Asset("vgg19-dcbb9e9d.pth", f"{_TORCHVISION}vgg19-dcbb9e9d.pth", "dcbb9e9d", "BSD-3-Clause"),
+    "resnet50_imagenet": Asset("resnet50-0676ba61.pth", f"{_TORCHVISION}resnet50-0676ba61.pth", "0676ba61", "BSD-3-Clause"),
+    "alexnet_imagenet": Asset("alexnet-owt-7be5be79.pth", f"{_TORCHVISION}alexnet-owt-7be5be79.pth", "7be5be79", "BSD-3-Clause"),
+    "inception_fid": Asset(
+        "weights-inception-2015-12-05-6726825d.pth",
+        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+        "6726825d",
+        "Apache-2.0",
+    ),
+    "face_alignment_2d": Asset("2DFAN4-cd938726ad.zip", f"{_FACE_ALIGNMENT}2DFAN4-cd938726ad.zip", "cd938726ad", "BSD-3-Clause"),
+    "face_alignment_sfd": Asset("s3fd-619a316812.pth", f"{_FACE_ALIGNMENT}s3fd-619a316812.pth", "619a316812", "BSD-3-Clause"),
+}
+
+
+def asset_folder() -> Path:
+    """Folder of the downloaded files."""
+    return Path(os.environ.get("SELFIEAVATAR_ASSETS") or ROOT / "resources" / "assets")
+
+
+def asset_path(name: str) -> Path:
+    """Path of a downloaded and verified asset.
+
+    Raises:
+        UserError: the file is not there, or is not what its publisher published; says what to do.
+    """
+    asset = ASSETS[name]
+    path = asset_folder() / asset.file
+    if not path.is_file():
+        raise UserError(
+            f"the weights '{name}' are not at {path}; run `snakemake --cores 1 {path}` on a machine with network, "
+            f"or download {asset.url} and put the file there"
+        )
+    verify(path, asset)
+    return path
+
+
+def verify(path: Path, asset: Asset) -> None:
+    """Check the file's digest.
+
+    Raises:
+        UserError: the digest is another.
+    """
+    found = _sha256(path, path.stat().st_mtime_ns)
+    if not found.startswith(asset.sha256):
+        raise UserError(
+            f"{path} is not the published file (sha256 {found[:16]}..., expected {asset.sha256}...); "
+            f"delete it and download {asset.url} again"
+        )
+
+
+@lru_cache
+def _sha256(path: Path, _changed_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,183 @@
+"""Settings: a JSON schema per stage, presets, overlays, and one validated section for each stage.
+
+The schemas in workflow/schemas/<stage>.schema.yaml are the only place where a key is declared. They hold its type,
+default and description; `config/config.yaml` and the table of `config/README.md` are written from them:
+
+    python -m stages.core.config --write
+
+Order of precedence: schema default < config/config.yaml < the subject's preset < `--configfile` of the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import logging
+import re
+import textwrap
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from stages.core.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA_FOLDER = ROOT / "workflow" / "schemas"
+CONFIG_FILE = ROOT / "config" / "config.yaml"
+PRESET_FOLDER = ROOT / "config" / "presets"
+README_FILE = ROOT / "config" / "README.md"
+
+# In the order of the data flow, which is also the order of the sections in config.yaml.
+STAGES = ("demo", "decode", "landmarks", "matting", "fit", "render", "overlay", "samples", "train", "evaluate")
+# Keys of the top level that are not a stage's section.
+PATHS = {"subjects": "config/subjects.tsv", "results": "results"}
+
+
+@lru_cache
+def stage_schema(stage: str) -> dict[str, Any]:
+    """JSON schema of a stage's section, read from workflow/schemas."""
+    path = SCHEMA_FOLDER / f"{stage}.schema.yaml"
+    if not path.is_file():
+        return {"type": "object", "additionalProperties": False, "properties": {}}
+    return yaml.safe_load(path.read_text())
+
+
+def stage_defaults(stage: str) -> dict[str, Any]:
+    """Default of every key of a stage."""
+    return {key: entry["default"] for key, entry in stage_schema(stage).get("properties", {}).items()}
+
+
+def stage_settings(stage: str, *overlays: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Defaults of a stage with overlays on top, validated.
+
+    Args:
+        where: the file that the overlays come from, named in the error.
+
+    Raises:
+        UserError: an unknown key (with the nearest known one) or a value that does not fit.
+    """
+    settings = stage_defaults(stage)
+    for overlay in overlays:
+        _refuse_unknown(overlay, settings, f"{stage}.", where)
+        settings |= overlay
+    try:
+        jsonschema.validate(settings, stage_schema(stage))
+    except jsonschema.ValidationError as error:
+        key = ".".join([stage, *map(str, error.absolute_path)])
+        raise UserError(f"config key '{key}'{_in(where)}: {error.message}; see config/README.md") from error
+    return settings
+
+
+def _refuse_unknown(found: Mapping[str, Any], known: Mapping[str, Any], prefix: str, where: str) -> None:
+    for key in found:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), list(known), n=1)
+            hint = f"did you mean '{prefix}{near[0]}'?" if near else f"known: {', '.join(sorted(known))}"
+            raise UserError(f"unknown config key '{prefix}{key}'{_in(where)}; {hint}")
+
+
+def _in(where: str) -> str:
+    return f" in {where}" if where else ""
+
+
+def check_config(config: Mapping[str, Any], where: str) -> None:
+    """Check the sections and keys of a whole configuration or overlay.
+
+    Raises:
+        UserError: a section or key is unknown, or a value does not fit.
+    """
+    _refuse_unknown(config, {**PATHS, **dict.fromkeys(STAGES)}, "", where)
+    for stage in STAGES:
+        section = config.get(stage) or {}
+        if not isinstance(section, Mapping):
+            raise UserError(f"config section '{stage}'{_in(where)} must hold keys and values, not {section!r}")
+        stage_settings(stage, section, where=where)
+
+
+def preset_names() -> list[str]:
+    """Names of the presets in config/presets."""
+    return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
+
+
+@lru_cache
+def load_preset(name: str) -> dict[str, Any]:
+    """A preset's overlay; the empty name is the empty overlay.
+
+    Raises:
+        UserError: there is no such preset, or it is not valid.
+    """
+    if not name:
+        return {}
+    path = PRESET_FOLDER / f"{name}.yaml"
+    if name not in preset_names():
+        raise UserError(f"there is no preset '{name}'; known presets: {', '.join(preset_names())}")
+    overlay = yaml.safe_load(path.read_text()) or {}
+    check_config(overlay, str(path.relative_to(ROOT)))
+    return overlay
+
+
+def canonical_json(value: Any) -> str:
+    """The one way to write a value: sorted keys, no spaces. Equal settings give equal strings."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# config.yaml and the table of config/README.md, written from the schemas.
+
+TABLE_START, TABLE_END = "<!-- table: start -->", "<!-- table: end -->"
+
+
+def config_yaml() -> str:
+    """Text of config/config.yaml: every key with its default and its description as a comment."""
+    lines = [
+        "# Settings of the workflow: one section per stage. Written from workflow/schemas by",
+        "# `python -m stages.core.config --write`; edit values freely, or better: overlay them with --configfile.",
+        "",
+        f"subjects: {PATHS['subjects']}  # sheet of clips; see config/README.md",
+        f"results: {PATHS['results']}  # folder for everything that runs make",
+    ]
+    for stage in STAGES:
+        schema = stage_schema(stage)
+        lines += ["", f"# {schema.get('description', '').strip()}".rstrip(), f"{stage}:"]
+        for key, entry in schema.get("properties", {}).items():
+            text = " ".join(entry["description"].split())
+            lines += [f"  # {line}" for line in textwrap.wrap(text, 110)]
+            lines.append(f"  {key}: {json.dumps(entry['default'])}")
+        if not schema.get("properties"):
+            lines[-1] += " {}"
+    return "\n".join(lines) + "\n"
+
+
+def config_table() -> str:
+    """The table of all keys for config/README.md."""
+    lines = [TABLE_START, "| key | default | meaning |", "|---|---|---|"]
+    for stage in STAGES:
+        for key, entry in stage_schema(stage).get("properties", {}).items():
+            text = " ".join(entry["description"].split()).replace("|", "\\|")
+            lines.append(f"| `{stage}.{key}` | `{json.dumps(entry['default'])}` | {text} |")
+    return "\n".join([*lines, TABLE_END])
+
+
+def readme_with_table(text: str) -> str:
+    """`text` with the table between its two marks renewed."""
+    pattern = re.compile(re.escape(TABLE_START) + ".*?" + re.escape(TABLE_END), re.DOTALL)
+    return pattern.sub(lambda _: config_table(), text)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.core.config", description="Write config.yaml and the table.")
+    parser.add_argument("--write", action="store_true", required=True)
+    parser.parse_args()
+    logging.basicConfig(level="INFO", format="%(message)s")
+    CONFIG_FILE.write_text(config_yaml())
+    README_FILE.write_text(readme_with_table(README_FILE.read_text()))
+    logging.getLogger(__name__).info("wrote %s and the table of %s", CONFIG_FILE, README_FILE)
+
+
+if __name__ == "__main__":
+    _main()

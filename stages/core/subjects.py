@@ -1,0 +1,168 @@
+"""The sheet of clips, config/subjects.tsv: read, checked, and asked."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.core.config import preset_names
+from stages.core.errors import UserError
+
+COLUMNS = ("subject", "clip", "role", "source", "start_frame", "end_frame", "dataset", "consent", "preset")
+ROLES = ("train", "test", "drive")
+DATASETS = ("selfie", "mead", "imavatar", "demo")
+CONSENTS = ("self", "written", "licence", "synthetic")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+DEMO = re.compile(r"demo:(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of the sheet. Frames are source frame numbers, half-open; None means from the start or to the end."""
+
+    subject: str
+    clip: str
+    role: str
+    source: str
+    start_frame: int | None
+    end_frame: int | None
+    dataset: str
+    consent: str
+    preset: str
+
+    @property
+    def demo_seed(self) -> int | None:
+        """Seed of the procedural actor, or None for footage."""
+        match = DEMO.fullmatch(self.source)
+        return int(match.group(1)) if match else None
+
+
+class Sheet:
+    """All clips of the sheet, in its order."""
+
+    def __init__(self, clips: Iterable[Clip]) -> None:
+        self.clips = list(clips)
+
+    def subjects(self) -> list[str]:
+        """Names of the subjects that have something to train on."""
+        return list(dict.fromkeys(clip.subject for clip in self.clips if clip.role == "train"))
+
+    def of(self, subject: str, *roles: str) -> list[Clip]:
+        """Clips of a subject, of the given roles or of all."""
+        return [clip for clip in self.clips if clip.subject == subject and clip.role in (roles or ROLES)]
+
+    def clip(self, subject: str, name: str) -> Clip:
+        """The clip of that name.
+
+        Raises:
+            UserError: the sheet has no such subject or clip.
+        """
+        clips = self.of(subject)
+        for clip in clips:
+            if clip.clip == name:
+                return clip
+        if not clips:
+            known = ", ".join(dict.fromkeys(clip.subject for clip in self.clips))
+            raise UserError(f"there is no subject '{subject}' in the sheet; it has: {known}")
+        raise UserError(f"subject '{subject}' has no clip '{name}'; it has: {', '.join(clip.clip for clip in clips)}")
+
+    def ranges(self, subject: str, source: str) -> list[list[int | None]]:
+        """[start, end] of all clips of the subject that are cut from `source`: they share one crop."""
+        return [[clip.start_frame, clip.end_frame] for clip in self.of(subject) if clip.source == source]
+
+    def preset(self, subject: str) -> str:
+        """Name of the subject's preset, or empty."""
+        return next((clip.preset for clip in self.of(subject)), "")
+
+
+def read_sheet(path: Path | str) -> Sheet:
+    """Read and check a sheet of clips.
+
+    Raises:
+        UserError: names the row (counted as in a text editor) and the column to mend.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"the sheet of clips {path} does not exist; see config/README.md for its columns")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a UTF-8 text file; save the sheet as tab-separated UTF-8") from error
+    reader = csv.reader(text.splitlines(), delimiter="\t")
+    numbered = [(number, row) for number, row in enumerate(reader, start=1) if any(row) and not row[0].startswith("#")]
+    if not numbered:
+        raise UserError(f"{path} is empty; its first row names the columns: {', '.join(COLUMNS)}")
+    _check_header(path, numbered[0][1])
+    clips = [_clip(f"{path}, row {number}", numbered[0][1], row) for number, row in numbered[1:]]
+    if not clips:
+        raise UserError(f"{path} has no clips below its header; add one row per clip")
+    _check_together(path, clips, [number for number, _ in numbered[1:]])
+    return Sheet(clips)
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    if len(header) == 1 and "," in header[0]:
+        raise UserError(f"{path} is separated by commas; save the sheet with tabs between the columns")
+    unknown = [name for name in header if name not in COLUMNS]
+    missing = [name for name in COLUMNS if name not in header]
+    if unknown or missing:
+        said = [f"unknown column '{name}'" for name in unknown] + [f"column '{name}' is missing" for name in missing]
+        raise UserError(f"{path}: {'; '.join(said)}; the columns are: {', '.join(COLUMNS)}")
+
+
+def _clip(where: str, header: list[str], row: list[str]) -> Clip:
+    if len(row) > len(header):
+        raise UserError(f"{where}: {len(row)} cells under {len(header)} columns; separate them by single tabs")
+    cells = dict(zip(header, [cell.strip() for cell in row] + [""] * (len(header) - len(row)), strict=True))
+    for column in ("subject", "clip"):
+        if not NAME.fullmatch(cells[column]):
+            raise UserError(
+                f"{where}: {column} '{cells[column]}' must begin with a letter or digit and go on with letters, digits, _ or -"
+            )
+    for column, known in (("role", ROLES), ("dataset", DATASETS)):
+        if cells[column] not in known:
+            raise UserError(f"{where}: unknown {column} '{cells[column]}'; known: {', '.join(known)}")
+    if cells["consent"] not in CONSENTS:
+        said = f"unknown consent '{cells['consent']}'" if cells["consent"] else "consent is empty"
+        raise UserError(
+            f"{where}: {said}; nobody is made into an avatar without a stated basis: write {', '.join(CONSENTS)}"
+        )
+    if cells["preset"] and cells["preset"] not in preset_names():
+        raise UserError(f"{where}: unknown preset '{cells['preset']}'; known: {', '.join(preset_names())}")
+    if not cells["source"]:
+        raise UserError(f"{where}: source is empty; name a video file, an image folder, or demo:<seed>")
+    if cells["source"].startswith("demo:") and not DEMO.fullmatch(cells["source"]):
+        raise UserError(f"{where}: source '{cells['source']}' must be demo:<seed> with a whole number")
+    start, end = (_frame(where, column, cells[column]) for column in ("start_frame", "end_frame"))
+    if end is not None and end <= (start or 0):
+        raise UserError(f"{where}: end_frame {end} must be greater than start_frame {start or 0} (half-open range)")
+    return Clip(**{**cells, "start_frame": start, "end_frame": end})
+
+
+def _frame(where: str, column: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not re.fullmatch(r"\d{1,9}", text):
+        raise UserError(f"{where}: {column} '{text}' must be a whole number from 0, or empty")
+    return int(text)
+
+
+def _check_together(path: Path, clips: list[Clip], rows: list[int]) -> None:
+    seen: dict[tuple[str, str], int] = {}
+    presets: dict[str, tuple[str, int]] = {}
+    for clip, row in zip(clips, rows, strict=True):
+        if (clip.subject, clip.clip) in seen:
+            raise UserError(
+                f"{path}, row {row}: clip '{clip.clip}' of subject '{clip.subject}' stands in row "
+                f"{seen[clip.subject, clip.clip]} already; clip names of a subject must differ"
+            )
+        seen[clip.subject, clip.clip] = row
+        preset, first = presets.setdefault(clip.subject, (clip.preset, row))
+        if preset != clip.preset:
+            raise UserError(
+                f"{path}, row {row}: subject '{clip.subject}' has preset '{clip.preset}' here and '{preset}' in row "
+                f"{first}; all clips of a subject share one preset"
+            )
