@@ -1,0 +1,1 @@
+"""Rasterising, shading, textures and the small picture operations that everything else draws with."""
