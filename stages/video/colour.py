@@ -1,0 +1,125 @@
+"""From decoded frames to upright 8-bit sRGB pictures: matrix and range, rotation, pixel shape, HDR tone mapping."""
+
+import cv2
+import numpy as np
+
+PQ, HLG = 16, 18  # ITU-T H.273 transfer characteristics: SMPTE ST 2084, ARIB STD-B67
+_BT2020_PRIMARIES = 9
+_ITU709, _FCC, _ITU601, _SMPTE240M, _BT2020 = 1, 4, 5, 7, 9  # swscale's numbers, which follow H.273
+_MATRIX = {1: _ITU709, 4: _FCC, 5: _ITU601, 6: _ITU601, 7: _SMPTE240M, 9: _BT2020, 10: _BT2020}
+_RANGE_LIMITED, _RANGE_FULL = 1, 2
+REFERENCE_WHITE_NITS = 203.0  # ITU-R BT.2408: diffuse white of HDR programmes
+_PEAK_NITS = 1000.0
+# ITU-R BT.2087: linear BT.2020 RGB to linear BT.709 RGB
+_BT2020_TO_BT709 = np.array(
+    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], dtype=np.float32
+)
+
+
+def is_hdr(frame) -> bool:
+    """True if the frame says that its transfer is PQ or HLG."""
+    return int(frame.color_trc) in (PQ, HLG)
+
+
+def frame_to_rgb(frame) -> np.ndarray:
+    """Coded picture (H, W, 3) RGB of a PyAV frame: uint8, or uint16 in the file's own transfer if it is HDR.
+
+    A stream that does not name its matrix is read as BT.709 from 1280x720 on and as BT.601 below, as players do; swscale
+    alone would take BT.601 for all of them and tint faces in HD footage.
+    """
+    matrix = _MATRIX.get(int(frame.colorspace))
+    if matrix is None:
+        hd = max(frame.width, frame.height) >= 1280 or min(frame.width, frame.height) > 576
+        matrix = _BT2020 if is_hdr(frame) else _ITU709 if hd else _ITU601
+    full = int(frame.color_range) == _RANGE_FULL or frame.format.name.startswith("yuvj")
+    name = "rgb48le" if is_hdr(frame) else "rgb24"
+    if frame.format.is_rgb or frame.format.name.startswith(("gray", "pal", "mono", "ya")):
+        converted = frame.reformat(format=name)  # no matrix to choose
+    else:
+        converted = frame.reformat(
+            format=name,
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=_RANGE_FULL if full else _RANGE_LIMITED,
+            dst_color_range=_RANGE_FULL,
+        )
+    return converted.to_ndarray()
+
+
+def orientation(frame) -> tuple[bool, bool, bool]:
+    """(transpose, flip x, flip y) that makes the frame upright, from its display matrix (all eight EXIF cases).
+
+    The matrix [a b u; c d v; x y w] maps coded to shown positions: p' = a p + c q, q' = b p + d q.
+    """
+    data = next((s for s in frame.side_data if getattr(s.type, "name", "") == "DISPLAYMATRIX"), None)
+    if data is None:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(bytes(data), dtype="<i4")[:5]
+    if max(abs(int(b)), abs(int(c))) > max(abs(int(a)), abs(int(d))):
+        return True, bool(c < 0), bool(b < 0)
+    return False, bool(a < 0), bool(d < 0)
+
+
+def orient(picture: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
+    """Apply (transpose, flip x, flip y) to a picture (H, W, C)."""
+    transpose, flip_x, flip_y = turn
+    if transpose:
+        picture = cv2.transpose(picture)
+    if flip_x or flip_y:
+        picture = cv2.flip(picture, -1 if flip_x and flip_y else 1 if flip_x else 0)
+    return picture
+
+
+def square_pixels(width: int, height: int, aspect: float) -> tuple[int, int]:
+    """Size with square pixels; `aspect` is pixel width over height. The short side grows, so no detail is lost."""
+    if aspect > 1:
+        return round(width * aspect), height
+    return width, round(height / aspect)
+
+
+def _pq_to_nits(code: np.ndarray) -> np.ndarray:
+    """SMPTE ST 2084 EOTF: code value in [0,1] to cd/m2."""
+    m1, m2 = 2610 / 16384, 2523 / 4096 * 128
+    c1, c2, c3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
+    power = np.power(code, 1 / m2)
+    return 10000.0 * np.power(np.maximum(power - c1, 0) / (c2 - c3 * power), 1 / m1)
+
+
+def _hlg_to_scene(code: np.ndarray) -> np.ndarray:
+    """ITU-R BT.2100 HLG inverse OETF: code value to scene light, both in [0,1]."""
+    a = 0.17883277
+    b, c = 1 - 4 * a, 0.5 - a * np.log(4 * a)
+    return np.where(code <= 0.5, code * code / 3, (np.exp((code - c) / a) + b) / 12)
+
+
+def _compress(light: np.ndarray, peak: float, knee: float = 0.5) -> np.ndarray:
+    """Curve of one variable: identity up to `knee`, then a hyperbola with slope 1 there that reaches 1 at `peak`."""
+    room, reach = 1.0 - knee, peak - knee
+    over = np.clip(light - knee, 0, reach)
+    # over / (1 + over * k) has slope 1 at 0; k makes it equal `room` at `reach`.
+    k = 1.0 / room - 1.0 / reach
+    return np.where(light <= knee, light, knee + over / (1.0 + over * k))
+
+
+def tone_map(picture: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
+    """HDR picture (H, W, 3) uint16 in PQ or HLG code values to (H, W, 3) uint8 sRGB.
+
+    Diffuse white (203 cd/m2) is kept a little below full white, highlights are rolled off up to 1000 cd/m2 on the largest
+    of the three channels, so that hue stays; then BT.2020 primaries are converted to BT.709 and clipped.
+    """
+    codes = np.arange(65536, dtype=np.float64) / 65535.0
+    if transfer == PQ:
+        light = (_pq_to_nits(codes) / REFERENCE_WHITE_NITS).astype(np.float32)[picture]
+    else:
+        scene = _hlg_to_scene(codes).astype(np.float32)[picture]
+        luminance = scene @ np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)
+        # BT.2100 OOTF for a 1000 cd/m2 display, gamma 1.2
+        light = scene * np.power(np.maximum(luminance, 1e-6), 0.2)[..., None]
+        light *= _PEAK_NITS / REFERENCE_WHITE_NITS
+    largest = light.max(axis=-1, keepdims=True)
+    light = light * (_compress(largest, _PEAK_NITS / REFERENCE_WHITE_NITS) / np.maximum(largest, 1e-6))
+    if primaries == _BT2020_PRIMARIES:
+        light = light @ _BT2020_TO_BT709.T
+    light = np.clip(light, 0.0, 1.0)
+    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
+    return np.rint(encoded * 255.0).astype(np.uint8)

@@ -1,0 +1,82 @@
+"""A bounded prefetch thread: decode the next pictures while the caller works on this one."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_END = object()
+
+
+class Prefetch:
+    """Iterate `make()` in a second thread, at most `depth` items ahead.
+
+    The iterator is made, run and closed in the worker thread, so a decoder is never touched by two threads. An exception
+    raised there is raised again, with its traceback, by `next()` here. `close()` (or leaving the `with` block) stops the
+    worker even when it waits for room in the queue; it may be called at any time, more than once.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[Any]], depth: int = 8):
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, not {depth}")
+        self._queue: queue.Queue = queue.Queue(maxsize=depth)
+        self._stop = threading.Event()
+        self._done = False
+        self._thread = threading.Thread(target=self._work, args=(make,), name="prefetch", daemon=True)
+        self._thread.start()
+
+    def _put(self, item: Any) -> bool:
+        """Wait for room, but give up as soon as the reader has closed."""
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.05)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def _work(self, make: Callable[[], Iterator[Any]]) -> None:
+        source = None
+        try:
+            source = make()
+            for item in source:
+                if not self._put((item, None)):
+                    break
+            self._put((_END, None))
+        except BaseException as error:  # noqa: BLE001 - carried over to the reader's thread, whatever it is
+            self._put((_END, error))
+        finally:
+            if hasattr(source, "close"):
+                source.close()
+
+    def __iter__(self) -> "Prefetch":
+        return self
+
+    def __next__(self) -> Any:
+        if self._done:
+            raise StopIteration
+        item, error = self._queue.get()
+        if item is _END:
+            self.close()
+            if error is not None:
+                raise error
+            raise StopIteration
+        return item
+
+    def close(self) -> None:
+        """Stop the worker and wait for it; what it had prepared is dropped."""
+        self._done = True
+        self._stop.set()
+        while True:  # make room at once, so that the worker need not sit out its time-out
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:
+                break
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def __enter__(self) -> "Prefetch":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
