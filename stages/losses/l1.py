@@ -1,0 +1,14 @@
+"""L1 loss over the whole picture, the third term of eq. 4 and 7."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def l1_loss(image: Tensor, target: Tensor, validity: Tensor | None = None) -> Tensor:
+    """Mean absolute difference of two (B,3,H,W) pictures in [0,1] over the pixels where validity (B,1,H,W) is 1; a
+    scalar."""
+    error = (image - target).abs()
+    if validity is None:
+        return error.mean()
+    return (error * validity).sum() / (validity.sum() * error.shape[1]).clamp_min(1.0)

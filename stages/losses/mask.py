@@ -1,0 +1,34 @@
+"""Foreground mask loss, eq. 5 of the paper: L_mask = MAE(I_FM, 1 - I_back)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def foreground_target(background: Tensor, kind: str) -> Tensor:
+    """1 - I_back of eq. 5 and 6, in [0,1]: 1 on the person. kind "soft" keeps it, "binary" cuts it at one half (as
+    StyleAvatar)."""
+    foreground = 1.0 - background
+    if kind == "soft":
+        return foreground
+    if kind == "binary":
+        return (foreground > 0.5).to(foreground.dtype)
+    raise ValueError(f"mask target must be 'binary' or 'soft', not {kind!r}")
+
+
+def mask_loss(mask_fg: Tensor, alpha: Tensor, kind: str = "binary", validity: Tensor | None = None) -> Tensor:
+    """Mean absolute error between the predicted foreground and the matte.
+
+    mask_fg: (B,1,h,w) I_FM in [0,1], 1 on the person. alpha: (B,1,H,W) matte, 1 on the person; I_back = 1 - alpha.
+    validity: (B,1,H,W), 0 where the picture holds nothing known (shifted-in border), or None.
+    The matte is averaged down to the size of the prediction, since a binary choice per cell should follow its majority.
+    Returns a scalar; 0 for a perfect mask, 1 for its inverse.
+    """
+    size = mask_fg.shape[-2:]
+    background = 1.0 - F.interpolate(alpha, size=size, mode="area")
+    error = (mask_fg - foreground_target(background, kind)).abs()
+    if validity is None:
+        return error.mean()
+    weight = F.interpolate(validity, size=size, mode="area")
+    return (error * weight).sum() / weight.sum().clamp_min(1.0)

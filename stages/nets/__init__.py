@@ -1,0 +1,1 @@
+"""Networks of the avatar and of its losses."""

@@ -1,0 +1,129 @@
+"""The joined loss: which terms are due, their weights, crops around the person, and what the unknown border does."""
+
+import pytest
+import torch
+
+from stages.losses.adversarial import generator_loss
+from stages.losses.total import DetailLoss, crop, crop_corners
+
+SETTINGS = {
+    "weight_mask": 3,
+    "weight_mrf": 0.05,
+    "weight_l1": 1,
+    "weight_cos": 1,
+    "weight_gan": 1,
+    "mrf_every": 4,
+    "mrf_crop_px": 32,
+    "mrf_positions": 4096,
+    "cos_every": 2,
+    "cos_size_px": 32,
+    "cos_layers": "pooled",
+    "backbone_weights": "random",
+    "backbone_seed": 0,
+    "mask_target": "binary",
+}
+
+
+@pytest.fixture(scope="module")
+def loss():
+    return DetailLoss(SETTINGS, "cpu")
+
+
+@pytest.fixture(scope="module")
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    target = torch.rand(2, 3, 48, 48, generator=generator)
+    alpha = torch.zeros(2, 1, 48, 48)
+    alpha[:, :, 10:, 10:38] = 1.0
+    image = (target + 0.1 * torch.randn(2, 3, 48, 48, generator=generator)).clamp(0, 1)
+    mask = (alpha[:, :, ::2, ::2] * 0.9).contiguous()
+    return image, mask, target, alpha
+
+
+def test_terms_are_due_by_their_interval(loss, batch):
+    image, mask, target, alpha = batch
+    due = [set(loss(image, mask, target, alpha, step=step)) for step in range(5)]
+    base = {"mask", "l1"}
+    assert due == [base | {"mrf", "cos"}, base, base | {"cos"}, base, base | {"mrf", "cos"}]
+
+
+def test_perfect_avatar_costs_nothing_but_the_floor_of_mrf(loss, batch):
+    _, _, target, alpha = batch
+    terms = loss(target, alpha[:, :, ::2, ::2], target, alpha)
+    assert terms["mask"].item() == 0.0
+    assert terms["l1"].item() == 0.0
+    assert abs(terms["cos"].item()) < 1e-4
+    damaged = loss(1 - target, alpha[:, :, ::2, ::2], target, alpha)
+    assert damaged["mrf"] > terms["mrf"] + 1.0
+    assert damaged["cos"] > terms["cos"] + 1e-3
+
+
+def test_weighted_sum_is_eq_7_with_lazy_terms_made_up_for(loss, batch):
+    image, mask, target, alpha = batch
+    terms = loss(image, mask, target, alpha)
+    terms["gan"] = generator_loss(torch.tensor([0.3]))
+    expected = 3 * terms["mask"] + terms["l1"] + 4 * 0.05 * terms["mrf"] + 2 * terms["cos"] + terms["gan"]
+    torch.testing.assert_close(loss.weighted_sum(terms), expected)
+    with pytest.raises(ValueError, match="vgg"):
+        loss.weighted_sum({"vgg": torch.zeros(())})
+
+
+def test_gradients_reach_picture_and_mask(loss, batch):
+    image, mask, target, alpha = batch
+    image, mask = image.clone().requires_grad_(), mask.clone().requires_grad_()
+    terms = loss(image, mask, target, alpha)
+    terms["mrf"].backward()
+    assert image.grad.abs().sum() > 0 and torch.isfinite(image.grad).all()
+    assert mask.grad.abs().sum() > 0  # eq. 6 multiplies by the predicted mask
+
+
+def test_network_losses_ignore_the_unknown_border(loss, batch):
+    image, mask, target, alpha = batch
+    validity = torch.ones_like(alpha)
+    validity[..., :12] = 0.0
+    image = image.clone().requires_grad_()
+    terms = loss(image, mask, target, alpha, validity)
+    loss.weighted_sum(terms).backward()
+    assert (image.grad[..., :12] == 0).all()
+    assert (image.grad[..., 12:] != 0).any()
+
+
+def test_random_choices_depend_on_the_step_alone(loss, batch):
+    image, mask, target, alpha = batch
+    torch.manual_seed(0)
+    first = loss(image, mask, target, alpha, step=4)["mrf"]
+    torch.manual_seed(1)
+    again = loss(image, mask, target, alpha, step=4)["mrf"]
+    other = loss(image, mask, target, alpha, step=8)["mrf"]
+    assert first.item() == again.item()
+    assert first.item() != other.item()
+
+
+def test_a_term_without_weight_loads_no_backbone():
+    plain = DetailLoss({**SETTINGS, "weight_mrf": 0, "weight_cos": 0, "backbone_weights": "imagenet"}, "cpu")
+    assert plain.backbone_labels == {}
+    terms = plain(torch.rand(1, 3, 16, 16), torch.rand(1, 1, 8, 8), torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16))
+    assert set(terms) == {"mask", "l1"}
+
+
+def test_labels_say_what_the_backbones_are(loss):
+    assert loss.backbone_labels == {"vgg19": "random:0", "resnet50": "random:0"}
+
+
+def test_crops_lie_inside_and_meet_the_person():
+    alpha = torch.zeros(64, 1, 100, 80)
+    alpha[:, :, 70:90, 5:15] = 1.0
+    corners = crop_corners(alpha, 24, torch.Generator().manual_seed(0))
+    assert corners.shape == (64, 2)
+    assert (corners >= 0).all() and (corners[:, 0] <= 76).all() and (corners[:, 1] <= 56).all()
+    cut = crop(alpha, corners, 24)
+    assert cut.shape == (64, 1, 24, 24)
+    assert (cut.amax(dim=(1, 2, 3)) == 1).all()
+    assert len(set(map(tuple, corners.tolist()))) > 5
+
+
+def test_whole_picture_where_the_crop_is_zero_or_too_large():
+    alpha = torch.ones(2, 1, 16, 16)
+    for size in (0, 16, 64):
+        assert crop_corners(alpha, size, torch.Generator()) is None
+        assert crop(alpha, None, size) is alpha
