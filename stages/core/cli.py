@@ -23,25 +23,27 @@ from stages.core.errors import UserError
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-def stage_parser(doc: str | None, stage: str) -> argparse.ArgumentParser:
+def stage_parser(doc: str | None, stage: str, section: str | None = None) -> argparse.ArgumentParser:
     """Parser with the arguments that every stage has.
 
     Args:
         doc: the stage module's docstring; its first line describes the command.
-        stage: name of the stage and of its configuration section.
+        stage: name of the stage's module.
+        section: name of its configuration section, where that is another stage's.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{stage}",
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(stage=stage)
+    section = section or stage
+    parser.set_defaults(stage=stage, section=section)
     parser.add_argument(
         "--settings",
         default="{}",
         metavar="JSON",
         help=f"the stage's section of the configuration as JSON; keys left out take the defaults of "
-        f"workflow/schemas/{stage}.schema.yaml",
+        f"workflow/schemas/{section}.schema.yaml",
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="processor cores to use (default: all)")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
@@ -55,7 +57,7 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], No
     # A batch system ends a job with SIGTERM: let the atomic writers clean up as they do after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        args.settings = stage_settings(args.stage, _parse_json(args.settings))
+        args.settings = stage_settings(args.section, _parse_json(args.settings))
         run(args)
     except UserError as error:
         sys.exit(_say(args.stage, str(error), status=2))

@@ -70,8 +70,13 @@ class Sheet:
         raise UserError(f"subject '{subject}' has no clip '{name}'; it has: {', '.join(clip.clip for clip in clips)}")
 
     def ranges(self, subject: str, source: str) -> list[list[int | None]]:
-        """[start, end] of all clips of the subject that are cut from `source`: they share one crop."""
-        return [[clip.start_frame, clip.end_frame] for clip in self.of(subject) if clip.source == source]
+        """[start, end] of the clips that decide the one crop of a source: those to train on, or all if there are none.
+
+        Test clips of the same source follow that crop, so that adding one changes no other clip.
+        """
+        clips = [clip for clip in self.of(subject) if clip.source == source]
+        deciding = [clip for clip in clips if clip.role == "train"] or clips
+        return [[clip.start_frame, clip.end_frame] for clip in deciding]
 
     def preset(self, subject: str) -> str:
         """Name of the subject's preset, or empty."""

@@ -1,0 +1,47 @@
+# SelfieAvatar: a head avatar of a person from one short selfie video.
+#
+#   snakemake --cores all results/<subject>/avatar.pt     one avatar
+#   snakemake --cores all                                 everything of the sheet of clips
+#
+# What the paths mean (config/subjects.tsv has one row per clip):
+#   results/{subject}/source/demo-{seed}.mp4                     the procedural demo actor; footage stays where it is
+#   results/{subject}/clips/{clip}/frames/000000.png             the cropped frames          decode.parquet
+#   results/{subject}/clips/{clip}/landmarks.parquet             the tracked points
+#   results/{subject}/clips/{clip}/alpha/000000.png              the person's alpha          matting.parquet
+#   results/{subject}/identity.npz                               the subject's 3DMM, camera and texture
+#   results/{subject}/clips/{clip}/fit.parquet                   pose, expression and gaze per frame
+#   results/{subject}/clips/{clip}/{render,uv}/000000.png        I_R and I_UV                render.parquet
+#   results/{subject}/clips/{clip}/{overlay.mp4,contact.png}     pictures to judge the tracking by
+#   results/{subject}/{samples,test_samples}.parquet             what is trained on, what is measured on
+#   results/{subject}/avatar.pt                                  the avatar
+#   results/{subject}/{metrics.json,self.parquet,self.mp4,self/} self-reenactment, measured
+#   results/{subject}/{logs,benchmarks,train}/                   logs, timings, TensorBoard and resume state
+#   resources/assets/{file}                                      published weights, downloaded on request
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/00_demo.smk"
+include: "workflow/rules/05_assets.smk"
+include: "workflow/rules/10_decode.smk"
+include: "workflow/rules/20_landmarks.smk"
+include: "workflow/rules/30_matting.smk"
+include: "workflow/rules/40_fit.smk"
+include: "workflow/rules/50_render.smk"
+include: "workflow/rules/55_overlay.smk"
+include: "workflow/rules/60_samples.smk"
+include: "workflow/rules/70_train.smk"
+include: "workflow/rules/80_evaluate.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        all_targets(),
+    localrule: True

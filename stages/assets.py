@@ -1,0 +1,86 @@
+"""Download one published file: resumable, verified by its digest, whole or not there.
+
+Input: the name of a file that stages.core.assets knows. Output: the file. Needs network; a broken download goes on
+where it stopped when the command is run again (the part lies beside the target as <file>.part).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from stages.core.assets import ASSETS, Asset, verify
+from stages.core.cli import main, progress, stage_parser
+from stages.core.errors import UserError
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1 << 18
+TIMEOUT_S = 60
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = stage_parser(__doc__, "assets")
+    parser.add_argument("file", choices=sorted(asset.file for asset in ASSETS.values()))
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    asset = next(asset for asset in ASSETS.values() if asset.file == args.file)
+    log.info("%s, licence %s, from %s", asset.file, asset.licence, asset.url)
+    download(asset, args.out)
+
+
+def download(asset: Asset, out: Path) -> None:
+    """Bring `asset` to `out`.
+
+    Raises:
+        UserError: no network, the publisher refuses, the connection broke (run again to go on), or a wrong file.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    try:
+        _fetch(asset.url, part)
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        raise UserError(
+            f"{asset.url} could not be downloaded ({error}); run the command again to go on where it stopped, or put "
+            f"the file at {out} by hand"
+        ) from error
+    try:
+        verify(part, asset)
+    except UserError:
+        part.unlink()
+        raise
+    os.replace(part, out)
+
+
+def _fetch(url: str, part: Path) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:
+            return  # nothing is left to send: the part is complete, and its digest decides
+        raise
+    with answer:
+        resumed = answer.status == 206
+        left = int(answer.headers.get("Content-Length") or 0)
+        bar = progress(total=have * resumed + left or None, desc=part.stem, unit="B")
+        bar.update(have * resumed)
+        with part.open("ab" if resumed else "wb") as file, bar:
+            while chunk := answer.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+                left -= len(chunk)
+    if left > 0:
+        raise ConnectionError(f"the connection broke with {left} bytes missing")
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)

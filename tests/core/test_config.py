@@ -1,0 +1,69 @@
+"""Settings: defaults, overlays, precedence, and the sentence for a typo."""
+
+import pytest
+import yaml
+
+from stages.core.config import (
+    CONFIG_FILE,
+    README_FILE,
+    STAGES,
+    canonical_json,
+    check_config,
+    config_yaml,
+    load_preset,
+    preset_names,
+    readme_with_table,
+    stage_defaults,
+    stage_schema,
+    stage_settings,
+)
+from stages.core.errors import UserError
+
+
+def test_every_key_has_type_description_and_default():
+    for stage in STAGES:
+        schema = stage_schema(stage)
+        assert schema["additionalProperties"] is False and schema.get("description"), stage
+        for key, entry in schema["properties"].items():
+            assert entry.get("description") and "default" in entry and ("type" in entry or "enum" in entry), f"{stage}.{key}"
+
+
+def test_defaults_and_presets_are_valid():
+    for stage in STAGES:
+        stage_settings(stage)
+    assert {"demo", "cpu-128", "gpu-512", "paper-1024", "smoke"} <= set(preset_names())
+    for name in preset_names():
+        load_preset(name)
+
+
+def test_written_files_are_in_step_with_the_schemas():
+    assert CONFIG_FILE.read_text() == config_yaml(), "run `python -m stages.core.config --write`"
+    assert README_FILE.read_text() == readme_with_table(README_FILE.read_text()), "run the same"
+    assert yaml.safe_load(config_yaml())["decode"] == stage_defaults("decode")
+
+
+def test_later_overlays_win():
+    assert stage_settings("decode", {"size_px": 128}, {"size_px": 64})["size_px"] == 64
+
+
+def test_a_typo_is_named_with_the_nearest_key():
+    with pytest.raises(UserError, match="unknown config key 'decode.size_pixel'.*did you mean 'decode.size_px'"):
+        stage_settings("decode", {"size_pixel": 128})
+    with pytest.raises(UserError, match="unknown config key 'trian' in my.yaml; did you mean 'train'"):
+        check_config({"trian": {}}, "my.yaml")
+
+
+def test_a_wrong_value_is_named():
+    with pytest.raises(UserError, match="config key 'decode.size_px' in x: 'big' is not of type"):
+        stage_settings("decode", {"size_px": "big"}, where="x")
+    with pytest.raises(UserError, match="section 'decode'"):
+        check_config({"decode": 3}, "x")
+
+
+def test_unknown_preset():
+    with pytest.raises(UserError, match="no preset 'nothing'; known presets"):
+        load_preset("nothing")
+
+
+def test_canonical_json_ignores_order():
+    assert canonical_json({"b": 1, "a": [1.5, None]}) == canonical_json({"a": [1.5, None], "b": 1})

@@ -1,0 +1,84 @@
+"""The sheet of clips: what is read, and the one sentence for each mistake."""
+
+import pytest
+
+from stages.core.errors import UserError
+from stages.core.subjects import COLUMNS, read_sheet
+
+HEADER = "\t".join(COLUMNS)
+ROW = "anna\ttalk\ttrain\tanna.mp4\t\t\tselfie\tself\t"
+
+
+def sheet(tmp_path, *rows, header=HEADER):
+    path = tmp_path / "subjects.tsv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_rows_become_clips(tmp_path):
+    test_row = "anna\tsmile\ttest\tanna.mp4\t10\t20\tselfie\tself\t"
+    demo_row = "bert\ttalk\tdrive\tdemo:7\t\t\tdemo\tsynthetic\tcpu-128"
+    found = read_sheet(sheet(tmp_path, ROW, "# a comment", "", test_row, demo_row))
+    assert found.subjects() == ["anna"]
+    assert [clip.clip for clip in found.of("anna")] == ["talk", "smile"]
+    assert found.clip("anna", "smile").start_frame == 10 and found.clip("anna", "talk").end_frame is None
+    assert found.clip("bert", "talk").demo_seed == 7 and found.preset("bert") == "cpu-128"
+
+
+def test_only_training_clips_decide_the_crop(tmp_path):
+    rows = [ROW.replace("\t\t\tself", "\t0\t9\tself"), "anna\tt2\ttest\tanna.mp4\t9\t12\tselfie\tself\t"]
+    assert read_sheet(sheet(tmp_path, *rows)).ranges("anna", "anna.mp4") == [[0, 9]]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (ROW.replace("train", "trian"), "row 2: unknown role 'trian'"),
+        (ROW.replace("selfie", "selfies"), "row 2: unknown dataset 'selfies'"),
+        (ROW.replace("\tself\t", "\t\t"), "row 2: consent is empty; nobody"),
+        (ROW.replace("\tself\t", "\tyes\t"), "row 2: unknown consent 'yes'"),
+        (ROW.replace("anna\t", "../x\t", 1), "row 2: subject '../x' must"),
+        (ROW.replace("anna.mp4\t\t", "anna.mp4\t5\t3"), "row 2: end_frame 3 must be greater than start_frame 5"),
+        (ROW.replace("anna.mp4\t\t", "anna.mp4\t-1\t"), "row 2: start_frame '-1' must be a whole number"),
+        (ROW.replace("anna.mp4", ""), "row 2: source is empty"),
+        (ROW.replace("anna.mp4", "demo:x"), "row 2: source 'demo:x' must be demo:<seed>"),
+        (ROW + "nosuch", "row 2: unknown preset 'nosuch'"),
+        (ROW + "\t\tmore", "row 2: 11 cells under 9 columns"),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path, row, said):
+    with pytest.raises(UserError, match="subjects.tsv") as caught:
+        read_sheet(sheet(tmp_path, row))
+    assert said in str(caught.value)
+
+
+def test_a_repeated_clip_is_named_with_both_rows(tmp_path):
+    with pytest.raises(UserError, match="row 3: clip 'talk' of subject 'anna' stands in row 2 already"):
+        read_sheet(sheet(tmp_path, ROW, ROW))
+
+
+def test_two_presets_of_one_subject_are_refused(tmp_path):
+    with pytest.raises(UserError, match="row 3: subject 'anna' has preset 'smoke' here and ''"):
+        read_sheet(sheet(tmp_path, ROW, ROW.replace("talk", "two") + "smoke"))
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (HEADER.replace("role", "rolle"), "unknown column 'rolle'; column 'role' is missing"),
+        (HEADER.replace("\t", ","), "separated by commas"),
+    ],
+)
+def test_a_wrong_header_is_named(tmp_path, header, said):
+    with pytest.raises(UserError, match=said):
+        read_sheet(sheet(tmp_path, ROW, header=header))
+
+
+def test_missing_and_empty_sheets(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        read_sheet(tmp_path / "none.tsv")
+    (tmp_path / "empty.tsv").write_text("\n")
+    with pytest.raises(UserError, match="is empty"):
+        read_sheet(tmp_path / "empty.tsv")
+    with pytest.raises(UserError, match="no clips below its header"):
+        read_sheet(sheet(tmp_path))

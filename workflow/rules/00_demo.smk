@@ -1,0 +1,17 @@
+rule demo:
+    output:
+        video="<subject>/source/demo-{seed}.mp4",
+        truth="<subject>/source/demo-{seed}.npz",
+    log:
+        "<log>/demo-{seed}.log",
+    benchmark:
+        "<bench>/demo-{seed}.tsv"
+    threads: 2
+    params:
+        cfg=stage_params("demo"),
+        code=code_digest("stages.demo"),
+    message:
+        "Filming the demo actor {wildcards.seed}"
+    shell:
+        "python -m stages.demo --settings {params.cfg:q} --threads {threads} --seed {wildcards.seed}"
+        " --out {output.video:q} --truth {output.truth:q} 2>&1 | tee {log:q}"

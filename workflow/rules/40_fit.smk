@@ -1,0 +1,45 @@
+rule identity:
+    input:
+        decode=of_clips("<clip>/decode.parquet", identity_clips),
+        landmarks=of_clips("<clip>/landmarks.parquet", identity_clips),
+        matting=of_clips("<clip>/matting.parquet", identity_clips),
+        frames=ancient(of_clips("<clip>/frames", identity_clips)),
+        alpha=ancient(of_clips("<clip>/alpha", identity_clips)),
+    output:
+        "<subject>/identity.npz",
+    log:
+        "<log>/identity.log",
+    benchmark:
+        "<bench>/identity.tsv"
+    threads: 2
+    params:
+        cfg=stage_params("fit"),
+        code=code_digest("stages.identity"),
+    message:
+        "Learning the identity of {wildcards.subject}"
+    shell:
+        "python -m stages.identity --settings {params.cfg:q} --threads {threads} --decode {input.decode:q}"
+        " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q} --out {output:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule fit:
+    input:
+        identity="<subject>/identity.npz",
+        decode="<clip>/decode.parquet",
+        landmarks="<clip>/landmarks.parquet",
+    output:
+        manifest="<clip>/fit.parquet",
+    log:
+        "<log>/{clip}.fit.log",
+    benchmark:
+        "<bench>/{clip}.fit.tsv"
+    threads: 1
+    params:
+        cfg=stage_params("fit"),
+        code=code_digest("stages.fit"),
+    message:
+        "Fitting {wildcards.subject}/{wildcards.clip}"
+    shell:
+        "python -m stages.fit --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
+        " --decode {input.decode:q} --landmarks {input.landmarks:q} --out {output.manifest:q} 2>&1 | tee {log:q}"

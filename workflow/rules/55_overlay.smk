@@ -1,0 +1,30 @@
+rule overlay:
+    input:
+        identity="<subject>/identity.npz",
+        decode="<clip>/decode.parquet",
+        landmarks="<clip>/landmarks.parquet",
+        matting="<clip>/matting.parquet",
+        fit="<clip>/fit.parquet",
+        render="<clip>/render.parquet",
+        frames=ancient("<clip>/frames"),
+        alpha=ancient("<clip>/alpha"),
+        pictures=ancient("<clip>/render"),
+    output:
+        video="<clip>/overlay.mp4",
+        sheet=report("<clip>/contact.png", category="Tracking", labels={"subject": "{subject}", "clip": "{clip}"}),
+    log:
+        "<log>/{clip}.overlay.log",
+    benchmark:
+        "<bench>/{clip}.overlay.tsv"
+    threads: 1
+    params:
+        cfg=stage_params("overlay"),
+        code=code_digest("stages.overlay"),
+    message:
+        "Drawing the overlay of {wildcards.subject}/{wildcards.clip}"
+    shell:
+        "python -m stages.overlay --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
+        " --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q}"
+        " --render {input.render:q} --frames {input.frames:q} --alpha {input.alpha:q}"
+        " --render-pictures {input.pictures:q} --out-video {output.video:q} --out-sheet {output.sheet:q}"
+        " 2>&1 | tee {log:q}"

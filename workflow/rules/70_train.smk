@@ -1,0 +1,27 @@
+rule train:
+    input:
+        samples="<subject>/samples.parquet",
+        identity="<subject>/identity.npz",
+        frames=ancient(of_clips("<clip>/frames", train_clips)),
+        alpha=ancient(of_clips("<clip>/alpha", train_clips)),
+        render=ancient(of_clips("<clip>/render", train_clips)),
+        uv=ancient(of_clips("<clip>/uv", train_clips)),
+    output:
+        "<subject>/avatar.pt",
+    log:
+        "<log>/train.log",
+    benchmark:
+        "<bench>/train.tsv"
+    threads: workflow.cores
+    resources:
+        gpu=gpu_need(),
+    params:
+        cfg=stage_params("train"),
+        code=code_digest("stages.train"),
+        subject=subpath(output[0], parent=True),
+    message:
+        "Training the avatar of {wildcards.subject}"
+    shell:
+        "python -m stages.train --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
+        " --samples {input.samples:q} --identity {input.identity:q} --clips-dir {params.subject:q}/clips"
+        " --train-dir {params.subject:q}/train --out {output:q} 2>&1 | tee {log:q}"

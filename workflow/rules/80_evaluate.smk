@@ -1,0 +1,32 @@
+rule evaluate:
+    input:
+        avatar="<subject>/avatar.pt",
+        samples="<subject>/samples.parquet",
+        test=lambda wildcards: "<subject>/test_samples.parquet" if test_clips(wildcards.subject) else [],
+        frames=ancient(of_clips("<clip>/frames", measured_clips)),
+        alpha=ancient(of_clips("<clip>/alpha", measured_clips)),
+        render=ancient(of_clips("<clip>/render", measured_clips)),
+        uv=ancient(of_clips("<clip>/uv", measured_clips)),
+    output:
+        metrics="<subject>/metrics.json",
+        table="<subject>/self.parquet",
+        video="<subject>/self.mp4",
+        pictures=directory("<subject>/self"),
+    log:
+        "<log>/evaluate.log",
+    benchmark:
+        "<bench>/evaluate.tsv"
+    threads: 2
+    resources:
+        gpu=gpu_need(),
+    params:
+        cfg=stage_params("evaluate"),
+        code=code_digest("stages.evaluate"),
+        clips=subpath(input.avatar, parent=True),
+    message:
+        "Measuring the avatar of {wildcards.subject}"
+    shell:
+        "python -m stages.evaluate --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
+        " --avatar {input.avatar:q} --samples {input.samples:q} {input.test:q} --clips-dir {params.clips:q}/clips"
+        " --out {output.metrics:q} --frames-table {output.table:q} --video {output.video:q}"
+        " --out-pictures {output.pictures:q} 2>&1 | tee {log:q}"
