@@ -1,0 +1,75 @@
+# Thin aliases; each line says what it calls. `make` alone prints the list.
+# Variables: ENV=active uses the python on PATH (conda, a given image) and installs nothing;
+#            PYTHON=/path/to/python3.11 makes .venv with that one; CORES=2; PYTEST_ARGS="-k raster".
+
+ENV ?= .venv
+CORES ?= all
+PYTEST_ARGS ?=
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+ifeq ($(ENV),active)
+PY := python
+else
+PY := $(CURDIR)/.venv/bin/python
+# Rules call `python -m stages.<stage>`: the environment's own python must be the first one found.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+endif
+export PYTHON
+SNAKEMAKE = $(PY) -m snakemake --cores $(CORES)
+
+# The first python that runs at all; it may be too old for the project, bootstrap.py says so. The environment's own
+# folder is left out: bootstrap.py may have to make it anew.
+FIND_PYTHON = IFS=:; for folder in $$PATH; do for name in python3 python3.12 python3.11 python; do \
+	[ "$$folder" != "$(CURDIR)/.venv/bin" ] && [ -x "$$folder/$$name" ] \
+	&& "$$folder/$$name" -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 \
+	&& { echo "$$folder/$$name"; exit 0; }; done; done
+
+.PHONY: help setup demo test test-fast lint bench gpu-check report lock clean
+
+help: ## print this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: ## create .venv and install requirements.lock (done by the others when needed)
+ifneq ($(ENV),active)
+	@found=$$($(FIND_PYTHON)); \
+	if [ -z "$$found" ]; then echo "error: SelfieAvatar needs Python 3.11 or 3.12, but no Python 3 (3.8 or newer) runs on this machine; install one and run the same command again." >&2; exit 2; fi; \
+	"$$found" workflow/bootstrap.py
+endif
+
+demo: setup ## make an avatar of the procedural demo subject, and measure it (20 minutes at most on two cores)
+	@$(SNAKEMAKE) results/demo/avatar.pt results/demo/metrics.json
+	@echo "The demo's avatar is ready. Where to look:"
+	@for path in results/demo/self.mp4 results/demo/metrics.json results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4; do \
+	  if [ -e "$$path" ]; then echo "  $$path"; fi; done
+
+test: setup lint ## style, workflow checks and every test, the slow ones too
+	@$(PY) -m pytest -q --durations=15 $(PYTEST_ARGS)
+
+test-fast: setup ## the tests that take a few seconds each
+	@$(PY) -m pytest -q -m "not slow" $(PYTEST_ARGS)
+
+lint: setup ## ruff, snakefmt --check, snakemake --lint
+	@$(PY) -m ruff check --quiet .
+	@snakefiles="$(wildcard Snakefile workflow/rules/*.smk)"; \
+	if [ -n "$$snakefiles" ]; then $(PY) -m snakefmt --check --compact-diff $$snakefiles; fi
+	@if [ -f Snakefile ]; then $(PY) -m snakemake --lint; fi
+
+bench: setup ## measure speed: every script of benchmarks/
+	@for script in $(sort $(wildcard benchmarks/bench_*.py)); do echo "== $$script"; $(PY) "$$script" || exit 1; done
+
+gpu-check: setup ## say which CUDA card is found and run the tests that need one
+	@$(PY) -c 'import torch; print("torch", torch.__version__, "|", torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA card found")'
+	@$(PY) -m pytest -q -m gpu -rs $(PYTEST_ARGS)
+
+report: setup ## results/report.html: figures, metrics and run times of what has been made
+	@$(SNAKEMAKE) --report results/report.html
+
+lock: ## write requirements.lock and environment.yaml from what .venv holds (see CONTRIBUTING.md)
+	@$(PY) workflow/lock.py
+
+clean: ## remove caches; results and .venv stay
+	@find stages tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@rm -rf .pytest_cache .ruff_cache .numba_cache
+	@echo "Caches removed. Results are in results/, the environment in .venv: remove those by hand if you mean to."
