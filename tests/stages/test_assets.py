@@ -1,0 +1,91 @@
+"""Downloads: whole and verified, resumed after a broken connection, refused when wrong."""
+
+import hashlib
+import http.server
+import threading
+
+import pytest
+
+from stages.assets import download
+from stages.core.assets import ASSETS, Asset, asset_path
+from stages.core.errors import UserError
+
+CONTENT = bytes(range(256)) * 4096
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves /good, /wrong and /drops (breaks the first answer half-way); everything else is 404."""
+
+    def do_GET(self):
+        start = int((self.headers.get("Range") or "bytes=0-").split("=")[1].rstrip("-"))
+        if self.path == "/missing":
+            self.send_error(404)
+            return
+        if start >= len(CONTENT):
+            self.send_error(416)
+            return
+        content = CONTENT[start:] if self.path != "/wrong" else b"x" * len(CONTENT)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.server.starts.append(start)
+        if self.path == "/drops" and len(self.server.starts) == 1:
+            content = content[: len(content) // 2]
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        """Keep the test's output quiet."""
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.starts = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def asset(server, path):
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    return Asset("weights.pth", f"http://127.0.0.1:{server.server_port}/{path}", digest, "MIT")
+
+
+def test_download(server, tmp_path):
+    download(asset(server, "good"), tmp_path / "weights.pth")
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.pth"]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
+    wanted = asset(server, "drops")
+    with pytest.raises(UserError, match="run the command again to go on"):
+        download(wanted, tmp_path / "weights.pth")
+    assert not (tmp_path / "weights.pth").exists()
+    download(wanted, tmp_path / "weights.pth")
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+    assert server.starts == [0, len(CONTENT) // 2]
+
+
+def test_a_wrong_file_is_refused_and_removed(server, tmp_path):
+    with pytest.raises(UserError, match="not the published file"):
+        download(asset(server, "wrong"), tmp_path / "weights.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_and_no_network(server, tmp_path):
+    with pytest.raises(UserError, match="404.*put the file at"):
+        download(asset(server, "missing"), tmp_path / "weights.pth")
+    nowhere = Asset("weights.pth", "http://127.0.0.1:9/weights.pth", "00", "MIT")
+    with pytest.raises(UserError, match="could not be downloaded"):
+        download(nowhere, tmp_path / "weights.pth")
+
+
+def test_weights_that_are_not_there_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    known = ASSETS["vgg19_imagenet"]
+    with pytest.raises(UserError, match="snakemake --cores 1 .*or download https://.*put the file there"):
+        asset_path("vgg19_imagenet")
+    (tmp_path / known.file).write_bytes(b"something else")
+    with pytest.raises(UserError, match="not the published file"):
+        asset_path("vgg19_imagenet")
