@@ -1,0 +1,1 @@
+"""Soft alpha of the person: segmentation, edge-aware refinement, recurrent matting, clean background plate."""

@@ -1,0 +1,227 @@
+"""Matting: the person's soft alpha of every frame, and a clean background plate where the camera is static.
+
+Streams the clip's crop from the source at `matting.size_px` (frames/ may be too small to see hair), mattes it, and writes
+8-bit alpha pictures of the frame size (255 = person) with their manifest. Frames without a face get an alpha too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from stages.core.assets import asset_path
+from stages.core.cli import main, progress, stage_parser
+from stages.core.errors import UserError
+from stages.core.files import PictureWriter, atomic_dir, read_picture, write_picture
+from stages.core.manifest import Manifest, read_manifest, write_manifest
+from stages.matte.plate import PlateBuilder
+from stages.matte.refine import RefineOptions, refine
+from stages.matte.rvm import RecurrentMatting
+from stages.matte.segmenter import SelfieSegmenter
+from stages.matte.temporal import TemporalBlend
+from stages.video.reader import CropReader
+from stages.video.window import cut_window
+
+log = logging.getLogger("matting")
+
+Picture = tuple[int, np.ndarray]
+MASK_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = stage_parser(__doc__, "matting")
+    parser.add_argument("--source", required=True, type=Path, help="video file or image folder")
+    parser.add_argument("--start", type=int, help="first source frame (default: 0)")
+    parser.add_argument("--end", type=int, help="source frame after the last (default: all)")
+    parser.add_argument("--decode", required=True, type=Path, help="decode.parquet of the clip")
+    parser.add_argument("--out-alpha", required=True, type=Path, help="folder for the alpha pictures")
+    parser.add_argument("--manifest", required=True, type=Path, help="matting.parquet to write")
+    parser.add_argument("--plate", type=Path, help="plate.png to write if a background plate is made")
+    parser.add_argument("--given", type=Path, help="method given: folder of masks, one per source frame in order of name")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Mattes one clip."""
+    settings, decode = args.settings, read_manifest(args.decode, "decode")
+    frame_px, size_px = int(decode.metadata["size_px"]), int(settings["size_px"])
+    if size_px < frame_px:
+        log.warning("matting.size_px %d is below decode.size_px %d: alpha is enlarged; raise it", size_px, frame_px)
+    cv2.setNumThreads(1)  # frames run side by side instead
+    reader = CropReader(args.source, args.start, args.end, tuple(decode.metadata["crop_px"]), size_px)
+    plate = make_plate(reader, decode, settings) if args.plate else None
+    rows = {"number": [], "coverage": [], "flicker": []}
+    blend = TemporalBlend(settings["temporal"] if settings["method"] == "mediapipe" else 0.0)
+    with ExitStack() as stack:
+        folder = stack.enter_context(atomic_dir(args.out_alpha))
+        writer = stack.enter_context(PictureWriter(folder, threads=1))
+        alphas = matte(reader, decode, args, plate, stack)
+        for number, rgb, alpha in progress(alphas, total=len(decode), desc="matting"):
+            alpha, flicker = blend(rgb, alpha)
+            alpha = to_frame_size(alpha, frame_px)
+            writer.put(number, alpha)
+            rows["number"].append(number)
+            rows["coverage"].append(float(alpha.mean()) / 255.0)
+            rows["flicker"].append(flicker)
+        check_count(len(rows["number"]), decode, args.source)
+    write_outputs(args, decode, rows, writer.hashes, plate, frame_px)
+
+
+def matte(
+    reader: CropReader,
+    decode: Manifest,
+    args: argparse.Namespace,
+    plate: tuple[np.ndarray, np.ndarray] | None,
+    stack: ExitStack,
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yields (number, picture (S,S,3) uint8, alpha (S,S) float32) of the clip in order, by the method of the settings."""
+    settings = args.settings
+    pictures = ((number, rgb) for number, _, rgb in reader)
+    if settings["method"] == "given":
+        masks = GivenMasks(args.given, decode)
+        return ((number, rgb, masks(number, rgb.shape[0])) for number, rgb in pictures)
+    if settings["method"] == "rvm":
+        network = RecurrentMatting(asset_path("rvm_mobilenetv3_fp32"), settings["rvm_downsample_ratio"], args.threads)
+        return ((number, rgb, network(rgb)) for number, rgb in pictures)
+    segmenter = stack.enter_context(SelfieSegmenter())
+    pool = stack.enter_context(ThreadPoolExecutor(max(1, args.threads)))
+    known = plate if settings["plate_correction"] else None
+    return in_order(pool, pictures, segmenter, refiner(settings, known), ahead=2 * max(1, args.threads))
+
+
+def refiner(settings: dict[str, Any], plate: tuple[np.ndarray, np.ndarray] | None) -> Callable[..., np.ndarray]:
+    """The function (picture, mask) -> alpha that the settings ask for."""
+    if settings["quality"] == "none":
+        return lambda rgb, mask: cv2.resize(mask, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    options = RefineOptions(band_px=settings["band_px"], hair_px=settings["hair_px"])
+    if settings["quality"] == "closed_form":
+        from stages.matte.closed_form import closed_form
+
+        return lambda rgb, mask: closed_form(rgb, mask, options)
+    return lambda rgb, mask: refine(rgb, mask, options, plate)
+
+
+def in_order(
+    pool: ThreadPoolExecutor, pictures: Iterable[Picture], segment: Callable, refine_one: Callable, ahead: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Segments in this thread (the graph is not to be shared), refines on the pool, yields in order, bounded memory."""
+    waiting: deque[tuple[int, np.ndarray, Future]] = deque()
+    for number, rgb in pictures:
+        waiting.append((number, rgb, pool.submit(refine_one, rgb, segment(rgb))))
+        if len(waiting) > ahead:
+            first, picture, future = waiting.popleft()
+            yield first, picture, future.result()
+    while waiting:
+        first, picture, future = waiting.popleft()
+        yield first, picture, future.result()
+
+
+def make_plate(reader: CropReader, decode: Manifest, settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Plate (S,S,3) uint8 and where it was seen (S,S) bool at the working size, from a first pass; None if not wanted."""
+    if settings["plate"] == "off" or (settings["plate"] == "auto" and not decode.metadata["static_camera"]):
+        return None
+    builder = PlateBuilder(settings["plate_samples"], stride=-(-len(decode) // settings["plate_samples"]))
+    with SelfieSegmenter() as segmenter:
+        for _, _, rgb in reader:
+            alpha = segmenter(rgb) if builder.wants_next() else None
+            builder.add(rgb, alpha)
+    plate, seen = builder.plate()
+    log.info("background plate of %d samples, %.0f %% of it seen", builder.sample_count, 100.0 * seen.mean())
+    return plate, seen
+
+
+class GivenMasks:
+    """Masks that a data set brings: one picture per source frame, in order of name, of the source's size.
+
+    Grey, RGB (the first channel) or RGBA (the alpha channel), 8 or 16 bit, white = person.
+    """
+
+    def __init__(self, folder: Path | None, decode: Manifest) -> None:
+        if folder is None or not folder.is_dir():
+            raise UserError(f"matting.method given needs a folder of masks: --given {folder} is not one")
+        self._files = sorted(path for path in folder.iterdir() if path.suffix.lower() in MASK_SUFFIXES)
+        self._numbers, self._folder = decode["source_frame"], folder
+        self._crop, self._source_size = tuple(decode.metadata["crop_px"]), tuple(decode.metadata["source_size"])
+        if len(decode) and int(self._numbers.max()) >= len(self._files):
+            raise UserError(
+                f"{folder} holds {len(self._files)} masks, but the clip uses source frame {int(self._numbers.max())}: "
+                "there must be one mask per source frame"
+            )
+
+    def __call__(self, number: int, size_px: int) -> np.ndarray:
+        """Alpha (size_px, size_px) float32 of frame `number` of the clip, through the clip's crop."""
+        path = self._files[int(self._numbers[number])]
+        mask = read_picture(path)
+        if mask.ndim == 3:
+            mask = mask[..., 3 if mask.shape[2] == 4 else 0]
+        if mask.shape[::-1] != self._source_size:
+            raise UserError(
+                f"{path} is {mask.shape[1]} x {mask.shape[0]} pixels, the source is "
+                f"{self._source_size[0]} x {self._source_size[1]}: masks must have the size of the source"
+            )
+        cut = cut_window(np.ascontiguousarray(mask[..., None]), self._crop, size_px).reshape(size_px, size_px)
+        return cut.astype(np.float32) / float(np.iinfo(mask.dtype).max)
+
+
+def to_frame_size(alpha: np.ndarray, frame_px: int) -> np.ndarray:
+    """Alpha (S,S) float32 as (frame_px, frame_px) uint8, shrunk by area."""
+    if alpha.shape[0] != frame_px:
+        method = cv2.INTER_AREA if alpha.shape[0] > frame_px else cv2.INTER_LINEAR
+        alpha = cv2.resize(alpha, (frame_px, frame_px), interpolation=method)
+    return np.rint(np.clip(alpha, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def check_count(count: int, decode: Manifest, source: Path) -> None:
+    """Raises UserError where the source no longer gives the frames that decode wrote."""
+    if count != len(decode):
+        raise UserError(
+            f"{source} gave {count} frames, but {len(decode)} were decoded: it has changed since, run decode again"
+        )
+
+
+def write_outputs(
+    args: argparse.Namespace,
+    decode: Manifest,
+    rows: dict[str, list],
+    hashes: dict[int, str],
+    plate: tuple[np.ndarray, np.ndarray] | None,
+    frame_px: int,
+) -> None:
+    """Writes the plate (or removes an outdated one) and the manifest."""
+    metadata = {"method": args.settings["method"], "size_px": frame_px, "plate": plate is not None}
+    if args.plate:
+        seen_path = args.plate.with_name(f"{args.plate.stem}_seen.png")
+        if plate is None:
+            args.plate.unlink(missing_ok=True)
+            seen_path.unlink(missing_ok=True)
+        else:
+            size = (frame_px, frame_px)
+            write_picture(args.plate, cv2.resize(plate[0], size, interpolation=cv2.INTER_AREA))
+            seen = cv2.resize(plate[1].astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
+            write_picture(seen_path, seen)
+            metadata["plate_seen"] = float(plate[1].mean())
+    columns = {
+        "frame": decode["frame"],
+        "alpha_hash": [hashes[number] for number in rows["number"]],
+        "coverage": rows["coverage"],
+        "flicker": rows["flicker"],
+    }
+    write_manifest(args.manifest, "matting", columns, metadata)
+    flicker = np.asarray(rows["flicker"])
+    known = flicker[np.isfinite(flicker)]
+    if known.size:
+        log.info("coverage %.3f, flicker %.5f", float(np.mean(rows["coverage"])), float(known.mean()))
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)
