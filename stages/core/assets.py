@@ -44,6 +44,12 @@ ASSETS: dict[str, Asset] = {
         "6726825d",
         "Apache-2.0",
     ),
+    "rvm_mobilenetv3_fp32": Asset(
+        "rvm_mobilenetv3_fp32.onnx",
+        "https://github.com/PeterL1n/RobustVideoMatting/releases/download/v1.0.0/rvm_mobilenetv3_fp32.onnx",
+        "88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828",
+        "GPL-3.0",
+    ),
     "face_alignment_2d": Asset("2DFAN4-cd938726ad.zip", f"{_FACE_ALIGNMENT}2DFAN4-cd938726ad.zip", "cd938726ad", "BSD-3-Clause"),
     "face_alignment_sfd": Asset("s3fd-619a316812.pth", f"{_FACE_ALIGNMENT}s3fd-619a316812.pth", "619a316812", "BSD-3-Clause"),
 }
