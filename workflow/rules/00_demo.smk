@@ -6,6 +6,8 @@ rule demo:
         "<log>/demo-{seed}.log",
     benchmark:
         "<bench>/demo-{seed}.tsv"
+    conda:
+        "../../environment.yaml"
     threads: 2
     params:
         cfg=stage_params("demo"),

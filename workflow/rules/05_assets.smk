@@ -1,12 +1,14 @@
 rule asset:
     output:
         "<assets>/{file}",
-    wildcard_constraints:
-        file="|".join(asset.file.replace(".", "[.]") for asset in ASSETS.values()),
     log:
         "<assets>/logs/{file}.log",
+    wildcard_constraints:
+        file="|".join(asset.file.replace(".", "[.]") for asset in ASSETS.values()),
     cache: "omit-software"
     retries: 3
+    conda:
+        "../../environment.yaml"
     message:
         "Downloading {wildcards.file}"
     shell:

@@ -8,6 +8,8 @@ rule decode:
         "<log>/{clip}.decode.log",
     benchmark:
         "<bench>/{clip}.decode.tsv"
+    conda:
+        "../../environment.yaml"
     threads: 2
     params:
         cfg=stage_params("decode"),

@@ -8,6 +8,8 @@ rule landmarks:
         "<log>/{clip}.landmarks.log",
     benchmark:
         "<bench>/{clip}.landmarks.tsv"
+    conda:
+        "../../environment.yaml"
     threads: 1
     params:
         cfg=stage_params("landmarks"),

@@ -9,6 +9,8 @@ rule matting:
         "<log>/{clip}.matting.log",
     benchmark:
         "<bench>/{clip}.matting.tsv"
+    conda:
+        "../../environment.yaml"
     threads: 1
     params:
         cfg=stage_params("matting"),

@@ -1,16 +1,18 @@
 rule identity:
     input:
-        decode=of_clips("<clip>/decode.parquet", identity_clips),
-        landmarks=of_clips("<clip>/landmarks.parquet", identity_clips),
-        matting=of_clips("<clip>/matting.parquet", identity_clips),
-        frames=ancient(of_clips("<clip>/frames", identity_clips)),
-        alpha=ancient(of_clips("<clip>/alpha", identity_clips)),
+        decode=of_clips("decode.parquet", identity_clips),
+        landmarks=of_clips("landmarks.parquet", identity_clips),
+        matting=of_clips("matting.parquet", identity_clips),
+        frames=ancient(of_clips("frames", identity_clips)),
+        alpha=ancient(of_clips("alpha", identity_clips)),
     output:
         "<subject>/identity.npz",
     log:
         "<log>/identity.log",
     benchmark:
         "<bench>/identity.tsv"
+    conda:
+        "../../environment.yaml"
     threads: 2
     params:
         cfg=stage_params("fit"),
@@ -34,6 +36,8 @@ rule fit:
         "<log>/{clip}.fit.log",
     benchmark:
         "<bench>/{clip}.fit.tsv"
+    conda:
+        "../../environment.yaml"
     threads: 1
     params:
         cfg=stage_params("fit"),

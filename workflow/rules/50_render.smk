@@ -10,6 +10,8 @@ rule render:
         "<log>/{clip}.render.log",
     benchmark:
         "<bench>/{clip}.render.tsv"
+    conda:
+        "../../environment.yaml"
     threads: 1
     resources:
         gpu=gpu_need(),

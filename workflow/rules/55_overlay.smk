@@ -16,6 +16,8 @@ rule overlay:
         "<log>/{clip}.overlay.log",
     benchmark:
         "<bench>/{clip}.overlay.tsv"
+    conda:
+        "../../environment.yaml"
     threads: 1
     params:
         cfg=stage_params("overlay"),

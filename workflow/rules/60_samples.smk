@@ -2,26 +2,19 @@
 # measured on. They are apart so that another test clip does not train the avatar again.
 
 
-def samples_shell(manifests):
-    """Shell command of both rules."""
-    return (
-        "python -m stages.samples --settings {params.cfg:q} --subject {wildcards.subject} --clips {params.clips}"
-        " --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q}"
-        f" --render {{input.render:q}} {manifests} --out {{output:q}} 2>&1 | tee {{log:q}}"
-    )
-
-
 rule samples:
     input:
-        decode=of_clips("<clip>/decode.parquet", train_clips),
-        landmarks=of_clips("<clip>/landmarks.parquet", train_clips),
-        matting=of_clips("<clip>/matting.parquet", train_clips),
-        fit=of_clips("<clip>/fit.parquet", train_clips),
-        render=of_clips("<clip>/render.parquet", train_clips),
+        decode=of_clips("decode.parquet", train_clips),
+        landmarks=of_clips("landmarks.parquet", train_clips),
+        matting=of_clips("matting.parquet", train_clips),
+        fit=of_clips("fit.parquet", train_clips),
+        render=of_clips("render.parquet", train_clips),
     output:
         "<subject>/samples.parquet",
     log:
         "<log>/samples.log",
+    conda:
+        "../../environment.yaml"
     params:
         cfg=stage_params("samples"),
         code=code_digest("stages.samples"),
@@ -30,16 +23,18 @@ rule samples:
     message:
         "Choosing the training frames of {wildcards.subject}"
     shell:
-        samples_shell("--role {params.role}")
+        "python -m stages.samples --settings {params.cfg:q} --role {params.role} --subject {wildcards.subject}"
+        " --clips {params.clips} --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q}"
+        " --fit {input.fit:q} --render {input.render:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
-rule test_samples:
+use rule samples as test_samples with:
     input:
-        decode=of_clips("<clip>/decode.parquet", test_clips),
-        landmarks=of_clips("<clip>/landmarks.parquet", test_clips),
-        matting=of_clips("<clip>/matting.parquet", test_clips),
-        fit=of_clips("<clip>/fit.parquet", test_clips),
-        render=of_clips("<clip>/render.parquet", test_clips),
+        decode=of_clips("decode.parquet", test_clips),
+        landmarks=of_clips("landmarks.parquet", test_clips),
+        matting=of_clips("matting.parquet", test_clips),
+        fit=of_clips("fit.parquet", test_clips),
+        render=of_clips("render.parquet", test_clips),
     output:
         "<subject>/test_samples.parquet",
     log:
@@ -48,7 +43,6 @@ rule test_samples:
         cfg=stage_params("samples"),
         code=code_digest("stages.samples"),
         clips=lambda wildcards: " ".join(test_clips(wildcards.subject)),
+        role="test",
     message:
         "Choosing the test frames of {wildcards.subject}"
-    shell:
-        samples_shell("--role test")

@@ -2,16 +2,22 @@ rule train:
     input:
         samples="<subject>/samples.parquet",
         identity="<subject>/identity.npz",
-        frames=ancient(of_clips("<clip>/frames", train_clips)),
-        alpha=ancient(of_clips("<clip>/alpha", train_clips)),
-        render=ancient(of_clips("<clip>/render", train_clips)),
-        uv=ancient(of_clips("<clip>/uv", train_clips)),
+        # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
+        decode=of_clips("decode.parquet", train_clips),
+        matting=of_clips("matting.parquet", train_clips),
+        renders=of_clips("render.parquet", train_clips),
+        frames=ancient(of_clips("frames", train_clips)),
+        alpha=ancient(of_clips("alpha", train_clips)),
+        render=ancient(of_clips("render", train_clips)),
+        uv=ancient(of_clips("uv", train_clips)),
     output:
         "<subject>/avatar.pt",
     log:
         "<log>/train.log",
     benchmark:
         "<bench>/train.tsv"
+    conda:
+        "../../environment.yaml"
     threads: workflow.cores
     resources:
         gpu=gpu_need(),

@@ -3,10 +3,14 @@ rule evaluate:
         avatar="<subject>/avatar.pt",
         samples="<subject>/samples.parquet",
         test=lambda wildcards: "<subject>/test_samples.parquet" if test_clips(wildcards.subject) else [],
-        frames=ancient(of_clips("<clip>/frames", measured_clips)),
-        alpha=ancient(of_clips("<clip>/alpha", measured_clips)),
-        render=ancient(of_clips("<clip>/render", measured_clips)),
-        uv=ancient(of_clips("<clip>/uv", measured_clips)),
+        # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
+        decode=of_clips("decode.parquet", measured_clips),
+        matting=of_clips("matting.parquet", measured_clips),
+        renders=of_clips("render.parquet", measured_clips),
+        frames=ancient(of_clips("frames", measured_clips)),
+        alpha=ancient(of_clips("alpha", measured_clips)),
+        render=ancient(of_clips("render", measured_clips)),
+        uv=ancient(of_clips("uv", measured_clips)),
     output:
         metrics="<subject>/metrics.json",
         table="<subject>/self.parquet",
@@ -16,6 +20,8 @@ rule evaluate:
         "<log>/evaluate.log",
     benchmark:
         "<bench>/evaluate.tsv"
+    conda:
+        "../../environment.yaml"
     threads: 2
     resources:
         gpu=gpu_need(),

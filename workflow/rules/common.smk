@@ -30,12 +30,16 @@ def or_stop(function, *args, **kwargs):
 
 def sheet_path():
     """The sheet given by --config, as seen from the working directory, or the one of this project."""
-    return Path(workflow.basedir, PATHS["subjects"]) if config["subjects"] == PATHS["subjects"] else Path(config["subjects"])
+    return (
+        Path(workflow.basedir, PATHS["subjects"])
+        if config["subjects"] == PATHS["subjects"]
+        else Path(config["subjects"])
+    )
 
 
 or_stop(check_config, config, "the configuration (config/config.yaml and --configfile)")
 SHEET = or_stop(read_sheet, sheet_path())
-OVERLAY = workflow.overwrite_config
+OVERLAY = workflow.config_settings.overwrite_config
 
 
 pathvars:
@@ -122,11 +126,9 @@ def test_clips(subject):
     return [clip.clip for clip in SHEET.of(subject, "test")]
 
 
-def of_clips(pattern, clips):
-    """Input function: `pattern` for each clip of the subject that the function `clips` names."""
-    return lambda wildcards: [
-        pattern.replace("{subject}", wildcards.subject).replace("{clip}", name) for name in clips(wildcards.subject)
-    ]
+def of_clips(file, clips):
+    """Input function: `file` of each clip of the subject that the function `clips` names."""
+    return lambda wildcards: [f"<results>/{wildcards.subject}/clips/{name}/{file}" for name in clips(wildcards.subject)]
 
 
 def gpu_need():

@@ -1,0 +1,74 @@
+"""One small run of the whole workflow, 64 px, shared by the tests of this folder."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("Snakefile", "workflow", "stages", "config", "profiles")
+SHEET = """subject\tclip\trole\tsource\tstart_frame\tend_frame\tdataset\tconsent\tpreset
+smoke\ttalk\ttrain\ttalk.mp4\t\t\tdemo\tsynthetic\tsmoke
+smoke\tother\ttest\tother.mp4\t\t\tdemo\tsynthetic\tsmoke
+guest\ttalk\tdrive\tdemo:2\t0\t20\tdemo\tsynthetic\tsmoke
+"""
+# "rule   count" of Snakemake's table of jobs.
+JOB = re.compile(r"^(\w+)\s+(\d+)$", re.MULTILINE)
+
+
+@dataclass
+class Project:
+    """A copy of the project's code, and a working folder elsewhere with the sheet and the results."""
+
+    code: Path
+    work: Path
+
+    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run Snakemake in the working folder."""
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.code / "Snakefile"), "--cores", "2"]
+        command += ["--config", "subjects=sheet.tsv", *arguments]
+        done = subprocess.run(command, cwd=self.work, capture_output=True, text=True, check=False)
+        if check and done.returncode:
+            pytest.fail(f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")
+        return done
+
+    def pending(self, *arguments: str) -> dict[str, int]:
+        """Jobs that a run would start now: rule -> count."""
+        said = self.snakemake("--dry-run", *arguments)
+        table = (said.stdout + said.stderr).partition("Job stats:")[2].partition("\n\n")[0]
+        return {rule: int(count) for rule, count in JOB.findall(table) if rule not in ("all", "total")}
+
+
+@pytest.fixture(scope="session")
+def fresh_project(tmp_path_factory) -> Project:
+    """The code and two short films of the demo actor; nothing has run yet."""
+    base = tmp_path_factory.mktemp("project")
+    project = Project(base / "code", base / "work folder")
+    project.code.mkdir()
+    project.work.mkdir()
+    for name in CODE:
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, project.code / name)
+    film = project.work / "film.mp4"
+    settings = '{"size_px": 192, "train_frames": 70, "test_frames": 30}'
+    command = [sys.executable, "-m", "stages.demo", "--seed", "1", "--settings", settings]
+    subprocess.run([*command, "--out", str(film), "--truth", str(film.with_suffix(".npz"))], cwd=ROOT, check=True)
+    film.rename(project.work / "talk.mp4")
+    shutil.copy(project.work / "talk.mp4", project.work / "other.mp4")
+    text = SHEET.replace("talk.mp4\t\t", "talk.mp4\t0\t70").replace("other.mp4\t\t", "other.mp4\t70\t100")
+    (project.work / "sheet.tsv").write_text(text)
+    return project
+
+
+@pytest.fixture(scope="session")
+def made_project(fresh_project) -> Project:
+    """The project after a whole run."""
+    fresh_project.snakemake()
+    return fresh_project

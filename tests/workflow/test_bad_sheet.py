@@ -1,0 +1,46 @@
+"""A wrong sheet or setting ends at once, with one sentence, before anything is made."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER = "subject\tclip\trole\tsource\tstart_frame\tend_frame\tdataset\tconsent\tpreset\n"
+GOOD = "anna\ttalk\ttrain\tanna.mp4\t\t\tselfie\tself\tsmoke\n"
+
+
+def said(folder, sheet, *arguments):
+    """What a run with this sheet ends with."""
+    (folder / "sheet.tsv").write_text(sheet)
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "1", *arguments]
+    done = subprocess.run([*command, "--config", "subjects=sheet.tsv"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert not (folder / "results").exists()
+    return done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("sheet", "sentence"),
+    [
+        (HEADER + GOOD.replace("train", "trian"), "row 2: unknown role 'trian'"),
+        (HEADER + GOOD.replace("\tself\t", "\t\t"), "row 2: consent is empty"),
+        (HEADER.replace("clip", "clipp") + GOOD, "unknown column 'clipp'"),
+        (HEADER + GOOD, "the source 'anna.mp4' of subject 'anna', clip 'talk' does not exist"),
+    ],
+)
+def test_sheet(tmp_path, sheet, sentence):
+    assert sentence in said(tmp_path, sheet)
+
+
+def test_typo_in_an_overlay(tmp_path):
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump({"train": {"minuts": 5}}))
+    assert "did you mean 'train.minutes'" in said(tmp_path, HEADER + GOOD, "--configfile", "my.yaml")
+
+
+def test_unknown_subject(tmp_path):
+    (tmp_path / "anna.mp4").touch()
+    assert "there is no subject 'bert' in the sheet; it has: anna" in said(tmp_path, HEADER + GOOD, "results/bert/avatar.pt")

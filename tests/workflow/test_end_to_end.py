@@ -1,0 +1,53 @@
+"""From a video to metrics.json at 64 px: every stage runs, the files of the contract are there and say what they must."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from stages.core.files import read_picture
+from stages.core.manifest import read_manifest
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_files_of_the_contract(made_project):
+    subject = made_project.work / "results" / "smoke"
+    for name in ("identity.npz", "samples.parquet", "test_samples.parquet", "self.parquet", "self.mp4"):
+        assert (subject / name).stat().st_size > 0, name
+    for clip, frames in (("talk", 70), ("other", 30)):
+        folder = subject / "clips" / clip
+        for kind, pictures in (("decode", ["frames"]), ("matting", ["alpha"]), ("render", ["render", "uv"])):
+            manifest = read_manifest(folder / f"{kind}.parquet", kind)
+            assert manifest["frame"].tolist() == list(range(frames))
+            for name in pictures:
+                assert sorted(path.name for path in (folder / name).iterdir()) == [f"{n:06d}.png" for n in range(frames)]
+        assert read_picture(folder / "frames" / "000000.png").shape == (64, 64, 3)
+        assert (folder / "contact.png").is_file() and (folder / "overlay.mp4").is_file()
+    assert not [path for path in made_project.work.rglob("*.tmp*")]
+    assert not list((subject / "clips").rglob(".*"))
+
+
+def test_the_avatar_is_a_plain_dict(made_project):
+    avatar = torch.load(made_project.work / "results/smoke/avatar.pt", weights_only=True)
+    assert avatar["size_px"] == 64 and isinstance(avatar["settings"], dict)
+
+
+def test_metrics(made_project):
+    metrics = json.loads((made_project.work / "results/smoke/metrics.json").read_text())
+    assert metrics["subject"] == "smoke" and metrics["frames"] == 30 and metrics["size_px"] == 64
+    for region in ("full", "person", "face"):
+        assert 5 < metrics[region]["psnr_db"] < 60 and -1 < metrics[region]["ssim"] <= 1
+        assert metrics[region]["lpips"] is None and metrics["notes"]
+    truth = [read_picture(made_project.work / f"results/smoke/clips/other/frames/{n:06d}.png") for n in range(30)]
+    own = [read_picture(made_project.work / f"results/smoke/self/other/{n:06d}.png") for n in range(30)]
+    error = (np.stack(truth).astype(float) - np.stack(own)) / 255
+    psnr = np.mean(-10 * np.log10(np.mean(error**2, axis=(1, 2, 3))))
+    assert metrics["full"]["psnr_db"] == pytest.approx(psnr, abs=0.05)
+
+
+def test_a_guest_is_only_tracked(made_project):
+    guest = made_project.work / "results" / "guest"
+    assert (guest / "clips/talk/contact.png").is_file() and not (guest / "avatar.pt").exists()
+    assert (guest / "source/demo-2.mp4").is_file()
