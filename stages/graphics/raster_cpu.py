@@ -1,0 +1,228 @@
+"""Exact z-buffer on the processor (numba), and the projection that every rasteriser here shares. NumPy only.
+
+The triangle test is the homogeneous one of Olano and Greer ("Triangle Scan Conversion using 2D Homogeneous
+Coordinates", 1997): edge functions come from the clip-space corners without dividing by w, so triangles that cross
+the near plane need no clipping, and the same functions give perspective-correct barycentrics.
+
+Conventions, equal to nvdiffrast's: clip positions (x, y, z, w); a point is inside when x, y, z lie in [-w, w];
+barycentrics (u, v) weigh the first and the second corner, 1-u-v the third; triangle numbers are stored plus one.
+`clip_positions` lets y grow downwards, so y = -w is the first row and pictures come out top row first.
+"""
+
+import numpy as np
+from numba import njit
+
+NEAR_CM = 1.0
+FAR_CM = 1000.0
+
+
+def clip_matrix(
+    focal_px: float,
+    principal: np.ndarray,
+    size: tuple[int, int],
+    near: float = NEAR_CM,
+    far: float = FAR_CM,
+) -> np.ndarray:
+    """The (4, 4) float64 matrix that takes homogeneous camera points to clip space: clip = matrix @ (X, Y, Z, 1).
+
+    focal_px, principal (2,) [cx, cy]: pixels of a picture of size (height, width); near, far: limits of Z in cm.
+    """
+    height, width = size
+    matrix = np.zeros((4, 4))
+    matrix[0, 0], matrix[0, 2] = 2.0 * focal_px / width, 2.0 * float(principal[0]) / width - 1.0
+    matrix[1, 1], matrix[1, 2] = 2.0 * focal_px / height, 2.0 * float(principal[1]) / height - 1.0
+    matrix[2, 2], matrix[2, 3] = (far + near) / (far - near), -2.0 * far * near / (far - near)
+    matrix[3, 2] = 1.0
+    return matrix
+
+
+def clip_positions(
+    points: np.ndarray,
+    focal_px: float,
+    principal: np.ndarray,
+    size: tuple[int, int],
+    near: float = NEAR_CM,
+    far: float = FAR_CM,
+) -> np.ndarray:
+    """Camera points (..., V, 3) in cm -> clip positions (..., V, 4) float32; parameters as in `clip_matrix`."""
+    matrix = clip_matrix(focal_px, principal, size, near, far)
+    points = np.asarray(points, np.float64)
+    return (points @ matrix[:, :3].T + matrix[:, 3]).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def edge_functions(clip, tri, height, width, edges, planes, boxes):
+    """Prepare each triangle for filling.
+
+    clip (V, 4) and tri (F, 3) in; out: edges (F, 3, 3) coefficients a, b, c of the three functions a*x + b*y + c in
+    pixels, positive inside for either orientation; planes (F, 3) of z/w;
+    boxes (F, 4) x0, y0, x1, y1, half-open, empty for triangles that are degenerate, not finite or out of the picture.
+    """
+    corner = np.empty((3, 3))
+    for face in range(tri.shape[0]):
+        boxes[face, :] = 0
+        behind = 0
+        x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
+        for k in range(3):
+            vertex = tri[face, k]
+            w = np.float64(clip[vertex, 3])
+            corner[k, 0] = 0.5 * (np.float64(clip[vertex, 0]) + w) * width
+            corner[k, 1] = 0.5 * (np.float64(clip[vertex, 1]) + w) * height
+            corner[k, 2] = w
+            if w > 0.0:
+                x0, x1 = min(x0, corner[k, 0] / w), max(x1, corner[k, 0] / w)
+                y0, y1 = min(y0, corner[k, 1] / w), max(y1, corner[k, 1] / w)
+            else:
+                behind += 1
+        if behind == 3:
+            continue
+        for k in range(3):
+            i, j = (k + 1) % 3, (k + 2) % 3
+            # Exactly the negative of what the neighbour across this edge computes: no cracks, nothing drawn twice.
+            edges[face, k, 0] = corner[i, 1] * corner[j, 2] - corner[i, 2] * corner[j, 1]
+            edges[face, k, 1] = corner[i, 2] * corner[j, 0] - corner[i, 0] * corner[j, 2]
+            edges[face, k, 2] = corner[i, 0] * corner[j, 1] - corner[i, 1] * corner[j, 0]
+        det = edges[face, 0, 0] * corner[0, 0] + edges[face, 0, 1] * corner[0, 1] + edges[face, 0, 2] * corner[0, 2]
+        if not (abs(det) > 1e-30 and abs(det) < 1e300):
+            continue
+        sign = 1.0 if det > 0.0 else -1.0
+        for c in range(3):
+            plane = 0.0
+            for k in range(3):
+                # Only the sign is applied, not 1/det: a division would break the exact antisymmetry of shared edges.
+                edges[face, k, c] *= sign
+                plane += edges[face, k, c] * clip[tri[face, k], 2]
+            planes[face, c] = plane / abs(det)
+        if behind > 0:
+            x0, y0, x1, y1 = 0.0, 0.0, np.float64(width), np.float64(height)
+        boxes[face, 0] = np.int64(np.ceil(min(max(x0 - 0.5, 0.0), width)))
+        boxes[face, 1] = np.int64(np.ceil(min(max(y0 - 0.5, 0.0), height)))
+        boxes[face, 2] = np.int64(np.floor(min(max(x1 - 0.5, -1.0), width - 1.0))) + 1
+        boxes[face, 3] = np.int64(np.floor(min(max(y1 - 0.5, -1.0), height - 1.0))) + 1
+
+
+@njit(cache=True, nogil=True)
+def _inside(value, a, b):
+    """Positive, or zero on the side that owns the edge: the pixel is as if shifted by (eps, eps**2)."""
+    return value > 0.0 or (value == 0.0 and (a > 0.0 or (a == 0.0 and b > 0.0)))
+
+
+@njit(cache=True, nogil=True)
+def fill(edges, planes, boxes, face_at, depth):
+    """Z-buffer: face_at (H, W) int32 number of the nearest triangle or -1, depth (H, W) float64 its z/w."""
+    face_at[:, :] = -1
+    depth[:, :] = np.inf
+    for face in range(edges.shape[0]):
+        a0, b0, c0 = edges[face, 0, 0], edges[face, 0, 1], edges[face, 0, 2]
+        a1, b1, c1 = edges[face, 1, 0], edges[face, 1, 1], edges[face, 1, 2]
+        a2, b2, c2 = edges[face, 2, 0], edges[face, 2, 1], edges[face, 2, 2]
+        az, bz, cz = planes[face, 0], planes[face, 1], planes[face, 2]
+        for row in range(boxes[face, 1], boxes[face, 3]):
+            y = row + 0.5
+            r0, r1, r2, rz = b0 * y + c0, b1 * y + c1, b2 * y + c2, bz * y + cz
+            for column in range(boxes[face, 0], boxes[face, 2]):
+                x = column + 0.5
+                e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
+                if e0 < 0.0 or e1 < 0.0 or e2 < 0.0:
+                    continue
+                z = az * x + rz
+                if z < depth[row, column] and z >= -1.0 and z <= 1.0:
+                    if _inside(e0, a0, b0) and _inside(e1, a1, b1) and _inside(e2, a2, b2):
+                        depth[row, column] = z
+                        face_at[row, column] = face
+
+
+@njit(cache=True, nogil=True)
+def barycentrics(edges, face, x, y):
+    """Perspective-correct weights of the first and second corner of a triangle at the point (x, y) in pixels."""
+    e0 = edges[face, 0, 0] * x + (edges[face, 0, 1] * y + edges[face, 0, 2])
+    e1 = edges[face, 1, 0] * x + (edges[face, 1, 1] * y + edges[face, 1, 2])
+    e2 = edges[face, 2, 0] * x + (edges[face, 2, 1] * y + edges[face, 2, 2])
+    total = e0 + e1 + e2
+    return e0 / total, e1 / total
+
+
+@njit(cache=True, nogil=True)
+def _resolve(edges, face_at, depth, rast):
+    for row in range(face_at.shape[0]):
+        for column in range(face_at.shape[1]):
+            face = face_at[row, column]
+            if face < 0:
+                rast[row, column, :] = 0.0
+                continue
+            u, v = barycentrics(edges, face, column + 0.5, row + 0.5)
+            rast[row, column, 0] = u
+            rast[row, column, 1] = v
+            rast[row, column, 2] = depth[row, column]
+            rast[row, column, 3] = face + 1
+
+
+class ZBuffer:
+    """Buffers for one picture size and one number of triangles, reused from frame to frame.
+
+    After `draw`: `face_at` (H, W) int32, `depth` (H, W) float64 z/w (inf where empty), `edges` (F, 3, 3).
+    One object serves one thread at a time.
+    """
+
+    def __init__(self, size: tuple[int, int], faces: int) -> None:
+        self.size = (int(size[0]), int(size[1]))
+        self.face_at = np.empty(self.size, np.int32)
+        self.depth = np.empty(self.size, np.float64)
+        self.edges = np.zeros((faces, 3, 3))
+        self.planes = np.zeros((faces, 3))
+        self.boxes = np.zeros((faces, 4), np.int64)
+
+    def draw(self, clip: np.ndarray, tri: np.ndarray) -> None:
+        """Draw triangles tri (F, 3) int32 between clip positions (V, 4)."""
+        edge_functions(clip, tri, self.size[0], self.size[1], self.edges, self.planes, self.boxes)
+        fill(self.edges, self.planes, self.boxes, self.face_at, self.depth)
+
+    def rast(self) -> np.ndarray:
+        """The picture (H, W, 4) float32 of u, v, z/w and triangle number plus one that nvdiffrast would give."""
+        picture = np.empty((*self.size, 4), np.float32)
+        _resolve(self.edges, self.face_at, self.depth, picture)
+        return picture
+
+
+def rasterize(clip: np.ndarray, tri: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Clip positions (V, 4) or (B, V, 4) and triangles (F, 3) -> rast (H, W, 4) or (B, H, W, 4) float32.
+
+    Channels: u, v, z/w, triangle number plus one; all zero where nothing is drawn. size: (height, width) in pixels.
+    Raises ValueError when a triangle names a vertex that does not exist.
+    """
+    clip = np.ascontiguousarray(clip)
+    tri = np.ascontiguousarray(tri, np.int32)
+    if tri.size and (tri.min() < 0 or tri.max() >= clip.shape[-2]):
+        raise ValueError(f"triangles name vertices {tri.min()}..{tri.max()}, but there are {clip.shape[-2]}")
+    buffer = ZBuffer(size, len(tri))
+    pictures = []
+    for positions in clip.reshape(-1, *clip.shape[-2:]):
+        buffer.draw(positions, tri)
+        pictures.append(buffer.rast())
+    return np.stack(pictures) if clip.ndim == 3 else pictures[0]
+
+
+def interpolate(attributes: np.ndarray, rast: np.ndarray, tri: np.ndarray) -> np.ndarray:
+    """Attributes (V, A) of the vertices -> (H, W, A) float32 of the pixels of rast (H, W, 4); 0 where empty."""
+    attributes = np.asarray(attributes, np.float32)
+    face = rast[..., 3].astype(np.int64) - 1
+    hit = face >= 0
+    corners = attributes[tri[face[hit]]]
+    weights = np.stack([rast[hit, 0], rast[hit, 1], 1.0 - rast[hit, 0] - rast[hit, 1]], axis=1)
+    picture = np.zeros((*face.shape, attributes.shape[1]), np.float32)
+    picture[hit] = np.einsum("pk,pka->pa", weights, corners)
+    return picture
+
+
+def bilinear(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """Texture (T, U, C) read at uv (..., 2) in [0, 1] -> (..., C) float32; beyond the border the border goes on."""
+    texture = np.asarray(texture)
+    rows, columns = texture.shape[:2]
+    x = np.clip(np.asarray(uv[..., 0], np.float32) * columns - 0.5, 0.0, columns - 1.0)
+    y = np.clip(np.asarray(uv[..., 1], np.float32) * rows - 0.5, 0.0, rows - 1.0)
+    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    right, bottom = np.minimum(left + 1, columns - 1), np.minimum(top + 1, rows - 1)
+    fx, fy = (x - left)[..., None], (y - top)[..., None]
+    upper = texture[top, left] * (1 - fx) + texture[top, right] * fx
+    lower = texture[bottom, left] * (1 - fx) + texture[bottom, right] * fx
+    return (upper * (1 - fy) + lower * fy).astype(np.float32)

@@ -1,0 +1,202 @@
+"""The two pictures that drive the avatar: the shaded face I_R and the texture coordinates I_UV, of one fitted frame.
+
+NumPy and numba only, so that the many short jobs of the render stage start without torch; given a backend of
+`stages.graphics.raster` the same pictures are made on its device (`renderer_device`).
+
+Eyes. The mesh spans each eye opening with plain triangles (tri_part 1). Behind them an eyeball is ray-cast. In I_R it
+is a white ball with a dark iris, clipped by the lids. In I_UV its points do not take the mesh's UV, which would be
+fixed to the lids, but lie in a disc of their own in a corner of the UV square that the face leaves free: the disc's
+centre is the point that the eye looks through, its rim lies 90 degrees off. So the learnt texture holds one iris, in
+the middle of the disc, and it moves with the gaze and disappears under the lids by sampling alone. UV jumps at the
+lids: sample it with nearest neighbours, or scale it up after the look-up, never before.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from stages.core.errors import UserError
+from stages.graphics import shading
+from stages.graphics.face_kernels import EYE, paint_picture, paint_uv
+from stages.graphics.raster_cpu import ZBuffer, clip_positions
+
+REQUIRED = (
+    "template", "expression_basis", "tri", "tri_part", "uv", "focal_px", "principal", "size_px", "texture",
+    "eye_center", "eye_radius", "iris_radius",
+)  # fmt: skip
+_DISC_SEARCH_PX = 256
+_DISC_LARGEST = 0.12
+_DISC_SMALLEST = 0.03
+# Free texels around a disc, in UV: the generator's convolutions and bilinear look-ups bleed over about this much.
+_DISC_MARGIN = 0.015
+
+
+class FacePictures(NamedTuple):
+    """picture (S, S, 3) uint8 I_R; uv (S, S, 3) uint16 I_UV; mask (S, S) bool of the pixels that the face covers."""
+
+    picture: np.ndarray
+    uv: np.ndarray
+    mask: np.ndarray
+
+
+def gaze_axes(gaze: np.ndarray) -> np.ndarray:
+    """Gaze (4,): left yaw, left pitch, right yaw, right pitch in rad -> (2, 3, 3), rows right, down, forward.
+
+    Model axes; yaw turns towards picture right, pitch towards picture down; zero looks along -z, at the camera.
+    """
+    yaw, pitch = np.asarray(gaze, np.float64).reshape(2, 2).T
+    zero = np.zeros(2)
+    right = np.stack([np.cos(yaw), zero, np.sin(yaw)], axis=1)
+    down = np.stack([-np.sin(yaw) * np.sin(pitch), np.cos(pitch), np.cos(yaw) * np.sin(pitch)], axis=1)
+    forward = np.stack([np.sin(yaw) * np.cos(pitch), np.sin(pitch), -np.cos(yaw) * np.cos(pitch)], axis=1)
+    return np.stack([right, down, forward], axis=1)
+
+
+def uv_clip(uv: np.ndarray) -> np.ndarray:
+    """UV (V, 2) as clip positions (V, 4) float32 for drawing the mesh into its own texture, v = 0 in the first row."""
+    uv = np.asarray(uv, np.float32)
+    return np.concatenate([uv * 2.0 - 1.0, np.zeros_like(uv[:, :1]), np.ones_like(uv[:, :1])], axis=1)
+
+
+def eye_discs(uv: np.ndarray, tri: np.ndarray) -> np.ndarray:
+    """Two discs of the UV square that no triangle touches, (2, 3) float64: centre u, v and radius.
+
+    The left eye gets the one with the larger u. The radius is 0 for both when the layout has no room for two discs of
+    3 % of its side; the eye openings then keep the UV of the mesh.
+    """
+    side = _DISC_SEARCH_PX
+    buffer = ZBuffer((side, side), len(tri))
+    buffer.draw(uv_clip(uv), tri)
+    free = np.pad((buffer.face_at < 0).astype(np.uint8), 1)
+    discs = np.zeros((2, 3))
+    rows, columns = np.mgrid[: side + 2, : side + 2]
+    for index in range(2):
+        room = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        # The nearest place to a corner wins among equals, so the result does not hang on rounding.
+        place = np.unravel_index(np.argmax(np.minimum(room, side * (_DISC_LARGEST + _DISC_MARGIN))), room.shape)
+        radius = min(room[place] / side - _DISC_MARGIN, _DISC_LARGEST)
+        if radius < _DISC_SMALLEST:
+            return np.zeros((2, 3))
+        discs[index] = (place[1] - 0.5) / side, (place[0] - 0.5) / side, radius
+        taken = (columns - place[1]) ** 2 + (rows - place[0]) ** 2 <= ((radius + _DISC_MARGIN) * side) ** 2
+        free[taken] = 0
+    return discs[np.argsort(-discs[:, 0], kind="stable")]
+
+
+class Renderer:
+    """Draws a subject's fitted face; safe to share between threads (each gets buffers of its own).
+
+    identity: the arrays of identity.npz. size_px: side of the pictures (default: the identity's; the camera is
+    scaled). backend: None for the fast path on the processor, else a backend of `stages.graphics.raster`.
+    supersample: samples per pixel and axis of I_R; light: (9, 3) or (27,), default `shading.default_light()`.
+    Raises UserError when the identity lacks an array or its arrays contradict each other.
+    """
+
+    def __init__(
+        self,
+        identity: Mapping[str, Any],
+        size_px: int | None = None,
+        backend: Any | None = None,
+        supersample: int = 2,
+        light: np.ndarray | None = None,
+    ) -> None:
+        _check(identity)
+        self.size_px = int(size_px or identity["size_px"])
+        scale = self.size_px / float(identity["size_px"])
+        self.focal_px = float(identity["focal_px"]) * scale
+        self.principal = np.asarray(identity["principal"], np.float64).reshape(2) * scale
+        self.supersample = int(supersample)
+        self.backend = backend
+        self.template = np.asarray(identity["template"], np.float32)
+        self.basis = np.asarray(identity["expression_basis"], np.float32).reshape(-1, self.template.size)
+        self.tri = np.ascontiguousarray(identity["tri"], np.int32)
+        self.part = np.ascontiguousarray(identity["tri_part"], np.int8)
+        self.uv = np.ascontiguousarray(identity["uv"], np.float32)
+        self.texture = np.ascontiguousarray(identity["texture"], np.float32)
+        self.light = np.asarray(shading.default_light() if light is None else light, np.float32).reshape(9, 3)
+        self.outwards = np.float32(shading.orient_outwards(self.template, self.tri))
+        self._prepare_eyes(identity)
+        self._local = threading.local()
+
+    def _prepare_eyes(self, identity: Mapping[str, Any]) -> None:
+        """eyes (2, 5): centre, radius, sine of the iris's half angle; eye_of (F,): the eyeball nearest to a face."""
+        self.eyes = np.ones((2, 5))
+        self.eyes[:, :3] = np.asarray(identity["eye_center"], np.float64)
+        self.eyes[:, 3] = np.maximum(np.asarray(identity["eye_radius"], np.float64), 1e-3)
+        self.eyes[:, 4] = np.clip(float(identity["iris_radius"]) / self.eyes[:, 3], 0.05, 0.95)
+        middle = self.template[self.tri].mean(axis=1)
+        distance = np.linalg.norm(middle[:, None] - self.eyes[None, :, :3], axis=2)
+        self.eye_of = distance.argmin(axis=1).astype(np.int8)
+        self.discs = eye_discs(self.uv, self.tri) if (self.part == EYE).any() else np.zeros((2, 3))
+
+    def vertices(self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray) -> np.ndarray:
+        """Camera points (V, 3) float64, cm: rotation (3,) axis-angle, translation (3,) cm, expression (E,)."""
+        shape = self.template.ravel() + np.asarray(expression, np.float32) @ self.basis
+        matrix, _ = cv2.Rodrigues(np.asarray(rotation, np.float64).reshape(3))
+        return shape.reshape(-1, 3).astype(np.float64) @ matrix.T + np.asarray(translation, np.float64)
+
+    def render(
+        self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray, gaze: np.ndarray | None = None
+    ) -> FacePictures:
+        """Both pictures of one frame; gaze (4,) in rad, default straight ahead. See `vertices` and `FacePictures`."""
+        gaze = np.zeros(4) if gaze is None else np.asarray(gaze, np.float64)
+        if self.backend is not None:
+            from stages.graphics.renderer_device import render_on_device  # torch comes only with a backend
+
+            return render_on_device(self, rotation, translation, expression, gaze)
+        points = self.vertices(rotation, translation, expression)
+        rotation_matrix, _ = cv2.Rodrigues(np.asarray(rotation, np.float64).reshape(3))
+        to_model = np.ascontiguousarray(rotation_matrix.T)
+        origin = -to_model @ np.asarray(translation, np.float64)
+        axes, normals = gaze_axes(gaze), shading.vertex_normals(points, self.tri) * self.outwards
+        brightness = shading.shade(normals, self.light)
+        fine, plain = self._buffers()
+        size, factor = self.size_px, self.supersample
+        camera = np.array([self.focal_px, *self.principal])
+        clip = clip_positions(points, self.focal_px, self.principal, (size, size))
+        picture, uv = np.empty((size, size, 3), np.uint8), np.empty((size, size, 3), np.uint16)
+        mask = np.empty((size, size), np.uint8)
+        plain.draw(clip, self.tri)
+        if fine is not plain:
+            fine.draw(clip, self.tri)
+        paint_picture(
+            fine.face_at, fine.edges, self.tri, self.part, self.eye_of, brightness, self.uv, self.texture,
+            camera * factor, to_model, origin, self.eyes, axes, factor, picture,
+        )  # fmt: skip
+        paint_uv(
+            plain.face_at, plain.edges, self.tri, self.part, self.eye_of, self.uv,
+            camera, to_model, origin, self.eyes, axes, self.discs, uv, mask,
+        )  # fmt: skip
+        return FacePictures(picture, uv, mask.view(bool))
+
+    def render_batch(
+        self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray, gaze: np.ndarray | None = None
+    ) -> FacePictures:
+        """`render` for N frames: arguments (N, 3), (N, 3), (N, E), (N, 4); pictures stacked along a first axis."""
+        gaze = np.zeros((len(rotation), 4)) if gaze is None else gaze
+        frames = [self.render(*frame) for frame in zip(rotation, translation, expression, gaze, strict=True)]
+        return FacePictures(*(np.stack(pictures) for pictures in zip(*frames, strict=True)))
+
+    def _buffers(self) -> tuple[ZBuffer, ZBuffer]:
+        if not hasattr(self._local, "buffers"):
+            side, fine_side = self.size_px, self.size_px * self.supersample
+            plain = ZBuffer((side, side), len(self.tri))
+            fine = plain if self.supersample == 1 else ZBuffer((fine_side, fine_side), len(self.tri))
+            self._local.buffers = fine, plain
+        return self._local.buffers
+
+
+def _check(identity: Mapping[str, Any]) -> None:
+    missing = [name for name in REQUIRED if name not in identity]
+    if missing:
+        raise UserError(f"the identity lacks {', '.join(missing)}; run the fit stage again to make it")
+    count, faces = len(identity["template"]), len(identity["tri"])
+    if np.asarray(identity["tri"]).max() >= count or np.asarray(identity["tri"]).min() < 0:
+        raise UserError(f"the identity's triangles name vertices beyond its {count}; run the fit stage again")
+    if len(identity["uv"]) != count or len(identity["tri_part"]) != faces:
+        raise UserError("the identity's uv or tri_part does not match its mesh; run the fit stage again to make it")
+    if np.asarray(identity["expression_basis"]).shape[1:] != (count, 3):
+        raise UserError("the identity's expression_basis does not match its template; run the fit stage again")

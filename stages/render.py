@@ -1,0 +1,148 @@
+"""Draw the fitted face of each frame: the shaded picture I_R and the texture coordinates I_UV.
+
+Reads the subject's identity and a clip's fit; writes render/<frame>.png (8-bit RGB, black off the face),
+uv/<frame>.png (16-bit: R = u, G = v, B = 1 on the face, 0 elsewhere) and the manifest. Frames whose fit is lost get no
+picture and an empty hash: nothing is invented for them.
+"""
+
+import argparse
+import logging
+import zipfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from stages.core.cli import main, progress, stage_parser
+from stages.core.device import lease_device
+from stages.core.errors import UserError
+from stages.core.files import PictureWriter, atomic_dir
+from stages.core.manifest import Manifest, read_manifest, write_manifest
+from stages.graphics.renderer import FacePictures, Renderer
+
+log = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of the stage."""
+    parser = stage_parser(__doc__, "render")
+    parser.add_argument("--identity", type=Path, required=True, help="identity.npz of the subject")
+    parser.add_argument("--fit", type=Path, required=True, help="fit.parquet of the clip")
+    parser.add_argument("--out-render", type=Path, required=True, help="folder for I_R pictures")
+    parser.add_argument("--out-uv", type=Path, required=True, help="folder for I_UV pictures")
+    parser.add_argument("--manifest", type=Path, required=True, help="render.parquet to write")
+    parser.add_argument("--gpu", type=int, default=0, help="cards granted to this job; 0 means the processor")
+    return parser
+
+
+def load_identity(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an identity.npz. Raises UserError when the file is missing or damaged."""
+    if not path.is_file():
+        raise UserError(f"the identity {path} is missing; run the fit stage to make it")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is not a readable identity ({error}); delete it and run the fit stage again") from error
+
+
+def choose_backend(setting: str, device: str) -> Any | None:
+    """None for the fast path on the processor, else nvdiffrast on the leased card; UserError when it is missing."""
+    if setting == "cpu" or (setting == "auto" and device == "cpu"):
+        return None
+    if setting == "auto" and find_spec("nvdiffrast") is None:
+        log.info("nvdiffrast is not installed: drawing on the processor")
+        return None
+    if device == "cpu":
+        raise UserError("render.backend is nvdiffrast but no NVIDIA card was granted; set it to auto or cpu")
+    from stages.graphics.raster import backend_for  # torch comes only with a card
+
+    return backend_for(device)
+
+
+def drawn_frames(
+    renderer: Renderer, fit: Manifest, wanted: np.ndarray, threads: int
+) -> Iterator[tuple[int, FacePictures]]:
+    """Row number and pictures of the wanted rows, in order, drawn on threads a few frames ahead of the caller."""
+    rotation, translation, expression, gaze = (fit[name] for name in ("rotation", "translation", "expression", "gaze"))
+
+    def draw(row: int) -> FacePictures:
+        return renderer.render(rotation[row], translation[row], expression[row], gaze[row])
+
+    # One card draws one frame at a time; the numba kernels release the interpreter and scale with threads.
+    workers = 1 if renderer.backend is not None else max(threads, 1)
+    waiting: deque[tuple[int, Future[FacePictures]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="draw") as pool:
+        try:
+            for row in wanted.tolist():
+                waiting.append((row, pool.submit(draw, row)))
+                if len(waiting) > 2 * workers:
+                    number, future = waiting.popleft()
+                    yield number, future.result()
+            while waiting:
+                number, future = waiting.popleft()
+                yield number, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def usable_rows(fit: Manifest) -> np.ndarray:
+    """Rows (M,) whose fit can be drawn: fitted, not lost, all coefficients finite."""
+    finite = np.ones(len(fit), bool)
+    for name in ("rotation", "translation", "expression", "gaze"):
+        finite &= np.isfinite(fit[name]).all(axis=1)
+    return np.nonzero(fit["fitted"] & (fit["quality"] != "lost") & finite)[0]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw one clip."""
+    identity = load_identity(args.identity)
+    fit = read_manifest(args.fit, "fit")
+    expressions = identity["expression_basis"].shape[0]
+    if len(fit) and fit["expression"].shape[1] != expressions:
+        raise UserError(
+            f"{args.fit} has {fit['expression'].shape[1]} expression coefficients but {args.identity} has "
+            f"{expressions}; they come from different runs: run the fit stage again"
+        )
+    cv2.setNumThreads(1)
+    wanted = usable_rows(fit)
+    frames = fit["frame"]
+    share = np.zeros(len(fit), np.float32)
+    with lease_device(args.gpu) as device:
+        backend = choose_backend(args.settings["backend"], device)
+        renderer = Renderer(identity, backend=backend, supersample=args.settings["supersample"])
+        name = "cpu" if backend is None else backend.name
+        log.info("drawing %d of %d frames at %d px with %s", len(wanted), len(fit), renderer.size_px, name)
+        with atomic_dir(args.out_render) as render_dir, atomic_dir(args.out_uv) as uv_dir:
+            with (
+                PictureWriter(render_dir, threads=args.threads) as pictures,
+                PictureWriter(uv_dir, threads=args.threads) as coordinates,
+            ):
+                drawn = drawn_frames(renderer, fit, wanted, args.threads)
+                for row, face in progress(drawn, total=len(wanted), desc="render"):
+                    pictures.put(int(frames[row]), face.picture)
+                    coordinates.put(int(frames[row]), face.uv)
+                    share[row] = face.mask.mean()
+    _warn_of_empty(share, wanted)
+    columns = {
+        "frame": frames,
+        "render_hash": [pictures.hashes.get(int(frame), "") for frame in frames],
+        "uv_hash": [coordinates.hashes.get(int(frame), "") for frame in frames],
+        "face_share": share,
+    }
+    write_manifest(args.manifest, "render", columns, {"size_px": renderer.size_px, "backend": name})
+
+
+def _warn_of_empty(share: np.ndarray, wanted: np.ndarray) -> None:
+    empty = int((share[wanted] == 0.0).sum())
+    if empty:
+        log.warning("%d frames show no face at all: their fit puts it outside the picture", empty)
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)
