@@ -104,7 +104,7 @@ def candidates(search_path: str) -> Iterator[Candidate]:
 
 
 def find_python(search_path: str, wanted: Optional[str] = None) -> Candidate:
-    """First Python that fits. `wanted`: a path or name that the user insists on. Raises SetupError naming what is there."""
+    """First Python that fits, or the user's `wanted` path or name. Raises SetupError naming what is there."""
     rejected: List[str] = []
     if wanted:
         found = probe(shutil.which(wanted, path=search_path) or wanted)
@@ -231,6 +231,9 @@ def pip_reason(lines: List[str], folder: Path) -> SetupError:
         quoted = re.search(r"(\[Errno -?\d+\][^')\"]*|Read timed out|timed out|CERTIFICATE_VERIFY_FAILED)", cause)
         return SetupError("The package index could not be reached, is there no network? ({}); run the same command "
                           "again when there is, what was fetched is kept.".format(quoted.group(1) if quoted else last))
+    if "(from versions: none)" in text and "require a different python" not in text:
+        return SetupError("The package index offered no version at all of a package, is there no network? ({}); run "
+                          "the same command again when there is.".format(last))
     return SetupError("pip could not install the packages of requirements.lock: {}.".format(last))
 
 
@@ -326,8 +329,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="folder of the environment")
     parser.add_argument("--lock", type=Path, default=ROOT / "requirements.lock", help="versions to install")
-    parser.add_argument("--python", default=os.environ.get("PYTHON") or None, help="the Python to use, else the first that fits")
-    parser.add_argument("--need-gib", type=float, default=NEED_VENV_GIB + NEED_TEMP_GIB, help="free disk space asked for, GiB")
+    insisted = os.environ.get("PYTHON") or None
+    parser.add_argument("--python", default=insisted, help="the Python to use, else the first that fits")
+    need_gib = NEED_VENV_GIB + NEED_TEMP_GIB
+    parser.add_argument("--need-gib", type=float, default=need_gib, help="free disk space asked for, GiB")
     args = parser.parse_args(argv)
 
     def say(text: str) -> None:

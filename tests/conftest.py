@@ -1,0 +1,51 @@
+"""What all tests share: few threads, one folder for compiled kernels, the private footage, the marker `gpu`."""
+
+import os
+from pathlib import Path
+
+THREADS = os.environ.get("SELFIEAVATAR_TEST_THREADS", "2")
+ROOT = Path(__file__).resolve().parent.parent
+
+# Read by numpy, numba, torch and MediaPipe when they are imported: set before any test module is.
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(name, THREADS)
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba_cache"))
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("GLOG_minloglevel", "2")
+
+import pytest  # noqa: E402
+
+
+def cuda_missing() -> str:
+    """Why no CUDA card can be used here, or an empty string."""
+    import torch
+
+    if torch.cuda.is_available():
+        return ""
+    return "needs a CUDA card; torch " + torch.__version__ + " finds none"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skip the tests marked `gpu` with the reason; torch is imported only where there are any."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    reason = cuda_missing() if marked else ""
+    if reason:
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_threads():
+    """OpenCV takes every core unless told; torch reads OMP_NUM_THREADS itself."""
+    import cv2
+
+    cv2.setNumThreads(int(THREADS))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of footage that is not in the repository; the test is skipped, with the reason, where it is absent."""
+    folder = Path(os.environ.get("SELFIEAVATAR_SHARED", ROOT.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"needs footage: {folder}/data is absent (SELFIEAVATAR_SHARED names another folder)")
+    return folder
