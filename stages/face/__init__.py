@@ -1,0 +1,1 @@
+"""Finding the face, and fitting a morphable model to it."""

@@ -1,0 +1,114 @@
+"""One clip from landmarks to smooth coefficients: fit, gaps, gaze, smoothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stages.face import smoothing
+from stages.face.camera import Camera
+from stages.face.gaze import gaze_angles
+from stages.face.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
+from stages.face.morphable import MorphableModel
+from stages.face.solver import FitResult, LandmarkFit, SolverSettings, fit_landmarks
+
+
+@dataclass
+class ClipFit:
+    """Coefficients of a clip's N frames; rows of lost frames are NaN.
+
+    fitted (N,) bool; rotation (N, 3) rad; translation (N, 3) cm; expression (N, E); gaze (N, 4) rad; error (N,)
+    median distance over
+    the outer eye corners' distance (NaN for bridged and lost frames); quality (N,) "ok", "bridged" or "lost"; cuts (N
+    - 1,) bool.
+    """
+
+    fitted: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    expression: np.ndarray
+    gaze: np.ndarray
+    error: np.ndarray
+    quality: np.ndarray
+    cuts: np.ndarray
+
+
+def solver_settings(settings: Mapping[str, Any]) -> SolverSettings:
+    """The solver's settings from the configuration's section `fit`."""
+    return SolverSettings(noise=settings["landmark_noise"], prior=settings["prior"], temporal=settings["temporal"])
+
+
+def eye_span(points: np.ndarray, set_name: str = MEDIAPIPE) -> np.ndarray:
+    """(N,) distance of the outer eye corners in px: a running maximum-like measure that a turned head does not shrink.
+
+    The corners' distance shrinks with the cosine of the yaw; the face's height does not. Their usual ratio links both.
+    """
+    right, left = landmark_set(set_name).outer_eyes
+    eyes = np.linalg.norm(points[:, right] - points[:, left], axis=1)
+    nose = points[:, list(landmark_set(set_name).regions["nose"])]
+    height = np.ptp(nose[..., 1], axis=1)
+    ratio = eyes / np.maximum(height, 1e-6)
+    usual = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else 1.0
+    return np.maximum(eyes, np.minimum(height * usual, 2 * eyes))
+
+
+def fit_clip(
+    model: MorphableModel, camera: Camera, points: np.ndarray, time_s: np.ndarray, settings: Mapping[str, Any],
+    set_name: str = MEDIAPIPE,
+) -> ClipFit:  # fmt: skip
+    """Fits a clip.
+
+    Args:
+        model: the subject's model. camera: in the pixels of `points`. points: (N, L, 2) px, NaN where no face was
+        found. time_s: (N,) s. settings: the configuration's section `fit`. set_name: the landmark set of `points`.
+    """
+    gap = settings["longest_gap_s"]
+    span = eye_span(points, set_name)
+    cuts = smoothing.find_cuts(points, time_s, span, gap)
+    weights = landmark_weights(set_name)
+    raw = fit_landmarks(model, camera, points, weights, span, ~cuts, solver_settings(settings))
+    fitted = np.isfinite(raw.error) & (raw.error <= settings["max_error"])
+    quality = smoothing.frame_quality(fitted, time_s, cuts, gap)
+    gaze = np.full((len(points), 4), np.nan)
+    if set_name == MEDIAPIPE:
+        with np.errstate(invalid="ignore"):
+            gaze = gaze_angles(
+                points, raw.rotation, raw.translation, camera, model.eye_center, model.eye_radius, model.iris_radius
+            )
+    runs = smoothing.takes(quality, cuts)
+    gaze[~fitted] = np.nan
+    gaze = smoothing.hold_gaps(gaze, runs, time_s)
+    pose = smoothing.bridge(np.concatenate([raw.rotation, raw.translation], 1), quality, time_s)
+    expression = smoothing.bridge(raw.expression, quality, time_s)
+    pose = smoothing.smooth(pose, time_s, runs, settings["smooth_pose_s"])
+    expression = smoothing.smooth(expression, time_s, runs, settings["smooth_expression_s"])
+    gaze = smoothing.smooth(gaze, time_s, runs, settings["smooth_gaze_s"])
+    good = quality != smoothing.LOST
+    gaze[~good] = np.nan
+    error = reprojection_error(model, camera, points, span, pose, expression)
+    error[quality != smoothing.OK] = np.nan
+    return ClipFit(good, pose[:, :3], pose[:, 3:], expression, gaze, error, quality, cuts)
+
+
+def reprojection_error(
+    model: MorphableModel,
+    camera: Camera,
+    points: np.ndarray,
+    span: np.ndarray,
+    pose: np.ndarray,
+    expression: np.ndarray,
+) -> np.ndarray:
+    """(N,) median distance between projected and given landmarks over the span; NaN where either is missing."""
+    shown = np.where((np.isfinite(pose).all(1))[:, None, None], points, np.nan)
+    task = LandmarkFit(
+        model, camera, shown, np.ones(points.shape[1]), span, np.zeros(max(len(points) - 1, 0), bool), SolverSettings()
+    )
+    return task.result(task.start(pose[:, :3], pose[:, 3:], expression)).error
+
+
+def as_fit_result(clip: ClipFit) -> FitResult:
+    """The clip's coefficients in the solver's form."""
+    return FitResult(clip.rotation, clip.translation, clip.expression, clip.error)

@@ -1,0 +1,1 @@
+"""Morphable models that speak the interface of stages.face.morphable."""

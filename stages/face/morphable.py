@@ -1,0 +1,81 @@
+"""The morphable model that all of the pipeline speaks, whatever it was made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+
+@dataclass
+class MorphableModel:
+    """A subject's linear face: vertices = template + sum_k expression[k] * expression_basis[k], in cm.
+
+    Models with an identity space (FLAME, FaceVerse, BFM, ICT-FaceKit) carry `identity_basis` (K, V, 3) with the
+    standard deviations
+    `identity_scale` (K,); fitting bakes the identity into `template`, and from there all models look alike.
+
+    Attributes:
+        name: kind of model, e.g. "facemesh".
+        template: (V, 3) float32 cm, the subject's neutral face; axes x right, y down, z away from the camera.
+        expression_basis: (E, V, 3) float32 cm. expression_scale: (E,) standard deviation of each coefficient.
+        expression_low, expression_high: (E,) 1st and 99th percentile over the frames that the model was learnt from.
+        tri: (F, 3) int32. tri_part: (F,) int8, 0 skin, 1 eye opening, 2 mouth opening. uv: (V, 2) float32 in [0, 1].
+        landmark_vertices: (L,) int32, the vertex that stands for each landmark of the detector's set, -1 for none.
+        eye_center: (2, 3), eye_radius: (2,) cm, left and right eyeball in the template. iris_radius: cm.
+    """
+
+    name: str
+    template: np.ndarray
+    expression_basis: np.ndarray
+    expression_scale: np.ndarray
+    expression_low: np.ndarray
+    expression_high: np.ndarray
+    tri: np.ndarray
+    tri_part: np.ndarray
+    uv: np.ndarray
+    landmark_vertices: np.ndarray
+    eye_center: np.ndarray
+    eye_radius: np.ndarray
+    iris_radius: float
+    identity_basis: np.ndarray | None = None
+    identity_scale: np.ndarray | None = None
+
+    @property
+    def expression_count(self) -> int:
+        """Number of expression coefficients E."""
+        return len(self.expression_basis)
+
+    @property
+    def used_landmarks(self) -> np.ndarray:
+        """(M,) numbers of the landmarks that have a vertex."""
+        return np.flatnonzero(self.landmark_vertices >= 0)
+
+    def vertices(self, expression: np.ndarray) -> np.ndarray:
+        """(N, E) or (E,) coefficients -> (N, V, 3) or (V, 3) vertices in cm."""
+        flat = self.expression_basis.reshape(self.expression_count, -1)
+        offsets = np.asarray(expression, flat.dtype) @ flat
+        return self.template + offsets.reshape(*np.shape(expression)[:-1], *self.template.shape)
+
+    def landmark_geometry(self) -> tuple[np.ndarray, np.ndarray]:
+        """Template (M, 3) and basis (E, M, 3), float64, at `used_landmarks`."""
+        at = self.landmark_vertices[self.used_landmarks]
+        return self.template[at].astype(float), self.expression_basis[:, at].astype(float)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Plain arrays for identity.npz (the identity space is baked into the template and left out)."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if not f.name.startswith("identity_")}
+        arrays["model"] = np.array(arrays.pop("name"))
+        arrays["iris_radius"] = np.float32(self.iris_radius)
+        return {key: value.astype(np.float32) if value.dtype == np.float64 else value for key, value in arrays.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> MorphableModel:
+        """The inverse of `to_arrays`; ValueError names what is missing."""
+        needed = [f.name for f in fields(cls) if f.name != "name" and not f.name.startswith("identity_")]
+        missing = [key for key in ("model", *needed) if key not in arrays]
+        if missing:
+            raise ValueError(f"not an identity: {', '.join(missing)} missing")
+        values = {key: np.asarray(arrays[key]) for key in needed}
+        values["iris_radius"] = float(values["iris_radius"])
+        return cls(name=str(arrays["model"]), **values)

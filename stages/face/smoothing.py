@@ -1,0 +1,167 @@
+"""Smoothing of fitted coefficients without lag: an average over neighbours on both sides that agree with the frame
+itself.
+
+The weights are symmetric in time and fall off with the difference of the values (a bilateral filter: Tomasi and
+Manduchi
+1998), measured in units of the signal's own noise. What is below the noise is averaged away; a blink is many times
+the noise, its peak has no neighbours that agree, and it stays as high as it was.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+OK, BRIDGED, LOST = "ok", "bridged", "lost"
+
+
+def find_cuts(points: np.ndarray, time_s: np.ndarray, span: np.ndarray, longest_gap_s: float = 0.2) -> np.ndarray:
+    """Where a clip does not go on: jumps of the head and gaps in time.
+
+    Args:
+        points: (N, L, 2) px, NaN where no face was found. time_s: (N,). span: (N,) yardstick in px.
+        longest_gap_s: a longer step between two frames is a cut.
+
+    Returns:
+        (N - 1,) True where frame n + 1 does not continue frame n. Frames without a face are passed over: the jump is
+        looked for between the frames around them.
+    """
+    count = len(points)
+    cuts = np.zeros(max(count - 1, 0), bool)
+    step = np.diff(time_s)
+    usual = float(np.median(step)) if len(step) else 0.0
+    cuts |= step > max(longest_gap_s, 1.5 * usual)
+    found = np.flatnonzero(np.isfinite(points).all((1, 2)))
+    if len(found) < 2:
+        return cuts
+    # The median over all points ignores lips and lids.
+    moved = np.median(np.linalg.norm(np.diff(points[found], axis=0), axis=2), axis=1) / np.minimum(
+        span[found[1:]], span[found[:-1]]
+    )
+    for i, (before, after) in enumerate(zip(found[:-1], found[1:], strict=True)):
+        around = np.concatenate([moved[max(0, i - 4) : i], moved[i + 1 : i + 5]])
+        habit = float(np.median(around)) if len(around) else 0.0
+        # Even the next-largest step nearby is well below a cut: a shaken head has several large steps in a row.
+        second = float(np.partition(around, -2)[-2]) if len(around) > 1 else 0.0
+        if moved[i] > max(0.12, 6 * habit, 1.6 * second) * (after - before) ** 0.5:
+            cuts[before] = True
+    return cuts
+
+
+def frame_quality(fitted: np.ndarray, time_s: np.ndarray, cuts: np.ndarray, longest_gap_s: float = 0.2) -> np.ndarray:
+    """(N,) "ok", "bridged" (a gap of at most `longest_gap_s` between two fitted frames of one take) or "lost"."""
+    quality = np.where(fitted, OK, LOST).astype(object)
+    found = np.flatnonzero(fitted)
+    for before, after in zip(found[:-1], found[1:], strict=True):
+        # The time without a face: from the first lost frame to the first found one.
+        if (
+            after - before > 1
+            and time_s[after] - time_s[before + 1] <= longest_gap_s + 1e-6
+            and not cuts[before:after].any()
+        ):
+            quality[before + 1 : after] = BRIDGED
+    return quality
+
+
+def bridge(values: np.ndarray, quality: np.ndarray, time_s: np.ndarray) -> np.ndarray:
+    """Fills the bridged rows of values (N, K) by straight lines in time; lost rows become NaN."""
+    out = np.array(values, float)
+    known = np.isfinite(out).all(1) & (quality == OK)
+    out[quality != OK] = np.nan
+    bridged = quality == BRIDGED
+    if bridged.any() and known.any():
+        for column in range(out.shape[1]):
+            out[bridged, column] = np.interp(time_s[bridged], time_s[known], out[known, column])
+    return out
+
+
+def takes(quality: np.ndarray, cuts: np.ndarray) -> list[np.ndarray]:
+    """Runs of frame numbers without a lost frame or a cut inside."""
+    usable = np.flatnonzero(quality != LOST)
+    if not len(usable):
+        return []
+    breaks = (np.diff(usable) > 1) | np.array([cuts[b] for b in usable[:-1]], bool)
+    return np.split(usable, np.flatnonzero(breaks) + 1)
+
+
+def noise_level(values: np.ndarray) -> np.ndarray:
+    """(K,) standard deviation of the frame-to-frame noise of values (N, K), from second differences, robustly.
+
+    Movement hardly shows in second differences at video rates; the median ignores the frames where it does.
+    """
+    if len(values) < 4:
+        return np.zeros(values.shape[1])
+    second = np.abs(np.diff(values, n=2, axis=0))
+    moving = second.max(1) > 0  # repeated frames (25 fps in a 30 fps file) would pull the median to zero
+    return 1.4826 * np.median(second[moving], axis=0) / np.sqrt(6) if moving.sum() > 2 else np.zeros(values.shape[1])
+
+
+def smooth_take(
+    values: np.ndarray, time_s: np.ndarray, width_s: float, noise: np.ndarray, reach: float = 2.5
+) -> np.ndarray:
+    """Smooths one take, (N, K), each column on its own.
+
+    Args:
+        width_s: standard deviation of the window in time. noise: (K,) see `noise_level`. reach: difference, in noise
+        of a
+            difference, at which a neighbour's weight has fallen to exp(-1/2).
+
+    Returns:
+        (N, K); columns without noise come back unchanged.
+    """
+    count = len(values)
+    if count < 3 or width_s <= 0:
+        return values.copy()
+    step = float(np.median(np.diff(time_s)))
+    half = int(min(count - 1, np.ceil(3 * width_s / max(step, 1e-6))))
+    tolerance2 = np.maximum(2 * (reach * noise) ** 2, 1e-20)
+    # Agreement is judged on short averages (1 2 1), which carry less noise than the frames themselves ...
+    padded = np.pad(values, ((1, 1), (0, 0)), mode="reflect")
+    guide = 0.25 * padded[:-2] + 0.5 * values + 0.25 * padded[2:]
+    # ... but where these differ from the frame by more than noise, there is a peak: it judges by itself.
+    guide = np.where(np.abs(guide - values) > 2 * noise, values, guide)
+    total, weight = values.copy(), np.ones_like(values)
+    for shift in range(1, half + 1):
+        # Both neighbours or none: one-sided averages would lag.
+        low, here, high = slice(0, count - 2 * shift), slice(shift, count - shift), slice(2 * shift, count)
+        if count - 2 * shift <= 0:
+            break
+        window = np.exp(-0.5 * ((time_s[high] - time_s[low]) / 2 / width_s) ** 2)[:, None]
+        middle = 0.5 * (guide[low] + guide[high])
+        apart = 0.5 * np.abs(guide[high] - guide[low])
+        # A straight movement keeps its pairs (their middle agrees); a turning point loses them.
+        agree = np.exp(-0.5 * (middle - guide[here]) ** 2 / tolerance2 * 4) * np.exp(
+            -0.5 * (apart / 6) ** 2 / tolerance2
+        )
+        pair = window * agree * 2
+        total[here] += pair * 0.5 * (values[low] + values[high])
+        weight[here] += pair
+    return total / weight
+
+
+def smooth(
+    values: np.ndarray, time_s: np.ndarray, runs: list[np.ndarray], width_s: float, reach: float = 2.5
+) -> np.ndarray:
+    """Smooths values (N, K) within each take; the noise is measured over all takes together. Rows outside takes stay
+    as they are.
+    """
+    out = np.array(values, float)
+    steps = [values[run] for run in runs if len(run) >= 4]
+    if not steps:
+        return out
+    lengths = np.array([len(step) for step in steps], float)
+    noise = np.average([noise_level(step) for step in steps], axis=0, weights=lengths)
+    for run in runs:
+        out[run] = smooth_take(out[run], time_s[run], width_s, noise, reach)
+    return out
+
+
+def hold_gaps(values: np.ndarray, runs: list[np.ndarray], time_s: np.ndarray) -> np.ndarray:
+    """Fills NaN inside each take from its own neighbours in time (a gaze behind closed lids); 0 where a take has
+    none.
+    """
+    out = np.array(values, float)
+    for run in runs:
+        for column in range(out.shape[1]):
+            known = run[np.isfinite(out[run, column])]
+            out[run, column] = np.interp(time_s[run], time_s[known], out[known, column]) if len(known) else 0.0
+    return out

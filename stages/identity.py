@@ -1,0 +1,109 @@
+"""Identity: learns the subject's morphable model, camera and texture from all train clips together."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.core.cli import main, stage_parser
+from stages.core.errors import UserError
+from stages.core.files import atomic_file, picture_name, read_picture
+from stages.core.manifest import Manifest, read_manifest
+from stages.face.camera import Camera
+from stages.face.clip import solver_settings
+from stages.face.landmark_sets import MEDIAPIPE
+from stages.face.models import facemesh
+from stages.face.morphable import MorphableModel
+from stages.face.solver import FitResult
+
+log = logging.getLogger("identity")
+
+TEXTURE_FRAMES = 120  # enough for a median over poses
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of the stage; the lists name the train clips in the same order."""
+    parser = stage_parser(__doc__, "fit")
+    parser.add_argument("--decode", required=True, nargs="+", type=Path, help="decode.parquet of each train clip")
+    parser.add_argument("--landmarks", required=True, nargs="+", type=Path, help="landmarks.parquet of each train clip")
+    parser.add_argument("--frames", required=True, nargs="+", type=Path, help="folder frames/ of each train clip")
+    parser.add_argument("--alpha", required=True, nargs="+", type=Path, help="folder alpha/ of each train clip")
+    parser.add_argument("--out", required=True, type=Path, help="identity.npz to write")
+    return parser
+
+
+def gather(landmarks: list[Manifest], names: list[Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """Points (N, 478, 2) and depths (N, 478) of all frames with a face, their clip and frame numbers, and the size
+    of the frames.
+    """
+    sizes = {int(manifest.metadata["size_px"]) for manifest in landmarks}
+    if len(sizes) > 1:
+        raise UserError(
+            f"the train clips were decoded at different sizes ({sorted(sizes)} px); use one `decode.size_px` for all"
+        )
+    for manifest, name in zip(landmarks, names, strict=True):
+        if manifest.metadata["landmark_set"] != MEDIAPIPE:
+            raise UserError(f"{name} holds {manifest.metadata['landmark_set']} points, but the model facemesh wants "
+                            f"{MEDIAPIPE}; set `landmarks.detector: mediapipe`")  # fmt: skip
+    found = [manifest["found"] for manifest in landmarks]
+    points = [m["points_px"][f].reshape(-1, 478, 2) for m, f in zip(landmarks, found, strict=True)]
+    depth = [m["depth"][f] for m, f in zip(landmarks, found, strict=True)]
+    frames = np.concatenate([m["frame"][f] for m, f in zip(landmarks, found, strict=True)])
+    clip = np.repeat(np.arange(len(landmarks)), [int(f.sum()) for f in found])
+    if not len(frames):
+        raise UserError(f"no face in any train clip ({', '.join(map(str, names))}); give clips that show the face")
+    return np.concatenate(points), np.concatenate(depth), clip, frames, sizes.pop()
+
+
+def texture_pictures(
+    args: argparse.Namespace, clip: np.ndarray, frames: np.ndarray, chosen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (n, S, S, 3) and mattes (n, S, S), uint8, of the chosen rows."""
+    pictures = [read_picture(args.frames[clip[i]] / picture_name(int(frames[i]))) for i in chosen]
+    mattes = [read_picture(args.alpha[clip[i]] / picture_name(int(frames[i]))) for i in chosen]
+    return np.stack(pictures), np.stack(mattes)
+
+
+def unwrap_texture(
+    model: MorphableModel, camera: Camera, fit: FitResult, pictures: np.ndarray, mattes: np.ndarray, size: int
+) -> dict[str, np.ndarray]:
+    """Texture (T, T, 3) uint8 and its weight (T, T) float32: unseen grey, weight 0, until frames are unwrapped."""
+    return {"texture": np.full((size, size, 3), 128, np.uint8), "texture_weight": np.zeros((size, size), np.float32)}
+
+
+def run(args: argparse.Namespace) -> None:
+    """Learns and writes identity.npz."""
+    lists = (args.decode, args.landmarks, args.frames, args.alpha)
+    if len({len(entries) for entries in lists}) != 1:
+        raise UserError(
+            f"--decode, --landmarks, --frames and --alpha must name the same clips; they name {[len(e) for e in lists]}"
+        )
+    settings: dict[str, Any] = args.settings
+    landmarks = [read_manifest(path, "landmarks") for path in args.landmarks]
+    points, depth, clip, frames, size = gather(landmarks, args.landmarks)
+    camera = Camera.default(size, settings["focal_ratio"])
+    model, fit, used = facemesh.learn(points, depth, camera, settings["components"], settings=solver_settings(settings))
+    arrays = model.to_arrays() | {
+        "focal_px": np.float32(camera.focal_px), "principal": np.array(camera.principal, np.float32), "size_px":
+        np.int32(size),
+    }  # fmt: skip
+    good = np.flatnonzero(np.isfinite(fit.error) & (fit.error <= settings["max_error"]))
+    if not len(good):
+        raise UserError("the face could not be fitted in any train frame; check that all clips show the same person")
+    good = good[np.unique(np.linspace(0, len(good) - 1, min(TEXTURE_FRAMES, len(good))).round().astype(int))]
+    pictures, mattes = texture_pictures(args, clip, frames, used[good])
+    part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])
+    arrays |= unwrap_texture(model, camera, part, pictures, mattes, settings["texture_px"])
+    with atomic_file(args.out) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    log.info(
+        "%s: %d expressions from %d frames of %d clips", args.out, model.expression_count, len(used), len(landmarks)
+    )
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)

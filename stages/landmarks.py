@@ -1,0 +1,106 @@
+"""Landmarks: finds the facial points in every frame of a clip.
+
+The crop is streamed from the source at the detector's own working size; coordinates are stored in pixels of the
+frames. Frames without a face are marked, nothing is made up for them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.core.assets import asset_path
+from stages.core.cli import main, progress, stage_parser
+from stages.core.errors import UserError
+from stages.core.manifest import Manifest, read_manifest, write_manifest
+from stages.face.detector import FaceAlignmentDetector, FaceDetector, MediaPipeDetector, load_face_alignment
+from stages.face.landmark_sets import landmark_set
+from stages.video.reader import CropReader
+
+log = logging.getLogger("landmarks")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of the stage."""
+    parser = stage_parser(__doc__, "landmarks")
+    parser.add_argument("--source", required=True, help="video file or image folder")
+    parser.add_argument("--start", type=int, default=None, help="first source frame (default: 0)")
+    parser.add_argument("--end", type=int, default=None, help="source frame after the last (default: all)")
+    parser.add_argument("--decode", required=True, type=Path, help="decode.parquet of the clip: its crop and frames")
+    parser.add_argument("--manifest", required=True, type=Path, help="landmarks.parquet to write")
+    return parser
+
+
+def make_detector(settings: dict[str, Any]) -> FaceDetector:
+    """The detector that the settings name; UserError if its weights are not on disk."""
+    if settings["detector"] == "mediapipe":
+        return MediaPipeDetector(settings["min_confidence"])
+    weights, finder = str(asset_path("face_alignment_2d")), str(asset_path("face_alignment_sfd"))
+    return FaceAlignmentDetector(load_face_alignment(weights, finder, "cpu"))
+
+
+def detect_clip(detector: FaceDetector, reader: CropReader, frames: np.ndarray, scale: float) -> dict[str, np.ndarray]:
+    """Columns of the manifest for the clip's frame numbers; `scale` turns the reader's pixels into pixels of the
+    frames.
+    """
+    count = landmark_set(detector.set_name).count
+    rows = {int(number): i for i, number in enumerate(frames)}
+    columns = {
+        "frame": frames.astype(np.int32),
+        "found": np.zeros(len(frames), bool),
+        "points_px": np.full((len(frames), count * 2), np.nan, np.float32),
+        "depth": np.full((len(frames), count), np.nan, np.float32),
+        "confidence": np.zeros(len(frames), np.float32),
+    }
+    # The reader decodes in a thread of its own while the detector works.
+    for number, _, picture in progress(reader, total=len(frames), desc="landmarks"):
+        face = detector.detect(picture)
+        row = rows.get(int(number))
+        if face is None or row is None:
+            continue
+        columns["found"][row] = True
+        columns["points_px"][row] = (face.points_px * scale).reshape(-1)
+        columns["depth"][row] = face.depth * scale
+        columns["confidence"][row] = face.confidence
+    return columns
+
+
+def run(args: argparse.Namespace) -> None:
+    """Detects, reports and writes the manifest."""
+    settings = args.settings
+    decode: Manifest = read_manifest(args.decode, "decode")
+    size, working = int(decode.metadata["size_px"]), settings["size_px"]
+    detector = make_detector(settings)
+    try:
+        with CropReader(args.source, args.start, args.end, decode.metadata["crop_px"], working) as reader:
+            columns = detect_clip(detector, reader, decode["frame"], size / working)
+    finally:
+        detector.close()
+    found = int(columns["found"].sum())
+    if not found:
+        raise UserError(
+            f"no face was found in any of the {len(decode)} frames of {args.source}; choose a range with "
+            f"start_frame and end_frame that shows the face from the front, or film it larger and better lit"
+        )
+    missing = len(decode) - found
+    note = f"; {missing} are marked as without a face" if missing else ""
+    log.log(
+        logging.WARNING if missing else logging.INFO,
+        "%s: a face in %d of %d frames%s",
+        args.source,
+        found,
+        len(decode),
+        note,
+    )
+    kind = landmark_set(detector.set_name)
+    write_manifest(
+        args.manifest, "landmarks", columns, {"landmark_set": kind.name, "count": kind.count, "size_px": size}
+    )
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)
