@@ -52,7 +52,7 @@ def load_identity(path: Path) -> dict[str, np.ndarray]:
 
 
 def choose_backend(setting: str, device: str) -> Any | None:
-    """None for the fast path on the processor, else nvdiffrast on the leased card; UserError when it is missing."""
+    """None for the fast path on the processor, else nvdiffrast on the leased card; UserError if it lacks."""
     if setting == "cpu" or (setting == "auto" and device == "cpu"):
         return None
     if setting == "auto" and find_spec("nvdiffrast") is None:
