@@ -310,7 +310,7 @@ def setup(venv: Path, lock: Path, wanted: Optional[str], need_gib: float, say=la
         fresh = not (existing and existing.fits)
         python = find_python(os.environ.get("PATH", os.defpath), wanted) if fresh else existing
         check_disk(venv, need_gib if fresh else min(need_gib, NEED_TEMP_GIB))
-        say("Setting up {} with {} (about 4 GB to fetch, some minutes; once).".format(venv, python))
+        say("Setting up {} with {} (about 3.3 GB to fetch, some minutes; once).".format(venv, python))
         try:
             if fresh:
                 make_venv(python, venv)
