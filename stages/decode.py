@@ -1,0 +1,208 @@
+"""Read a clip, choose one fixed square crop around the head, and write the cropped frames with their manifest.
+
+The crop is computed from frames sampled over all ranges of the source that the subject uses (`--ranges`), so that every
+clip cut from one source computes the same crop and the background stays put. Frames without a face are marked, never
+left out; repeated frames are marked.
+"""
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stages.core.cli import main, progress, stage_parser
+from stages.core.errors import UserError
+from stages.core.files import PictureWriter, atomic_dir
+from stages.core.manifest import write_manifest
+from stages.video.crop import choose_crop, follow_face
+from stages.video.faces import FaceFinder, sharpness
+from stages.video.reader import CropReader, clip_range, open_source
+from stages.video.sources import VideoSource
+from stages.video.stillness import COMPARE_PX, background_mask, is_static, picture_difference, repeated_frames
+from stages.video.window import cut_window
+
+log = logging.getLogger(__name__)
+
+# Pictures kept in memory to judge whether the camera stands still.
+_STILL_COUNT = 24
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = stage_parser(__doc__, "decode")
+    parser.add_argument("--source", type=Path, required=True, help="video file or folder of images")
+    parser.add_argument("--start", type=int, help="first source frame of the clip (default: 0)")
+    parser.add_argument("--end", type=int, help="source frame after the clip's last (default: all)")
+    parser.add_argument("--ranges", default="[]", help="JSON list of [start, end] of all the subject's clips of this source")
+    parser.add_argument("--out-frames", type=Path, required=True, help="folder for the frames, 000000.png and so on")
+    parser.add_argument("--manifest", type=Path, required=True, help="decode.parquet")
+    return parser
+
+
+def sampled_frames(source: VideoSource, ranges: Sequence[Sequence[int | None]], count: int) -> list[int]:
+    """About `count` source frames spread evenly over the union of half-open ranges; the same for every clip of a source."""
+    used = np.zeros(source.count, dtype=bool)
+    for start, end in ranges:
+        chosen = clip_range(source, start, end)
+        used[chosen.start : chosen.stop] = True
+    numbers = np.flatnonzero(used)
+    # The middle of each of `count` equal parts.
+    places = (np.arange(min(count, len(numbers))) + 0.5) * len(numbers) / min(count, len(numbers))
+    return [int(n) for n in numbers[places.astype(int)]]
+
+
+def find_crop(source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder) -> tuple[tuple, np.ndarray, int]:
+    """((x0, y0, side) in source px, typical face box in source px, most faces seen at once) from sampled frames."""
+    found = [finder.find_precisely(picture) for _, _, picture in source.read(numbers)]
+    if not any(len(boxes) for boxes in found):
+        raise UserError(
+            f"{source.path}: no face in any of {len(found)} frames looked at: check that the clip shows a face, upright and "
+            "lit, or lower decode.face_confidence"
+        )
+    path = follow_face(found, source.size)
+    boxes = np.array([boxes[i] for boxes, i in zip(found, path, strict=True) if i >= 0])
+    typical = np.median(boxes, axis=0)
+    # A face on a poster far away is no second person.
+    others = [sum(b[3] - b[1] > 0.3 * (typical[3] - typical[1]) for b in frame) - 1 for frame in found]
+    if max(others) > 0:
+        log.warning(
+            "%s: up to %d other face(s), in %d of %d frames looked at: the largest and most central one is followed",
+            source.path, max(others), sum(n > 0 for n in others), len(found),
+        )  # fmt: skip
+    crop = choose_crop(boxes, source.size, scale)
+    return crop, typical, max(1, max(others) + 1)
+
+
+@dataclass
+class Observer:
+    """Looks at each frame as it passes: face, sharpness, difference from the frame before, stillness of the camera."""
+
+    finder: FaceFinder
+    size_px: int  # of the frames written
+    expected: np.ndarray  # (4,) face box in frame px that the crop was made for
+    stride: int  # every so many frames one is kept to judge the camera
+    boxes: list[np.ndarray] = field(default_factory=list)
+    sharp: list[float] = field(default_factory=list)
+    changes: list[tuple[float, float]] = field(default_factory=list)
+    faces_max: int = 0
+    still: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    _before: np.ndarray | None = None
+
+    def look(self, picture: np.ndarray) -> None:
+        """picture: (P, P, 3) uint8 RGB of the crop, P >= COMPARE_PX."""
+        small = cut_window(picture, (0, 0, picture.shape[0]), COMPARE_PX)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        found = self.finder.find(small) * (self.size_px / COMPARE_PX)
+        box = self._followed(found)
+        tall = box[3] - box[1]
+        self.faces_max = max(self.faces_max, sum(bool(b[3] - b[1] > 0.3 * tall) for b in found))
+        self.boxes.append(box)
+        self.sharp.append(sharpness(picture, box * (picture.shape[0] / self.size_px)) if np.isfinite(tall) else 0.0)
+        self.changes.append((0.0, 0.0) if self._before is None else picture_difference(grey, self._before))
+        if (len(self.boxes) - 1) % self.stride == 0:
+            self.still.append((grey, background_mask(box * (COMPARE_PX / self.size_px), COMPARE_PX)))
+        self._before = grey
+
+    def _followed(self, found: np.ndarray) -> np.ndarray:
+        """The face nearest to the last one seen, weighed by size; NaN if there is none."""
+        if not len(found):
+            return np.full(4, np.nan)
+        last = next((b for b in reversed(self.boxes[-30:]) if np.isfinite(b[0])), self.expected)
+        tall = np.maximum(found[:, 3] - found[:, 1], 1e-3)
+        far = np.linalg.norm((found[:, :2] + found[:, 2:] - last[:2] - last[2:]) / 2, axis=1) / (last[3] - last[1])
+        return found[np.argmin(far + np.abs(np.log(tall / (last[3] - last[1]))))]
+
+
+def write_frames(reader: CropReader, observer: Observer, size_px: int, folder: Path, threads: int) -> tuple[dict, list]:
+    """Write all frames of the clip as PNG; returns ({number: hash}, [time in s])."""
+    times = []
+    with PictureWriter(folder, threads=threads) as writer:
+        for number, time_s, picture in progress(reader, total=len(reader), desc="decode"):
+            writer.put(number, picture if picture.shape[0] == size_px else _shrink(picture, size_px))
+            observer.look(picture)
+            times.append(time_s)
+    return writer.hashes, times
+
+
+def _shrink(picture: np.ndarray, size_px: int) -> np.ndarray:
+    return cut_window(picture, (0, 0, picture.shape[0]), size_px)
+
+
+def parse_ranges(text: str, start: int | None, end: int | None) -> list[list[int | None]]:
+    """Ranges of all clips of the source, this clip's among them."""
+    try:
+        ranges = json.loads(text)
+        ranges = [[a, b] for a, b in ranges]
+    except (ValueError, TypeError) as error:
+        raise UserError(f"--ranges {text!r} is not a JSON list of [start, end] pairs: write it like [[0,100],[200,null]]") from error
+    return ranges if [start, end] in ranges else [*ranges, [start, end]]
+
+
+def run(args: argparse.Namespace) -> None:
+    settings = args.settings
+    size_px = settings["size_px"]
+    cv2.setNumThreads(args.threads)
+    source = open_source(args.source, settings["folder_fps"])
+    clip_range(source, args.start, args.end)  # a wrong range should not wait for the detector
+    ranges = parse_ranges(args.ranges, args.start, args.end)
+    with FaceFinder(settings["face_confidence"]) as finder:
+        numbers = sampled_frames(source, ranges, settings["sample_count"])
+        crop, face, faces_max = find_crop(source, numbers, settings["crop_scale"], finder)
+        log.info("%s: crop %s of %dx%d, face height %.0f px", args.source, crop, *source.size, face[3] - face[1])
+        # The detector and the comparisons need no less than COMPARE_PX; a whole factor makes shrinking exact.
+        work_px = size_px * -(-COMPARE_PX // size_px)
+        with CropReader(source, args.start, args.end, crop, work_px) as reader, atomic_dir(args.out_frames) as folder:
+            expected = (face - np.array([crop[0], crop[1]] * 2)) * (size_px / crop[2])
+            observer = Observer(finder, size_px, expected, max(1, len(reader) // _STILL_COUNT))
+            hashes, times = write_frames(reader, observer, size_px, folder, min(args.threads, 4))
+            columns = _columns(observer, reader, hashes, times)
+            if not columns["face"].any():
+                raise UserError(f"{args.source}: no face in any of the clip's {len(times)} frames: choose another range or clip")
+            facts = {
+                "source": str(args.source),
+                "fps": source.fps,
+                "size_px": size_px,
+                "crop_px": [float(v) for v in crop],
+                "source_size": list(source.size),
+                "reader": source.reader,
+                "faces_per_frame_max": int(max(observer.faces_max, faces_max)),
+                "static_camera": is_static([g for g, _ in observer.still], [m for _, m in observer.still]),
+            }
+        write_manifest(args.manifest, "decode", columns, facts)
+    _report(columns, facts, source)
+
+
+def _columns(observer: Observer, reader: CropReader, hashes: dict[int, str], times: list[float]) -> dict[str, np.ndarray]:
+    count = len(times)
+    boxes = np.array(observer.boxes, dtype=np.float32).reshape(count, 4)
+    changes = np.array(observer.changes).reshape(count, 2)
+    return {
+        "frame": np.arange(count, dtype=np.int32),
+        "time_s": np.array(times),
+        "source_frame": np.array(reader.source_frames, dtype=np.int32),
+        "face": np.isfinite(boxes[:, 0]),
+        "face_box_px": boxes,
+        "duplicate": repeated_frames(changes[:, 0], changes[:, 1]),
+        "sharpness": np.array(observer.sharp, dtype=np.float32),
+        "picture_hash": np.array([hashes[n] for n in range(count)]),
+    }
+
+
+def _report(columns: dict[str, np.ndarray], facts: dict, source: VideoSource) -> None:
+    count, faces = len(columns["face"]), int(columns["face"].sum())
+    log.info(
+        "%d frames, %d with a face, %d repeated, camera %s, read by %s",
+        count, faces, int(columns["duplicate"].sum()), "static" if facts["static_camera"] else "moving", source.reader,
+    )  # fmt: skip
+    if faces < count:
+        log.warning("%d of %d frames have no face: they are marked and left out later", count - faces, count)
+    if not facts["static_camera"]:
+        log.warning("the camera or background moves: the avatar paints one static background and will be less sharp there")
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)

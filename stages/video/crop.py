@@ -1,0 +1,103 @@
+"""Choose ONE fixed square window for all frames of a source, from face boxes of sampled frames. Pure functions.
+
+A face box is (x0, y0, x1, y1) in source pixels as MediaPipe's detector gives it: its height equals the height of the face
+mesh (hairline to chin) within 6 % on real clips. All lengths below are in such face heights.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# Around the face box: hair above, ears and hair at the sides, chin and a little neck below.
+HAIR, SIDE, CHIN = 0.35, 0.15, 0.15
+# The window's centre lies below the face's, since shoulders need more room than hair.
+DROP = 0.15
+_LOW, _HIGH = 5.0, 95.0
+
+
+def choose_crop(boxes: np.ndarray, size: tuple[int, int], scale: float) -> tuple[int, int, int]:
+    """Square window (x0, y0, side) in whole source pixels, `side` even.
+
+    Args:
+        boxes: (N, 4) boxes of the followed face, rows with NaN are ignored.
+        size: (width, height) of the picture.
+        scale: wanted side in face heights (median over the boxes).
+
+    The window covers the head (with hair) over the 5th to 95th percentile of its motion. It is made as small as the
+    picture's shorter side if `scale` asks for more, and reaches outside the picture only if the head's motion demands it.
+    Raises ValueError if no box is given.
+    """
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    boxes = boxes[np.isfinite(boxes).all(axis=1)]
+    if not len(boxes):
+        raise ValueError("no face box to crop around")
+    width, height = size
+    face = float(np.median(boxes[:, 3] - boxes[:, 1]))
+    low = np.percentile(boxes[:, :2], _LOW, axis=0) - face * np.array([SIDE, HAIR])
+    high = np.percentile(boxes[:, 2:], _HIGH, axis=0) + face * np.array([SIDE, CHIN])
+    # What lies outside the picture cannot be shown, so the window need not cover it.
+    low, high = np.clip(low, 0, size), np.clip(high, 0, size)
+    needed = float((high - low).max())
+    side = max(needed, min(scale * face, width, height))
+    side = 2 * int(np.ceil(side / 2 - 1e-9))
+    if side > min(width, height) and needed <= min(width, height):
+        side = 2 * (min(width, height) // 2)  # rounding up to even must not lead outside
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    middle = np.percentile(centers, [_LOW, _HIGH], axis=0).mean(axis=0) + np.array([0.0, DROP * face])
+    start = [_place(middle[i], low[i], high[i], side, size[i]) for i in range(2)]
+    return start[0], start[1], side
+
+
+def _place(middle: float, low: float, high: float, side: int, extent: int) -> int:
+    """First pixel of the window on one axis: near `middle`, covering [low, high], inside [0, extent] if it fits."""
+    start = middle - side / 2
+    start = min(max(start, high - side), low)
+    start = min(max(start, min(0, extent - side)), max(0, extent - side))
+    return int(round(start))
+
+
+def follow_face(candidates: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Index of the followed face in each sampled frame, -1 where there is none.
+
+    Args:
+        candidates: for each frame boxes (K, 4) in time order.
+        size: (width, height) of the picture.
+
+    Returns:
+        (N,) int. The path of largest sum of size and centrality minus jumps (Viterbi), so that a second person who comes
+        and goes, or is larger for a moment, does not take over.
+    """
+    chosen = np.full(len(candidates), -1)
+    frames = [i for i, boxes in enumerate(candidates) if len(boxes)]
+    if not frames:
+        return chosen
+    best, back = _merit(candidates[frames[0]], size), []
+    for before, now in zip(frames, frames[1:], strict=False):
+        jump = _jumps(candidates[before], candidates[now])
+        total = best[:, None] - jump
+        back.append(total.argmax(axis=0))
+        best = total.max(axis=0) + _merit(candidates[now], size)
+    index = int(best.argmax())
+    for position in range(len(frames) - 1, -1, -1):
+        chosen[frames[position]] = index
+        if position:
+            index = int(back[position - 1][index])
+    return chosen
+
+
+def _merit(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(K,) the larger and the nearer to the picture's middle, the better."""
+    boxes = np.asarray(boxes, dtype=np.float64)
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
+    off = np.linalg.norm(center - np.array(size) / 2, axis=1) / (0.5 * np.hypot(*size))
+    return 2 * np.log(np.maximum(boxes[:, 3] - boxes[:, 1], 1e-3)) - off
+
+
+def _jumps(before: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """(K, L) cost of going from one box to another: distance in face heights and change of size, bounded."""
+    before, now = np.asarray(before, dtype=np.float64), np.asarray(now, dtype=np.float64)
+    middle = [(b[:, :2] + b[:, 2:]) / 2 for b in (before, now)]
+    tall = [np.maximum(b[:, 3] - b[:, 1], 1e-3) for b in (before, now)]
+    far = np.linalg.norm(middle[0][:, None] - middle[1][None], axis=2) / np.minimum(tall[0][:, None], tall[1][None])
+    grown = np.abs(np.log(tall[0][:, None] / tall[1][None]))
+    return np.minimum(far + grown, 4.0)
