@@ -1,0 +1,239 @@
+"""Stage `evaluate`: paint the test frames with the avatar, and measure them against the truth (self-reenactment).
+
+In: avatar.pt, samples.parquet (one, or one of the training and one of the test clips), the clips' folders. Out:
+metrics.json, self.parquet (scores of each frame), self/<clip>/NNNNNN.png, self.mp4 (truth, render, alpha, avatar,
+error). Beside the avatar stand the figures of what it must beat: the mean training frame, and the training frame with
+the nearest landmarks. Frames are streamed: memory does not grow with the clips. What is measured is the 8-bit picture
+that is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.core.cli import main, progress, stage_parser
+from stages.core.device import lease_device
+from stages.core.errors import UserError
+from stages.core.files import PictureWriter, atomic_dir, atomic_file, picture_name, read_picture
+from stages.core.manifest import read_manifest, write_manifest
+from stages.metrics.baseline import fill_missing, mean_picture, nearest_frames
+from stages.metrics.network import NetworkScores
+from stages.metrics.panel import panel_size, side_by_side
+from stages.metrics.regions import REGIONS, region_masks
+from stages.metrics.report import as_json, package_versions, region_figures
+from stages.metrics.results import Results
+from stages.video.writer import VideoWriter
+
+if TYPE_CHECKING:
+    from stages.metrics.painter import Painter
+
+log = logging.getLogger(__name__)
+
+METHODS = ("avatar", "mean_frame", "nearest_frame")
+TABLE_FIGURES = ("psnr_db", "ssim")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of the stage."""
+    parser = stage_parser(__doc__, "evaluate")
+    parser.add_argument("--avatar", required=True, type=Path, help="avatar.pt")
+    parser.add_argument("--samples", required=True, nargs="+", type=Path, help="samples.parquet, one or several")
+    parser.add_argument("--clips-dir", required=True, type=Path, help="folder that holds the folders of the clips")
+    parser.add_argument("--out", required=True, type=Path, help="metrics.json")
+    parser.add_argument("--frames-table", required=True, type=Path, help="self.parquet")
+    parser.add_argument("--video", required=True, type=Path, help="self.mp4")
+    parser.add_argument("--out-pictures", required=True, type=Path, help="folder self/ of the avatar's pictures")
+    parser.add_argument("--variant", default="default", help="name of the ablation, written into metrics.json")
+    parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 runs on the CPU")
+    return parser
+
+
+@dataclass
+class Batch:
+    """N frames of one clip; pictures (N,S,S,3) and alpha (N,S,S) float32 in [0,1]."""
+
+    frames: np.ndarray
+    truth: np.ndarray
+    alpha: np.ndarray
+    render: np.ndarray
+    uv: np.ndarray
+
+
+@dataclass
+class Subject:
+    """What samples.parquet says: frames to measure and to compare with, by clip, in order of frames."""
+
+    name: str
+    size_px: int
+    test: dict[str, np.ndarray]
+    train: dict[str, np.ndarray]
+    left_out: int
+
+
+def read_subject(paths: list[Path]) -> Subject:
+    """Join the manifests of samples.
+
+    Raises:
+        UserError: they are of different subjects or sizes, or there is no frame to measure.
+    """
+    manifests = [read_manifest(path, "samples") for path in paths]
+    facts = {(m.metadata["subject"], int(m.metadata["size_px"])) for m in manifests}
+    if len(facts) > 1:
+        raise UserError(f"the samples {', '.join(map(str, paths))} are of different subjects or sizes: {sorted(facts)}")
+    clip, frame, split, used = (np.concatenate([m[c] for m in manifests]) for c in ("clip", "frame", "split", "used"))
+
+    def by_clip(name: str) -> dict[str, np.ndarray]:
+        mine = used & (split == name)
+        return {str(c): np.unique(frame[mine & (clip == c)]) for c in dict.fromkeys(clip[mine].tolist())}
+
+    test = by_clip("test")
+    if not test:
+        raise UserError(
+            f"no usable test frame in {', '.join(map(str, paths))}; give the subject a clip of role 'test' "
+            "or raise samples.holdout"
+        )
+    name, size_px = facts.pop()
+    return Subject(name, size_px, test, by_clip("train"), int(((split == "test") & ~used).sum()))
+
+
+def unit(picture: np.ndarray) -> np.ndarray:
+    """Integer picture -> float32 in [0,1]."""
+    return picture.astype(np.float32) / np.iinfo(picture.dtype).max
+
+
+class Pictures:
+    """Reads the pictures of the clips on threads."""
+
+    def __init__(self, clips_dir: Path, threads: int) -> None:
+        self.clips_dir = clips_dir
+        self._pool = ThreadPoolExecutor(max_workers=max(threads, 1))
+
+    def read(self, places: list[tuple[str, int]], kind: str) -> np.ndarray:
+        """(N,...) float32 in [0,1] of frames (clip, number)."""
+        paths = [self.clips_dir / clip / kind / picture_name(number) for clip, number in places]
+        pictures = [unit(picture) for picture in self._pool.map(read_picture, paths)]
+        for path, picture in zip(paths, pictures, strict=True):
+            if picture.shape != pictures[0].shape:
+                raise UserError(f"{path} has another size or depth than its neighbours; run the workflow again")
+        return np.stack(pictures)
+
+    def batches(self, clip: str, frames: np.ndarray, size: int) -> Iterator[Batch]:
+        """Batches of one clip."""
+        for start in range(0, len(frames), size):
+            part = frames[start : start + size]
+            places = [(clip, int(number)) for number in part]
+            yield Batch(part, *(self.read(places, kind) for kind in ("frames", "alpha", "render", "uv")))
+
+
+class Baselines:
+    """The two pictures of each test frame that an avatar must beat."""
+
+    def __init__(self, subject: Subject, pictures: Pictures, clips_dir: Path, mean_frames: int) -> None:
+        self.pictures = pictures
+        if not subject.train:
+            raise UserError("the samples name no training frame to compare with; set evaluate.baselines: false")
+        places = [(clip, int(number)) for clip, frames in subject.train.items() for number in frames]
+        chosen = np.unique(np.linspace(0, len(places) - 1, min(mean_frames, len(places))).round().astype(int))
+        self.mean = mean_picture(pictures.read([places[i]], "frames")[0] for i in chosen)
+        known = np.concatenate([self._points(clips_dir, clip, frames) for clip, frames in subject.train.items()])
+        self.nearest: dict[tuple[str, int], tuple[str, int]] = {}
+        for clip, frames in subject.test.items():
+            index, _ = nearest_frames(self._points(clips_dir, clip, frames), known)
+            self.nearest |= {(clip, int(f)): places[i] for f, i in zip(frames, index, strict=True)}
+
+    def of(self, clip: str, batch: Batch) -> dict[str, np.ndarray]:
+        """Name of the baseline -> (N,S,S,3)."""
+        places = [self.nearest[(clip, int(number))] for number in batch.frames]
+        return {
+            "mean_frame": np.broadcast_to(self.mean, batch.truth.shape),
+            "nearest_frame": self.pictures.read(places, "frames"),
+        }
+
+    @staticmethod
+    def _points(clips_dir: Path, clip: str, frames: np.ndarray) -> np.ndarray:
+        landmarks = read_manifest(clips_dir / clip / "landmarks.parquet", "landmarks")
+        return fill_missing(landmarks["points_px"], landmarks["found"])[frames].reshape(len(frames), -1, 2)
+
+
+def measure(args: argparse.Namespace, subject: Subject, painter: Painter, pictures: Pictures, folder: Path) -> Results:
+    """Paint, score, write and film every test frame."""
+    settings, tile_px = args.settings, args.settings["video_tile_px"]
+    baselines = Baselines(subject, pictures, args.clips_dir, settings["mean_frames"]) if settings["baselines"] else None
+    network = NetworkScores(painter.device, settings["network_metrics"])
+    result = Results(METHODS if baselines else METHODS[:1], network)
+    decoded = {clip: read_manifest(args.clips_dir / clip / "decode.parquet", "decode") for clip in subject.test}
+    fps = float(next(iter(decoded.values())).metadata["fps"] or 25.0)
+    film = VideoWriter(args.video, fps, panel_size(subject.size_px, tile_px), settings["video_crf"])
+    with film, progress(total=sum(map(len, subject.test.values()))) as bar:
+        for clip, frames in subject.test.items():
+            order = np.cumsum(~decoded[clip]["duplicate"])  # counts the pictures that differ from the one before
+            with PictureWriter(folder / clip, args.threads) as writer:
+                for batch in pictures.batches(clip, frames, settings["batch_size"]):
+                    image, alpha = painter.paint(batch.render, batch.uv)
+                    shown = {METHODS[0]: image} | (baselines.of(clip, batch) if baselines else {})
+                    masks = region_masks(batch.alpha, batch.uv[..., 2] > 0)
+                    result.add(clip, batch.frames, order[batch.frames], batch.truth, masks, shown)
+                    for k, number in enumerate(batch.frames.tolist()):
+                        writer.put(number, np.round(image[k] * 255).astype(np.uint8))
+                        row = (batch.truth[k], batch.render[k], alpha[k], image[k])
+                        film.put(side_by_side(*row, caption=f"{clip} {number}", least_px=tile_px))
+                    bar.update(len(batch.frames))
+    result.fps = painter.frames_per_second(batch.render, batch.uv, settings["speed_frames"])
+    return result
+
+
+def report(args: argparse.Namespace, subject: Subject, painter: Painter, result: Results) -> dict:
+    """The content of metrics.json."""
+    figures = {name: region_figures(sheet, result.network, name) for name, sheet in result.sheets.items()}
+    notes = [f"{name}: {why}" for name, why in result.network.notes.items()]
+    if subject.left_out:
+        notes.append(f"{subject.left_out} test frames left out, reasons in samples.parquet")
+    return as_json(
+        {"subject": subject.name, "variant": args.variant, "split": "self"}
+        | {"frames": len(result.frames), "size_px": subject.size_px}
+        | figures.pop(METHODS[0])
+        | {"temporal": result.temporal.summary(), "baselines": figures}
+        | {"speed": {"fps": result.fps, "device": painter.device_name()}}
+        | {"weights": painter.avatar.weights | result.network.weights}
+        | {"versions": package_versions(), "notes": notes}
+    )
+
+
+def load_painter(path: Path, device: str, threads: int) -> Painter:
+    """The avatar on its device; torch is imported here, once the device is leased."""
+    import torch
+
+    from stages.avatar import Avatar
+    from stages.metrics.painter import Painter
+
+    torch.set_num_threads(max(threads, 1))
+    return Painter(Avatar.load(path, device), device)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure the avatar and write the four outputs."""
+    subject = read_subject(args.samples)
+    with lease_device(args.gpu) as device, atomic_dir(args.out_pictures) as folder:
+        painter = load_painter(args.avatar, device, args.threads)
+        result = measure(args, subject, painter, Pictures(args.clips_dir, args.threads), folder)
+        content = report(args, subject, painter, result)
+    sheet = result.sheets[METHODS[0]]
+    columns = {f"{name}_{region}": sheet.per_frame(region, name) for name in TABLE_FIGURES for region in REGIONS}
+    facts = {"subject": subject.name, "size_px": subject.size_px, "variant": args.variant}
+    write_manifest(args.frames_table, "self", {"clip": result.clips, "frame": result.frames} | columns, facts)
+    with atomic_file(args.out) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    log.info("%s: %d frames, face %s, full %s", subject.name, len(result.frames), content["face"], content["full"])
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)

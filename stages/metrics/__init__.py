@@ -1,0 +1,1 @@
+"""Figures of merit, one file per family; registry.py lists them."""

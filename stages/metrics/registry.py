@@ -1,0 +1,46 @@
+"""The figures that are measured, and the sheet that collects them over frames.
+
+A figure of single frames is a function (predicted, truth, masks) -> {region: (N,)}; adding one to FRAME_METRICS is all
+that it takes to have it measured, averaged and written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stages.metrics.psnr import psnr_db
+from stages.metrics.regions import REGIONS, mean_or_none
+from stages.metrics.sharpness import sharpness
+from stages.metrics.ssim import ssim
+
+FrameMetric = Callable[[np.ndarray, np.ndarray, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+FRAME_METRICS: dict[str, FrameMetric] = {"ssim": ssim, "psnr_db": psnr_db, "sharpness": sharpness}
+
+# Where more is better; for all others less is.
+MORE_IS_BETTER = frozenset({"ssim", "psnr_db"})
+
+
+@dataclass
+class ScoreSheet:
+    """Scores of one method, frame by frame."""
+
+    metrics: Mapping[str, FrameMetric] = field(default_factory=lambda: dict(FRAME_METRICS))
+    _parts: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
+
+    def add(self, predicted: np.ndarray, truth: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
+        """Score N more frames: (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool."""
+        for name, metric in self.metrics.items():
+            for region, values in metric(predicted, truth, masks).items():
+                self._parts.setdefault((region, name), []).append(values)
+
+    def per_frame(self, region: str, name: str) -> np.ndarray:
+        """All scores of a figure, in the order of adding; NaN where the region was empty."""
+        return np.concatenate(self._parts.get((region, name), [np.zeros(0)]))
+
+    def summary(self) -> dict[str, dict[str, float | None]]:
+        """{region: {figure: mean over the frames that have the region, or None}}."""
+        return {r: {name: mean_or_none(self.per_frame(r, name)) for name in self.metrics} for r in REGIONS}
