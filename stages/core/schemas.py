@@ -78,4 +78,18 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("reason", pa.string(), "why it is left out; empty when used"),
         ]
     ),
+    "self": pa.schema(
+        [
+            _field("clip", pa.string(), "name of the clip"),
+            FRAME,
+            *(
+                _field(f"{name}_{region}", pa.float32(), f"{doc} over the {region} region; NaN where it is empty", unit)
+                for name, doc, unit in (
+                    ("psnr_db", "peak signal-to-noise ratio, at most 100", "dB"),
+                    ("ssim", "structural similarity", ""),
+                )
+                for region in ("full", "person", "face")
+            ),
+        ]
+    ),
 }
