@@ -48,11 +48,11 @@ def load_identity(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a readable identity ({error}); delete it and run the fit stage again") from error
+        raise UserError(f"{path} is not a readable identity ({error}); delete it and run the fit again") from error
 
 
 def choose_backend(setting: str, device: str) -> Any | None:
-    """None for the fast path on the processor, else nvdiffrast on the leased card; UserError if it lacks."""
+    """None for the fast path on the processor, else nvdiffrast on the leased card. UserError without it."""
     if setting == "cpu" or (setting == "auto" and device == "cpu"):
         return None
     if setting == "auto" and find_spec("nvdiffrast") is None:

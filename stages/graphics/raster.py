@@ -51,7 +51,7 @@ def camera_to_clip(
     far: float = FAR_CM,
 ) -> torch.Tensor:
     """Camera points (B, V, 3) in cm -> clip positions (B, V, 4); differentiable. See `raster_cpu.clip_matrix`."""
-    matrix = torch.as_tensor(clip_matrix(focal_px, principal, size, near, far), dtype=points.dtype, device=points.device)
+    matrix = torch.from_numpy(clip_matrix(focal_px, principal, size, near, far)).to(points)
     return points @ matrix[:, :3].T + matrix[:, 3]
 
 

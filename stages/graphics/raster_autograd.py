@@ -107,7 +107,7 @@ def _crossings(
 ) -> torch.Tensor:
     """Where silhouette edges of the near triangle cut the way from its pixel's centre to the neighbour's.
 
-    corners, opposite (P, 3, 2): pixels relative to nothing in particular; start, step (P, 2): near centre and the
+    corners, opposite (P, 3, 2): pixels; start, step (P, 2): near centre and the
     unit way to the far one. Returns (P, 3): position in [0, 1] along the way, NaN where an edge does not count.
     """
     first, second = corners.roll(-1, dims=1), corners.roll(-2, dims=1)
@@ -123,9 +123,8 @@ def _crossings(
     change = at_start - at_end
     position = at_start / torch.where(change.abs() > 1e-12, change, torch.ones_like(change))
     # nvdiffrast looks only at edges that run across the way (more vertical ones for horizontal pairs).
-    across = (along * step[:, None]).sum(-1).abs() <= (along - (along * step[:, None]).sum(-1, True) * step[:, None]).norm(
-        dim=-1
-    )
+    parallel = (along * step[:, None]).sum(-1)
+    across = 2.0 * parallel**2 <= (along**2).sum(-1)
     valid = silhouette & across & (change.abs() > 1e-12) & (position >= 0.0) & (position <= 1.0)
     return torch.where(valid, position, torch.full_like(position, torch.nan))
 

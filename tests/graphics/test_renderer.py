@@ -1,0 +1,166 @@
+"""The driving pictures: geometry, eyes and gaze, mouth, antialiasing, and the two paths that make them."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from stages.core.errors import UserError
+from stages.graphics.raster_cpu import bilinear
+from stages.graphics.renderer import Renderer, eye_discs
+from tests.graphics.faces import identity
+
+AHEAD = np.zeros(3), np.array([0.0, 0.0, 45.0]), np.zeros(2)
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Renderer:
+    return Renderer(identity())
+
+
+def _iris_centre(renderer: Renderer, gaze: list[float], left: bool) -> np.ndarray:
+    """Centre (x, y) of the dark pixels within the eye opening of one half of the picture."""
+    picture, uv, _ = renderer.render(*AHEAD, np.array(gaze))
+    opening = sum(np.linalg.norm(uv[..., :2] / 65535.0 - disc[:2], axis=2) <= disc[2] for disc in renderer.discs)
+    dark = (picture.sum(axis=2) < 200) & (opening > 0)
+    half = dark[:, 48:] if left else dark[:, :48]
+    rows, columns = np.nonzero(half)
+    return np.array([columns.mean() + 48 * left, rows.mean()])
+
+
+def test_vertices_land_where_the_camera_says(renderer: Renderer) -> None:
+    rotation, translation = np.array([0.1, -0.3, 0.05]), np.array([1.0, -0.5, 40.0])
+    points = renderer.vertices(rotation, translation, np.zeros(2))
+    pixels = points[:, :2] / points[:, 2:] * renderer.focal_px + renderer.principal
+    uv = renderer.render(rotation, translation, np.zeros(2)).uv
+    skin = np.setdiff1d(np.arange(len(points)), np.unique(renderer.tri[renderer.part == 1]))
+    checked = 0
+    for vertex in skin:
+        x, y = pixels[vertex]
+        column, row = int(x), int(y)
+        if uv[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2, 2].min() == 0:
+            continue
+        read = uv[row, column, :2] / 65535.0
+        step = np.abs(np.diff(uv[row, column - 1 : column + 2, :2] / 65535.0, axis=0)).max()
+        if step < 0.03:
+            # Within the pixel the coordinates move by less than one step between neighbours.
+            assert np.abs(read - renderer.uv[vertex]).max() < 0.03
+            checked += 1
+    assert checked > 100
+
+
+def test_mask_uv_and_picture_tell_the_same_face(renderer: Renderer) -> None:
+    picture, uv, mask = renderer.render(*AHEAD)
+    assert picture.shape == uv.shape == (96, 96, 3) and picture.dtype == np.uint8 and uv.dtype == np.uint16
+    assert ((uv[..., 2] == 65535) == mask).all() and set(np.unique(uv[..., 2])) == {0, 65535}
+    assert not uv[~mask].any() and 0.1 < mask.mean() < 0.6
+    far = np.pad(mask, 1)
+    far = far[:-2, 1:-1] | far[2:, 1:-1] | far[1:-1, :-2] | far[1:-1, 2:] | mask
+    assert not picture[~far].any() and picture[mask].sum(axis=1).min() > 0
+
+
+def test_texture_is_read_where_uv_points() -> None:
+    arrays = identity()
+    renderer = Renderer(arrays, supersample=1, light=np.eye(9)[:, :1].repeat(3, axis=1) / 0.282095)
+    picture, uv, mask = renderer.render(*AHEAD)
+    expected = bilinear(arrays["texture"], uv[..., :2] / 65535.0)
+    skin = mask & (np.abs(picture.astype(float) - expected).max(axis=2) < 2)
+    # All but the openings of eyes and mouth.
+    assert skin.sum() > 0.85 * mask.sum()
+
+
+def test_the_iris_follows_the_gaze_in_both_pictures(renderer: Renderer) -> None:
+    for left in (True, False):
+        middle = _iris_centre(renderer, [0, 0, 0, 0], left)
+        turned = _iris_centre(renderer, [0.35, 0, 0.35, 0], left)
+        lowered = _iris_centre(renderer, [0, 0.25, 0, 0.25], left)
+        assert turned[0] > middle[0] + 0.5 and abs(turned[1] - middle[1]) < 0.5
+        assert lowered[1] > middle[1] + 0.2
+    uv = renderer.render(*AHEAD, np.array([0.35, 0.0, 0.35, 0.0])).uv[..., :2] / 65535.0
+    for disc, left in zip(renderer.discs, (True, False), strict=True):
+        distance = np.linalg.norm(uv - disc[:2], axis=2)
+        row, column = np.unravel_index(distance.argmin(), distance.shape)
+        centre = _iris_centre(renderer, [0.35, 0, 0.35, 0], left)
+        assert distance.min() < 0.25 * disc[2]
+        assert np.abs(np.array([column, row]) + 0.5 - centre).max() < 1.5
+
+
+def test_closed_lids_hide_the_eyeball(renderer: Renderer) -> None:
+    def eye_pixels(blink: float) -> int:
+        uv = renderer.render(AHEAD[0], AHEAD[1], np.array([blink, 0.0])).uv[..., :2] / 65535.0
+        return sum(int((np.linalg.norm(uv - disc[:2], axis=2) <= disc[2]).sum()) for disc in renderer.discs)
+
+    assert eye_pixels(0.0) > 1.5 * eye_pixels(0.6) > eye_pixels(1.0) == 0
+
+
+def test_discs_touch_no_triangle_and_need_room() -> None:
+    arrays = identity()
+    discs = eye_discs(arrays["uv"], arrays["tri"])
+    assert (discs[:, 2] > 0.03).all() and discs[0, 0] > discs[1, 0]
+    assert np.linalg.norm(discs[0, :2] - discs[1, :2]) > discs[:, 2].sum()
+    for disc in discs:
+        assert np.linalg.norm(arrays["uv"] - disc[:2], axis=1).min() > disc[2]
+        assert (disc[:2] - disc[2] >= 0).all() and (disc[:2] + disc[2] <= 1).all()
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    assert not eye_discs(square, np.array([[0, 1, 2], [0, 2, 3]], np.int32)).any()
+
+
+def test_supersampling_softens_the_outline_only(renderer: Renderer) -> None:
+    hard = Renderer(identity(), supersample=1).render(*AHEAD)
+    soft = renderer.render(*AHEAD)
+    assert (hard.uv == soft.uv).all()
+    edge = hard.mask & ~np.roll(hard.mask, 1, axis=1)
+    inner = np.roll(hard.mask, 3, axis=1) & np.roll(hard.mask, -3, axis=1) & hard.mask
+    change = np.abs(hard.picture.astype(float) - soft.picture).mean(axis=2)
+    assert change[edge].mean() > 5 * change[inner].mean()
+
+
+def test_other_sizes_scale_the_camera() -> None:
+    small, large = Renderer(identity(64)), Renderer(identity(64), size_px=128)
+    reduced = large.render(*AHEAD).mask.reshape(64, 2, 64, 2).mean(axis=(1, 3))
+    assert np.abs(reduced - small.render(*AHEAD).mask).mean() < 0.02
+
+
+def test_the_backend_path_draws_the_same_pictures(renderer: Renderer) -> None:
+    pytest.importorskip("torch")
+    from stages.graphics.raster import CpuBackend
+
+    other = Renderer(identity(), backend=CpuBackend())
+    pose = np.array([0.1, 0.4, -0.1]), np.array([0.5, 0.3, 42.0]), np.array([0.2, 0.8]), np.array([0.2, 0.1, 0.3, 0.0])
+    ours, theirs = renderer.render(*pose), other.render(*pose)
+    assert (ours.mask == theirs.mask).mean() > 0.9995
+    both = ours.mask & theirs.mask
+    assert np.abs(ours.uv[both].astype(int) - theirs.uv[both]).max(axis=1).mean() < 2
+    assert np.abs(ours.picture.astype(int) - theirs.picture).mean() < 0.05
+
+
+def test_batches_and_threads_give_the_same_frames(renderer: Renderer) -> None:
+    rotation = np.linspace(-0.5, 0.5, 6)[:, None] * np.array([[0.0, 1.0, 0.0]])
+    translation, expression = np.tile(AHEAD[1], (6, 1)), np.zeros((6, 2))
+    batch = renderer.render_batch(rotation, translation, expression)
+    assert batch.picture.shape == (6, 96, 96, 3)
+    results: dict[int, np.ndarray] = {}
+
+    def work(row: int) -> None:
+        results[row] = renderer.render(rotation[row], translation[row], expression[row]).picture
+
+    threads = [threading.Thread(target=work, args=(row,)) for row in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all((results[row] == batch.picture[row]).all() for row in range(6))
+
+
+def test_contradictory_identities_are_refused() -> None:
+    for name, value, message in (
+        ("uv", np.zeros((3, 2)), "does not match its mesh"),
+        ("tri", np.array([[0, 1, 10**6]], np.int32), "name vertices"),
+        ("expression_basis", np.zeros((2, 5, 3)), "expression_basis"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Renderer(identity() | {name: value})
+    arrays = identity()
+    del arrays["eye_center"]
+    with pytest.raises(UserError, match="eye_center"):
+        Renderer(arrays)
