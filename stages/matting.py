@@ -1,7 +1,7 @@
 """Matting: the person's soft alpha of every frame, and a clean background plate where the camera is static.
 
-Streams the clip's crop from the source at `matting.size_px` (frames/ may be too small to see hair), mattes it, and writes
-8-bit alpha pictures of the frame size (255 = person) with their manifest. Frames without a face get an alpha too.
+Streams the clip's crop from the source at `matting.size_px` (frames/ may be too small to see hair), mattes it, and
+writes 8-bit alpha pictures of the frame size (255 = person) with their manifest. Frames without a face get one too.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from stages.core.cli import main, progress, stage_parser
 from stages.core.errors import UserError
 from stages.core.files import PictureWriter, atomic_dir, read_picture, write_picture
 from stages.core.manifest import Manifest, read_manifest, write_manifest
+from stages.matte.colour_line import Plate
 from stages.matte.plate import PlateBuilder
 from stages.matte.refine import RefineOptions, refine
 from stages.matte.rvm import RecurrentMatting
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out-alpha", required=True, type=Path, help="folder for the alpha pictures")
     parser.add_argument("--manifest", required=True, type=Path, help="matting.parquet to write")
     parser.add_argument("--plate", type=Path, help="plate.png to write if a background plate is made")
-    parser.add_argument("--given", type=Path, help="method given: folder of masks, one per source frame in order of name")
+    parser.add_argument("--given", type=Path, help="method given: folder of masks, one per source frame, by name")
     return parser
 
 
@@ -81,10 +82,10 @@ def matte(
     reader: CropReader,
     decode: Manifest,
     args: argparse.Namespace,
-    plate: tuple[np.ndarray, np.ndarray] | None,
+    plate: Plate | None,
     stack: ExitStack,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yields (number, picture (S,S,3) uint8, alpha (S,S) float32) of the clip in order, by the method of the settings."""
+    """Yields (number, picture (S,S,3) uint8, alpha (S,S) float32) of the clip in order."""
     settings = args.settings
     pictures = ((number, rgb) for number, _, rgb in reader)
     if settings["method"] == "given":
@@ -99,7 +100,7 @@ def matte(
     return in_order(pool, pictures, segmenter, refiner(settings, known), ahead=2 * max(1, args.threads))
 
 
-def refiner(settings: dict[str, Any], plate: tuple[np.ndarray, np.ndarray] | None) -> Callable[..., np.ndarray]:
+def refiner(settings: dict[str, Any], plate: Plate | None) -> Callable[..., np.ndarray]:
     """The function (picture, mask) -> alpha that the settings ask for."""
     if settings["quality"] == "none":
         return lambda rgb, mask: cv2.resize(mask, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
@@ -126,8 +127,8 @@ def in_order(
         yield first, picture, future.result()
 
 
-def make_plate(reader: CropReader, decode: Manifest, settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Plate (S,S,3) uint8 and where it was seen (S,S) bool at the working size, from a first pass; None if not wanted."""
+def make_plate(reader: CropReader, decode: Manifest, settings: dict[str, Any]) -> Plate | None:
+    """Plate (S,S,3) uint8 and where it was seen (S,S) bool at the working size; None if not wanted."""
     if settings["plate"] == "off" or (settings["plate"] == "auto" and not decode.metadata["static_camera"]):
         return None
     builder = PlateBuilder(settings["plate_samples"], stride=-(-len(decode) // settings["plate_samples"]))
@@ -194,7 +195,7 @@ def write_outputs(
     decode: Manifest,
     rows: dict[str, list],
     hashes: dict[int, str],
-    plate: tuple[np.ndarray, np.ndarray] | None,
+    plate: Plate | None,
     frame_px: int,
 ) -> None:
     """Writes the plate (or removes an outdated one) and the manifest."""

@@ -1,4 +1,4 @@
-"""Closed-form matting (Levin, Lischinski, Weiss: A Closed-Form Solution to Natural Image Matting, TPAMI 2008) by pymatting.
+"""Closed-form matting by pymatting (Levin, Lischinski, Weiss: A Closed-Form Solution to Natural Image Matting, 2008).
 
 Seconds per frame: for stills, for a small number of frames, and to judge the fast refinement by.
 """

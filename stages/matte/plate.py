@@ -10,15 +10,19 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from stages.matte.guided import shrink
+
 BACKGROUND_ALPHA = 0.1
-"""A sample counts where alpha is below this."""
+"""A sample counts where alpha is below this, here and near by."""
+DISTANCE_SHARE = 0.03
+"""Least distance from the person, as a share of the picture's side."""
 
 
 class PlateBuilder:
     """Collects samples of a clip and reduces them to a plate; memory is bounded by `capacity` frames.
 
-    When full, every second sample is dropped and the stride doubles: samples stay spread over the whole clip, whatever its
-    length, which need not be known.
+    When full, every second sample is dropped and the stride doubles: samples stay spread over the whole clip, whatever
+    its length, which need not be known.
 
     Args:
         capacity: most frames that are kept (each H x W x 4 bytes).
@@ -50,8 +54,9 @@ class PlateBuilder:
             return
         if alpha is None:
             raise ValueError("this picture is wanted as a sample, so its alpha is needed")
-        # The segmenter's edge wavers by a few pixels: keep a distance from the person.
-        near = cv2.dilate(alpha, np.ones((9, 9), np.uint8))
+        # The segmenter misses loose hair: keep a distance from the person.
+        reach = max(1, round(DISTANCE_SHARE * max(alpha.shape)))
+        near = cv2.dilate(alpha, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
         near = cv2.resize(near, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         self._samples.append((rgb.copy(), near < BACKGROUND_ALPHA))
         if len(self._samples) > self.capacity:
@@ -62,8 +67,8 @@ class PlateBuilder:
         """The plate (H,W,3) uint8 and where it was seen, (H,W) bool; the rest is inpainted.
 
         Args:
-            least_samples: a pixel counts as seen when it was background in at least this many samples (or in all, if
-                there are fewer).
+            least_samples: a pixel counts as seen when it was background in at least this many samples and a tenth of
+                them: loose hair that the segmenter missed once is not the wall.
 
         Raises:
             ValueError: no sample was added.
@@ -73,7 +78,7 @@ class PlateBuilder:
         pictures = np.stack([picture for picture, _ in self._samples])
         clear = np.stack([mask for _, mask in self._samples])
         count = clear.sum(axis=0)
-        seen = count >= min(least_samples, len(self._samples))
+        seen = count >= min(max(least_samples, len(self._samples) // 10), len(self._samples))
         median = np.empty(pictures.shape[1:], np.uint8)
         for row in range(0, pictures.shape[1], 32):  # a band of rows at a time bounds the float copies
             rows = slice(row, row + 32)
@@ -115,9 +120,7 @@ def inpaint(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
     while max(levels[-1][1].shape) > 1:
         colour, weight = levels[-1]
         size = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
-        levels.append(
-            (cv2.resize(colour, size, interpolation=cv2.INTER_AREA), cv2.resize(weight, size, interpolation=cv2.INTER_AREA))
-        )
+        levels.append((shrink(colour, size), shrink(weight, size)))
     colour, weight = levels[-1]
     filled = np.atleast_3d(colour).reshape(*weight.shape, 3) / np.maximum(weight, 1e-6)[..., None]
     for colour, weight in reversed(levels[:-1]):

@@ -1,6 +1,7 @@
 """Person segmentation by MediaPipe's selfie model, which travels inside the wheel (Apache-2.0, nothing to download).
 
-The network sees 256 x 256 pixels, so its edge is only good to about 1/256 of the picture; `stages.matte.refine` sharpens it.
+The network sees 256 x 256 pixels, so its edge is only good to about 1/256 of the picture; `stages.matte.refine`
+sharpens it.
 """
 
 from __future__ import annotations

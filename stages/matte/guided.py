@@ -1,0 +1,81 @@
+"""Guided filter with a colour guide, and the small picture arithmetic that matting shares.
+
+He, Sun, Tang: Guided Image Filtering, TPAMI 2013 (eq. 19-21); on a coarser grid as in Fast Guided Filter (2015).
+Pictures are worked on plane by plane: OpenCV filters four float planes three times faster than four channels.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+_SUM = np.ones((1, 3), np.float32)
+
+
+def box_mean(plane: np.ndarray, radius: int) -> np.ndarray:
+    """Mean over the (2 radius + 1)^2 window around each pixel of (H,W), mirrored at the border without its pixel."""
+    return cv2.boxFilter(plane, cv2.CV_32F, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT_101)
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Sum over channels of the product of (H,W,3) and (H,W,3) float32: (H,W)."""
+    return cv2.transform(cv2.multiply(a, b), _SUM)
+
+
+def shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Mean over areas, to `size` (width, height)."""
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def enlarge(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear, to `size` (width, height)."""
+    return cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+
+
+def guided_filter(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float, subsample: int = 1) -> np.ndarray:
+    """Filters `mask` so that its edges lie where the guide's are.
+
+    Args:
+        guide: (H,W,3) float32.
+        mask: (H,W) float32, the picture to be filtered.
+        radius: window radius in pixels of the full picture.
+        epsilon: regulariser of the window's colour covariance, in squared units of the guide.
+        subsample: the linear coefficients are computed on a grid coarser by this factor.
+
+    Returns:
+        (H,W) float32, in each window a linear function of the guide's colour that is close to `mask`; not clipped.
+    """
+    height, width = mask.shape
+    small_guide, small_mask = guide, mask
+    if subsample > 1:
+        size = (max(1, width // subsample), max(1, height // subsample))
+        small_guide, small_mask = shrink(guide, size), shrink(mask, size)
+        radius = max(1, round(radius / subsample))
+    planes = [box_mean(plane, radius) for plane in _coefficients(small_guide, small_mask, radius, epsilon)]
+    slope, offset = cv2.merge(planes[:3]), planes[3]
+    if subsample > 1:
+        slope, offset = enlarge(slope, (width, height)), enlarge(offset, (width, height))
+    return dot(slope, guide) + offset
+
+
+def _coefficients(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float) -> list[np.ndarray]:
+    """Linear model of each window: three slopes a = (cov(I) + eps)^-1 cov(I, p) and the offset, planes (H,W)."""
+    r, g, b = cv2.split(guide)
+    mr, mg, mb, mean = (box_mean(plane, radius) for plane in (r, g, b, mask))
+    rr = box_mean(r * r, radius) - mr * mr + epsilon
+    rg = box_mean(r * g, radius) - mr * mg
+    rb = box_mean(r * b, radius) - mr * mb
+    gg = box_mean(g * g, radius) - mg * mg + epsilon
+    gb = box_mean(g * b, radius) - mg * mb
+    bb = box_mean(b * b, radius) - mb * mb + epsilon
+    cr = box_mean(r * mask, radius) - mr * mean
+    cg = box_mean(g * mask, radius) - mg * mean
+    cb = box_mean(b * mask, radius) - mb * mean
+    # Cramer's rule for the symmetric 3 x 3 system, written out: an order faster than np.linalg.solve per pixel.
+    i00, i01, i02 = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
+    i11, i12, i22 = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
+    scale = 1.0 / (rr * i00 + rg * i01 + rb * i02)
+    ar = (i00 * cr + i01 * cg + i02 * cb) * scale
+    ag = (i01 * cr + i11 * cg + i12 * cb) * scale
+    ab = (i02 * cr + i12 * cg + i22 * cb) * scale
+    return [ar, ag, ab, mean - ar * mr - ag * mg - ab * mb]

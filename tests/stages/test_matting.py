@@ -1,0 +1,167 @@
+"""The matting stage from its command line: files, manifest, polarity, plate, given masks, the recurrent network."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from stages import matting
+from stages.core.cli import main
+from stages.core.errors import UserError
+from stages.core.files import content_hash, read_picture, write_picture
+from stages.core.manifest import read_manifest, write_manifest
+from tests.matte.figures import composite, head_and_shoulders
+
+COUNT, SOURCE_PX, FRAME_PX = 6, 160, 64
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A folder of pictures of a drawn figure that moves before a static wall, its masks, and a decode manifest."""
+    root = tmp_path_factory.mktemp("clip")
+    rng = np.random.default_rng(0)
+    wall = cv2.resize(rng.random((5, 5, 3)), (SOURCE_PX, SOURCE_PX), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    for number in range(COUNT):
+        alpha = head_and_shoulders(SOURCE_PX, hairs=0, shift=2 * number)
+        picture = composite(alpha, np.broadcast_to([0.8, 0.6, 0.5], wall.shape), wall)
+        write_picture(root / "frames" / f"{number:04d}.png", picture)
+        write_picture(root / "masks" / f"{number:04d}.png", np.rint(alpha * 255).astype(np.uint8))
+    return root
+
+
+def decode_manifest(path, first=0, last=COUNT, static=True, source_px=SOURCE_PX):
+    count = last - first
+    columns = {
+        "frame": np.arange(count),
+        "time_s": np.arange(count) / 25.0,
+        "source_frame": np.arange(first, last),
+        "face": np.zeros(count, bool),
+        "face_box_px": np.full((count, 4), np.nan, np.float32),
+        "duplicate": np.zeros(count, bool),
+        "sharpness": np.ones(count, np.float32),
+        "picture_hash": ["0"] * count,
+    }
+    facts = {
+        "source": "frames", "fps": 25.0, "size_px": FRAME_PX, "crop_px": [8.0, 4.0, 144.0],
+        "source_size": [source_px, source_px], "reader": "folder", "faces_per_frame_max": 0, "static_camera": static,
+    }  # fmt: skip
+    write_manifest(path, "decode", columns, facts)
+    return path
+
+
+def command(clip, out, settings, *more, first=0, last=COUNT, **facts):
+    decode = decode_manifest(out / "decode.parquet", first, last, **facts)
+    arguments = ["--source", clip / "frames", "--start", first, "--end", last, "--decode", decode]
+    arguments += ["--out-alpha", out / "alpha", "--manifest", out / "matting.parquet", "--threads", 2]
+    arguments += ["--settings", json.dumps({"size_px": 128} | settings), *more]
+    main(matting.build_parser(), matting.run, [str(argument) for argument in arguments])
+
+
+def test_given_masks_go_through_the_clip_s_crop(clip, tmp_path):
+    command(clip, tmp_path, {"method": "given"}, "--given", clip / "masks", first=2, last=5)
+    manifest = read_manifest(tmp_path / "matting.parquet", "matting")
+    assert list(manifest["frame"]) == [0, 1, 2]
+    assert manifest.metadata == {"method": "given", "size_px": FRAME_PX, "plate": False}
+    for number in range(3):
+        path = tmp_path / "alpha" / f"{number:06d}.png"
+        alpha = read_picture(path)
+        truth = read_picture(clip / "masks" / f"{number + 2:04d}.png")[4:148, 8:152]
+        expected = cv2.resize(truth, (FRAME_PX, FRAME_PX), interpolation=cv2.INTER_AREA).astype(float)
+        assert alpha.dtype == np.uint8 and alpha.shape == (FRAME_PX, FRAME_PX)
+        assert np.abs(alpha - expected).mean() < 1.0 and np.abs(alpha - expected).max() < 24
+        assert manifest["alpha_hash"][number] == content_hash(path)
+        assert manifest["coverage"][number] == pytest.approx(alpha.mean() / 255, abs=1e-5)
+    assert np.isnan(manifest["flicker"][0])
+
+
+def test_frames_without_a_face_get_an_alpha_and_the_plate_is_written(clip, tmp_path):
+    plate = tmp_path / "plate.png"
+    command(clip, tmp_path, {}, "--plate", plate)
+    manifest = read_manifest(tmp_path / "matting.parquet", "matting")
+    assert len(manifest) == COUNT and len(list((tmp_path / "alpha").glob("*.png"))) == COUNT
+    assert manifest.metadata["plate"] is True and 0.0 <= manifest.metadata["plate_seen"] <= 1.0
+    assert read_picture(plate).shape == (FRAME_PX, FRAME_PX, 3)
+    assert read_picture(tmp_path / "plate_seen.png").shape == (FRAME_PX, FRAME_PX)
+
+
+def test_an_outdated_plate_goes_where_the_camera_moves(clip, tmp_path):
+    plate = tmp_path / "plate.png"
+    write_picture(plate, np.zeros((4, 4, 3), np.uint8))
+    command(clip, tmp_path, {"quality": "none"}, "--plate", plate, static=False)
+    assert not plate.exists()
+    assert read_manifest(tmp_path / "matting.parquet", "matting").metadata["plate"] is False
+
+
+def test_same_input_gives_the_same_bytes(clip, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        command(clip, tmp_path / name, {})
+    first, second = ((tmp_path / name / "matting.parquet").read_bytes() for name in ("a", "b"))
+    assert first == second
+
+
+def test_recurrent_network_comes_from_the_assets(clip, tmp_path, monkeypatch):
+    calls = []
+
+    class Network:
+        def __init__(self, weights, ratio, threads):
+            calls.append((weights, ratio))
+
+        def __call__(self, rgb):
+            return np.full(rgb.shape[:2], 0.2 * len(calls), np.float32)
+
+    monkeypatch.setattr(matting, "asset_path", lambda name: name)
+    monkeypatch.setattr(matting, "RecurrentMatting", Network)
+    command(clip, tmp_path, {"method": "rvm", "rvm_downsample_ratio": 0.25})
+    assert calls == [("rvm_mobilenetv3_fp32", 0.25)]
+    assert read_manifest(tmp_path / "matting.parquet", "matting")["coverage"] == pytest.approx(0.2, abs=1e-3)
+
+
+def failure(capsys, *arguments, **facts):
+    with pytest.raises(SystemExit) as stop:
+        command(*arguments, **facts)
+    assert stop.value.code == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_bad_settings_say_which(clip, tmp_path, capsys):
+    assert "matting.method" in failure(capsys, clip, tmp_path, {"method": "magic"})
+    assert "temporal" in failure(capsys, clip, tmp_path, {"temporal": 1.0})
+    assert "band_px" in failure(capsys, clip, tmp_path, {"band_pix": 3})
+    assert not (tmp_path / "alpha").exists()
+
+
+def test_given_masks_must_be_there_and_fit(clip, tmp_path, capsys):
+    assert "--given" in failure(capsys, clip, tmp_path, {"method": "given"})
+    (tmp_path / "few").mkdir()
+    message = failure(capsys, clip, tmp_path, {"method": "given"}, "--given", tmp_path / "few")
+    assert "one mask per source frame" in message
+    message = failure(capsys, clip, tmp_path, {"method": "given"}, "--given", clip / "masks", source_px=200)
+    assert "size of the source" in message
+    assert not (tmp_path / "alpha").exists() and not (tmp_path / "matting.parquet").exists()
+
+
+def test_a_source_that_changed_since_is_noticed(tmp_path):
+    decode = read_manifest(decode_manifest(tmp_path / "decode.parquet"), "decode")
+    with pytest.raises(UserError, match="run decode again"):
+        matting.check_count(COUNT - 1, decode, "source")
+
+
+def test_alpha_shrinks_by_area():
+    alpha = np.zeros((4, 4), np.float32)
+    alpha[:2, :1] = 1.0
+    assert matting.to_frame_size(alpha, 2)[0, 0] == 128
+
+
+def test_person_is_white_on_real_footage(shared, tmp_path):
+    video = shared / "data" / "videos" / "turning.mp4"
+    decode = decode_manifest(tmp_path / "decode.parquet", 0, 4, static=False)
+    manifest = read_manifest(decode, "decode")
+    facts = manifest.metadata | {"crop_px": [0.0, 0.0, 512.0], "source_size": [512, 512]}
+    write_manifest(decode, "decode", {name: manifest[name] for name in manifest.table.schema.names}, facts)
+    arguments = ["--source", video, "--start", 0, "--end", 4, "--decode", decode, "--out-alpha", tmp_path / "alpha"]
+    arguments += ["--manifest", tmp_path / "matting.parquet"]
+    main(matting.build_parser(), matting.run, [str(argument) for argument in arguments])
+    alpha = read_picture(tmp_path / "alpha" / "000003.png")
+    assert alpha[30, 32] == 255 and alpha[60, 32] == 255 and alpha[3, 3] == 0
