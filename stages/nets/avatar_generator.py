@@ -1,0 +1,262 @@
+"""G_style (paper eq. 3): feature maps, I_R and I_UV -> foreground mask I_FM and avatar picture I_A.
+
+Three parts, after the published StyleAvatar structure: an encoder of the 3DMM rendering that gives base features, the fusion
+    X = X_base * (1 - m) + X_back * m + X_warp      (features, Haar skip and noise alike; m is the background mask)
+with the face maps sampled through I_UV, and a U-Net whose decoder is StyleGAN-like and works in Haar space. One definition for
+all sizes; the level of the fused features (`feature_px`) and all widths come from the configuration.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stages.graphics.haar import haar, inverse_haar
+from stages.graphics.resample import downsample2
+from stages.nets.blocks import Conv, ConvBlock, Mapping, StyledConv, ToRGB, haar_down, positional_code, width_at
+
+Maps = dict[str, Tensor]  # {"feature": (1,C,M,M), "skip": (1,12,M,M)}
+
+
+def fused_channels(network: dict) -> int:
+    """Channels of the fused features at `feature_px`."""
+    return width_at(network["feature_px"], network["channel_base"], network["channel_max"])
+
+
+def map_channels(network: dict) -> dict[str, int]:
+    """Channels of the face map (sampled `warp_scale` times finer, then folded by Haar) and of the background map."""
+    fused = fused_channels(network)
+    return {"face": fused // network["warp_scale"] ** 2, "back": fused}
+
+
+class RenderEncoder(nn.Module):
+    """The 3DMM encoder: I_R (and I_UV, coordinates, by config) in Haar space -> base feature, skip and noise at feature_px."""
+
+    def __init__(self, network: dict, size_px: int) -> None:
+        super().__init__()
+        equalized, latent = network["equalized"], network["latent"]
+        top, feature_px, bottom = network["render_px"] // 2, network["feature_px"], network["render_bottom_px"]
+        base, limit = network["render_channel_base"], network["render_channel_max"]
+        self.inputs, self.render_px, self.feature_px = tuple(network["render_inputs"]), network["render_px"], feature_px
+        channels = 4 * sum({"render": 3, "uv": 3, "coordinates": 2}[name] for name in self.inputs)
+        self.shrinks = nn.ModuleList()
+        width = width_at(top, base, limit)
+        self.from_rgb = Conv(channels, width, kernel=1, equalized=equalized)
+        px, self.levels = top, {top: width}
+        while px > bottom:
+            px //= 2
+            out = width_at(px, base, limit)
+            self.shrinks.append(ConvBlock(width, out, equalized=equalized))
+            self.levels[px] = width = out
+        self.bottom = Conv(width, width, equalized=equalized)
+        self.ups, self.combs, self.convs = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        while px < feature_px:
+            px *= 2
+            out = width_at(px, base, limit)
+            with_skip = px in self.levels and px <= network["render_skip_px"]
+            self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
+            self.combs.append(Conv(out + self.levels[px], out, equalized=equalized) if with_skip else nn.Identity())
+            self.convs.append(StyledConv(out, out, latent, equalized=equalized))
+            width = out
+        self.feature = StyledConv(width, fused_channels(network), latent, active=False, equalized=equalized)
+        self.to_rgb = ToRGB(fused_channels(network), latent, equalized=equalized)
+
+    def forward(self, render: Tensor, uv: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        """render, uv (B,3,S,S) in [0,1] -> feature (B,C,f,f), Haar skip (B,12,f,f)."""
+        x = self.from_rgb(self._input(render, uv))
+        kept = {x.shape[-1]: x}
+        for shrink in self.shrinks:
+            x = shrink(x)
+            kept[x.shape[-1]] = x
+        x = self.bottom(x)
+        for up, comb, conv in zip(self.ups, self.combs, self.convs, strict=True):
+            x = up(x, style)
+            x = comb(torch.cat([x, kept[x.shape[-1]]], 1)) if isinstance(comb, Conv) else x
+            x = conv(x, style)
+        feature = self.feature(x, style)
+        return feature, self.to_rgb(feature, style)
+
+    def _input(self, render: Tensor, uv: Tensor) -> Tensor:
+        parts = []
+        for name, picture in (("render", render), ("uv", uv)):
+            if name in self.inputs:
+                parts.append(2 * picture - 1)
+        x = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        while x.shape[-1] > self.render_px:
+            x = downsample2(x)
+        if "coordinates" in self.inputs:
+            axis = torch.linspace(-1, 1, x.shape[-1], device=x.device, dtype=x.dtype)
+            grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"))
+            x = torch.cat([x, grid[None].expand(x.shape[0], -1, -1, -1)], 1)
+        return haar(x)
+
+
+class PictureUNet(nn.Module):
+    """Fused features and skip at feature_px -> RGB at S: encoder to `bottom_px`, StyleGAN-like decoder up to S/2, Haar out."""
+
+    def __init__(self, network: dict, size_px: int) -> None:
+        super().__init__()
+        equalized, latent, bottom = network["equalized"], network["latent"], network["bottom_px"]
+        base, limit = network["channel_base"], network["channel_max"]
+        self.feature_px, self.top = network["feature_px"], size_px // 2
+        self.shrinks = nn.ModuleList()
+        px, width = self.feature_px, fused_channels(network)
+        self.levels = {px: width}
+        while px > bottom:
+            px //= 2
+            # the first step narrows (it conditions, the Haar skip joins after it), as in the published network
+            out = width_at(2 * px, base, limit) // 2 if px == self.feature_px // 2 and network["narrow_condition"] \
+                else width_at(px, base, limit)
+            self.shrinks.append(ConvBlock(width, out, equalized=equalized))
+            if px == self.feature_px // 2:
+                self.from_rgb = Conv(12, out, kernel=1, equalized=equalized)
+            self.levels[px] = width = out
+        self.bottom = Conv(width, width_at(bottom, base, limit), equalized=equalized)
+        width = width_at(bottom, base, limit)
+        self.ups, self.combs, self.convs, self.to_rgb = (nn.ModuleList() for _ in range(4))
+        while px < self.top:
+            px *= 2
+            out = width_at(px, base, limit)
+            with_skip = px <= network["skip_px"]
+            self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
+            self.combs.append(Conv(out + self.levels[px], out, equalized=equalized) if with_skip else nn.Identity())
+            self.convs.append(StyledConv(out, out, latent, equalized=equalized))
+            self.to_rgb.append(ToRGB(out, latent, equalized=equalized))
+            width = out
+
+    def forward(self, feature: Tensor, skip: Tensor, noises: dict[int, Tensor], style: Tensor) -> Tensor:
+        """feature (B,C,f,f), skip (B,12,f,f), noises {px: (B,1,px,px)}, style (B or 1,L) -> Haar picture (B,12,S/2,S/2)."""
+        x, kept = feature, {feature.shape[-1]: feature}
+        for level, shrink in enumerate(self.shrinks):
+            x = shrink(x)
+            if level == 0:
+                x = x + self.from_rgb(haar_down(skip))
+            kept[x.shape[-1]] = x
+        x, rgb = self.bottom(x), None
+        for up, comb, conv, to_rgb in zip(self.ups, self.combs, self.convs, self.to_rgb, strict=True):
+            x = up(x, style)
+            x = comb(torch.cat([x, kept[x.shape[-1]]], 1)) if isinstance(comb, Conv) else x
+            x = conv(x, style, noises.get(x.shape[-1]))
+            rgb = to_rgb(x, style, rgb)
+        return rgb
+
+
+class AvatarGenerator(nn.Module):
+    """G_style: one network per frame at test time; the maps of G_fa and G_b come from the cache."""
+
+    def __init__(self, network: dict, size_px: int) -> None:
+        super().__init__()
+        self.network, self.size_px, self.feature_px = network, size_px, network["feature_px"]
+        self.mapping = Mapping(network["latent"], network["mapping_layers"])
+        self.encoder = RenderEncoder(network, size_px)
+        self.mask = Conv(2 * fused_channels(network), 1, active=False, equalized=network["equalized"])
+        self.unet = PictureUNet(network, size_px)
+        self.register_buffer("latent", torch.randn(1, network["latent"]))
+        if network["noise"]:
+            for name in ("base", "face", "back"):
+                side = 2 * (size_px // 2)  # noise at the finest decoder level; coarser levels see its block means
+                self.register_buffer(f"noise_{name}", torch.randn(1, 1, side // 2, side // 2))
+
+    def forward(self, face: Maps, back: Maps, render: Tensor, uv: Tensor, time: Tensor | None = None,
+                shift_px: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Paints frames.
+
+        Args:
+            face, back: maps of G_fa (texture space) and G_b (picture space).
+            render, uv: I_R and I_UV, (B,3,S,S) in [0,1]; uv channel 2 is 1 on the face.
+            time: position in the training material (B,), share in [0,1]; None is the fixed code of test time (0.5).
+            shift_px: displacement of the sliding window (B,2), x and y in pixels; None is the centred window.
+
+        Returns:
+            picture (B,3,S,S) in about [-1,1], linear and not clamped, and the background mask (B,1,f,f) in [-1,1], 1 on background.
+        """
+        style = self._style(time, render.shape[0])
+        grid, inside = self._grid(uv)
+        feature_warp, skip_warp = self._warp(face, grid, inside)
+        feature_base, skip_base = self.encoder(render, uv, style)
+        feature_back, skip_back = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0], self.feature_px)
+        out_mask = torch.tanh(self.mask(torch.cat([feature_base, feature_back.detach()], 1)))
+        # nearly hard, and without gradient through the composition: the mask learns from L_mask and L_mrf alone
+        m = (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
+        feature = feature_base * (1 - m) + feature_back * m + feature_warp
+        skip = skip_base * (1 - m) + skip_back * m + skip_warp
+        rgb = self.unet(feature, skip, self._noises(grid, inside, m), style)
+        if self.network["skip_to_output"] and skip.shape[-1] == rgb.shape[-1]:
+            rgb = rgb + skip
+        return inverse_haar(rgb), out_mask
+
+    def _style(self, time: Tensor | None, batch: int) -> Tensor:
+        if not self.network["time_code"]:
+            return self.mapping(self.latent)
+        if time is None:
+            time = torch.full((1,), 0.5, device=self.latent.device)
+        return self.mapping(positional_code(time, self.network["latent"]))
+
+    def _grid(self, uv: Tensor) -> tuple[Tensor, Tensor]:
+        """I_UV -> sampling grid (B,w,w,2) in [-1,1] and face mask (B,1,w,w) at the warp resolution."""
+        side = self.feature_px * self.network["warp_scale"]
+        if uv.shape[-1] != side:
+            uv = F.interpolate(uv, size=side, mode="nearest")
+        inside = (uv[:, 2:3] > 0.5).to(uv.dtype)
+        if self.network["erode_uv"]:  # drops the border pixel, where a smoothed u, v would be a mixture with black
+            inside = -F.max_pool2d(-inside, 3, stride=1, padding=1)
+        return (2 * uv[:, :2] - 1).permute(0, 2, 3, 1), inside
+
+    def _warp(self, face: Maps, grid: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """Face maps through I_UV: feature and Haar skip at feature_px."""
+        mode, scale = self.network["warp_mode"], self.network["warp_scale"]
+        texture, skip = face["feature"], face["skip"]
+        if scale == 1:
+            # published form: wavelet coefficients sampled as they are
+            both = _sample(torch.cat([texture, skip], 1), grid, mode) * inside
+            return both[:, : texture.shape[1]], both[:, texture.shape[1]:]
+        # finer sampling: the skip as RGB (wavelet bands do not turn with the face), then space to depth by Haar
+        both = _sample(texture, grid, mode) * inside
+        rgb = _sample(inverse_haar(skip), grid, mode) * inside
+        for _ in range(int(math.log2(scale)) - 1):
+            rgb = downsample2(rgb)
+        feature = both
+        for _ in range(int(math.log2(scale))):
+            feature = haar(feature)
+        return feature, haar(rgb)
+
+    def _noises(self, grid: Tensor, inside: Tensor, m: Tensor) -> dict[int, Tensor]:
+        """Noise per decoder level from feature_px on, composed as the features are, so that it sticks to the skin."""
+        if not self.network["noise"]:
+            return {}
+        noises = {}
+        px = self.feature_px
+        while px <= self.size_px // 2:
+            def at(name: str, px: int = px) -> Tensor:
+                noise = getattr(self, f"noise_{name}")
+                return noise if noise.shape[-1] == px else F.avg_pool2d(noise, noise.shape[-1] // px) * (noise.shape[-1] / px)
+            warp = _sample(at("face"), F.interpolate(grid.permute(0, 3, 1, 2), size=px).permute(0, 2, 3, 1), "nearest")
+            here = F.interpolate(m, size=px)
+            noises[px] = at("base") * (1 - here) + at("back") * here + warp * F.interpolate(inside, size=px)
+            px *= 2
+        return noises
+
+
+def _sample(texture: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """One map (1,C,M,M) through a grid (B,h,w,2): (B,C,h,w). The batch is laid out in one tall grid: no copy of the map per frame."""
+    batch, height, width, _ = grid.shape
+    out = F.grid_sample(texture, grid.reshape(1, batch * height, width, 2), mode=mode, padding_mode="border", align_corners=False)
+    return out.view(texture.shape[1], batch, height, width).transpose(0, 1)
+
+
+def _window(feature: Tensor, skip: Tensor, shift_px: Tensor | None, size_px: int, batch: int, feature_px: int) -> tuple[Tensor, Tensor]:
+    """Background maps under the sliding window: (B,C,f,f) and (B,12,f,f)."""
+    if shift_px is None:
+        if feature.shape[-1] != feature_px:
+            feature = F.interpolate(feature, size=feature_px, mode="bilinear", align_corners=False)
+            skip = F.interpolate(skip, size=feature_px, mode="bilinear", align_corners=False)
+        return feature.expand(batch, -1, -1, -1), skip.expand(batch, -1, -1, -1)
+    theta = torch.zeros(batch, 2, 3, device=feature.device, dtype=feature.dtype)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1
+    theta[:, :, 2] = -2 * shift_px.to(feature.dtype) / size_px
+    grid = F.affine_grid(theta, [batch, 1, feature_px, feature_px], align_corners=False)
+    rgb = _sample(inverse_haar(skip), F.affine_grid(theta, [batch, 1, 2 * feature_px, 2 * feature_px], align_corners=False), "bilinear")
+    return _sample(feature, grid, "bilinear"), haar(rgb)

@@ -1,0 +1,160 @@
+"""Building blocks of the StyleGAN-like networks: modulated convolutions, Haar-space RGB branches, the latent mapping.
+
+All pictures that networks exchange are in [-1, 1] and all RGB branches live in Haar space: twelve channels at r px stand for
+an RGB picture at 2r px. Activations are plain LeakyReLU(0.2) with ordinary biases. Modulation follows StyleGAN2 (Karras et al.
+2020, section 2.2) in its unfused form: inputs are scaled, the shared kernel is applied, outputs are demodulated, which is the
+same arithmetic as a kernel per sample and far faster on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stages.graphics.haar import haar, inverse_haar
+from stages.graphics.resample import downsample2, upsample2
+
+LEAK = 0.2
+
+
+def width_at(px: int, base: int, limit: int) -> int:
+    """Channels at a resolution: base / px, at most `limit` (32768 and 512 give the published table)."""
+    return max(8, min(limit, base // px))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of scalars in the parameters of a module."""
+    return sum(p.numel() for p in module.parameters())
+
+
+class Conv(nn.Module):
+    """A convolution with bias, optional LeakyReLU and optional equalised learning rate.
+
+    Equalised: weights are stored with unit variance and scaled by 1/sqrt(fan_in) when used, so that one learning rate suits
+    layers of any width (Karras et al. 2018); otherwise they are stored at that scale.
+    """
+
+    def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1, *, active: bool = True, equalized: bool = False) -> None:
+        super().__init__()
+        fan_in = cin * kernel * kernel
+        gain = math.sqrt(2 / (1 + LEAK**2)) if active else 1.0
+        std = gain / math.sqrt(fan_in)
+        self.weight = nn.Parameter(torch.randn(cout, cin, kernel, kernel) * (1.0 if equalized else std))
+        self.bias = nn.Parameter(torch.zeros(cout))
+        self.scale = std if equalized else 1.0
+        self.stride, self.padding, self.active = stride, kernel // 2, active
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, cin, H, W) -> (B, cout, H/stride, W/stride)
+        weight = self.weight * self.scale if self.scale != 1.0 else self.weight
+        x = F.conv2d(x, weight, self.bias, stride=self.stride, padding=self.padding)
+        return F.leaky_relu(x, LEAK, inplace=True) if self.active else x
+
+
+class StyledConv(nn.Module):
+    """Modulated 3x3 convolution, optional doubling of the resolution, optional noise, bias, LeakyReLU.
+
+    Noise is added, with one learned weight that starts at zero, only when a noise tensor is passed.
+    """
+
+    def __init__(self, cin: int, cout: int, style: int, *, up: bool = False, active: bool = True, kernel: int = 3,
+                 demodulate: bool = True, equalized: bool = False) -> None:
+        super().__init__()
+        fan_in = cin * kernel * kernel
+        std = 1 / math.sqrt(fan_in)
+        self.weight = nn.Parameter(torch.randn(cout, cin, kernel, kernel) * (1.0 if equalized else std))
+        self.scale = std if equalized else 1.0
+        self.gain = math.sqrt(2 / (1 + LEAK**2)) if active else 1.0
+        self.bias = nn.Parameter(torch.zeros(cout))
+        self.noise_weight = nn.Parameter(torch.zeros(()))
+        self.modulation = nn.Linear(style, cin)
+        nn.init.normal_(self.modulation.weight, std=0.1 / math.sqrt(style))
+        nn.init.ones_(self.modulation.bias)
+        self.up, self.active, self.demodulate, self.padding = up, active, demodulate, kernel // 2
+
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None) -> Tensor:
+        """x (B,cin,H,W), style (B or 1, style), noise (B or 1,1,H',W') or None -> (B,cout,H',W')."""
+        weight = self.weight * self.scale if self.scale != 1.0 else self.weight
+        factor = self.modulation(style)  # (b, cin), b = B or 1
+        if factor.shape[0] == 1:
+            # one style for the whole batch (the usual case when there is no time code): fold it into the kernel
+            weight = weight * factor.view(1, -1, 1, 1)
+            if self.demodulate:
+                weight = weight * (self.gain * torch.rsqrt(weight.float().square().sum((1, 2, 3), keepdim=True) + 1e-8)).to(weight)
+            x = F.conv2d(x, weight, None if self.up else self.bias, padding=self.padding)
+        else:
+            x = F.conv2d(x * factor[:, :, None, None], weight, padding=self.padding)
+            if self.demodulate:
+                energy = weight.float().square().sum((2, 3))  # (cout, cin)
+                x = x * (self.gain * torch.rsqrt(factor.float().square() @ energy.T + 1e-8)).to(x)[:, :, None, None]
+        if self.up:
+            x = upsample2(x)
+        if noise is not None:
+            x = x + self.noise_weight * noise
+        if self.up or factor.shape[0] != 1:
+            x = x + self.bias[None, :, None, None]
+        return F.leaky_relu(x, LEAK, inplace=True) if self.active else x
+
+
+class ToRGB(nn.Module):
+    """1x1 modulated convolution to the twelve Haar channels, added to the branch from the coarser level."""
+
+    def __init__(self, cin: int, style: int, *, channels: int = 12, equalized: bool = False) -> None:
+        super().__init__()
+        self.conv = StyledConv(cin, channels, style, active=False, kernel=1, demodulate=False, equalized=equalized)
+
+    def forward(self, x: Tensor, style: Tensor, skip: Tensor | None = None) -> Tensor:
+        """x (B,cin,r,r), skip (B,12,r/2,r/2) or None -> (B,12,r,r)."""
+        rgb = self.conv(x, style)
+        return rgb if skip is None else rgb + haar_up(skip)
+
+
+class ConvBlock(nn.Module):
+    """Encoder step: 3x3 at full resolution, then 3x3 with stride 2 (blurred first where `blur`, as in the discriminator)."""
+
+    def __init__(self, cin: int, cout: int, *, blur: bool = False, equalized: bool = False) -> None:
+        super().__init__()
+        self.first = Conv(cin, cin, equalized=equalized)
+        self.second = Conv(cin, cout, stride=1 if blur else 2, equalized=equalized)
+        self.blur = blur
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, cin, r, r) -> (B, cout, r/2, r/2)
+        x = self.first(x)
+        return self.second(downsample2(x)) if self.blur else self.second(x)
+
+
+class Mapping(nn.Module):
+    """Latent -> style: pixel norm, then linear layers with LeakyReLU(0.1) between them and none after the last."""
+
+    def __init__(self, latent: int, layers: int) -> None:
+        super().__init__()
+        stack: list[nn.Module] = []
+        for k in range(layers):
+            stack += [nn.Linear(latent, latent)] + ([nn.LeakyReLU(0.1)] if k < layers - 1 else [])
+        self.layers = nn.Sequential(*stack)
+
+    def forward(self, latent: Tensor) -> Tensor:  # (B, latent) -> (B, latent)
+        return self.layers(latent * torch.rsqrt(latent.square().mean(1, keepdim=True) + 1e-8))
+
+
+def positional_code(position: Tensor, size: int) -> Tensor:
+    """Sines and cosines of a position (B,), in octaves from pi/2 on, -> (B, size). Positions are shares of a clip, [0, 1].
+
+    The published code runs to 2^31, where float32 leaves only noise; octaves stop at 2^12 here, which tells apart the frames
+    of ten minutes of video.
+    """
+    octaves = torch.linspace(-1, 12, size // 2, device=position.device)
+    phase = position[:, None].float() * math.pi * torch.exp2(octaves)[None]
+    return torch.cat([phase.sin(), phase.cos()], 1)
+
+
+def haar_up(x: Tensor) -> Tensor:
+    """Doubles a Haar-space picture: (B,4C,r,r) -> (B,4C,2r,2r)."""
+    return haar(upsample2(inverse_haar(x)))
+
+
+def haar_down(x: Tensor) -> Tensor:
+    """Halves a Haar-space picture: (B,4C,r,r) -> (B,4C,r/2,r/2)."""
+    return haar(downsample2(inverse_haar(x)))

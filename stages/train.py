@@ -1,0 +1,140 @@
+"""Stage `train`: learns the avatar (G_fa, G_b, G_style and the discriminator; losses of the paper's eq. 4 to 7).
+
+In: samples.parquet, identity.npz, the clips' folders. Out: avatar.pt, which alone (with a driving video) is enough to
+reenact. A stopped run goes on where it was: its state lies in <train-dir>/<key of configuration, code and data>.
+cpu-128: 20 minutes on two cores, 2 GB of memory; gpu-512: hours, one card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.core.cli import main, stage_parser
+from stages.core.device import lease_device
+from stages.core.errors import UserError
+from stages.core.files import atomic_file, content_hash
+from stages.core.manifest import Manifest, read_manifest
+from stages.core.provenance import code_digest
+
+if TYPE_CHECKING:
+    from stages.training.loop import Trainer
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of the stage."""
+    parser = stage_parser(__doc__, "train")
+    parser.add_argument("--samples", required=True, type=Path, help="samples.parquet")
+    parser.add_argument("--identity", required=True, type=Path, help="identity.npz")
+    parser.add_argument("--clips-dir", required=True, type=Path, help="folder that holds the folders of the clips")
+    parser.add_argument("--train-dir", required=True, type=Path, help="folder for TensorBoard and the state to resume from")
+    parser.add_argument("--out", required=True, type=Path, help="avatar.pt")
+    parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 trains on the CPU")
+    return parser
+
+
+def read_identity(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of identity.npz.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    if not path.is_file():
+        raise UserError(f"the identity {path} is missing; run the fit stage again to make it")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} is not a readable identity ({error}); run the fit stage again to make it") from error
+
+
+def chosen_frames(samples: Manifest, clips_dir: Path) -> tuple[list[tuple[Path, int]], np.ndarray, list[int]]:
+    """Frames of the store, their training weights (0: not trained on), and the positions to validate on.
+
+    Raises:
+        UserError: nothing to train on.
+    """
+    rows = np.flatnonzero(samples["used"] & np.isin(samples["split"], ["train", "val"]))
+    split, clip, frame = samples["split"][rows], samples["clip"][rows], samples["frame"][rows]
+    weights = np.where(split == "train", samples["weight"][rows], 0).astype(np.float64)
+    if not (weights > 0).any():
+        raise UserError(f"subject '{samples.metadata['subject']}' has no usable frame to train on; see the reasons in samples.parquet")
+    frames = [(clips_dir / str(c), int(f)) for c, f in zip(clip, frame, strict=True)]
+    return frames, weights, np.flatnonzero(split == "val").tolist()
+
+
+def check_settings(settings: dict[str, Any], size_px: int) -> None:
+    """Refuses what would fail later.
+
+    Raises:
+        UserError: no end to the training, or sizes that do not fit the pictures.
+    """
+    from stages.nets.avatar_networks import check_sizes, network_settings
+
+    if not settings["images"] and not settings["minutes"]:
+        raise UserError("train.images and train.minutes are both 0, so that training would never end; set one of them")
+    problem = check_sizes(network_settings(settings), size_px)
+    if problem:
+        raise UserError(f"the section 'train' does not fit pictures of {size_px} px: {problem}; choose another preset")
+
+
+def avatar_file(trainer: Trainer, identity: dict[str, np.ndarray], subject: str) -> dict[str, Any]:
+    """Content of avatar.pt: tensors, numbers and strings only, so that torch.load(weights_only=True) reads it."""
+    import torch
+
+    nets = trainer.average
+    arrays = {k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.ascontiguousarray(v)) for k, v in identity.items()}
+    history = [{key: float(value) for key, value in row.items()} for row in trainer.history]
+    return {
+        "format": FORMAT, "subject": subject, "size_px": trainer.size_px, "settings": trainer.settings,
+        "g_style": {name: value.detach().cpu().clone() for name, value in nets.style.state_dict().items()},
+        "maps": {"face": nets.face.cached(), "back": nets.back.cached()},
+        "identity": arrays,
+        "expression_range": {"low": arrays["expression_low"], "high": arrays["expression_high"]},
+        "weights": dict(trainer.losses.backbone_labels),
+        "versions": {"torch": str(torch.__version__), "numpy": str(np.__version__)},
+        "history": history, "images": trainer.images, "minutes": trainer.minutes,
+    }
+
+
+def run(args: argparse.Namespace) -> None:
+    """Trains on the device granted and writes avatar.pt."""
+    samples, identity = read_manifest(args.samples, "samples"), read_identity(args.identity)
+    size_px = int(samples.metadata["size_px"])
+    frames, weights, validation = chosen_frames(samples, args.clips_dir)
+    with lease_device(args.gpu) as device:
+        import torch
+
+        from stages.training.dataset import FrameStore
+        from stages.training.loop import train
+        from stages.training.state import run_key
+
+        torch.set_num_threads(max(args.threads, 1))
+        # moments of Adam that fade into denormal numbers would slow a CPU down several times
+        torch.set_flush_denormal(True)
+        torch.set_float32_matmul_precision("high")
+        check_settings(args.settings, size_px)
+        data = content_hash((content_hash(args.samples) + content_hash(args.identity)).encode())
+        folder = args.train_dir / run_key(args.settings, code_digest("stages.train"), data)
+        store = FrameStore(frames, size_px, int(args.settings["cache_gb"] * 1e9), args.threads)
+        log.info("%d frames of %d px (%s), training on %s; progress in %s", len(frames), size_px,
+                 "in memory" if store.cached else "read as needed", device, folder)
+        trainer, history = train(args.settings, size_px, store, weights, validation, folder, device)
+        store.close()
+        with atomic_file(args.out) as temporary:
+            torch.save(avatar_file(trainer, identity, samples.metadata["subject"]), temporary)
+    last = history[-1] if history else {}
+    log.info("avatar after %d images, %.1f minutes; held-out frames: %s", trainer.images, trainer.minutes,
+             ", ".join(f"{k[4:]} {v:.3f}" for k, v in last.items() if k.startswith("val_")) or "none")
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)

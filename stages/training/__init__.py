@@ -1,0 +1,1 @@
+"""Training of the avatar: data, loop, resume state, monitoring."""

@@ -1,0 +1,183 @@
+"""Frames for training: decoded once into memory where they fit, read on threads where they do not, batches as tensors.
+
+Stored per pixel: picture 3, alpha 1, rendering 3, UV 2 x 16 bits, face flag 1 byte; 1,800 frames of 128 px take 0.35 GB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stages.core.errors import UserError
+from stages.core.files import picture_name, read_picture
+
+BYTES_PER_PIXEL = 12
+FOLDERS = ("frames", "alpha", "render", "uv")
+
+
+@dataclass
+class Batch:
+    """One batch on the training device.
+
+    picture, render, uv (B,3,S,S) in [0,1], uv channel 2 is the face flag; alpha, validity (B,1,S,S); time (B,) share of the
+    material in [0,1]; shift_px (B,2) of the sliding window, or None where it is off.
+    """
+
+    picture: Tensor
+    alpha: Tensor
+    render: Tensor
+    uv: Tensor
+    time: Tensor
+    validity: Tensor | None = None
+    shift_px: Tensor | None = None
+
+
+def read_frame(clip: Path, number: int, size_px: int) -> dict[str, np.ndarray]:
+    """The four pictures of a frame: picture, render (S,S,3) u8, alpha, face (S,S) u8, uv (S,S,2) u16.
+
+    Raises:
+        UserError: a picture is missing, damaged or not of size_px.
+    """
+    pictures = {folder: read_picture(clip / folder / picture_name(number)) for folder in FOLDERS}
+    for folder, picture in pictures.items():
+        if picture.shape[:2] != (size_px, size_px):
+            found = "x".join(map(str, picture.shape[:2]))
+            raise UserError(f"{clip / folder / picture_name(number)} is {found} px instead of {size_px}; run the workflow again")
+    uv = pictures["uv"]
+    return {
+        "picture": pictures["frames"],
+        "alpha": pictures["alpha"] if pictures["alpha"].ndim == 2 else pictures["alpha"][..., 0],
+        "render": pictures["render"],
+        "uv": uv[..., :2].astype(np.uint16),
+        "face": (uv[..., 2] > 0).astype(np.uint8),
+    }
+
+
+class FrameStore:
+    """Random access to frames by position, (clip folder, frame number) each.
+
+    Everything is decoded at once on threads where it takes at most `cache_bytes`, else frames are read when asked for.
+    """
+
+    def __init__(self, frames: Sequence[tuple[Path, int]], size_px: int, cache_bytes: int, threads: int) -> None:
+        self.frames, self.size_px = list(frames), size_px
+        self._pool = ThreadPoolExecutor(max_workers=max(threads, 1), thread_name_prefix="frames")
+        self.cached = len(self.frames) * size_px**2 * BYTES_PER_PIXEL <= cache_bytes
+        self._memory = self._decode(self.frames) if self.cached else {}
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def _decode(self, frames: Sequence[tuple[Path, int]]) -> dict[str, np.ndarray]:
+        side, count = self.size_px, len(frames)
+        shapes = {"picture": (3, np.uint8), "render": (3, np.uint8), "alpha": (0, np.uint8), "face": (0, np.uint8), "uv": (2, np.uint16)}
+        memory = {
+            name: np.zeros((count, side, side, channels) if channels else (count, side, side), dtype)
+            for name, (channels, dtype) in shapes.items()
+        }
+
+        def put(k: int) -> None:
+            for name, value in read_frame(*frames[k], side).items():
+                memory[name][k] = value
+
+        list(self._pool.map(put, range(count)))
+        return memory
+
+    def read(self, positions: Sequence[int]) -> dict[str, np.ndarray]:
+        """Stacked arrays of some frames, as stored: picture, render (B,S,S,3), alpha, face (B,S,S), uv (B,S,S,2)."""
+        if self.cached:
+            return {name: values[positions] for name, values in self._memory.items()}
+        return self._decode([self.frames[k] for k in positions])
+
+    def prefetch(self, batches: Iterator[list[int]]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+        """Yields (positions, arrays) in order; the next batch is read while this one trains."""
+        if self.cached:
+            for positions in batches:
+                yield positions, self.read(positions)
+            return
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batch") as ahead:
+            waiting: tuple[list[int], Future] | None = None
+            for positions in batches:
+                following = (positions, ahead.submit(self.read, positions))
+                if waiting is not None:
+                    yield waiting[0], waiting[1].result()
+                waiting = following
+
+    def close(self) -> None:
+        """Ends the threads and drops the memory."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._memory = {}
+
+
+def batch_positions(weights: np.ndarray, batch: int, seed: int, images: int = 0) -> Iterator[list[int]]:
+    """Endless batches of positions, a function of the seed and of the images seen before: what exact resume needs.
+
+    Each epoch draws every frame about `weight` times (systematic resampling of weights with mean 1), in random order.
+    """
+    count = len(weights)
+    chances = np.asarray(weights, np.float64) / np.sum(weights)
+
+    def epoch(number: int) -> np.ndarray:
+        random = np.random.default_rng([seed, number])
+        ticks = (np.arange(count) + random.random()) / count
+        drawn = np.minimum(np.searchsorted(np.cumsum(chances), ticks), count - 1)
+        return random.permutation(drawn)
+
+    number, offset = divmod(images, count)
+    queue = epoch(number)[offset:].tolist()
+    while True:
+        while len(queue) < batch:
+            number += 1
+            queue += epoch(number).tolist()
+        yield queue[:batch]
+        queue = queue[batch:]
+
+
+def make_batch(arrays: dict[str, np.ndarray], times: np.ndarray, device: torch.device | str) -> Batch:
+    """Stored arrays -> tensors on the device, scaled to [0,1], channels last."""
+    def tensor(values: np.ndarray) -> Tensor:
+        # uint8 travels, floats are made on the device; (B,S,S,C) seen as (B,C,S,S) is channels-last already
+        return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+
+    picture = tensor(arrays["picture"]).permute(0, 3, 1, 2).float() / 255
+    render = tensor(arrays["render"]).permute(0, 3, 1, 2).float() / 255
+    # 16 bits without a sign are not understood by every torch; int32 is
+    uv = tensor(arrays["uv"].astype(np.int32)).permute(0, 3, 1, 2).float() / 65535
+    face = tensor(arrays["face"])[:, None].float()
+    alpha = tensor(arrays["alpha"])[:, None].float() / 255
+    uv = torch.cat([uv * face, face], 1).contiguous(memory_format=torch.channels_last)
+    return Batch(picture, alpha, render, uv, torch.as_tensor(times, dtype=torch.float32, device=device))
+
+
+def shift_window(batch: Batch, spread_px: float, limit_px: int, generator: torch.Generator) -> Batch:
+    """Sliding-window augmentation: every frame moves by its own whole number of pixels; what comes in is not valid.
+
+    Pixels that enter from outside are black in rendering and UV, and carry no loss (validity 0). Displacements are normal
+    with deviation spread_px, at most limit_px.
+    """
+    count, side = batch.picture.shape[0], batch.picture.shape[-1]
+    shift = (torch.randn(count, 2, generator=generator) * spread_px).round().clamp(-limit_px, limit_px).long()
+    stacked = torch.cat([batch.picture, batch.alpha, batch.render, batch.uv, torch.ones_like(batch.alpha)], 1)
+    padded = F.pad(stacked, (limit_px,) * 4)
+    moved = torch.stack([
+        padded[k, :, limit_px - dy: limit_px - dy + side, limit_px - dx: limit_px - dx + side]
+        for k, (dx, dy) in enumerate(shift.tolist())
+    ])
+    picture, alpha, render, uv, validity = moved.split([3, 1, 3, 3, 1], 1)
+    return Batch(picture, alpha, render, uv, batch.time, validity, shift.to(picture.device).float())
+
+
+def jitter_render(batch: Batch, amount: float, generator: torch.Generator) -> Batch:
+    """Colour augmentation of I_R: gain and offset per frame and channel, on the face only. For drivers in other light."""
+    count = batch.render.shape[0]
+    gain = 1 + amount * torch.randn(count, 3, 1, 1, generator=generator).to(batch.render)
+    offset = amount * torch.randn(count, 3, 1, 1, generator=generator).to(batch.render)
+    batch.render = ((batch.render * gain + offset) * batch.uv[:, 2:3]).clamp(0, 1)
+    return batch

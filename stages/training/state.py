@@ -1,0 +1,40 @@
+"""What a training run needs to go on after a kill exactly as if it had not been stopped."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.core.config import canonical_json
+from stages.core.files import atomic_file, content_hash
+
+log = logging.getLogger(__name__)
+
+STATE_NAME = "state.pt"
+
+
+def run_key(settings: dict[str, Any], code: str, data: str) -> str:
+    """Name of a run's folder: a hash of configuration, code digest and data hash. Another of any is another run."""
+    return content_hash(canonical_json({"settings": settings, "code": code, "data": data}).encode())
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Writes the state in one piece; a kill while writing leaves the one before."""
+    with atomic_file(folder / STATE_NAME) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | None:
+    """The last state of a run, or None where there is none that can be read (said in the log)."""
+    path = folder / STATE_NAME
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        log.warning("the training state %s cannot be read (%s); training starts anew", path, error)
+        return None
