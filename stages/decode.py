@@ -20,16 +20,18 @@ from stages.core.errors import UserError
 from stages.core.files import PictureWriter, atomic_dir
 from stages.core.manifest import write_manifest
 from stages.video.crop import choose_crop, follow_face
-from stages.video.faces import FaceFinder, sharpness
+from stages.video.faces import FaceFinder, nobody_there, sharpness
 from stages.video.reader import CropReader, clip_range, open_source
 from stages.video.sources import VideoSource
-from stages.video.stillness import COMPARE_PX, background_mask, is_static, picture_difference, repeated_frames
+from stages.video.stillness import COMPARE_PX, is_static, picture_difference, repeated_frames
 from stages.video.window import cut_window
 
 log = logging.getLogger(__name__)
 
 # Pictures kept in memory to judge whether the camera stands still.
 _STILL_COUNT = 24
+# Frames for which a face that was seen stays expected where it was.
+_RECENT = 5
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,14 +39,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", type=Path, required=True, help="video file or folder of images")
     parser.add_argument("--start", type=int, help="first source frame of the clip (default: 0)")
     parser.add_argument("--end", type=int, help="source frame after the clip's last (default: all)")
-    parser.add_argument("--ranges", default="[]", help="JSON list of [start, end] of all the subject's clips of this source")
+    parser.add_argument("--ranges", default="[]", help="JSON list of [start, end] of all clips of this source")
     parser.add_argument("--out-frames", type=Path, required=True, help="folder for the frames, 000000.png and so on")
     parser.add_argument("--manifest", type=Path, required=True, help="decode.parquet")
     return parser
 
 
 def sampled_frames(source: VideoSource, ranges: Sequence[Sequence[int | None]], count: int) -> list[int]:
-    """About `count` source frames spread evenly over the union of half-open ranges; the same for every clip of a source."""
+    """About `count` source frames spread evenly over the union of half-open ranges, so the same for every clip."""
     used = np.zeros(source.count, dtype=bool)
     for start, end in ranges:
         chosen = clip_range(source, start, end)
@@ -55,13 +57,15 @@ def sampled_frames(source: VideoSource, ranges: Sequence[Sequence[int | None]], 
     return [int(n) for n in numbers[places.astype(int)]]
 
 
-def find_crop(source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder) -> tuple[tuple, np.ndarray, int]:
+def find_crop(
+    source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder
+) -> tuple[tuple[int, int, int], np.ndarray, int]:
     """((x0, y0, side) in source px, typical face box in source px, most faces seen at once) from sampled frames."""
     found = [finder.find_precisely(picture) for _, _, picture in source.read(numbers)]
     if not any(len(boxes) for boxes in found):
         raise UserError(
-            f"{source.path}: no face in any of {len(found)} frames looked at: check that the clip shows a face, upright and "
-            "lit, or lower decode.face_confidence"
+            f"{source.path}: no face in any of {len(found)} frames looked at: check that the clip shows a face, "
+            "upright and lit, or lower decode.face_confidence"
         )
     path = follow_face(found, source.size)
     boxes = np.array([boxes[i] for boxes, i in zip(found, path, strict=True) if i >= 0])
@@ -89,29 +93,35 @@ class Observer:
     sharp: list[float] = field(default_factory=list)
     changes: list[tuple[float, float]] = field(default_factory=list)
     faces_max: int = 0
-    still: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    still: list[np.ndarray] = field(default_factory=list)
     _before: np.ndarray | None = None
 
     def look(self, picture: np.ndarray) -> None:
         """picture: (P, P, 3) uint8 RGB of the crop, P >= COMPARE_PX."""
         small = cut_window(picture, (0, 0, picture.shape[0]), COMPARE_PX)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        found = self.finder.find(small) * (self.size_px / COMPARE_PX)
-        box = self._followed(found)
+        recent = next((b for b in reversed(self.boxes[-_RECENT:]) if np.isfinite(b[0])), None)
+        to_small = COMPARE_PX / self.size_px
+        found = self.finder.find_near(small, None if recent is None else recent * to_small) / to_small
+        box = self._followed(found, self.expected if recent is None else recent)
         tall = box[3] - box[1]
         self.faces_max = max(self.faces_max, sum(bool(b[3] - b[1] > 0.3 * tall) for b in found))
         self.boxes.append(box)
         self.sharp.append(sharpness(picture, box * (picture.shape[0] / self.size_px)) if np.isfinite(tall) else 0.0)
         self.changes.append((0.0, 0.0) if self._before is None else picture_difference(grey, self._before))
-        if (len(self.boxes) - 1) % self.stride == 0:
-            self.still.append((grey, background_mask(box * (COMPARE_PX / self.size_px), COMPARE_PX)))
+        if (len(self.boxes) - 1) % self.stride == 0 and np.isfinite(tall):
+            self.still.append(small)
         self._before = grey
 
-    def _followed(self, found: np.ndarray) -> np.ndarray:
-        """The face nearest to the last one seen, weighed by size; NaN if there is none."""
+    def static_camera(self) -> bool:
+        grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in self.still]
+        return is_static(grey, nobody_there(self.still))
+
+    @staticmethod
+    def _followed(found: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """The face nearest to the last one seen and most like it in size; NaN if there is none."""
         if not len(found):
             return np.full(4, np.nan)
-        last = next((b for b in reversed(self.boxes[-30:]) if np.isfinite(b[0])), self.expected)
         tall = np.maximum(found[:, 3] - found[:, 1], 1e-3)
         far = np.linalg.norm((found[:, :2] + found[:, 2:] - last[:2] - last[2:]) / 2, axis=1) / (last[3] - last[1])
         return found[np.argmin(far + np.abs(np.log(tall / (last[3] - last[1]))))]
@@ -138,7 +148,7 @@ def parse_ranges(text: str, start: int | None, end: int | None) -> list[list[int
         ranges = json.loads(text)
         ranges = [[a, b] for a, b in ranges]
     except (ValueError, TypeError) as error:
-        raise UserError(f"--ranges {text!r} is not a JSON list of [start, end] pairs: write it like [[0,100],[200,null]]") from error
+        raise UserError(f"--ranges {text!r} is not a JSON list like [[0,100],[200,null]]: write it so") from error
     return ranges if [start, end] in ranges else [*ranges, [start, end]]
 
 
@@ -161,7 +171,7 @@ def run(args: argparse.Namespace) -> None:
             hashes, times = write_frames(reader, observer, size_px, folder, min(args.threads, 4))
             columns = _columns(observer, reader, hashes, times)
             if not columns["face"].any():
-                raise UserError(f"{args.source}: no face in any of the clip's {len(times)} frames: choose another range or clip")
+                raise UserError(f"{args.source}: no face in any of the {len(times)} frames: choose another range or clip")
             facts = {
                 "source": str(args.source),
                 "fps": source.fps,
@@ -170,13 +180,15 @@ def run(args: argparse.Namespace) -> None:
                 "source_size": list(source.size),
                 "reader": source.reader,
                 "faces_per_frame_max": int(max(observer.faces_max, faces_max)),
-                "static_camera": is_static([g for g, _ in observer.still], [m for _, m in observer.still]),
+                "static_camera": observer.static_camera(),
             }
         write_manifest(args.manifest, "decode", columns, facts)
     _report(columns, facts, source)
 
 
-def _columns(observer: Observer, reader: CropReader, hashes: dict[int, str], times: list[float]) -> dict[str, np.ndarray]:
+def _columns(
+    observer: Observer, reader: CropReader, hashes: dict[int, str], times: list[float]
+) -> dict[str, np.ndarray]:
     count = len(times)
     boxes = np.array(observer.boxes, dtype=np.float32).reshape(count, 4)
     changes = np.array(observer.changes).reshape(count, 2)
@@ -201,7 +213,7 @@ def _report(columns: dict[str, np.ndarray], facts: dict, source: VideoSource) ->
     if faces < count:
         log.warning("%d of %d frames have no face: they are marked and left out later", count - faces, count)
     if not facts["static_camera"]:
-        log.warning("the camera or background moves: the avatar paints one static background and will be less sharp there")
+        log.warning("the camera or background moves: the avatar paints one static background, which will be blurred")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ def is_hdr(frame) -> bool:
 def frame_to_rgb(frame) -> np.ndarray:
     """Coded picture (H, W, 3) RGB of a PyAV frame: uint8, or uint16 in the file's own transfer if it is HDR.
 
-    A stream that does not name its matrix is read as BT.709 from 1280x720 on and as BT.601 below, as players do; swscale
-    alone would take BT.601 for all of them and tint faces in HD footage.
+    A stream that does not name its matrix is read as BT.709 from 1280x720 on and as BT.601 below, as players do;
+    swscale alone would take BT.601 for all of them and tint faces in HD footage.
     """
     matrix = _MATRIX.get(int(frame.colorspace))
     if matrix is None:
@@ -104,8 +104,8 @@ def _compress(light: np.ndarray, peak: float, knee: float = 0.5) -> np.ndarray:
 def tone_map(picture: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
     """HDR picture (H, W, 3) uint16 in PQ or HLG code values to (H, W, 3) uint8 sRGB.
 
-    Diffuse white (203 cd/m2) is kept a little below full white, highlights are rolled off up to 1000 cd/m2 on the largest
-    of the three channels, so that hue stays; then BT.2020 primaries are converted to BT.709 and clipped.
+    Diffuse white (203 cd/m2) is kept a little below full white, highlights are rolled off up to 1000 cd/m2 on the
+    largest of the three channels, so that hue stays; then BT.2020 primaries are converted to BT.709 and clipped.
     """
     codes = np.arange(65536, dtype=np.float64) / 65535.0
     if transfer == PQ:

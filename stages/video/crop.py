@@ -1,7 +1,7 @@
 """Choose ONE fixed square window for all frames of a source, from face boxes of sampled frames. Pure functions.
 
-A face box is (x0, y0, x1, y1) in source pixels as MediaPipe's detector gives it: its height equals the height of the face
-mesh (hairline to chin) within 6 % on real clips. All lengths below are in such face heights.
+A face box is (x0, y0, x1, y1) in source pixels as MediaPipe's detector gives it: its height equals the height of the
+face mesh (hairline to chin) within 6 % on real clips. All lengths below are in such face heights.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def choose_crop(boxes: np.ndarray, size: tuple[int, int], scale: float) -> tuple
         scale: wanted side in face heights (median over the boxes).
 
     The window covers the head (with hair) over the 5th to 95th percentile of its motion. It is made as small as the
-    picture's shorter side if `scale` asks for more, and reaches outside the picture only if the head's motion demands it.
+    picture's shorter side if `scale` asks for more, and reaches outside the picture only if the head's motion demands.
     Raises ValueError if no box is given.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
@@ -64,8 +64,8 @@ def follow_face(candidates: Sequence[np.ndarray], size: tuple[int, int]) -> np.n
         size: (width, height) of the picture.
 
     Returns:
-        (N,) int. The path of largest sum of size and centrality minus jumps (Viterbi), so that a second person who comes
-        and goes, or is larger for a moment, does not take over.
+        (N,) int. The path of largest sum of size and centrality minus jumps (Viterbi), so that a second person who
+        comes and goes, or is larger for a moment, does not take over.
     """
     chosen = np.full(len(candidates), -1)
     frames = [i for i, boxes in enumerate(candidates) if len(boxes)]

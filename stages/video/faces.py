@@ -1,4 +1,4 @@
-"""Find face boxes, for choosing the crop and for the face flag of each frame (MediaPipe's full-range detector)."""
+"""Where faces are, for the crop and the face flag of each frame, and where surely nobody is (MediaPipe's models)."""
 
 import os
 
@@ -12,22 +12,51 @@ _SAME = 0.3
 
 
 class FaceFinder:
-    """Boxes (K, 4) x0, y0, x1, y1 in pixels of the picture given, largest first. Frames are independent of each other."""
+    """Boxes (K, 4) x0, y0, x1, y1 in pixels of the picture given, largest first. Frames are independent of each other.
+
+    A box counts as a face from `confidence` on; `find_near` also takes half as sure ones where a face was just before.
+    """
 
     def __init__(self, confidence: float = 0.5):
         os.environ.setdefault("GLOG_minloglevel", "2")  # it reports every model it loads
         from mediapipe.python.solutions.face_detection import FaceDetection
 
-        self._detector = FaceDetection(model_selection=1, min_detection_confidence=confidence)
+        self.confidence = confidence
+        self._detector = FaceDetection(model_selection=1, min_detection_confidence=0.5 * confidence)
 
-    def find(self, picture: np.ndarray) -> np.ndarray:
-        """Faces of a picture (H, W, 3) uint8 RGB, as (K, 4) float."""
+    def _detect(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (K, 4) in pixels, largest first, and their scores (K,), of all but the least sure faces."""
         height, width = picture.shape[:2]
         found = self._detector.process(np.ascontiguousarray(picture)).detections or []
         boxes = [d.location_data.relative_bounding_box for d in found]
         boxes = [(b.xmin, b.ymin, b.xmin + b.width, b.ymin + b.height) for b in boxes]
         result = np.array(boxes, dtype=np.float64).reshape(-1, 4) * [width, height, width, height]
-        return result[np.argsort(result[:, 1] - result[:, 3], kind="stable")]
+        order = np.argsort(result[:, 1] - result[:, 3], kind="stable")
+        return result[order], np.array([d.score[0] for d in found], dtype=np.float64)[order]
+
+    def find(self, picture: np.ndarray) -> np.ndarray:
+        """Faces of a picture (H, W, 3) uint8 RGB, as (K, 4) float."""
+        boxes, scores = self._detect(picture)
+        return boxes[scores >= self.confidence]
+
+    def find_near(self, picture: np.ndarray, last: np.ndarray | None) -> np.ndarray:
+        """As `find`, with hysteresis: where `last` (4,) was a face, half the confidence is enough.
+
+        Without it single frames of a blink, a laugh or a turned head lose a face that is plainly there.
+        """
+        boxes, scores = self._detect(picture)
+        sure = scores >= self.confidence
+        if last is not None:
+            sure |= np.array([overlap(box, last) > _SAME for box in boxes], dtype=bool)
+        if sure.any() or last is None:
+            return boxes[sure]
+        # A face that fills the picture is found more surely in a wider view.
+        side = 2 * round(1.25 * (last[3] - last[1]))
+        middle = (last[:2] + last[2:]) / 2
+        window = (round(middle[0] - side / 2), round(middle[1] - side / 2), side)
+        boxes, _ = self._detect(cut_window(picture, window, 256))
+        boxes = boxes * (side / 256) + np.array([window[0], window[1]] * 2)
+        return boxes[[overlap(box, last) > _SAME for box in boxes]] if len(boxes) else boxes
 
     def find_precisely(self, picture: np.ndarray) -> np.ndarray:
         """As `find`, but looks again at each face in an enlarged crop, and in parts of the picture if it sees none.
@@ -76,6 +105,19 @@ class FaceFinder:
         self.close()
 
 
+def nobody_there(pictures: list[np.ndarray], margin: float = 0.025) -> list[np.ndarray]:
+    """(H, W) bool for each picture (H, W, 3) uint8 RGB: True at least `margin` of the width away from any person."""
+    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+
+    masks = []
+    with SelfieSegmentation(model_selection=0) as segmenter:
+        for picture in pictures:
+            person = segmenter.process(np.ascontiguousarray(picture)).segmentation_mask
+            reach = 2 * max(1, round(margin * picture.shape[1])) + 1
+            masks.append(cv2.erode((person < 0.1).astype(np.uint8), np.ones((reach, reach))).astype(bool))
+    return masks
+
+
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes."""
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
@@ -86,8 +128,8 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 def sharpness(picture: np.ndarray, box: np.ndarray, size_px: int = 128) -> float:
     """Variance of the Laplacian of the face, grey in [0,1], resampled to `size_px` so that sizes compare.
 
-    Focus measure of Pech-Pacheco et al. 2000. The lower half of a blurred clip's values is of no use across clips whose
-    source is smaller than `size_px`: compare within a clip.
+    Focus measure of Pech-Pacheco et al. 2000. Compare within a clip: a face that is smaller than `size_px` in the
+    source is enlarged and counts as less sharp.
     """
     side = max(float(box[3] - box[1]), 2.0)
     middle = (box[:2] + box[2:]) / 2

@@ -40,7 +40,7 @@ def clip_range(source: VideoSource, start: int | None, end: int | None) -> range
     """Source frame numbers [start, end) that exist. UserError if the range is empty, a warning if it is cut short."""
     first, last = start or 0, source.count if end is None else end
     if first >= source.count:
-        raise UserError(f"{source.path} has {source.count} frames, so start_frame {first} lies beyond its end: lower it")
+        raise UserError(f"{source.path} has {source.count} frames: start_frame {first} lies beyond the end, lower it")
     if last <= first:
         raise UserError(f"{source.path}: end_frame {last} must be greater than start_frame {first}")
     if last > source.count:
@@ -51,11 +51,11 @@ def clip_range(source: VideoSource, start: int | None, end: int | None) -> range
 class CropReader:
     """Iterate (number, time_s, rgb) over one clip, all through the same square window.
 
-    source: video file or image folder (or an opened VideoSource); start, end: half-open range of source frames, None = all;
-    crop_px: (x0, y0, side) in source pixels, upright and with square pixels, may be fractional and reach outside (the
-    border is repeated); size_px: side of the pictures. `number` counts from 0 within the clip and `rgb` is uint8
-    (size_px, size_px, 3). Decoding runs in its own thread, at most `depth` pictures ahead. `len()` is the number of frames
-    announced; `source_frames` lists the source frame of each number yielded so far.
+    source: video file or image folder (or an opened VideoSource); start, end: half-open range of source frames, None is
+    all; crop_px: (x0, y0, side) in source pixels, upright and with square pixels, may be fractional and reach outside
+    (the border is repeated); size_px: side of the pictures. `number` counts from 0 within the clip and `rgb` is uint8
+    (size_px, size_px, 3). Decoding runs in its own thread, at most `depth` pictures ahead. `len()` is the number of
+    frames announced; `source_frames` lists the source frame of each number yielded so far.
     A file that was cut off yields what can be read, then warns; UserError if that is nothing.
     """
 

@@ -1,4 +1,4 @@
-"""Where pictures come from: a video by PyAV, a video by OpenCV, or a folder of images. All stream; none holds a clip."""
+"""Where pictures come from: a video by PyAV, one by OpenCV, or a folder of images. All stream; none holds a clip."""
 
 import logging
 import re
@@ -22,8 +22,8 @@ _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg takes a text file fo
 class VideoSource:
     """Pictures numbered from 0 in the order of showing, with their times.
 
-    Attributes: `path`, `reader` ("pyav", "opencv" or "folder"), `size` (width, height) as shown: upright, square pixels;
-    `fps` average; `count` frames that the file announces or has; `times_s` (count,) from the first frame on.
+    Attributes: `path`, `reader` ("pyav", "opencv" or "folder"), `size` (width, height) as shown: upright and with square
+    pixels; `fps` average; `count` frames that the file announces or has; `times_s` (count,) from the first frame on.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class VideoSource:
 
 
 def _average_rate(times_s: np.ndarray, announced: float | None) -> float:
-    """Frames per second over the whole file; the announced rate where it agrees to 0.5 % (it is exact, times are rounded)."""
+    """Frames per second over the whole file; the announced rate where it agrees to 0.5 % (exact, while times are not)."""
     span = float(times_s[-1] - times_s[0]) if len(times_s) > 1 else 0.0
     measured = (len(times_s) - 1) / span if span > 0 else None
     if announced and (measured is None or abs(announced / measured - 1) < 0.005):
@@ -124,10 +124,9 @@ class PyavSource(VideoSource):
 
     def _probe(self) -> None:
         """Look at the first frame that decodes: size, rotation, pixel shape, transfer."""
-        for _, frame in self._decode(0):
-            break
-        else:
-            raise UserError(f"{self.path} has no frame that can be decoded: the file is empty or damaged, record it again")
+        _, frame = next(self._decode(0), (0, None))
+        if frame is None:
+            raise UserError(f"{self.path} has no frame that can be decoded: it is empty or damaged, record it again")
         self._coded_size = (frame.width, frame.height)
         self._turn = colour.orientation(frame)
         self._hdr = (int(frame.color_trc), int(frame.color_primaries)) if colour.is_hdr(frame) else None
@@ -205,7 +204,7 @@ class PyavSource(VideoSource):
     def _upright(self, frame, number: int) -> np.ndarray:
         if (frame.width, frame.height) != self._coded_size:
             raise UserError(
-                f"{self.path} changes its picture size at frame {number}: cut the file there and give the parts as clips"
+                f"{self.path} changes its picture size at frame {number}: cut the file there and use the parts"
             )
         picture = colour.frame_to_rgb(frame)
         if self._square != self._coded_size:
@@ -217,7 +216,7 @@ class PyavSource(VideoSource):
 
 
 class OpencvSource(VideoSource):
-    """A video file read by OpenCV: the second choice, for files that PyAV cannot open. Counting decodes the whole file."""
+    """A video file read by OpenCV, for files that PyAV cannot open. Counting its frames decodes the whole file."""
 
     reader = "opencv"
 
@@ -270,7 +269,8 @@ class FolderSource(VideoSource):
         names = (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
         self._files = sorted(names, key=_natural)
         if not self._files:
-            raise UserError(f"{path} is a folder without pictures ({', '.join(sorted(IMAGE_SUFFIXES))}): check the path")
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise UserError(f"{path} is a folder without pictures ({kinds}): check the path")
         sizes = [_image_size(file) for file in self._files]
         for file, size in zip(self._files, sizes, strict=True):
             if size != sizes[0]:

@@ -9,6 +9,9 @@ _BLOCKS = 16
 _BLOCK_LIMIT = 1.5  # no part of a repeated picture may differ more than codec noise (levels of 255)
 _SURE_LIMIT = 0.05  # mean difference of a frame that says "as before"
 _RELATIVE_LIMIT = 0.2  # of what neighbouring frames differ by
+_CORNER_LEVEL = 2e-4  # smaller eigenvalue of a corner that is no noise on a flat wall
+_CORNERS_NEEDED = 8
+_BRIGHTNESS_LIMIT = 6.0  # levels of 255
 
 
 def picture_difference(now: np.ndarray, before: np.ndarray) -> tuple[float, float]:
@@ -18,7 +21,7 @@ def picture_difference(now: np.ndarray, before: np.ndarray) -> tuple[float, floa
 
 
 def repeated_frames(mean: np.ndarray, largest: np.ndarray) -> np.ndarray:
-    """(N,) bool: the frame shows the same picture as the one before (25 fps recordings in 30 fps files, dropped frames).
+    """(N,) bool: the frame repeats the one before, as in a 25 fps recording in a 30 fps file.
 
     mean, largest: (N,) from `picture_difference`, entry 0 unused. A frame is a repetition if nowhere it differs by more
     than codec noise, and it is all but identical or differs far less than its neighbours do: a person who sits still is
@@ -33,42 +36,37 @@ def repeated_frames(mean: np.ndarray, largest: np.ndarray) -> np.ndarray:
     return result
 
 
-def background_mask(box: np.ndarray | None, size: int) -> np.ndarray:
-    """(size, size) uint8, 255 where a person with this face box (pixels) surely is not: beside and above head and torso."""
-    mask = np.full((size, size), 255, dtype=np.uint8)
-    if box is None or not np.isfinite(box).all():
-        return mask
-    tall = box[3] - box[1]
-    middle = (box[0] + box[2]) / 2
-    head = (middle - 0.8 * tall, middle + 0.8 * tall, box[1] - 0.45 * tall)
-    torso = (middle - 1.6 * tall, middle + 1.6 * tall, box[3] - 0.1 * tall)
-    for left, right, top in (head, torso):
-        mask[max(0, int(top)) :, max(0, int(left)) : max(0, int(np.ceil(right)))] = 0
-    return mask
+def is_static(pictures: list[np.ndarray], backgrounds: list[np.ndarray], limit_px: float = 1.0) -> bool:
+    """True if the background stays put.
 
+    Args:
+        pictures: grey (256, 256) uint8, spread over the clip.
+        backgrounds: (256, 256) bool for each, True where surely no person is.
+        limit_px: how far a corner may wander.
 
-def is_static(pictures: list[np.ndarray], masks: list[np.ndarray], limit_px: float = 1.0) -> bool:
-    """True if the background stays put over the pictures (256, 256) uint8 grey; masks 255 on background.
-
-    Corners of the first picture's background are followed into the others (pyramidal Lucas-Kanade, checked backwards);
-    the camera is static if in 4 of 5 pictures the median corner moves less than `limit_px`. A background without
-    corners is judged by its brightness: a flat wall is as good as a static one.
+    The camera is static if 4 of 5 pictures agree with the first one: the median corner of the background, followed by
+    pyramidal Lucas-Kanade and back, moves less than `limit_px`. A flat wall has no corners to follow: there the
+    brightness must stay, since nobody could tell such a wall from a static one.
     """
-    common = masks[0].copy()
-    for mask in masks[1:]:
-        common = cv2.bitwise_and(common, mask)
-    corners = cv2.goodFeaturesToTrack(pictures[0], 200, 0.02, 5, mask=common)
-    steady = [_stays(pictures[0], other, corners, common, limit_px) for other in pictures[1:]]
+    first = backgrounds[0] if backgrounds else None
+    steady = [
+        _stays(pictures[0], picture, first & mask, limit_px)
+        for picture, mask in zip(pictures[1:], backgrounds[1:], strict=True)
+    ]
     return bool(np.mean(steady) >= 0.8) if steady else True
 
 
-def _stays(first: np.ndarray, other: np.ndarray, corners, common: np.ndarray, limit_px: float) -> bool:
-    if corners is not None and len(corners) >= 12:
+def _stays(first: np.ndarray, other: np.ndarray, common: np.ndarray, limit_px: float) -> bool:
+    if common.mean() < 0.01:
+        return False  # no background to be seen, so nothing can be promised
+    corners = cv2.goodFeaturesToTrack(first, 200, 0.01, 5, mask=common.astype(np.uint8))
+    if corners is not None:
+        columns, rows = corners[:, 0].astype(int).T
+        corners = corners[cv2.cornerMinEigenVal(first, 3)[rows, columns] > _CORNER_LEVEL]
+    if corners is not None and len(corners) >= _CORNERS_NEEDED:
         there, good, _ = cv2.calcOpticalFlowPyrLK(first, other, corners, None, winSize=(21, 21), maxLevel=3)
         back, good_back, _ = cv2.calcOpticalFlowPyrLK(other, first, there, None, winSize=(21, 21), maxLevel=3)
         sure = (good[:, 0] > 0) & (good_back[:, 0] > 0) & (np.linalg.norm((back - corners)[:, 0], axis=1) < 0.5)
-        if sure.sum() >= 8:
-            return bool(np.median(np.linalg.norm((there - corners)[sure, 0], axis=1)) < limit_px)
-    if not common.any():
-        return False  # nothing of the background is ever seen, so nothing can be promised
-    return float(np.median(cv2.absdiff(first, other)[common > 0])) < 6.0
+        # Corners that are nowhere to be found again have left the picture.
+        return bool(sure.mean() > 0.5 and np.median(np.linalg.norm((there - corners)[sure, 0], axis=1)) < limit_px)
+    return float(np.median(cv2.absdiff(first, other)[common])) < _BRIGHTNESS_LIMIT

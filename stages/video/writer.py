@@ -71,7 +71,7 @@ class VideoWriter:
     def put(self, picture: np.ndarray) -> None:
         """Append one picture of the size announced."""
         if picture.shape != (self.size[1], self.size[0], 3) or picture.dtype != np.uint8:
-            raise ValueError(f"picture {picture.shape} {picture.dtype} does not fit the video's size {self.size}, uint8")
+            raise ValueError(f"picture {picture.shape} {picture.dtype} does not fit {self.size} uint8")
         odd_y, odd_x = self.size[1] % 2, self.size[0] % 2
         if odd_x or odd_y:
             picture = np.pad(picture, ((0, odd_y), (0, odd_x), (0, 0)), mode="edge")
