@@ -1,4 +1,5 @@
-"""The avatar at run time: what evaluate, reenact, export and live share. Loads avatar.pt, paints frames, drives poses."""
+"""The avatar at run time: what evaluate, reenact, export and live share. Loads avatar.pt, paints frames, drives
+poses."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_rang
 class Avatar:
     """One person's avatar on a device. Thread-safe as long as nobody moves it.
 
-    size_px: side of the pictures. identity: arrays of identity.npz by name. weights: where the backbones of the losses came
-    from. settings: the train section it was made with.
+    size_px: side of the pictures. identity: arrays of identity.npz by name. weights: where the backbones of the losses
+    came from. settings: the train section it was made with.
     """
 
     def __init__(self, content: dict[str, Any], device: torch.device | str) -> None:
@@ -38,7 +39,8 @@ class Avatar:
         self.identity = {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
         self.expression_range = {k: v.numpy() for k, v in content["expression_range"].items()}
         self._maps = {
-            region: {name: value.to(self.device) for name, value in maps.items()} for region, maps in content["maps"].items()
+            region: {name: value.to(self.device) for name, value in maps.items()}
+            for region, maps in content["maps"].items()
         }
         self._network = AvatarGenerator(network_settings(self.settings), self.size_px)
         self._network.load_state_dict(content["g_style"])
@@ -59,11 +61,15 @@ class Avatar:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{path} is not a readable avatar ({first}); train it again or fetch the file again") from error
+            raise UserError(
+                f"{path} is not a readable avatar ({first}); train it again or fetch the file again"
+            ) from error
         if not isinstance(content, dict) or "format" not in content:
             raise UserError(f"{path} is not an avatar of this project; give an avatar.pt that the train stage wrote")
         if content["format"] != FORMAT:
-            raise UserError(f"{path} has format {content['format']}, this version reads format {FORMAT}; train it again")
+            raise UserError(
+                f"{path} has format {content['format']}, this version reads format {FORMAT}; train it again"
+            )
         missing = [name for name in NEEDED if name not in content]
         if missing:
             raise UserError(f"{path} lacks {', '.join(missing)}; train the avatar again")
@@ -95,8 +101,9 @@ class Avatar:
         alpha = F.interpolate((1 - background.float()) / 2, size=self.size_px, mode="bilinear", align_corners=False)
         return (picture.float() / 2 + 0.5).clamp(0, 1), alpha.clamp(0, 1)
 
-    def drive(self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray,
-              gaze: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+    def drive(
+        self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray, gaze: np.ndarray | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Paints frames from coefficients of this avatar's own model.
 
         Args:
@@ -110,7 +117,10 @@ class Avatar:
 
             self._renderer = Renderer(self.identity, self.size_px)
         pictures = self._renderer.render_batch(
-            np.atleast_2d(rotation), np.atleast_2d(translation), np.atleast_2d(expression), None if gaze is None else np.atleast_2d(gaze)
+            np.atleast_2d(rotation),
+            np.atleast_2d(translation),
+            np.atleast_2d(expression),
+            None if gaze is None else np.atleast_2d(gaze),
         )
         render = torch.from_numpy(pictures.picture).permute(0, 3, 1, 2).float() / 255
         uv = torch.from_numpy(pictures.uv.astype(np.int32)).permute(0, 3, 1, 2).float() / 65535

@@ -1,8 +1,9 @@
 """Stage `samples`: which frames train the avatar, which validate it, which measure it, and why the others are left out.
 
 In: the manifests of all clips of a subject (decode, landmarks, matting, fit, render; lists in the order of --clips).
-Out: samples.parquet, one row per frame. Roles: `train` (the subject has clips to test on elsewhere), `holdout` (it has none:
-the last share of its frames becomes the test, after a gap), `test` (clips that only measure). Seconds, little memory.
+Out: samples.parquet, one row per frame. Roles: `train` (the subject has clips to test on elsewhere), `holdout` (it has
+none: the last share of its frames becomes the test, after a gap), `test` (clips that only measure). Seconds, little
+memory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from stages.core.cli import main, stage_parser
 from stages.core.errors import UserError
+from stages.core.files import content_hash
 from stages.core.manifest import Manifest, read_manifest, write_manifest
 
 log = logging.getLogger(__name__)
@@ -46,13 +48,17 @@ def load_clips(args: argparse.Namespace) -> list[dict[str, Manifest]]:
     lists = {kind: getattr(args, kind) for kind in KINDS}
     wrong = [kind for kind, paths in lists.items() if len(paths) != len(args.clips)]
     if wrong:
-        raise UserError(f"--{wrong[0]} names {len(lists[wrong[0]])} files for {len(args.clips)} clips; give one for each clip")
+        raise UserError(
+            f"--{wrong[0]} names {len(lists[wrong[0]])} files for {len(args.clips)} clips; give one for each clip"
+        )
     clips = []
     for k, name in enumerate(args.clips):
         clip = {kind: read_manifest(paths[k], kind) for kind, paths in lists.items()}
         for kind in KINDS[1:]:
             if not np.array_equal(clip[kind]["frame"], clip["decode"]["frame"]):
-                raise UserError(f"{lists[kind][k]} is not about the frames of {lists['decode'][k]} (clip '{name}'); make it again")
+                raise UserError(
+                    f"{lists[kind][k]} is not about the frames of {lists['decode'][k]} (clip '{name}'); make it again"
+                )
         clips.append(clip)
     sizes = {name: clip["decode"].metadata["size_px"] for name, clip in zip(args.clips, clips, strict=True)}
     if len(set(sizes.values())) > 1:
@@ -118,7 +124,7 @@ def hold_out(count: int, share: float, gap: int) -> np.ndarray:
     split = np.full(count, "train", dtype=object)
     test = count - round(share * count)
     split[test:] = "test"
-    split[max(test - gap, 0): test] = "gap"
+    split[max(test - gap, 0) : test] = "gap"
     return split
 
 
@@ -132,8 +138,11 @@ def choose_validation(used: np.ndarray, share: float) -> np.ndarray:
     return candidates[picks.astype(int)]
 
 
-def build_samples(names: list[str], clips: list[dict[str, Manifest]], role: str, settings: dict) -> dict[str, np.ndarray]:
+def build_samples(
+    names: list[str], clips: list[dict[str, Manifest]], role: str, settings: dict
+) -> dict[str, np.ndarray]:
     """Columns of samples.parquet."""
+
     def column(kind: str, name: str) -> np.ndarray:
         return np.concatenate([clip[kind][name] for clip in clips])
 
@@ -154,8 +163,23 @@ def build_samples(names: list[str], clips: list[dict[str, Manifest]], role: str,
     split[choose_validation(used & (split == "train"), settings["validation"])] = "val"
     training = used & (split == "train")
     weight = np.where(used, 1.0, 0.0).astype(np.float32)
-    weight[training] = rarity_weights(column("fit", "rotation")[training], column("fit", "expression")[training], settings["rarity"])
-    return {"clip": clip_names, "frame": column("decode", "frame"), "split": split, "weight": weight, "used": used, "reason": reason}
+    weight[training] = rarity_weights(
+        column("fit", "rotation")[training], column("fit", "expression")[training], settings["rarity"]
+    )
+    return {
+        "clip": clip_names,
+        "frame": column("decode", "frame"),
+        "split": split,
+        "weight": weight,
+        "used": used,
+        "reason": reason,
+    }
+
+
+def pictures_hash(clip: dict[str, Manifest]) -> str:
+    """One hash over all pictures of a clip, so that samples.parquet changes when any of them does."""
+    columns = (("decode", "picture_hash"), ("matting", "alpha_hash"), ("render", "render_hash"), ("render", "uv_hash"))
+    return content_hash("\n".join(str(h) for kind, name in columns for h in clip[kind][name]).encode())
 
 
 def refuse_too_few(columns: dict[str, np.ndarray], role: str, subject: str, minimum: int) -> None:
@@ -164,7 +188,9 @@ def refuse_too_few(columns: dict[str, np.ndarray], role: str, subject: str, mini
     Raises:
         UserError: with the count, and the reasons for which frames were left out.
     """
-    for split, needed in (("test", 1),) if role == "test" else (("train", minimum), ("test", 1 if role == "holdout" else 0)):
+    for split, needed in (
+        (("test", 1),) if role == "test" else (("train", minimum), ("test", 1 if role == "holdout" else 0))
+    ):
         mine = columns["split"] == split
         found = int((mine & columns["used"]).sum())
         if found >= needed:
@@ -174,8 +200,8 @@ def refuse_too_few(columns: dict[str, np.ndarray], role: str, subject: str, mini
         clips = ", ".join(sorted(set(columns["clip"][mine].tolist()))) or "none"
         verb = "train on" if split == "train" else "measure on"
         raise UserError(
-            f"subject '{subject}' has {found} usable frames to {verb}, at least {needed} are needed (clips: {clips}; left out: {why}); "
-            "give a longer clip, or a clip with the face in view"
+            f"subject '{subject}' has {found} usable frames to {verb}, at least {needed} are needed (clips: {clips}; "
+            f"left out: {why}); give a longer clip, or a clip with the face in view"
         )
 
 
@@ -185,7 +211,8 @@ def run(args: argparse.Namespace) -> None:
     columns = build_samples(args.clips, clips, args.role, args.settings)
     refuse_too_few(columns, args.role, args.subject, args.settings["min_frames"])
     size_px = int(clips[0]["decode"].metadata["size_px"])
-    write_manifest(args.out, "samples", columns, {"subject": args.subject, "size_px": size_px})
+    pictures = {name: pictures_hash(clip) for name, clip in zip(args.clips, clips, strict=True)}
+    write_manifest(args.out, "samples", columns, {"subject": args.subject, "size_px": size_px, "pictures": pictures})
     used = Counter(columns["split"][columns["used"]].tolist())
     left = Counter(columns["reason"][~columns["used"]].tolist())
     log.info("%s: %s; left out: %s", args.subject, dict(used), dict(left) or "none")

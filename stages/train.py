@@ -22,7 +22,7 @@ from stages.core.manifest import Manifest, read_manifest
 from stages.core.provenance import code_digest
 
 if TYPE_CHECKING:
-    from stages.training.loop import Trainer
+    from stages.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--samples", required=True, type=Path, help="samples.parquet")
     parser.add_argument("--identity", required=True, type=Path, help="identity.npz")
     parser.add_argument("--clips-dir", required=True, type=Path, help="folder that holds the folders of the clips")
-    parser.add_argument("--train-dir", required=True, type=Path, help="folder for TensorBoard and the state to resume from")
+    parser.add_argument(
+        "--train-dir", required=True, type=Path, help="folder for TensorBoard and the state to resume from"
+    )
     parser.add_argument("--out", required=True, type=Path, help="avatar.pt")
     parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 trains on the CPU")
     return parser
@@ -66,7 +68,8 @@ def chosen_frames(samples: Manifest, clips_dir: Path) -> tuple[list[tuple[Path, 
     split, clip, frame = samples["split"][rows], samples["clip"][rows], samples["frame"][rows]
     weights = np.where(split == "train", samples["weight"][rows], 0).astype(np.float64)
     if not (weights > 0).any():
-        raise UserError(f"subject '{samples.metadata['subject']}' has no usable frame to train on; see the reasons in samples.parquet")
+        subject = samples.metadata["subject"]
+        raise UserError(f"subject '{subject}' has no usable frame to train on; see the reasons in samples.parquet")
     frames = [(clips_dir / str(c), int(f)) for c, f in zip(clip, frame, strict=True)]
     return frames, weights, np.flatnonzero(split == "val").tolist()
 
@@ -91,17 +94,24 @@ def avatar_file(trainer: Trainer, identity: dict[str, np.ndarray], subject: str)
     import torch
 
     nets = trainer.average
-    arrays = {k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.ascontiguousarray(v)) for k, v in identity.items()}
+    arrays = {
+        k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.ascontiguousarray(v)) for k, v in identity.items()
+    }
     history = [{key: float(value) for key, value in row.items()} for row in trainer.history]
     return {
-        "format": FORMAT, "subject": subject, "size_px": trainer.size_px, "settings": trainer.settings,
+        "format": FORMAT,
+        "subject": subject,
+        "size_px": trainer.size_px,
+        "settings": trainer.settings,
         "g_style": {name: value.detach().cpu().clone() for name, value in nets.style.state_dict().items()},
         "maps": {"face": nets.face.cached(), "back": nets.back.cached()},
         "identity": arrays,
         "expression_range": {"low": arrays["expression_low"], "high": arrays["expression_high"]},
         "weights": dict(trainer.losses.backbone_labels),
         "versions": {"torch": str(torch.__version__), "numpy": str(np.__version__)},
-        "history": history, "images": trainer.images, "minutes": trainer.minutes,
+        "history": history,
+        "images": trainer.images,
+        "minutes": trainer.minutes,
     }
 
 
@@ -114,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
         import torch
 
         from stages.training.dataset import FrameStore
-        from stages.training.loop import train
+        from stages.training.loop import Frames, train
         from stages.training.state import run_key
 
         torch.set_num_threads(max(args.threads, 1))
@@ -125,15 +135,25 @@ def run(args: argparse.Namespace) -> None:
         data = content_hash((content_hash(args.samples) + content_hash(args.identity)).encode())
         folder = args.train_dir / run_key(args.settings, code_digest("stages.train"), data)
         store = FrameStore(frames, size_px, int(args.settings["cache_gb"] * 1e9), args.threads)
-        log.info("%d frames of %d px (%s), training on %s; progress in %s", len(frames), size_px,
-                 "in memory" if store.cached else "read as needed", device, folder)
-        trainer, history = train(args.settings, size_px, store, weights, validation, folder, device)
+        log.info(
+            "%d frames of %d px (%s), training on %s; progress in %s",
+            len(frames),
+            size_px,
+            "in memory" if store.cached else "read as needed",
+            device,
+            folder,
+        )
+        trainer = train(args.settings, size_px, Frames(store, weights, validation), folder, device)
         store.close()
         with atomic_file(args.out) as temporary:
             torch.save(avatar_file(trainer, identity, samples.metadata["subject"]), temporary)
-    last = history[-1] if history else {}
-    log.info("avatar after %d images, %.1f minutes; held-out frames: %s", trainer.images, trainer.minutes,
-             ", ".join(f"{k[4:]} {v:.3f}" for k, v in last.items() if k.startswith("val_")) or "none")
+    last = trainer.history[-1]
+    log.info(
+        "avatar after %d images, %.1f minutes; held-out frames: %s",
+        trainer.images,
+        trainer.minutes,
+        ", ".join(f"{k[4:]} {v:.3f}" for k, v in last.items() if k.startswith("val_")) or "none",
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from torch import Tensor
 
 
 def gradient_loss(image: Tensor, target: Tensor, validity: Tensor | None = None, scales: int = 2) -> Tensor:
-    """Mean absolute difference of horizontal and vertical steps between (B,3,H,W) pictures in [0,1], summed over scales.
+    """Mean absolute difference of horizontal and vertical steps between (B,3,H,W) pictures in [0,1], summed over
+    scales.
 
     validity: (B,1,H,W); a step counts where both of its pixels are known. Scale k compares pictures averaged over
     2^k x 2^k pixels.

@@ -1,9 +1,10 @@
 """G_style (paper eq. 3): feature maps, I_R and I_UV -> foreground mask I_FM and avatar picture I_A.
 
-Three parts, after the published StyleAvatar structure: an encoder of the 3DMM rendering that gives base features, the fusion
+Three parts, after the published StyleAvatar structure: an encoder of the 3DMM rendering that gives base features, the
+fusion
     X = X_base * (1 - m) + X_back * m + X_warp      (features, Haar skip and noise alike; m is the background mask)
-with the face maps sampled through I_UV, and a U-Net whose decoder is StyleGAN-like and works in Haar space. One definition for
-all sizes; the level of the fused features (`feature_px`) and all widths come from the configuration.
+with the face maps sampled through I_UV, and a U-Net whose decoder is StyleGAN-like and works in Haar space. One
+definition for all sizes; the level of the fused features (`feature_px`) and all widths come from the configuration.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def map_channels(network: dict) -> dict[str, int]:
 
 
 class RenderEncoder(nn.Module):
-    """The 3DMM encoder: I_R (and I_UV, coordinates, by config) in Haar space -> base feature, skip and noise at feature_px."""
+    """The 3DMM encoder: I_R (and I_UV, coordinates, by config) in Haar space -> base feature, skip and noise at
+    feature_px."""
 
     def __init__(self, network: dict, size_px: int) -> None:
         super().__init__()
@@ -95,7 +97,8 @@ class RenderEncoder(nn.Module):
 
 
 class PictureUNet(nn.Module):
-    """Fused features and skip at feature_px -> RGB at S: encoder to `bottom_px`, StyleGAN-like decoder up to S/2, Haar out."""
+    """Fused features and skip at feature_px -> RGB at S: encoder to `bottom_px`, StyleGAN-like decoder up to S/2, Haar
+    out."""
 
     def __init__(self, network: dict, size_px: int) -> None:
         super().__init__()
@@ -108,8 +111,11 @@ class PictureUNet(nn.Module):
         while px > bottom:
             px //= 2
             # the first step narrows (it conditions, the Haar skip joins after it), as in the published network
-            out = width_at(2 * px, base, limit) // 2 if px == self.feature_px // 2 and network["narrow_condition"] \
+            out = (
+                width_at(2 * px, base, limit) // 2
+                if px == self.feature_px // 2 and network["narrow_condition"]
                 else width_at(px, base, limit)
+            )
             self.shrinks.append(ConvBlock(width, out, equalized=equalized))
             if px == self.feature_px // 2:
                 self.from_rgb = Conv(12, out, kernel=1, equalized=equalized)
@@ -128,7 +134,8 @@ class PictureUNet(nn.Module):
             width = out
 
     def forward(self, feature: Tensor, skip: Tensor, noises: dict[int, Tensor], style: Tensor) -> Tensor:
-        """feature (B,C,f,f), skip (B,12,f,f), noises {px: (B,1,px,px)}, style (B or 1,L) -> Haar picture (B,12,S/2,S/2)."""
+        """feature (B,C,f,f), skip (B,12,f,f), noises {px: (B,1,px,px)}, style (B or 1,L) -> Haar picture
+        (B,12,S/2,S/2)."""
         x, kept = feature, {feature.shape[-1]: feature}
         for level, shrink in enumerate(self.shrinks):
             x = shrink(x)
@@ -160,8 +167,15 @@ class AvatarGenerator(nn.Module):
                 side = 2 * (size_px // 2)  # noise at the finest decoder level; coarser levels see its block means
                 self.register_buffer(f"noise_{name}", torch.randn(1, 1, side // 2, side // 2))
 
-    def forward(self, face: Maps, back: Maps, render: Tensor, uv: Tensor, time: Tensor | None = None,
-                shift_px: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        face: Maps,
+        back: Maps,
+        render: Tensor,
+        uv: Tensor,
+        time: Tensor | None = None,
+        shift_px: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Paints frames.
 
         Args:
@@ -171,13 +185,16 @@ class AvatarGenerator(nn.Module):
             shift_px: displacement of the sliding window (B,2), x and y in pixels; None is the centred window.
 
         Returns:
-            picture (B,3,S,S) in about [-1,1], linear and not clamped, and the background mask (B,1,f,f) in [-1,1], 1 on background.
+            picture (B,3,S,S) in about [-1,1], linear and not clamped, and the background mask (B,1,f,f) in [-1,1], 1 on
+            background.
         """
         style = self._style(time, render.shape[0])
         grid, inside = self._grid(uv)
         feature_warp, skip_warp = self._warp(face, grid, inside)
         feature_base, skip_base = self.encoder(render, uv, style)
-        feature_back, skip_back = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0], self.feature_px)
+        feature_back, skip_back = _window(
+            back["feature"], back["skip"], shift_px, self.size_px, render.shape[0], self.feature_px
+        )
         out_mask = torch.tanh(self.mask(torch.cat([feature_base, feature_back.detach()], 1)))
         # nearly hard, and without gradient through the composition: the mask learns from L_mask and L_mrf alone
         m = (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
@@ -212,7 +229,7 @@ class AvatarGenerator(nn.Module):
         if scale == 1:
             # published form: wavelet coefficients sampled as they are
             both = _sample(torch.cat([texture, skip], 1), grid, mode) * inside
-            return both[:, : texture.shape[1]], both[:, texture.shape[1]:]
+            return both[:, : texture.shape[1]], both[:, texture.shape[1] :]
         # finer sampling: the skip as RGB (wavelet bands do not turn with the face), then space to depth by Haar
         both = _sample(texture, grid, mode) * inside
         rgb = _sample(inverse_haar(skip), grid, mode) * inside
@@ -230,9 +247,15 @@ class AvatarGenerator(nn.Module):
         noises = {}
         px = self.feature_px
         while px <= self.size_px // 2:
+
             def at(name: str, px: int = px) -> Tensor:
                 noise = getattr(self, f"noise_{name}")
-                return noise if noise.shape[-1] == px else F.avg_pool2d(noise, noise.shape[-1] // px) * (noise.shape[-1] / px)
+                return (
+                    noise
+                    if noise.shape[-1] == px
+                    else F.avg_pool2d(noise, noise.shape[-1] // px) * (noise.shape[-1] / px)
+                )
+
             warp = _sample(at("face"), F.interpolate(grid.permute(0, 3, 1, 2), size=px).permute(0, 2, 3, 1), "nearest")
             here = F.interpolate(m, size=px)
             noises[px] = at("base") * (1 - here) + at("back") * here + warp * F.interpolate(inside, size=px)
@@ -241,13 +264,18 @@ class AvatarGenerator(nn.Module):
 
 
 def _sample(texture: Tensor, grid: Tensor, mode: str) -> Tensor:
-    """One map (1,C,M,M) through a grid (B,h,w,2): (B,C,h,w). The batch is laid out in one tall grid: no copy of the map per frame."""
+    """One map (1,C,M,M) through a grid (B,h,w,2): (B,C,h,w). The batch is laid out in one tall grid: no copy of the map
+    per frame."""
     batch, height, width, _ = grid.shape
-    out = F.grid_sample(texture, grid.reshape(1, batch * height, width, 2), mode=mode, padding_mode="border", align_corners=False)
+    out = F.grid_sample(
+        texture, grid.reshape(1, batch * height, width, 2), mode=mode, padding_mode="border", align_corners=False
+    )
     return out.view(texture.shape[1], batch, height, width).transpose(0, 1)
 
 
-def _window(feature: Tensor, skip: Tensor, shift_px: Tensor | None, size_px: int, batch: int, feature_px: int) -> tuple[Tensor, Tensor]:
+def _window(
+    feature: Tensor, skip: Tensor, shift_px: Tensor | None, size_px: int, batch: int, feature_px: int
+) -> tuple[Tensor, Tensor]:
     """Background maps under the sliding window: (B,C,f,f) and (B,12,f,f)."""
     if shift_px is None:
         if feature.shape[-1] != feature_px:
@@ -258,5 +286,9 @@ def _window(feature: Tensor, skip: Tensor, shift_px: Tensor | None, size_px: int
     theta[:, 0, 0] = theta[:, 1, 1] = 1
     theta[:, :, 2] = -2 * shift_px.to(feature.dtype) / size_px
     grid = F.affine_grid(theta, [batch, 1, feature_px, feature_px], align_corners=False)
-    rgb = _sample(inverse_haar(skip), F.affine_grid(theta, [batch, 1, 2 * feature_px, 2 * feature_px], align_corners=False), "bilinear")
+    rgb = _sample(
+        inverse_haar(skip),
+        F.affine_grid(theta, [batch, 1, 2 * feature_px, 2 * feature_px], align_corners=False),
+        "bilinear",
+    )
     return _sample(feature, grid, "bilinear"), haar(rgb)

@@ -1,4 +1,5 @@
-"""All generators of one avatar together: G_fa, G_b and G_style, and how a batch goes through them (paper eq. 1 to 3)."""
+"""All generators of one avatar together: G_fa, G_b and G_style, and how a batch goes through them (paper eq. 1 to
+3)."""
 
 from __future__ import annotations
 
@@ -15,20 +16,31 @@ PREFIX = "net_"
 
 def network_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The keys net_* of the train section, without their prefix."""
-    return {key[len(PREFIX):]: value for key, value in settings.items() if key.startswith(PREFIX)}
+    return {key[len(PREFIX) :]: value for key, value in settings.items() if key.startswith(PREFIX)}
 
 
 def check_sizes(network: Mapping[str, Any], size_px: int) -> str | None:
-    """What is wrong with the sizes of the networks for pictures of size_px, in words for the user; None where all fit."""
-    powers = {name: network[name] for name in ("feature_px", "map_px", "back_px", "render_px", "render_bottom_px", "bottom_px")}
-    odd = [f"net_{name} {value}" for name, value in (powers | {"size": size_px}).items() if value & (value - 1) or value < 4]
+    """What is wrong with the sizes of the networks for pictures of size_px, in words for the user; None where all
+    fit."""
+    powers = {
+        name: network[name]
+        for name in ("feature_px", "map_px", "back_px", "render_px", "render_bottom_px", "bottom_px")
+    }
+    odd = [
+        f"net_{name} {value}"
+        for name, value in (powers | {"size": size_px}).items()
+        if value & (value - 1) or value < 4
+    ]
     if odd:
         return f"sizes must be powers of two of at least 4, but {', '.join(odd)} is not"
     if not network["bottom_px"] < network["feature_px"] <= size_px // 2:
         return f"net_feature_px must lie above net_bottom_px and at most at half of {size_px} px"
     if network["feature_px"] * network["warp_scale"] > size_px or network["render_px"] > size_px:
         return f"net_feature_px * net_warp_scale and net_render_px must not exceed the size {size_px} px"
-    if not network["render_bottom_px"] < network["render_px"] // 2 or network["render_bottom_px"] >= network["feature_px"]:
+    if (
+        not network["render_bottom_px"] < network["render_px"] // 2
+        or network["render_bottom_px"] >= network["feature_px"]
+    ):
         return "net_render_bottom_px must lie below net_render_px / 2 and below net_feature_px"
     return None
 
@@ -43,7 +55,9 @@ class AvatarNetworks(nn.Module):
         self.back = MapBank(network["back_px"], channels["back"], network)
         self.style = AvatarGenerator(network, size_px)
 
-    def forward(self, render: Tensor, uv: Tensor, time: Tensor | None = None, shift_px: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, render: Tensor, uv: Tensor, time: Tensor | None = None, shift_px: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """See `AvatarGenerator.forward`: picture (B,3,S,S) in about [-1,1] and background mask (B,1,f,f) in [-1,1]."""
         face, back = (dict(zip(("feature", "skip"), bank(), strict=True)) for bank in (self.face, self.back))
         return self.style(face, back, render, uv, time, shift_px)

@@ -1,9 +1,9 @@
 """Building blocks of the StyleGAN-like networks: modulated convolutions, Haar-space RGB branches, the latent mapping.
 
-All pictures that networks exchange are in [-1, 1] and all RGB branches live in Haar space: twelve channels at r px stand for
-an RGB picture at 2r px. Activations are plain LeakyReLU(0.2) with ordinary biases. Modulation follows StyleGAN2 (Karras et al.
-2020, section 2.2) in its unfused form: inputs are scaled, the shared kernel is applied, outputs are demodulated, which is the
-same arithmetic as a kernel per sample and far faster on a CPU.
+All pictures that networks exchange are in [-1, 1] and all RGB branches live in Haar space: twelve channels at r px
+stand for an RGB picture at 2r px. Activations are plain LeakyReLU(0.2) with ordinary biases. Modulation follows
+StyleGAN2 (Karras et al. 2020, section 2.2) in its unfused form: inputs are scaled, the shared kernel is applied,
+outputs are demodulated, which is the same arithmetic as a kernel per sample and far faster on a CPU.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ def count_parameters(module: nn.Module) -> int:
 class Conv(nn.Module):
     """A convolution with bias, optional LeakyReLU and optional equalised learning rate.
 
-    Equalised: weights are stored with unit variance and scaled by 1/sqrt(fan_in) when used, so that one learning rate suits
-    layers of any width (Karras et al. 2018); otherwise they are stored at that scale.
+    Equalised: weights are stored with unit variance and scaled by 1/sqrt(fan_in) when used, so that one learning rate
+    suits layers of any width (Karras et al. 2018); otherwise they are stored at that scale.
     """
 
-    def __init__(self, cin: int, cout: int, kernel: int = 3, stride: int = 1, *, active: bool = True, equalized: bool = False) -> None:
+    def __init__(
+        self, cin: int, cout: int, kernel: int = 3, stride: int = 1, *, active: bool = True, equalized: bool = False
+    ) -> None:
         super().__init__()
         fan_in = cin * kernel * kernel
         gain = math.sqrt(2 / (1 + LEAK**2)) if active else 1.0
@@ -59,8 +61,18 @@ class StyledConv(nn.Module):
     Noise is added, with one learned weight that starts at zero, only when a noise tensor is passed.
     """
 
-    def __init__(self, cin: int, cout: int, style: int, *, up: bool = False, active: bool = True, kernel: int = 3,
-                 demodulate: bool = True, equalized: bool = False) -> None:
+    def __init__(
+        self,
+        cin: int,
+        cout: int,
+        style: int,
+        *,
+        up: bool = False,
+        active: bool = True,
+        kernel: int = 3,
+        demodulate: bool = True,
+        equalized: bool = False,
+    ) -> None:
         super().__init__()
         fan_in = cin * kernel * kernel
         std = 1 / math.sqrt(fan_in)
@@ -82,7 +94,9 @@ class StyledConv(nn.Module):
             # one style for the whole batch (the usual case when there is no time code): fold it into the kernel
             weight = weight * factor.view(1, -1, 1, 1)
             if self.demodulate:
-                weight = weight * (self.gain * torch.rsqrt(weight.float().square().sum((1, 2, 3), keepdim=True) + 1e-8)).to(weight)
+                weight = weight * (
+                    self.gain * torch.rsqrt(weight.float().square().sum((1, 2, 3), keepdim=True) + 1e-8)
+                ).to(weight)
             x = F.conv2d(x, weight, None if self.up else self.bias, padding=self.padding)
         else:
             x = F.conv2d(x * factor[:, :, None, None], weight, padding=self.padding)
@@ -112,7 +126,8 @@ class ToRGB(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Encoder step: 3x3 at full resolution, then 3x3 with stride 2 (blurred first where `blur`, as in the discriminator)."""
+    """Encoder step: 3x3 at full resolution, then 3x3 with stride 2 (blurred first where `blur`, as in the
+    discriminator)."""
 
     def __init__(self, cin: int, cout: int, *, blur: bool = False, equalized: bool = False) -> None:
         super().__init__()
@@ -140,10 +155,11 @@ class Mapping(nn.Module):
 
 
 def positional_code(position: Tensor, size: int) -> Tensor:
-    """Sines and cosines of a position (B,), in octaves from pi/2 on, -> (B, size). Positions are shares of a clip, [0, 1].
+    """Sines and cosines of a position (B,), in octaves from pi/2 on, -> (B, size). Positions are shares of a clip, [0,
+    1].
 
-    The published code runs to 2^31, where float32 leaves only noise; octaves stop at 2^12 here, which tells apart the frames
-    of ten minutes of video.
+    The published code runs to 2^31, where float32 leaves only noise; octaves stop at 2^12 here, which tells apart the
+    frames of ten minutes of video.
     """
     octaves = torch.linspace(-1, 12, size // 2, device=position.device)
     phase = position[:, None].float() * math.pi * torch.exp2(octaves)[None]

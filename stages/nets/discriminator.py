@@ -1,8 +1,8 @@
 """The discriminator: is this picture, beside its 3DMM rendering, a real frame?
 
 One network on cat[picture, I_R] in Haar space, after StyleAvatar's: a 1x1 FromRGB at every level added to the features,
-ConvBlocks with blurred halving, the minibatch deviation of Karras et al. 2018 at 4 px, then two linear layers to one logit.
-Activations carry the sqrt(2) gain of StyleGAN2.
+ConvBlocks with blurred halving, the minibatch deviation of Karras et al. 2018 at 4 px, then two linear layers to one
+logit. Activations carry the sqrt(2) gain of StyleGAN2.
 """
 
 from __future__ import annotations

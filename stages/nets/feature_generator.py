@@ -1,9 +1,10 @@
 """G_fa and G_b (paper eq. 1 and 2): a constant and a latent -> one learned feature map with its Haar-space RGB skip.
 
-Both are unconditional, so within one subject each gives a single map. It is learned through the generator for the first part
-of the training (`network.maps_until` images), then cached; what runs at test time is the cached map. At small scale a free
-residual is added to the generator's output (`MapBank`), because a map that is a free parameter learns several times faster per
-minute on a CPU than one that is reached only through a generator; the paper's form is `free_maps: false`.
+Both are unconditional, so within one subject each gives a single map. It is learned through the generator for the first
+part of the training (`network.maps_until` images), then cached; what runs at test time is the cached map. At small
+scale a free residual is added to the generator's output (`MapBank`), because a map that is a free parameter learns
+several times faster per minute on a CPU than one that is reached only through a generator; the paper's form is
+`free_maps: false`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,22 @@ from stages.nets.blocks import Mapping, StyledConv, ToRGB, width_at
 class FeatureGenerator(nn.Module):
     """StyleGAN-like generator of one map: const 4x4 -> (StyledConv up, StyledConv, ToRGB) per octave.
 
-    Features leave with zero mean and unit deviation per channel: with a batch of one constant map that is what the published
-    batch norm does, and it stays the same when the map is cached.
+    Features leave with zero mean and unit deviation per channel: with a batch of one constant map that is what the
+    published batch norm does, and it stays the same when the map is cached.
     """
 
-    def __init__(self, map_px: int, channels: int, *, base: int, limit: int, latent: int, mapping_layers: int, noise: bool,
-                 equalized: bool) -> None:
+    def __init__(
+        self,
+        map_px: int,
+        channels: int,
+        *,
+        base: int,
+        limit: int,
+        latent: int,
+        mapping_layers: int,
+        noise: bool,
+        equalized: bool,
+    ) -> None:
         super().__init__()
         start = width_at(4, base, limit)
         self.constant = nn.Parameter(torch.randn(1, start, 4, 4))
@@ -57,13 +68,21 @@ class FeatureGenerator(nn.Module):
 
 
 class MapBank(nn.Module):
-    """The maps of one region: generator while it is trained, the cached copy afterwards, plus the free residual if asked for."""
+    """The maps of one region: generator while it is trained, the cached copy afterwards, plus the free residual if
+    asked for."""
 
     def __init__(self, map_px: int, channels: int, network: dict) -> None:
         super().__init__()
         self.generator: FeatureGenerator | None = FeatureGenerator(
-            map_px, channels, base=network["map_channel_base"], limit=network["map_channel_max"], latent=network["latent"],
-            mapping_layers=network["mapping_layers"], noise=network["map_noise"], equalized=network["equalized"])
+            map_px,
+            channels,
+            base=network["map_channel_base"],
+            limit=network["map_channel_max"],
+            latent=network["latent"],
+            mapping_layers=network["mapping_layers"],
+            noise=network["map_noise"],
+            equalized=network["equalized"],
+        )
         self.register_buffer("feature", torch.zeros(1, channels, map_px, map_px))
         self.register_buffer("skip", torch.zeros(1, 12, map_px, map_px))
         self.free = network["free_maps"]

@@ -1,6 +1,7 @@
 """Frames for training: decoded once into memory where they fit, read on threads where they do not, batches as tensors.
 
-Stored per pixel: picture 3, alpha 1, rendering 3, UV 2 x 16 bits, face flag 1 byte; 1,800 frames of 128 px take 0.35 GB.
+Stored per pixel: picture 3, alpha 1, rendering 3, UV 2 x 16 bits, face flag 1 byte; 1,800 frames of 128 px take 0.35
+GB.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ FOLDERS = ("frames", "alpha", "render", "uv")
 class Batch:
     """One batch on the training device.
 
-    picture, render, uv (B,3,S,S) in [0,1], uv channel 2 is the face flag; alpha, validity (B,1,S,S); time (B,) share of the
-    material in [0,1]; shift_px (B,2) of the sliding window, or None where it is off.
+    picture, render, uv (B,3,S,S) in [0,1], uv channel 2 is the face flag; alpha, validity (B,1,S,S); time (B,) share of
+    the material in [0,1]; shift_px (B,2) of the sliding window, or None where it is off.
     """
 
     picture: Tensor
@@ -49,7 +50,9 @@ def read_frame(clip: Path, number: int, size_px: int) -> dict[str, np.ndarray]:
     for folder, picture in pictures.items():
         if picture.shape[:2] != (size_px, size_px):
             found = "x".join(map(str, picture.shape[:2]))
-            raise UserError(f"{clip / folder / picture_name(number)} is {found} px instead of {size_px}; run the workflow again")
+            raise UserError(
+                f"{clip / folder / picture_name(number)} is {found} px instead of {size_px}; run the workflow again"
+            )
     uv = pictures["uv"]
     return {
         "picture": pictures["frames"],
@@ -77,7 +80,13 @@ class FrameStore:
 
     def _decode(self, frames: Sequence[tuple[Path, int]]) -> dict[str, np.ndarray]:
         side, count = self.size_px, len(frames)
-        shapes = {"picture": (3, np.uint8), "render": (3, np.uint8), "alpha": (0, np.uint8), "face": (0, np.uint8), "uv": (2, np.uint16)}
+        shapes = {
+            "picture": (3, np.uint8),
+            "render": (3, np.uint8),
+            "alpha": (0, np.uint8),
+            "face": (0, np.uint8),
+            "uv": (2, np.uint16),
+        }
         memory = {
             name: np.zeros((count, side, side, channels) if channels else (count, side, side), dtype)
             for name, (channels, dtype) in shapes.items()
@@ -142,6 +151,7 @@ def batch_positions(weights: np.ndarray, batch: int, seed: int, images: int = 0)
 
 def make_batch(arrays: dict[str, np.ndarray], times: np.ndarray, device: torch.device | str) -> Batch:
     """Stored arrays -> tensors on the device, scaled to [0,1], channels last."""
+
     def tensor(values: np.ndarray) -> Tensor:
         # uint8 travels, floats are made on the device; (B,S,S,C) seen as (B,C,S,S) is channels-last already
         return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
@@ -159,23 +169,26 @@ def make_batch(arrays: dict[str, np.ndarray], times: np.ndarray, device: torch.d
 def shift_window(batch: Batch, spread_px: float, limit_px: int, generator: torch.Generator) -> Batch:
     """Sliding-window augmentation: every frame moves by its own whole number of pixels; what comes in is not valid.
 
-    Pixels that enter from outside are black in rendering and UV, and carry no loss (validity 0). Displacements are normal
-    with deviation spread_px, at most limit_px.
+    Pixels that enter from outside are black in rendering and UV, and carry no loss (validity 0). Displacements are
+    normal with deviation spread_px, at most limit_px.
     """
     count, side = batch.picture.shape[0], batch.picture.shape[-1]
     shift = (torch.randn(count, 2, generator=generator) * spread_px).round().clamp(-limit_px, limit_px).long()
     stacked = torch.cat([batch.picture, batch.alpha, batch.render, batch.uv, torch.ones_like(batch.alpha)], 1)
     padded = F.pad(stacked, (limit_px,) * 4)
-    moved = torch.stack([
-        padded[k, :, limit_px - dy: limit_px - dy + side, limit_px - dx: limit_px - dx + side]
-        for k, (dx, dy) in enumerate(shift.tolist())
-    ])
+    moved = torch.stack(
+        [
+            padded[k, :, limit_px - dy : limit_px - dy + side, limit_px - dx : limit_px - dx + side]
+            for k, (dx, dy) in enumerate(shift.tolist())
+        ]
+    )
     picture, alpha, render, uv, validity = moved.split([3, 1, 3, 3, 1], 1)
     return Batch(picture, alpha, render, uv, batch.time, validity, shift.to(picture.device).float())
 
 
 def jitter_render(batch: Batch, amount: float, generator: torch.Generator) -> Batch:
-    """Colour augmentation of I_R: gain and offset per frame and channel, on the face only. For drivers in other light."""
+    """Colour augmentation of I_R: gain and offset per frame and channel, on the face only. For drivers in other
+    light."""
     count = batch.render.shape[0]
     gain = 1 + amount * torch.randn(count, 3, 1, 1, generator=generator).to(batch.render)
     offset = amount * torch.randn(count, 3, 1, 1, generator=generator).to(batch.render)

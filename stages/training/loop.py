@@ -1,10 +1,8 @@
-"""The training loop, to be read from top to bottom: `train`, then one generator step and one discriminator step (eq. 7)."""
+"""The training loop, to be read from top to bottom; one step of it is `Trainer.step`."""
 
 from __future__ import annotations
 
-import copy
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,24 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from stages.core.cli import progress
-from stages.core.errors import UserError
-from stages.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
-from stages.losses.gradient import gradient_loss
-from stages.losses.total import DetailLoss
-from stages.nets.avatar_networks import AvatarNetworks, network_settings
-from stages.nets.discriminator import Discriminator
-from stages.training.dataset import Batch, FrameStore, batch_positions, jitter_render, make_batch, shift_window
-from stages.training.monitor import CollapseWatch, Monitor, psnr_db, sharpness_share
+from stages.training.dataset import FrameStore, batch_positions, make_batch
+from stages.training.monitor import Monitor, psnr_db, sharpness_share
 from stages.training.state import load_state, save_state
+from stages.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
-
-WARM_UP_STEPS = 50
-MOST_RETURNS = 3  # to the last good state, after which the run ends
-CHECK_EVERY = 10  # steps between looks at the loss value: each look waits for the card
 
 
 @dataclass
@@ -46,285 +36,107 @@ class Budget:
         return max([*used, minutes / self.minutes] if self.minutes else used, default=0.0)
 
 
-def train(settings: dict[str, Any], size_px: int, store: FrameStore, weights: np.ndarray, validation: list[int],
-          folder: Path, device: str) -> tuple[Trainer, list[dict[str, float]]]:
+@dataclass
+class Frames:
+    """What to train on.
+
+    store: frames of the training and validation splits, in the order of time. weights (N,): how often each is drawn,
+    0 for those never trained on. validation: positions to validate on.
+    """
+
+    store: FrameStore
+    weights: np.ndarray
+    validation: list[int]
+
+    @property
+    def times(self) -> np.ndarray:
+        """Position of each frame in the material, (N,) in [0,1]: the time code."""
+        return np.linspace(0, 1, max(len(self.store), 2))[: len(self.store)]
+
+
+def train(settings: dict[str, Any], size_px: int, frames: Frames, folder: Path, device: str) -> Trainer:
     """Trains until the budget is used; goes on from the state in `folder` where there is one.
 
     Args:
-        store: frames; `weights` (N,) > 0 marks those to train on, `validation` the positions never trained on.
+        settings: the section `train`.
         folder: where state, TensorBoard events, stats.jsonl and grids go.
 
     Returns:
-        the trainer, whose `average` holds the EMA networks, and the history of reports.
+        the trainer; its `average` holds the networks of the avatar, its `history` the reports.
 
     Raises:
         UserError: the loss became NaN several times.
     """
     trainer = Trainer(settings, size_px, device)
-    budget = Budget(settings["images"], settings["minutes"])
     trainer.restore(load_state(folder, device))
+    budget = Budget(settings["images"], settings["minutes"])
     monitor = Monitor(folder, trainer.images)
-    chosen = np.flatnonzero(weights > 0)
-    times = np.linspace(0, 1, len(store)) if len(store) > 1 else np.zeros(1)
     bar = progress(total=1000, desc="train", unit="per mille")
-    saved = reported = time.monotonic()
     save_state(folder, trainer.state())  # the first good state to return to
     try:
-        while (share := budget.share(trainer.images, trainer.minutes)) < 1:
-            trainer.enter(share)
-            batches = batch_positions(weights[chosen], settings["batch"], settings["seed"] + trainer.returns, trainer.images)
-            for positions, arrays in store.prefetch(chosen[batch].tolist() for batch in batches):
-                began = time.monotonic()
-                batch = trainer.augment(make_batch(arrays, times[positions], device))
-                figures = trainer.step(batch)
-                now = time.monotonic()
-                trainer.minutes += (now - began) / 60
-                if figures is None:  # not finite
-                    trainer.fall_back(load_state(folder, device))
-                    break
-                monitor.add(**figures)
-                if now - reported > settings["report_s"]:
-                    _report(trainer, monitor, store, times, validation, now - reported)
-                    bar.update(int(1000 * min(share, 1)) - bar.n)
-                    bar.set_postfix_str(trainer.headline(budget))
-                    reported = time.monotonic()
-                if now - saved > settings["save_s"]:
-                    save_state(folder, trainer.state())
-                    saved = time.monotonic()
-                share = budget.share(trainer.images, trainer.minutes)
-                if share >= 1:
-                    break
-                trainer.enter(share)
-        _report(trainer, monitor, store, times, validation, time.monotonic() - reported)
+        while budget.share(trainer.images, trainer.minutes) < 1:
+            if not _run(trainer, budget, frames, monitor, folder, bar):
+                trainer.fall_back(load_state(folder, device))
+        report(trainer, monitor, frames)
         bar.update(1000 - bar.n)
     finally:
-        if trainer.healthy:  # Ctrl-C and kill by a batch system come through here
+        if trainer.healthy:  # Ctrl-C and the end of a batch job come through here, too
             save_state(folder, trainer.state())
         monitor.close()
         bar.close()
-    return trainer, trainer.history
+    return trainer
 
 
-class Trainer:
-    """Networks, optimisers, averages and counters of one run."""
-
-    def __init__(self, settings: dict[str, Any], size_px: int, device: str) -> None:
-        torch.manual_seed(settings["seed"])
-        self.settings, self.size_px, self.device = settings, size_px, torch.device(device)
-        network = network_settings(settings)
-        layout = {"device": self.device, "memory_format": torch.channels_last}
-        self.nets = AvatarNetworks(network, size_px).to(**layout)
-        self.average = copy.deepcopy(self.nets).requires_grad_(False)
-        self.losses = DetailLoss(settings, self.device)
-        self.gan = settings["weight_gan"] > 0
-        self.disc = Discriminator(network, size_px).to(**layout) if self.gan else nn.Identity()
-        betas = (settings["beta1"], settings["beta2"])
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.nets, settings), betas=betas)
-        self.disc_optimizer = torch.optim.AdamW(parameter_groups(self.disc, settings), betas=betas) if self.gan else None
-        self.random = torch.Generator().manual_seed(settings["seed"])
-        self.images, self.minutes, self.steps, self.returns = 0, 0.0, 0, 0
-        self.share, self.rate, self.disc_rate, self.healthy = 0.0, 1.0, 1.0, True
-        self.history: list[dict[str, float]] = []
-        self.collapse = CollapseWatch(settings["collapse_below"])
-        self.half = self.device.type == "cuda" and settings["precision"] == "bfloat16"
-
-    # ------------------------------------------------------------------------------------------------ schedule
-    def enter(self, share: float) -> None:
-        """Sets learning rates for this share of the budget, and caches the maps when their time has come."""
-        settings = self.settings
-        self.share = share
-        decay = min(1.0, (1 - share) / max(1 - settings["decay_from"], 1e-6))
-        factor = self.rate * min(1.0, (self.steps + 1) / WARM_UP_STEPS) * max(decay, settings["lr_floor"])
-        for group in self.optimizer.param_groups:
-            group["lr"] = factor * group["base_lr"]
-        if self.disc_optimizer:
-            for group in self.disc_optimizer.param_groups:
-                group["lr"] = factor * self.disc_rate * group["base_lr"]
-        if not self.nets.maps_frozen and self.images >= settings["maps_until"]:
-            self.nets.freeze_maps()
-            self.average.freeze_maps()
-            self._keep_optimizer_state()
-
-    @property
-    def adversarial(self) -> bool:
-        """The discriminator takes part: it is weighted and its warm-up share is over."""
-        return self.gan and self.share >= self.settings["gan_from"]
-
-    def augment(self, batch: Batch) -> Batch:
-        """Sliding window and colour jitter, by configuration."""
-        settings = self.settings
-        if settings["window_px"] > 0:
-            batch = shift_window(batch, settings["window_px"], math.ceil(3 * settings["window_px"]), self.random)
-        if settings["colour_jitter"] > 0:
-            batch = jitter_render(batch, settings["colour_jitter"], self.random)
-        return batch
-
-    # ------------------------------------------------------------------------------------------------ one step
-    def step(self, batch: Batch) -> dict[str, float] | None:
-        """Generators first, then the discriminator. Figures for the monitor; None when the loss is not finite."""
-        figures, fake = self._generator_step(batch)
+def _run(trainer: Trainer, budget: Budget, frames: Frames, monitor: Monitor, folder: Path, bar: Any) -> bool:
+    """Steps until the budget is used: True; False as soon as the loss is not finite."""
+    settings, times = trainer.settings, frames.times
+    saved = reported = time.monotonic()
+    chosen = np.flatnonzero(frames.weights > 0)
+    order = batch_positions(
+        frames.weights[chosen], settings["batch"], settings["seed"] + trainer.returns, trainer.images
+    )
+    for positions, arrays in frames.store.prefetch(chosen[batch].tolist() for batch in order):
+        began = time.monotonic()
+        trainer.enter(budget.share(trainer.images, trainer.minutes))
+        figures = trainer.step(trainer.augment(make_batch(arrays, times[positions], trainer.device)))
         if figures is None:
-            return None
-        if self.adversarial:
-            figures |= self._discriminator_step(batch, fake)
-        self._move_average(batch.picture.shape[0])
-        self.images += batch.picture.shape[0]
-        self.steps += 1
-        return figures
-
-    def _generator_step(self, batch: Batch) -> tuple[dict[str, float] | None, Tensor]:
-        settings = self.settings
-        time_code = batch.time if settings["net_time_code"] else None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            fake, out_mask = self.nets(batch.render, batch.uv, time_code, batch.shift_px)
-        fake, out_mask = fake.float(), out_mask.float()
-        picture, foreground = fake / 2 + 0.5, (1 - out_mask) / 2  # I_A, and I_FM = 1 - background mask
-        terms = self.losses(picture, foreground, batch.picture, batch.alpha, batch.validity, self.steps)
-        if self.adversarial:
-            self.disc.requires_grad_(False)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                logits = self.disc(fake, batch.render)
-            terms["gan"] = generator_loss(logits)
-        total = self.losses.weighted_sum(terms)
-        if settings["weight_gradient"] > 0:
-            terms["gradient"] = gradient_loss(picture, batch.picture, batch.validity)
-            total = total + settings["weight_gradient"] * terms["gradient"]
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        look = self.steps % CHECK_EVERY == 0
-        norms = {}
-        for name in ("face", "back", "style"):
-            norm = nn.utils.clip_grad_norm_(getattr(self.nets, name).parameters(), settings["clip_norm"], foreach=True)
-            norms[f"norm_{name}"] = norm
-        if look and not all(bool(torch.isfinite(value)) for value in (total.detach(), *norms.values())):
-            return None, fake
-        self.optimizer.step()
-        figures = {name: value.item() for name, value in (terms | norms).items()} if look else {}
-        return figures, fake.detach()
-
-    def _discriminator_step(self, batch: Batch, fake: Tensor) -> dict[str, float]:
-        settings = self.settings
-        real = 2 * batch.picture - 1
-        if batch.validity is not None:  # where the truth is unknown, both sides show the same
-            real = torch.where(batch.validity > 0.5, real, fake)
-        self.disc.requires_grad_(True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            logits_real, logits_fake = self.disc(real, batch.render), self.disc(fake, batch.render)
-        loss = discriminator_loss(logits_real, logits_fake)
-        figures = {"disc": loss.item(), "d_real": logits_real.mean().item(), "d_fake": logits_fake.mean().item()}
-        if self.steps % settings["r1_every"] == 0:  # lazily, weighted up; in full precision
-            real = real.detach().requires_grad_(True)
-            penalty = r1_penalty(self.disc(real, batch.render), real)
-            loss = loss + settings["r1_gamma"] / 2 * settings["r1_every"] * penalty
-            figures["r1"] = penalty.item()
-        self.disc_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.disc_optimizer.step()
-        if self.collapse.collapsed(figures["disc"]):
-            self.disc_rate /= 2
-            log.warning("the discriminator has won (loss %.3f): its learning rate is halved", figures["disc"])
-        return figures
-
-    @torch.no_grad()
-    def _move_average(self, batch: int) -> None:
-        """EMA over all generators; the half-life is counted in images, and is shorter at the start."""
-        decay = 0.5 ** (batch / self.settings["ema_images"])
-        decay = min(decay, (1 + self.steps) / (10 + self.steps))
-        mine, averaged = self.nets.state_dict(), self.average.state_dict()
-        torch._foreach_lerp_(list(averaged.values()), [mine[name] for name in averaged], 1 - decay)
-
-    # ------------------------------------------------------------------------------------------------ state
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as tensors and plain values."""
-        counters = ("images", "minutes", "steps", "returns", "rate", "disc_rate")
-        return {
-            "nets": self.nets.state_dict(), "average": self.average.state_dict(), "frozen": self.nets.maps_frozen,
-            "disc": self.disc.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "disc_optimizer": self.disc_optimizer.state_dict() if self.disc_optimizer else {},
-            "random": self.random.get_state(), "history": self.history,
-            "counters": {name: getattr(self, name) for name in counters},
-        }
-
-    def restore(self, state: dict[str, Any] | None) -> None:
-        """Goes back to a state of `state()`; None leaves the fresh start."""
-        if state is None:
-            return
-        if state["frozen"] and not self.nets.maps_frozen:
-            self.nets.freeze_maps()
-            self.average.freeze_maps()
-            self._keep_optimizer_state()
-        self.nets.load_state_dict(state["nets"])
-        self.average.load_state_dict(state["average"])
-        self.disc.load_state_dict(state["disc"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.disc_optimizer:
-            self.disc_optimizer.load_state_dict(state["disc_optimizer"])
-        self.random.set_state(state["random"].cpu())
-        self.history = list(state["history"])
-        for name, value in state["counters"].items():
-            setattr(self, name, value)
-        if self.images:
-            log.info("going on after %d images and %.1f minutes", self.images, self.minutes)
-
-    def fall_back(self, state: dict[str, Any] | None) -> None:
-        """Returns to the last good state with half the learning rates and another order of the frames.
-
-        Raises:
-            UserError: it has happened too often, or there is no state.
-        """
-        returns, minutes, rate = self.returns + 1, self.minutes, self.rate / 2
-        if state is None or returns > MOST_RETURNS:
-            self.healthy = False
-            raise UserError(f"the training loss is not finite, {returns} times; lower train.lr_net and train.lr_maps, or look at the frames")
-        log.warning("the loss is not finite at %d images: back to the last good state, learning rates halved", self.images)
-        self.restore(state)
-        self.returns, self.minutes, self.rate = returns, minutes, rate
-
-    def headline(self, budget: Budget) -> str:
-        """The words behind the progress bar."""
-        last = self.history[-1] if self.history else {}
-        left = (1 - self.share) / max(self.share, 1e-6) * self.minutes if self.share > 0 else 0.0
-        return f"{self.images} images, l1 {last.get('l1', math.nan):.4f}, val {last.get('val_face_db', math.nan):.2f} dB, {left:.0f} min left"
-
-    def _keep_optimizer_state(self) -> None:
-        """Drops the parameters of the cached generators from the optimiser; what stays keeps its moments."""
-        moments = dict(self.optimizer.state)
-        betas = (self.settings["beta1"], self.settings["beta2"])
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.nets, self.settings), betas=betas)
-        alive = {parameter for group in self.optimizer.param_groups for parameter in group["params"]}
-        self.optimizer.state.update({parameter: state for parameter, state in moments.items() if parameter in alive})
-
-
-def parameter_groups(module: nn.Module, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Parameters by learning rate and weight decay: free maps; weights; biases, noise weights and constants (no decay)."""
-    groups: dict[str, list[nn.Parameter]] = {"maps": [], "weights": [], "plain": []}
-    for name, parameter in module.named_parameters():
-        free = name.endswith(("feature_free", "skip_free"))
-        plain = parameter.ndim < 2 or name.endswith("constant")
-        groups["maps" if free else "plain" if plain else "weights"].append(parameter)
-    rate = {"maps": settings["lr_maps"], "weights": settings["lr_net"], "plain": settings["lr_net"]}
-    decay = {"maps": 0.0, "weights": settings["weight_decay"], "plain": 0.0}
-    return [
-        {"params": group, "lr": rate[name], "base_lr": rate[name], "weight_decay": decay[name]} for name, group in groups.items() if group
-    ]
+            return False
+        monitor.add(**figures)
+        now = time.monotonic()
+        trainer.minutes += (now - began) / 60
+        share = budget.share(trainer.images, trainer.minutes)
+        if share >= 1:
+            return True
+        if now - reported > settings["report_s"]:
+            report(trainer, monitor, frames)
+            bar.update(int(1000 * share) - bar.n)
+            bar.set_postfix_str(trainer.headline())
+            reported = time.monotonic()  # the time that a report takes is not the training's
+        if now - saved > settings["save_s"]:
+            save_state(folder, trainer.state())
+            saved = now
+    return True
 
 
 @torch.no_grad()
-def validate(paint: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], store: FrameStore, times: np.ndarray, positions: list[int],
-             device: torch.device | str) -> tuple[dict[str, float], list[Tensor]]:
-    """Scores of the averaged networks on held-out frames, and rows for the grid (truth, avatar, mask) of up to eight."""
+def validate(
+    paint: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], frames: Frames, device: torch.device
+) -> tuple[dict[str, float], list[Tensor]]:
+    """Scores of the averaged networks on held-out frames, and rows for the grid (truth, avatar, mask) of up to
+    eight."""
+    positions = frames.validation
     scores: dict[str, list[Tensor]] = {"val_full_db": [], "val_face_db": [], "val_sharpness": []}
     rows: list[list[Tensor]] = [[], [], [], []]
     for start in range(0, len(positions), 8):
-        part = positions[start: start + 8]
-        batch = make_batch(store.read(part), times[part], device)
+        part = positions[start : start + 8]
+        batch = make_batch(frames.store.read(part), frames.times[part], device)
         picture, background = paint(batch.render, batch.uv)
         picture = (picture / 2 + 0.5).clamp(0, 1)
         face = (batch.uv[:, 2:3] > 0.5).float()
         scores["val_full_db"].append(psnr_db(picture, batch.picture))
         scores["val_face_db"].append(psnr_db(picture, batch.picture, face))
         scores["val_sharpness"].append(sharpness_share(picture, batch.picture, face))
-        mask = nn.functional.interpolate((1 - background) / 2, size=picture.shape[-1], mode="bilinear")
+        mask = F.interpolate((1 - background) / 2, size=picture.shape[-1], mode="bilinear")
         for row, value in zip(rows, (batch.picture, batch.render, picture, mask.expand(-1, 3, -1, -1)), strict=True):
             row.append(value)
     figures = {name: torch.cat(values).mean().item() for name, values in scores.items() if values}
@@ -332,12 +144,13 @@ def validate(paint: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], store: Fr
     return figures, [torch.cat(row)[spread] for row in rows] if positions else []
 
 
-def _report(trainer: Trainer, monitor: Monitor, store: FrameStore, times: np.ndarray, validation: list[int], seconds: float) -> None:
-    """Validation, figures and grid; its time is not the training's."""
-    figures, rows = validate(trainer.average, store, times, validation, trainer.device)
-    before = trainer.history[-1]["images"] if trainer.history else 0
-    speed = (trainer.images - before) / max(seconds, 1e-3)
-    figures = monitor.report(trainer.images, trainer.minutes, images_per_s=speed, rate=trainer.optimizer.param_groups[0]["lr"], **figures)
+def report(trainer: Trainer, monitor: Monitor, frames: Frames) -> None:
+    """Validates, writes figures and grid, and appends to the history."""
+    figures, rows = validate(trainer.average, frames, trainer.device)
+    last = trainer.history[-1] if trainer.history else {"images": 0, "minutes": 0.0}
+    speed = (trainer.images - last["images"]) / max(60 * (trainer.minutes - last["minutes"]), 1e-3)
+    rate = trainer.optimizer.param_groups[0]["lr"]
+    figures = monitor.report(trainer.images, trainer.minutes, images_per_s=speed, rate=rate, **figures)
     if rows:
         monitor.grid(trainer.images, rows)
     trainer.history.append({"images": trainer.images, "minutes": trainer.minutes} | figures)

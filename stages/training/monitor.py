@@ -1,4 +1,5 @@
-"""How a run is watched: TensorBoard, stats.jsonl, picture grids, one progress line, and the watch for NaN and collapse."""
+"""How a run is watched: TensorBoard, stats.jsonl, picture grids, one progress line, and the watch for NaN and
+collapse."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ class Monitor:
         """Writes the means since the last report, and further figures, and forgets them."""
         figures = {name: self.mean(name) for name in self._sums} | extra
         self._sums.clear()
-        row: dict[str, Any] = {"images": images, "minutes": round(minutes, 3)} | {k: round(v, 6) for k, v in figures.items()}
+        row: dict[str, Any] = {"images": images, "minutes": round(minutes, 3)} | {
+            k: round(v, 6) for k, v in figures.items()
+        }
         with (self.folder / "stats.jsonl").open("a") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
         for name, value in figures.items():
@@ -93,20 +96,24 @@ def gradient_size(picture: Tensor) -> Tensor:
 def sharpness_share(picture: Tensor, truth: Tensor, region: Tensor) -> Tensor:
     """Mean gradient size over the truth's, over region (B,1,S,S): (B,). 1 is as sharp as the truth."""
     region = region[..., :-1, :-1]
-    return (gradient_size(picture) * region).sum((1, 2, 3)) / (gradient_size(truth) * region).sum((1, 2, 3)).clamp_min(1e-6)
+    return (gradient_size(picture) * region).sum((1, 2, 3)) / (gradient_size(truth) * region).sum((1, 2, 3)).clamp_min(
+        1e-6
+    )
 
 
 class CollapseWatch:
-    """Tells when the discriminator has won: its mean loss over 200 steps is so low that the generator learns nothing."""
+    """Tells when the discriminator has won: its mean loss over 200 steps is so low that the generator learns
+    nothing."""
 
     def __init__(self, limit: float) -> None:
         self.limit, self._losses = limit, []
 
     def collapsed(self, loss: float) -> bool:
-        """Notes a loss; True once when the mean of the last window falls below the limit, then the window starts anew."""
+        """Notes a loss; True once when the mean of the last window falls below the limit, then the window starts
+        anew."""
         self._losses.append(loss)
         if len(self._losses) < COLLAPSE_WINDOW:
             return False
         mean = sum(self._losses) / len(self._losses)
-        self._losses = self._losses[COLLAPSE_WINDOW // 2:] if mean >= self.limit else []
+        self._losses = self._losses[COLLAPSE_WINDOW // 2 :] if mean >= self.limit else []
         return mean < self.limit
