@@ -20,7 +20,7 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.graphics import shading
-from stages.graphics.face_kernels import EYE, paint_picture, paint_uv
+from stages.graphics.face_kernels import EYE, attribute_planes, paint_picture, paint_uv
 from stages.graphics.raster_cpu import ZBuffer, clip_positions
 
 REQUIRED = (
@@ -153,7 +153,7 @@ class Renderer:
         origin = -to_model @ np.asarray(translation, np.float64)
         axes, normals = gaze_axes(gaze), shading.vertex_normals(points, self.tri) * self.outwards
         brightness = shading.shade(normals, self.light)
-        fine, plain = self._buffers()
+        fine, plain, planes = self._buffers()
         size, factor = self.size_px, self.supersample
         camera = np.array([self.focal_px, *self.principal])
         clip = clip_positions(points, self.focal_px, self.principal, (size, size))
@@ -162,12 +162,16 @@ class Renderer:
         plain.draw(clip, self.tri)
         if fine is not plain:
             fine.draw(clip, self.tri)
+        values = np.concatenate([brightness, self.uv], axis=1)
+        attribute_planes(fine.edges, fine.boxes, self.tri, values, planes)
         paint_picture(
-            fine.face_at, fine.edges, self.tri, self.part, self.eye_of, brightness, self.uv, self.texture,
+            fine.face_at, planes, self.part, self.eye_of, self.texture,
             camera * factor, to_model, origin, self.eyes, axes, factor, picture,
         )  # fmt: skip
+        planes = planes[:, :3]
+        attribute_planes(plain.edges, plain.boxes, self.tri, self.uv, planes)
         paint_uv(
-            plain.face_at, plain.edges, self.tri, self.part, self.eye_of, self.uv,
+            plain.face_at, planes, self.part, self.eye_of,
             camera, to_model, origin, self.eyes, axes, self.discs, uv, mask,
         )  # fmt: skip
         return FacePictures(picture, uv, mask.view(bool))
@@ -180,12 +184,12 @@ class Renderer:
         frames = [self.render(*frame) for frame in zip(rotation, translation, expression, gaze, strict=True)]
         return FacePictures(*(np.stack(pictures) for pictures in zip(*frames, strict=True)))
 
-    def _buffers(self) -> tuple[ZBuffer, ZBuffer]:
+    def _buffers(self) -> tuple[ZBuffer, ZBuffer, np.ndarray]:
         if not hasattr(self._local, "buffers"):
             side, fine_side = self.size_px, self.size_px * self.supersample
             plain = ZBuffer((side, side), len(self.tri))
             fine = plain if self.supersample == 1 else ZBuffer((fine_side, fine_side), len(self.tri))
-            self._local.buffers = fine, plain
+            self._local.buffers = fine, plain, np.zeros((len(self.tri), 6, 3))
         return self._local.buffers
 
 
