@@ -12,10 +12,10 @@ from stages.actor.mesh import Piece, sheet
 from stages.actor.shape import ring_points, smoothstep
 
 # Hairline: azimuth (degrees) and y of the ring's front at which the cap of hair ends.
-HAIRLINE = np.array([(0, -7.3), (22, -7.2), (42, -5.6), (56, -2.6), (70, 0.6), (82, 3.2), (90, 1.2), (104, 1.2),
-                     (118, 4.5), (140, 8.6), (180, 9.6)])
+HAIRLINE = np.array([(0, -7.3), (22, -7.2), (42, -5.6), (56, -2.6), (70, 0.2), (80, 1.8), (88, -1.0), (104, -1.4),
+                     (118, 2.5), (140, 8.0), (180, 9.4)])
 # Trunk: y, half width, front z, back z.
-TRUNK = np.array([(13.5, 4.4, -2.4, 5.8), (15.4, 5.6, -3.2, 6.4), (16.6, 7.6, -4.0, 7.0), (18.6, 12.4, -5.2, 7.8),
+TRUNK = np.array([(13.5, 5.0, -2.9, 6.2), (15.4, 6.0, -3.6, 6.8), (16.6, 7.6, -4.0, 7.0), (18.6, 12.4, -5.2, 7.8),
                   (21.0, 16.6, -6.4, 8.6), (24.5, 19.2, -7.8, 9.0), (31.0, 20.2, -9.3, 9.5), (60.0, 19.5, -10.0, 9.5)])
 TRUNK_SCALE = 0.95
 

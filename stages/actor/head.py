@@ -69,6 +69,9 @@ class Head:
                 for side, _ in SIDES]
         self.pieces = [skin, *strips, *eyes, self._teeth(upper=True), self._lower_teeth, self._tongue,
                        ellipsoid((0.0, 7.4, -5.2), (3.1, 2.9, 2.9), GUM)]
+        # Little light enters the mouth: teeth are dim, and what lies behind them is nearly dark.
+        for piece in self.pieces:
+            piece.open = piece.open * {GUM: 0.35, TEETH: 0.6, TONGUE: 0.5}.get(piece.material, 1.0)
 
     @staticmethod
     def eye_centre(side: float) -> np.ndarray:

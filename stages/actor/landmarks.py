@@ -24,13 +24,13 @@ class FacePoints:
         self._grid = head.grid
         places: list[tuple[int, str, int]] = []
         for side, name in ((-1.0, "right"), (1.0, "left")):
-            eye, brow = EYE_POINTS[name], BROW_POINTS[name]
+            eye, brow, lift = EYE_POINTS[name], BROW_POINTS[name], head.identity.brow_height
             places += [(eye["outer"], f"{name}_eye_outer", self._near(side * (EYE_X + EYE_HALF), 0.0)),
                        (eye["inner"], f"{name}_eye_inner", self._near(side * (EYE_X - EYE_HALF), 0.0)),
                        (eye["upper"], f"{name}_lid_upper", self._slit(self._grid.eye_row, side * EYE_X)),
                        (eye["lower"], f"{name}_lid_lower", self._slit(self._grid.eye_row + 1, side * EYE_X)),
-                       (brow["outer"], f"{name}_brow_outer", self._near(side * 4.9, -2.6 - head.identity.brow_height)),
-                       (brow["inner"], f"{name}_brow_inner", self._near(side * 1.3, -2.75 - head.identity.brow_height))]
+                       (brow["outer"], f"{name}_brow_outer", self._near(side * 5.35, -2.45 - lift)),
+                       (brow["inner"], f"{name}_brow_inner", self._near(side * 1.3, -2.75 - lift))]
         upper, lower = (float(v[0]) for v in lip_profile(np.zeros(1), head.identity.lip_fullness))
         row = self._grid.mouth_row
         places += [(61, "mouth_right", self._near(-MOUTH_HALF, MOUTH_Y - 0.1)),
@@ -38,9 +38,9 @@ class FacePoints:
                    (13, "lip_upper_inner", self._slit(row, 0.0)), (14, "lip_lower_inner", self._slit(row + 1, 0.0)),
                    (0, "lip_upper_outer", self._near(0.0, MOUTH_Y - upper)),
                    (17, "lip_lower_outer", self._near(0.0, MOUTH_Y + lower)),
-                   (1, "nose_tip", self._near(0.0, 3.7)), (152, "chin", self._near(0.0, CHIN_Y - 0.35)),
-                   (10, "forehead", self._near(0.0, -5.9)), (234, "oval_right", self._near(-6.6, 1.9)),
-                   (454, "oval_left", self._near(6.6, 1.9))]
+                   (1, "nose_tip", self._near(0.0, 4.15)), (152, "chin", self._near(0.0, CHIN_Y - 0.65)),
+                   (10, "forehead", self._near(0.0, -5.5)), (234, "oval_right", self._near(-6.6, 1.3)),
+                   (454, "oval_left", self._near(6.6, 1.3))]
         self._vertex = np.array([v for _, _, v in places])
         numbers, names = [n for n, _, _ in places], [n for _, n, _ in places]
         # The middle of the pupil is vertex 0 of each eyeball's sheet.

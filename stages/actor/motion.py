@@ -12,11 +12,11 @@ from stages.actor.head import EXPRESSIONS, gaze_rotation
 
 # Mouth shapes of vowels: jaw_open, smile, pucker, upper_lip, lower_lip.
 VOWELS = {
-    "a": (0.62, 0.05, 0.0, 0.30, 0.35), "e": (0.34, 0.34, 0.0, 0.32, 0.40), "i": (0.16, 0.50, 0.0, 0.34, 0.42),
-    "o": (0.42, 0.0, 0.62, 0.12, 0.20), "u": (0.18, 0.0, 0.95, 0.10, 0.15), "er": (0.26, 0.0, 0.35, 0.22, 0.30),
+    "a": (0.72, 0.05, 0.0, 0.25, 0.3), "e": (0.44, 0.34, 0.0, 0.25, 0.35), "i": (0.24, 0.50, 0.0, 0.28, 0.4),
+    "o": (0.52, 0.0, 0.62, 0.12, 0.20), "u": (0.24, 0.0, 0.95, 0.10, 0.15), "er": (0.34, 0.0, 0.35, 0.2, 0.30),
 }
 # Consonants: the same with b, p, m closed; f, v with the lower lip up; the others nearly closed.
-CONSONANTS = {"b": (0.0, 0.0, 0.12, 0.0, 0.0), "f": (0.06, 0.1, 0.0, 0.28, 0.0), "t": (0.12, 0.15, 0.0, 0.2, 0.25),
+CONSONANTS = {"b": (0.0, 0.0, 0.12, 0.0, 0.0), "f": (0.02, 0.1, 0.0, 0.2, 0.0), "t": (0.08, 0.15, 0.0, 0.12, 0.15),
               "w": (0.1, 0.0, 0.7, 0.05, 0.05)}
 TAKES = {"train": ("aeiouer", 0), "test": ("iaoeu", 1)}
 MAX_YAW = np.radians(25.0)
@@ -86,11 +86,11 @@ def _bumps(times: np.ndarray, rng: np.random.Generator, every: tuple[float, floa
 
 
 def _blinks(times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Closure of the lids (N,): down in 80 ms, shut for 60 ms, up in 140 ms, every 2 to 4 s."""
+    """Closure of the lids (N,): down in 80 ms, shut for 90 ms, up in 150 ms, every 1.5 to 3 s."""
     keys, clock = [(-1.0, 0.0)], rng.uniform(0.7, 1.3)
     while clock < times[-1]:
-        keys += [(clock, 0.0), (clock + 0.08, 1.0), (clock + 0.14, 1.0), (clock + 0.30, 0.0)]
-        clock += rng.uniform(1.8, 3.8)
+        keys += [(clock, 0.0), (clock + 0.08, 1.0), (clock + 0.17, 1.0), (clock + 0.32, 0.0)]
+        clock += rng.uniform(1.5, 3.2)
     return np.clip(_through([*keys, (times[-1] + 9, 0.0)], times)[:, 0], 0, 1)
 
 

@@ -26,6 +26,18 @@ def blend(picture: np.ndarray, colour: np.ndarray | tuple, amount: np.ndarray) -
     return picture + (np.asarray(colour) - picture) * np.clip(amount, 0, 1)[..., None]
 
 
+def surface_noise(rng: np.random.Generator, around: np.ndarray, down: np.ndarray, blur_cm: float) -> np.ndarray:
+    """Noise of unit deviation that is even on the skin, not on its texture.
+
+    :param around: azimuth (H,W) rad, ``down`` ring height (H,W) cm of each texel
+    """
+    radius, step = 8.0, 0.03  # cm
+    field = noise(rng, (int(34 / step), int(2 * np.pi * radius / step)), blur_cm / step)
+    x = ((around + np.pi) * radius / step).astype(np.float32)
+    y = ((down + 12.5) / step).astype(np.float32)
+    return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+
+
 def grid_picture(grid: SkinGrid, values: np.ndarray, size: int) -> np.ndarray:
     """Values (V,) of the skin's vertices as a picture (size, size) over its uv."""
     table = values.reshape(len(grid.ring_y), -1)
@@ -38,11 +50,11 @@ def grid_picture(grid: SkinGrid, values: np.ndarray, size: int) -> np.ndarray:
 def brow_shape(x: np.ndarray, y: np.ndarray, identity: Identity) -> np.ndarray:
     """How much a place of the face (flat coordinates, cm) belongs to a brow, [0, 1]."""
     side = np.abs(x)
-    t = np.clip((side - 1.15) / 4.0, 0, 1)
+    t = np.clip((side - 1.1) / 4.4, 0, 1)
     line = -2.25 - identity.brow_height - 1.0 * np.sin(np.pi * np.clip(t * 0.72, 0, 1)) + 0.45 * t
-    half = 0.42 * (1 - t) ** 0.5 + 0.1
+    half = 0.40 * (1 - t) ** 0.6 * (0.65 + 0.35 * smoothstep(0.0, 0.25, t)) + 0.09
     across = 1 - smoothstep(0.55, 1.15, np.abs(y - line) / half)
-    return across * smoothstep(1.0, 1.5, side) * (1 - smoothstep(4.85, 5.25, side))
+    return across * smoothstep(0.85, 1.75, side) * (1 - smoothstep(5.1, 5.6, side))
 
 
 def paint_skin(grid: SkinGrid, identity: Identity, rng: np.random.Generator, size: int = 1024) -> np.ndarray:
@@ -50,21 +62,26 @@ def paint_skin(grid: SkinGrid, identity: Identity, rng: np.random.Generator, siz
     x, y, front = (grid_picture(grid, v, size) for v in (grid.flat[:, 0], grid.flat[:, 1], grid.front))
     side, base = np.abs(x), np.asarray(identity.skin)
     skin = np.broadcast_to(base, (size, size, 3)).copy()
-    mottle = 0.022 * noise(rng, (size, size), 16.0) + 0.014 * noise(rng, (size, size), 4.0)
-    skin *= 1 + (mottle + 0.03 * noise(rng, (size, size), 1.0) * (front > 0))[..., None]
+    around = grid_picture(grid, np.tile(grid.azimuth, len(grid.ring_y)), size)
+    down = grid_picture(grid, np.repeat(grid.ring_y, len(grid.azimuth)), size)
+
+    def mottle(blur_cm: float) -> np.ndarray:
+        return surface_noise(rng, around, down, blur_cm)
+
+    skin *= (1 + 0.024 * mottle(0.6) + 0.018 * mottle(0.16) + 0.022 * mottle(0.06))[..., None]
     red = np.clip(base * [1.02, 0.78, 0.76], 0, 1)
     flush = 0.55 * bump(side, y, (3.9, 3.8), (1.7, 1.6)) + 0.45 * bump(x, y, (0, 3.7), (1.3, 1.0))
-    flush += 0.22 * bump(x, y, (0, 10.2), (1.8, 1.0)) + 0.07 * noise(rng, (size, size), 8.0)
+    flush += 0.22 * bump(x, y, (0, 10.2), (1.8, 1.0)) + 0.07 * mottle(0.4)
     skin = blend(skin, red, flush)
     lids = bump(side, y, (3.05, -0.5), (2.0, 0.7)) * 0.4 + 0.35 * bump(side, y, (2.6, 1.15), (1.5, 0.5))
     skin = blend(skin, base * [0.80, 0.66, 0.66], lids * front)
-    spots = np.clip(noise(rng, (size, size), 2.2) - 2.2 + 0.5 * identity.freckles, 0, 1)
+    spots = np.clip(mottle(0.07) - 2.2 + 0.5 * identity.freckles, 0, 1)
     where = bump(side, y, (2.6, 2.6), (2.6, 1.8)) * front
     skin = blend(skin, base * [0.72, 0.55, 0.45], 1.6 * spots * where * identity.freckles)
     hollow = grid_picture(grid, sculpt(grid.flat, grid.below, identity)[:, 2] * grid.front, size)
     cavity = hollow - cv2.GaussianBlur(hollow, (0, 0), 18)
     skin *= (1 - 0.55 * np.clip(cavity, 0, 1) + 0.10 * np.clip(-cavity, 0, 0.5))[..., None]
-    nostril = np.exp(-((((side - 0.62 * identity.nose_width) / 0.36) ** 2 + ((y - 4.52) / 0.2) ** 2) ** 2))
+    nostril = np.exp(-((((side - 0.62 * identity.nose_width) / 0.36) ** 2 + ((y - 4.66) / 0.2) ** 2) ** 2))
     skin = blend(skin, base * [0.22, 0.13, 0.12], 0.85 * nostril * front)
     skin = paint_lips(skin, x, y, front, identity, rng)
     strokes = 0.5 + 0.5 * np.clip(noise(rng, (size, size), (0.7, 2.2)), -1, 1)
@@ -82,11 +99,11 @@ def paint_lips(skin: np.ndarray, x: np.ndarray, y: np.ndarray, front: np.ndarray
     q = np.where(away > 0, away / np.maximum(lower, 1e-3), -away / np.maximum(upper, 1e-3))
     lip = (1 - smoothstep(0.9, 1.06, q)) * (np.abs(x) < 2.6) * (np.abs(y - MOUTH_Y) < 1.8) * front
     lines = 0.08 * noise(rng, x.shape, (1.0, 6.0))
-    tint = np.where((away > 0)[..., None], [0.80, 0.48, 0.50], [0.68, 0.38, 0.41]) * (1 + lines[..., None])
+    tint = np.where((away > 0)[..., None], [0.84, 0.40, 0.44], [0.72, 0.31, 0.36]) * (1 + lines[..., None])
     base = np.asarray(identity.skin)
-    skin = blend(skin, base[None, None] * 0.35 + 0.62 * tint * (0.35 + 0.75 * base.mean()), 0.92 * lip)
-    seam = np.exp(-((away / 0.09) ** 2)) * smoothstep(2.75, 2.55, np.abs(x)) * front
-    return blend(skin, base * [0.38, 0.2, 0.2], 0.8 * seam)
+    skin = blend(skin, base[None, None] * 0.28 + 0.70 * tint * (0.35 + 0.75 * base.mean()), 0.92 * lip)
+    seam = np.exp(-((away / 0.08) ** 2)) * smoothstep(2.75, 2.55, np.abs(x)) * front
+    return blend(skin, base * [0.34, 0.14, 0.15], 0.85 * seam)
 
 
 def paint_eye(identity: Identity, rng: np.random.Generator, size: int = 512) -> np.ndarray:
@@ -144,6 +161,6 @@ def paint_all(grid: SkinGrid, identity: Identity) -> dict[int, np.ndarray]:
     rng = np.random.default_rng([identity.seed, 303])
     lash = np.broadcast_to(np.asarray(identity.hair) * 0.25, (4, 4, 3))
     return {SKIN: paint_skin(grid, identity, rng), EYE: paint_eye(identity, rng), LASH: lash,
-            GUM: np.broadcast_to([0.42, 0.13, 0.14], (4, 4, 3)), TEETH: paint_teeth(),
+            GUM: np.broadcast_to([0.33, 0.09, 0.10], (4, 4, 3)), TEETH: paint_teeth(),
             TONGUE: np.broadcast_to([0.66, 0.30, 0.31], (4, 4, 3)), HAIR: paint_hair(identity, rng),
             CLOTH: paint_cloth(identity, rng)}

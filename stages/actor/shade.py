@@ -36,8 +36,8 @@ class Light:
 def room_light(side: float) -> Light:
     """The room's light; the key comes from the left of the picture for ``side`` < 0."""
     key, fill = np.array([0.55 * side, -0.55, -0.75]), np.array([-0.8 * side, -0.1, -0.5])
-    return Light(key / np.linalg.norm(key), np.array([0.80, 0.75, 0.68]), fill / np.linalg.norm(fill),
-                 np.array([0.17, 0.19, 0.23]), np.array([0.34, 0.36, 0.39]), np.array([0.20, 0.17, 0.15]))
+    return Light(key / np.linalg.norm(key), np.array([0.90, 0.84, 0.76]), fill / np.linalg.norm(fill),
+                 np.array([0.17, 0.19, 0.23]), np.array([0.28, 0.30, 0.33]), np.array([0.15, 0.125, 0.11]))
 
 
 def pack_textures(textures: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +88,7 @@ def _light(normal, view, albedo, openness, material, light, out):
     up = np.float32(0.5) - np.float32(0.5) * normal[1]
     for k in range(3):
         around = light[4, k] * up + light[5, k] * (1 - up)
-        direct = light[1, k] * key * (np.float32(0.35) + np.float32(0.65) * openness)
+        direct = light[1, k] * key * (np.float32(0.2) + np.float32(0.8) * openness)
         out[k] = albedo[k] * (direct + (light[3, k] * fill + around) * openness) + gloss * light[1, k] * openness
 
 

@@ -32,10 +32,10 @@ RINGS = np.array([
     (0.0, -8.75, 7.15, 0.0, 10.0, 0.6, 1.0),
     (2.5, -8.7, 6.95, 2.0, 9.2, 0.2, 1.0),
     (4.7, -8.9, 6.6, 3.6, 8.2, 0.0, 1.0),
-    (6.8, -9.0, 6.1, 4.7, 7.2, 0.2, 1.0),
-    (8.6, -8.7, 5.55, 5.5, 6.6, 0.6, 0.9),
-    (10.2, -8.5, 5.2, 6.2, 6.2, 0.8, 0.75),
-    (11.4, -7.3, 4.9, 7.2, 6.0, 1.0, 0.65),
+    (6.8, -9.0, 6.25, 4.7, 7.2, 0.2, 1.0),
+    (8.6, -8.7, 5.85, 5.5, 6.6, 0.6, 0.9),
+    (10.2, -8.5, 5.5, 6.2, 6.2, 0.8, 0.75),
+    (11.4, -7.3, 5.1, 7.2, 6.0, 1.0, 0.65),
     (11.75, -5.0, 4.6, 8.4, 6.0, 1.2, 0.7),
     (12.6, -3.0, 4.5, 9.8, 6.0, 1.5, 0.9),
     (15.0, -2.8, 4.8, 12.0, 6.2, 1.8, 1.0),
@@ -45,9 +45,9 @@ RINGS = np.array([
 ROW_STRETCHES = ((-12.0, -11.4, 8), (-11.4, -4.0, 20), (-4.0, -1.9, 16), (-1.9, 0.0, 34), (0.0, 1.6, 24),
                  (1.6, 3.2, 14), (3.2, 5.2, 28),
                  (5.2, 6.8, 28), (6.8, 8.6, 30), (8.6, 11.4, 18), (11.4, 11.75, 6), (11.75, 20.0, 24))
-NOSE_RIDGE = np.array([(-2.2, 0.0), (-0.9, 0.12), (-0.2, 0.3), (1.0, 0.95), (2.5, 1.75), (3.5, 2.3), (4.0, 2.2),
-                       (4.35, 1.6), (4.7, 0.55), (5.0, 0.1), (5.3, 0.0)])
-NOSE_WIDTH = np.array([(-2.2, 1.1), (-0.5, 0.85), (1.0, 0.85), (2.5, 1.0), (3.6, 1.15), (4.4, 1.2), (5.3, 1.0)])
+NOSE_RIDGE = np.array([(-2.2, 0.0), (-0.9, 0.12), (-0.2, 0.3), (1.0, 0.95), (2.5, 1.75), (3.6, 2.3), (4.05, 2.35),
+                       (4.45, 1.75), (4.8, 0.6), (5.1, 0.1), (5.4, 0.0)])
+NOSE_WIDTH = np.array([(-2.2, 1.1), (-0.5, 0.85), (1.0, 0.85), (2.5, 1.0), (3.6, 1.15), (4.4, 1.2), (5.4, 1.0)])
 
 
 def smoothstep(edge0: float, edge1: float, x: np.ndarray) -> np.ndarray:
@@ -163,9 +163,9 @@ def sculpt(flat: np.ndarray, below: np.ndarray, identity: Identity) -> np.ndarra
     width = PchipInterpolator(*NOSE_WIDTH.T, extrapolate=False)(y) * identity.nose_width
     nose = np.nan_to_num(ridge) * identity.nose_length
     z -= nose * np.exp(-((side / np.nan_to_num(width, nan=1.0)) ** 2.3))
-    z -= 0.85 * bump(side, y, (1.32 * identity.nose_width, 3.95), (0.48, 0.58))
+    z -= 0.85 * bump(side, y, (1.32 * identity.nose_width, 4.1), (0.48, 0.58))
     z += 0.25 * bump(side, y, (2.05 * identity.nose_width, 4.2), (0.4, 0.7))
-    z += 0.45 * bump(side, y, (0.62, 4.55), (0.3, 0.2))
+    z += 0.45 * bump(side, y, (0.62, 4.68), (0.3, 0.2))
     upper, lower = lip_profile(x, identity.lip_fullness)
     height = np.where(below, lower, upper)
     q = np.clip(np.abs(y - slit_height(x)) / np.maximum(height, 1e-6), 0.0, 1.0)
@@ -207,7 +207,7 @@ def build_grid(identity: Identity) -> SkinGrid:
     v[eye + 1:] -= 1
     v[mouth + 1:] -= 1
     uv = np.stack(np.meshgrid(np.linspace(0, 1, cols), v / v[-1]), axis=-1).reshape(-1, 2)
-    stiff = np.repeat((1 - smoothstep(11.9, 18.0, heights))[:, None], cols, 1).ravel()
+    stiff = np.repeat((1 - smoothstep(11.9, 16.5, heights))[:, None], cols, 1).ravel()
     return SkinGrid(rest, flat, front, index, azimuth, uv, grid_triangles(index, skip=(eye, mouth)), below, under,
                     stiff, eye, mouth, heights)
 
