@@ -1,0 +1,42 @@
+"""Figures that need published weights: null with a reason where these are missing."""
+
+import json
+
+import numpy as np
+
+from stages.metrics.network import NetworkScores
+from stages.metrics.regions import REGIONS
+
+NOTHING = {region: {"lpips": None, "fid": None} for region in REGIONS}
+
+
+def add_one(scores):
+    truth = np.zeros((1, 64, 64, 3), np.float32)
+    scores.add({"avatar": truth}, truth, {region: np.ones((1, 64, 64), bool) for region in REGIONS})
+
+
+def test_without_weights_figures_are_null_and_notes_say_why(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    scores = NetworkScores("cpu")
+    add_one(scores)
+    assert scores.summary("avatar") == NOTHING
+    assert scores.weights == {"alexnet": None, "inception": None}
+    assert "alexnet" in scores.notes["lpips"] and "inception" in scores.notes["fid"]
+    json.dumps(scores.notes, allow_nan=False)
+
+
+def test_left_out_by_choice():
+    scores = NetworkScores("cpu", wanted=False)
+    add_one(scores)
+    assert scores.summary("avatar") == NOTHING
+    assert all("network_metrics" in note for note in scores.notes.values())
+
+
+def test_lpips_is_kept_by_method_and_region():
+    scores = NetworkScores("cpu", wanted=False)
+    scores._lpips = lambda pictures, truth, masks: {region: np.full(len(truth), pictures.mean()) for region in masks}
+    truth = np.zeros((2, 8, 8, 3), np.float32)
+    masks = {region: np.ones((2, 8, 8), bool) for region in REGIONS}
+    scores.add({"avatar": truth, "mean_frame": truth + 1}, truth, masks)
+    assert scores.summary("avatar")["face"]["lpips"] == 0.0
+    assert scores.summary("mean_frame")["full"]["lpips"] == 1.0

@@ -1,0 +1,245 @@
+"""The stage on a subject of a few drawn frames and an avatar whose faults are known."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio
+
+from stages import evaluate
+from stages.core.config import stage_defaults
+from stages.core.errors import UserError
+from stages.core.files import read_picture, write_picture
+from stages.core.manifest import read_manifest, write_manifest
+from stages.metrics.painter import Painter
+from stages.metrics.panel import panel_size
+
+SIZE = 64
+POINTS = 5
+FAULT = 8  # grey levels by which the avatar below is too bright
+
+
+class TooBright:
+    """Paints what the render shows, a little too bright; the tests' renders are the true frames."""
+
+    weights = {"vgg19": "random:0"}
+
+    def paint(self, render, uv):
+        return render + FAULT / 255, uv[:, 2:3]
+
+
+def write_clip(folder, count, seed, missing_landmarks=()):
+    """Frames of noise under a square that walks to the right, with its mattes, UVs and manifests."""
+    rng = np.random.default_rng(seed)
+    background = rng.integers(0, 60, (SIZE, SIZE, 3), dtype=np.uint8)
+    face = rng.integers(60, 200, (24, 24, 3), dtype=np.uint8)
+    points = np.zeros((count, POINTS, 2))
+    for number in range(count):
+        left = 10 + 2 * number
+        frame, alpha, uv = background.copy(), np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, SIZE, 3), np.uint16)
+        frame[20:44, left : left + 24] = face
+        alpha[16:, left - 4 : left + 28] = 255
+        uv[20:44, left : left + 24] = 65535
+        for kind, picture in (("frames", frame), ("alpha", alpha), ("render", frame), ("uv", uv)):
+            write_picture(folder / kind / f"{number:06d}.png", picture)
+        points[number] = [left, 20] + np.arange(POINTS)[:, None] * [4.0, 3.0]
+    found = ~np.isin(np.arange(count), missing_landmarks)
+    points[~found] = np.nan
+    write_decode(folder, count)
+    columns = {
+        "frame": np.arange(count),
+        "found": found,
+        "points_px": points.reshape(count, -1),
+        "depth": np.zeros((count, POINTS)),
+        "confidence": np.ones(count),
+    }
+    facts = {"landmark_set": "mediapipe478", "count": POINTS, "size_px": SIZE}
+    write_manifest(folder / "landmarks.parquet", "landmarks", columns, facts)
+
+
+def write_decode(folder, count):
+    columns = {
+        "frame": np.arange(count),
+        "time_s": np.arange(count) / 25.0,
+        "source_frame": np.arange(count),
+        "face": np.ones(count, bool),
+        "face_box_px": np.zeros((count, 4)),
+        "duplicate": np.arange(count) == 3,
+        "sharpness": np.ones(count),
+        "picture_hash": [""] * count,
+    }
+    write_manifest(folder / "decode.parquet", "decode", columns, {"fps": 25.0, "size_px": SIZE})
+
+
+def write_samples(path, rows, subject="somebody"):
+    clip, frame, split, used = map(list, zip(*rows, strict=True))
+    reason = ["" if u else "lost fit" for u in used]
+    columns = {
+        "clip": clip,
+        "frame": frame,
+        "split": split,
+        "weight": np.ones(len(rows)),
+        "used": used,
+        "reason": reason,
+    }
+    write_manifest(path, "samples", columns, {"subject": subject, "size_px": SIZE})
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("subject")
+    write_clip(folder / "clips" / "first", 10, seed=0)
+    write_clip(folder / "clips" / "second", 7, seed=0, missing_landmarks=[2])
+    train = [("first", k, "train", True) for k in range(0, 10, 2)] + [("first", 9, "val", True)]
+    write_samples(folder / "samples.parquet", train)
+    write_samples(folder / "test_samples.parquet", [("second", k, "test", k != 6) for k in range(7)])
+    return folder
+
+
+def arguments(subject, out, **settings):
+    args = evaluate.build_parser().parse_args(
+        [
+            "--avatar", str(subject / "avatar.pt"),
+            "--samples", str(subject / "samples.parquet"), str(subject / "test_samples.parquet"),
+            "--clips-dir", str(subject / "clips"),
+            "--out", str(out / "metrics.json"),
+            "--frames-table", str(out / "self.parquet"),
+            "--video", str(out / "self.mp4"),
+            "--out-pictures", str(out / "self"),
+            "--threads", "1",
+        ]
+    )  # fmt: skip
+    args.settings = stage_defaults("evaluate") | {"speed_frames": 1, "batch_size": 4} | settings
+    return args
+
+
+@pytest.fixture(scope="module")
+def out(subject, tmp_path_factory):
+    """The stage's outputs, on a machine without any published weights."""
+    out = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SELFIEAVATAR_ASSETS", str(out / "no_assets"))
+        patch.setattr(evaluate, "load_painter", lambda path, device, threads: Painter(TooBright(), device))
+        evaluate.run(arguments(subject, out))
+    return out
+
+
+@pytest.fixture(scope="module")
+def metrics(out):
+    def refuse(text):
+        raise AssertionError(f"{text} is not JSON")
+
+    return json.loads((out / "metrics.json").read_text(), parse_constant=refuse)
+
+
+def test_metrics_hold_what_the_contract_says(metrics):
+    wanted = {"subject", "variant", "split", "frames", "size_px", "full", "person", "face", "temporal", "speed"}
+    assert wanted | {"weights", "versions", "notes", "baselines"} == set(metrics)
+    assert (metrics["subject"], metrics["split"], metrics["frames"], metrics["size_px"]) == (
+        "somebody",
+        "self",
+        6,
+        SIZE,
+    )
+    for sheet in (metrics, *metrics["baselines"].values()):
+        for region in ("full", "person", "face"):
+            assert {"ssim", "psnr_db", "lpips", "fid"} <= set(sheet[region])
+    assert set(metrics["baselines"]) == {"mean_frame", "nearest_frame"}
+    assert set(metrics["speed"]) == {"fps", "device"} and metrics["speed"]["fps"] > 0
+    assert metrics["weights"] == {"vgg19": "random:0", "alexnet": None, "inception": None}
+
+
+def test_figures_are_those_of_the_known_fault(metrics):
+    wanted = -20 * np.log10(FAULT / 255)
+    for region in ("full", "person", "face"):
+        assert metrics[region]["psnr_db"] == pytest.approx(wanted, abs=1e-3)
+        assert 0.8 < metrics[region]["ssim"] < 1.0
+    # a constant fault is perfectly steady
+    assert metrics["temporal"]["difference_error"] == pytest.approx(0.0, abs=1e-6)
+    assert metrics["temporal"]["flicker_static"] == pytest.approx(0.0, abs=1e-6)
+    assert metrics["temporal"]["pairs"] == 4  # frames 0 1 2 (3 repeats 2) 4 5
+
+
+def test_what_cannot_be_had_is_null_with_a_note(metrics):
+    assert metrics["full"]["lpips"] is None and metrics["full"]["fid"] is None
+    assert any(note.startswith("lpips:") and "alexnet" in note for note in metrics["notes"])
+    assert any(note.startswith("fid:") and "inception" in note for note in metrics["notes"])
+    assert any("left out" in note for note in metrics["notes"])
+
+
+def test_baselines_are_the_mean_and_the_nearest_training_frame(metrics, subject):
+    def frame(clip, number):
+        return read_picture(subject / "clips" / clip / "frames" / f"{number:06d}.png") / 255.0
+
+    mean = np.mean([frame("first", k) for k in range(0, 10, 2)], axis=0)
+    # Test frame k stands exactly where training frame k stood; between two, the first of the equally near is taken.
+    # Frame 2 has no landmarks: those of frame 1, the earlier of its neighbours, stand in for them.
+    nearest = {0: 0, 1: 0, 2: 0, 3: 2, 4: 4, 5: 4}
+    for name, picture in (("mean_frame", lambda k: mean), ("nearest_frame", lambda k: frame("first", nearest[k]))):
+        with np.errstate(divide="ignore"):
+            scores = [peak_signal_noise_ratio(frame("second", k), picture(k), data_range=1) for k in nearest]
+        wanted = np.mean(np.minimum(scores, 100.0))
+        assert metrics["baselines"][name]["full"]["psnr_db"] == pytest.approx(wanted, abs=0.01), name
+
+
+def test_pictures_are_the_avatar_s_under_the_frames_numbers(out, subject):
+    assert sorted(path.name for path in (out / "self").iterdir()) == ["second"]
+    files = sorted((out / "self" / "second").iterdir())
+    assert [path.name for path in files] == [f"{k:06d}.png" for k in range(6)]
+    truth = read_picture(subject / "clips" / "second" / "frames" / "000004.png")
+    np.testing.assert_array_equal(read_picture(files[4]), truth + FAULT)
+
+
+def test_table_has_a_row_for_each_frame(out, metrics):
+    table = read_manifest(out / "self.parquet", "self")
+    assert table["frame"].tolist() == list(range(6)) and set(table["clip"]) == {"second"}
+    assert table["psnr_db_face"].mean() == pytest.approx(metrics["face"]["psnr_db"], abs=1e-4)
+    assert table["ssim_full"].mean() == pytest.approx(metrics["full"]["ssim"], abs=1e-5)
+
+
+def test_video_shows_every_frame(out):
+    with av.open(str(out / "self.mp4")) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 6
+    assert frames[0].shape[1::-1] == panel_size(SIZE)
+
+
+def test_the_same_again_gives_the_same_but_for_the_speed(subject, out, tmp_path, monkeypatch, metrics):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(out / "no_assets"))
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, threads: Painter(TooBright(), device))
+    evaluate.run(arguments(subject, tmp_path, batch_size=5))
+    again = json.loads((tmp_path / "metrics.json").read_text())
+    assert again | {"speed": None} == metrics | {"speed": None}
+    assert (tmp_path / "self.parquet").read_bytes() == (out / "self.parquet").read_bytes()
+
+
+def test_without_baselines(subject, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, threads: Painter(TooBright(), device))
+    evaluate.run(arguments(subject, tmp_path, baselines=False, network_metrics=False))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["baselines"] == {}
+    assert any("network_metrics" in note for note in metrics["notes"])
+
+
+def test_no_test_frame_is_said(tmp_path):
+    write_samples(tmp_path / "samples.parquet", [("first", 0, "train", True), ("first", 1, "test", False)])
+    with pytest.raises(UserError, match="no usable test frame"):
+        evaluate.read_subject([tmp_path / "samples.parquet"])
+
+
+def test_samples_of_two_subjects_are_refused(subject, tmp_path):
+    write_samples(tmp_path / "other.parquet", [("first", 0, "test", True)], subject="another")
+    with pytest.raises(UserError, match="different subjects"):
+        evaluate.read_subject([subject / "samples.parquet", tmp_path / "other.parquet"])
+
+
+def test_a_failure_leaves_nothing_behind(subject, tmp_path, monkeypatch):
+    class Breaks(TooBright):
+        def paint(self, render, uv):
+            raise UserError("the avatar is damaged")
+
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, threads: Painter(Breaks(), device))
+    with pytest.raises(UserError, match="damaged"):
+        evaluate.run(arguments(subject, tmp_path))
+    assert list(tmp_path.iterdir()) == []
