@@ -14,7 +14,7 @@ from stages.matte.guided import shrink
 
 BACKGROUND_ALPHA = 0.1
 """A sample counts where alpha is below this, here and near by."""
-DISTANCE_SHARE = 0.03
+DISTANCE_SHARE = 0.045
 """Least distance from the person, as a share of the picture's side."""
 
 
