@@ -51,8 +51,9 @@ def colour_line(
         # Everything is smooth: the line itself can be computed on the coarse grid.
         slope, rest = _line_model(near, far, scatter_near, scatter_far, seen)
         slope, rest = enlarge(slope, full), enlarge(rest, full)
-        offset, trust, doubt = cv2.split(rest)
-        return np.clip(dot(guide, slope) + offset, 0.0, 1.0), trust, doubt
+        offset, trust, trust_far, doubt = cv2.split(rest)
+        alpha = np.clip(dot(guide, slope) + offset, 0.0, 1.0)
+        return alpha, trust + _beyond(alpha) * (trust_far - trust), doubt
     shift, use, left = _plate_colour(small, weight, scatter_far, plate, 2 * radius)
     # Colours on the coarse grid, brought to the unknown pixels only: these are a small part of the picture.
     coarse = [near, far, shift, cv2.merge([scatter_near, scatter_far, seen]), cv2.merge([use, left])]
@@ -64,24 +65,41 @@ def colour_line(
     scatters[..., 1:2] += share * (plate_facts[..., 1:] - scatters[..., 1:2])
     slope, rest = _line_model(near, far, *cv2.split(scatters))
     out = np.zeros((3, height * width), np.float32)
-    out[0, where] = np.clip(dot(guide.reshape(-1, 1, 3)[where], slope) + rest[..., 0], 0.0, 1.0)[:, 0]
-    out[1:, where] = rest[:, 0, 1:].T
+    offset, trust, trust_far, doubt = (part[:, 0] for part in cv2.split(rest))
+    alpha = np.clip(dot(guide.reshape(-1, 1, 3)[where], slope)[:, 0] + offset, 0.0, 1.0)
+    out[:, where] = alpha, trust + _beyond(alpha) * (trust_far - trust), doubt
     return tuple(out.reshape(3, height, width))
 
 
 def _line_model(
     near: np.ndarray, far: np.ndarray, scatter_near: np.ndarray, scatter_far: np.ndarray, seen: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Slope (h,w,3) and (offset, trust, doubt) (h,w,3) of alpha as a linear function of colour."""
+    """Slope (h,w,3) and (offset, trust, trust in "not background", doubt) (h,w,4) of alpha as a function of colour."""
     line = near - far
     length = dot(line, line)
     # Contrast to noise: below about two standard deviations the position on the line says little.
-    trust = length / (length + 4.0 * (scatter_near + scatter_far) + 0.004)
-    trust = np.clip((trust - 0.5) / 0.3, 0.0, 1.0)
-    trust = trust * trust * (3.0 - 2.0 * trust) * (seen > 0.99)
+    known = seen > 0.99
+    trust, trust_far = (
+        _rise(length / (length + 4.0 * scatter + 0.004), 0.5, 0.8) * known
+        for scatter in (scatter_near + scatter_far, scatter_far)
+    )
     inverse = 1.0 / (length + 1e-5)
     doubt = 3.0 * np.sqrt(scatter_far * inverse)
-    return line * cv2.merge([inverse] * 3), cv2.merge([-dot(line, far) * inverse, trust, doubt])
+    return line * cv2.merge([inverse] * 3), cv2.merge([-dot(line, far) * inverse, trust, trust_far, doubt])
+
+
+def _rise(value: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Smooth step from 0 at `low` to 1 at `high`."""
+    share = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return share * share * (3.0 - 2.0 * share)
+
+
+def _beyond(alpha: np.ndarray) -> np.ndarray:
+    """1 where a colour lies at the person's end of the line or beyond it, 0 elsewhere.
+
+    There it matters little how the person's colours scatter: hair beside a cheek is not the wall.
+    """
+    return _rise(alpha, 0.7, 1.0)
 
 
 def _plate_colour(
