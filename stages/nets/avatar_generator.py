@@ -126,7 +126,7 @@ class PictureUNet(nn.Module):
         while px < self.top:
             px *= 2
             out = width_at(px, base, limit)
-            with_skip = px <= network["skip_px"]
+            with_skip = px in self.levels and px <= network["skip_px"]
             self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
             self.combs.append(Conv(out + self.levels[px], out, equalized=equalized) if with_skip else nn.Identity())
             self.convs.append(StyledConv(out, out, latent, equalized=equalized))

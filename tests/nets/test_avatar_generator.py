@@ -1,0 +1,117 @@
+"""G_style: published size, fusion (which side of the mask is which), warping through I_UV, all sizes."""
+
+import pytest
+import torch
+
+from stages.graphics.haar import haar, inverse_haar
+from stages.nets.avatar_generator import AvatarGenerator, _window, map_channels
+from stages.nets.avatar_networks import AvatarNetworks, check_sizes
+from stages.nets.blocks import count_parameters
+from stages.nets.discriminator import Discriminator
+from tests.nets.settings import preset, tiny
+
+
+def identity_uv(size):
+    """I_UV that looks at the texture straight on: (1,3,S,S)."""
+    axis = (torch.arange(size) + 0.5) / size
+    v, u = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([u, v, torch.ones_like(u)])[None]
+
+
+def test_parameters_of_the_published_structure():
+    with torch.device("meta"):
+        network = preset("paper-1024")
+        nets, disc = AvatarNetworks(network, 1024), Discriminator(network, 1024)
+    published = {"face": 21.2e6, "back": 21.2e6, "style": 47.5e6}
+    for name, count in published.items():
+        assert count_parameters(getattr(nets, name)) == pytest.approx(count, rel=0.1), name
+    assert count_parameters(disc) == pytest.approx(27.8e6, rel=0.1)
+
+
+@pytest.mark.parametrize(("name", "size_px"), [("smoke", 64), ("cpu-128", 128), ("demo", 128), ("gpu-512", 512)])
+def test_presets_fit_their_size(name, size_px):
+    network = preset(name)
+    assert check_sizes(network, size_px) is None
+    with torch.device("meta"):
+        nets = AvatarNetworks(network, size_px).to(memory_format=torch.channels_last)
+        picture, mask = nets(torch.zeros(2, 3, size_px, size_px), torch.zeros(2, 3, size_px, size_px))
+    assert picture.shape == (2, 3, size_px, size_px)
+    assert mask.shape == (2, 1, network["feature_px"], network["feature_px"])
+
+
+@pytest.mark.parametrize("size_px", [64, 128, 256, 512, 1024])
+def test_one_definition_paints_every_size(size_px):
+    network = tiny(feature_px=size_px // 8, render_px=size_px // 4, render_bottom_px=4, warp_scale=1, noise=True)
+    network["bottom_px"] = 4
+    torch.manual_seed(0)
+    nets = AvatarNetworks(network, size_px)
+    with torch.no_grad():
+        picture, _ = nets(torch.rand(1, 3, size_px, size_px), identity_uv(size_px))
+    assert picture.shape == (1, 3, size_px, size_px) and torch.isfinite(picture).all()
+
+
+def test_wrong_sizes_are_named():
+    assert "net_feature_px 24" in check_sizes(tiny(feature_px=24), 64)
+    assert "net_render_px" in check_sizes(tiny(render_px=64), 32)
+    assert check_sizes(tiny(), 32) is None
+
+
+def test_face_map_is_painted_where_the_uv_picture_says():
+    network = tiny()
+    style = AvatarGenerator(network, 32)
+    texture = torch.rand(1, 3, 32, 32)
+    face = {"feature": torch.zeros(1, map_channels(network)["face"], 16, 16), "skip": haar(texture)}
+    uv = identity_uv(32)
+    uv[:, 2, :, :10] = 0  # no face at the left
+    _, skip = style._warp(face, *style._grid(uv))
+    shown = inverse_haar(skip)
+    torch.testing.assert_close(shown[..., 10:], texture[..., 10:], atol=1e-5, rtol=0)
+    assert shown[..., :10].abs().max() == 0
+
+
+def test_mask_one_selects_the_background_map():
+    torch.manual_seed(0)
+    nets = AvatarNetworks(tiny(), 32)
+    render, uv = torch.rand(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)
+
+    def change_by_back(logit):
+        nets.style.mask.weight.data.zero_()
+        nets.style.mask.bias.data.fill_(logit)
+        before, _ = nets(render, uv)
+        nets.back.skip_free.data += 0.5
+        after, out_mask = nets(render, uv)
+        assert torch.sign(out_mask).eq(torch.sign(torch.tensor(logit))).all()
+        return (after - before).abs().max().item()
+
+    assert change_by_back(+9.0) > 0.1  # background: G_b shows
+    assert change_by_back(-9.0) < 1e-6  # person: G_b is hidden
+
+
+def test_composition_gives_the_mask_no_gradient_of_the_picture():
+    nets = AvatarNetworks(tiny(), 32)
+    picture, _ = nets(torch.rand(1, 3, 32, 32), identity_uv(32))
+    picture.sum().backward()
+    assert nets.style.mask.weight.grad is None
+    assert nets.style.encoder.from_rgb.weight.grad is not None
+    assert nets.face.feature_free.grad.abs().max() > 0
+
+
+def test_window_moves_the_background_map():
+    rgb, feature = torch.rand(1, 3, 32, 32), torch.rand(1, 4, 16, 16)
+    _, still = _window(feature, haar(rgb), None, 32, 2, 16)
+    moved_feature, moved = _window(feature, haar(rgb), torch.tensor([[4.0, -2.0], [0.0, 0.0]]), 32, 2, 16)
+    assert moved_feature.shape == (2, 4, 16, 16)
+    torch.testing.assert_close(inverse_haar(moved)[0, :, :28, 8:], rgb[0, :, 2:30, 4:28], atol=1e-4, rtol=0)
+    torch.testing.assert_close(moved[1], still[1], atol=1e-4, rtol=0)
+
+
+def test_time_code_matters_only_where_it_is_on():
+    torch.manual_seed(0)
+    render, uv = torch.rand(2, 3, 32, 32), identity_uv(32).expand(2, -1, -1, -1)
+    render[1] = render[0]
+    times = torch.tensor([0.1, 0.9])
+    with torch.no_grad():
+        on, _ = AvatarNetworks(tiny(time_code=True), 32)(render, uv, times)
+        off, _ = AvatarNetworks(tiny(time_code=False), 32)(render, uv, times)
+    assert (on[0] - on[1]).abs().max() > 1e-3
+    torch.testing.assert_close(off[0], off[1])
