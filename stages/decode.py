@@ -171,7 +171,7 @@ def run(args: argparse.Namespace) -> None:
             hashes, times = write_frames(reader, observer, size_px, folder, min(args.threads, 4))
             columns = _columns(observer, reader, hashes, times)
             if not columns["face"].any():
-                raise UserError(f"{args.source}: no face in any of the {len(times)} frames: choose another range or clip")
+                raise UserError(f"{args.source}: no face in any of {len(times)} frames: choose another range or clip")
             facts = {
                 "source": str(args.source),
                 "fps": source.fps,

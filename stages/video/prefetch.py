@@ -12,8 +12,8 @@ class Prefetch:
     """Iterate `make()` in a second thread, at most `depth` items ahead.
 
     The iterator is made, run and closed in the worker thread, so a decoder is never touched by two threads. An
-    exception raised there is raised again, with its traceback, by `next()` here. `close()` (or leaving the `with` block)
-    stops the worker even when it waits for room in the queue; it may be called at any time, more than once.
+    exception raised there is raised again, with its traceback, by `next()` here. `close()` (or the end of a `with`
+    block) stops the worker even when it waits for room in the queue; it may be called at any time, more than once.
     """
 
     def __init__(self, make: Callable[[], Iterator[Any]], depth: int = 8):

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.stream import Disposition
 
 from stages.core.errors import UserError
 from stages.video import colour
@@ -22,7 +23,7 @@ _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg takes a text file fo
 class VideoSource:
     """Pictures numbered from 0 in the order of showing, with their times.
 
-    Attributes: `path`, `reader` ("pyav", "opencv" or "folder"), `size` (width, height) as shown: upright and with square
+    Attributes: `path`; `reader` ("pyav", "opencv" or "folder"); `size` (width, height) as shown, upright, with square
     pixels; `fps` average; `count` frames that the file announces or has; `times_s` (count,) from the first frame on.
     """
 
@@ -51,7 +52,7 @@ class VideoSource:
 
 
 def _average_rate(times_s: np.ndarray, announced: float | None) -> float:
-    """Frames per second over the whole file; the announced rate where it agrees to 0.5 % (exact, while times are not)."""
+    """Frames per second over the whole file; the announced rate if it agrees to 0.5 % (times are rounded)."""
     span = float(times_s[-1] - times_s[0]) if len(times_s) > 1 else 0.0
     measured = (len(times_s) - 1) / span if span > 0 else None
     if announced and (measured is None or abs(announced / measured - 1) < 0.005):
@@ -83,7 +84,7 @@ class PyavSource(VideoSource):
 
     def _stream(self, container):
         # A cover picture in a sound file also counts as a video stream.
-        streams = [s for s in container.streams.video if "attached_pic" not in s.disposition.name.lower()]
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             raise UserError(f"{self.path} has no video stream (only sound?): give a video file or a folder of images")
         stream = streams[0]

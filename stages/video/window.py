@@ -34,8 +34,9 @@ def cut_window(picture: np.ndarray, crop_px: tuple[float, float, float], size_px
     """Window (x0, y0, side) of a picture (H, W, C) uint8 or uint16, resampled to (size_px, size_px, C).
 
     Shrinking averages over areas (no aliasing), enlarging is bicubic, equal size copies. Whole-number windows take
-    OpenCV's exact resize; others are first sampled bilinearly on a grid at least as fine as the source (positions are
-    quantised to 1/32 px by OpenCV's fixed-point warp) and then averaged.
+    OpenCV's resize. Others, if shrunk, are first sampled bilinearly on a grid at least as fine as the source (OpenCV's
+    fixed-point warp knows positions to 1/32 px) and then averaged; if not shrunk, they are sampled by Lanczos,
+    since OpenCV's cubic kernel would shift a picture by up to 0.05 px.
     Raises ValueError if the side or size is not positive.
     """
     x0, y0, side = (float(v) for v in crop_px)
@@ -53,7 +54,7 @@ def cut_window(picture: np.ndarray, crop_px: tuple[float, float, float], size_px
     shift_x, shift_y = x0 - left, y0 - top
     # warpAffine counts from pixel centres at whole numbers, hence the half pixels.
     matrix = np.array([[scale, 0.0, shift_x + 0.5 * scale - 0.5], [0.0, scale, shift_y + 0.5 * scale - 0.5]])
-    flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_LINEAR if side > size_px else cv2.INTER_CUBIC)
+    flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_LINEAR if side > size_px else cv2.INTER_LANCZOS4)
     grid = cv2.warpAffine(part, matrix, (size_px * factor,) * 2, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return _resize(grid, size_px)
 

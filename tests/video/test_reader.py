@@ -1,0 +1,321 @@
+"""Every kind of file a user may bring: exact frame numbers, upright pictures, true colours, else one clear sentence."""
+
+import itertools
+import logging
+import threading
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+from stages.core.errors import UserError
+from stages.video import sources
+from stages.video.reader import CropReader, open_source
+from tests.data.media import numbered, read_number, write_sound, write_video
+
+
+def numbers(source, wanted):
+    return [(number, read_number(picture)) for number, _, picture in source.read(wanted)]
+
+
+def whole(path, start=None, end=None, size=48):
+    with CropReader(path, start, end, (0, 0, 48), size) as reader:
+        return list(reader), reader
+
+
+# -- frame index ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov", "avi", "ts"])
+def test_every_start_is_exact_with_b_frames(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    codec = "mpeg4" if suffix == "avi" else "libx264"
+    options = {"g": "12"} if suffix == "avi" else {"g": "12", "bf": "3", "b_strategy": "0"}
+    source = open_source(write_video(path, numbered(60), codec=codec, options=options))
+    assert (source.count, source.size, source.reader) == (60, (64, 48), "pyav")
+    for start in (0, 1, 7, 11, 12, 13, 35, 59):
+        assert numbers(source, range(start, min(start + 3, 60))) == [(n, n) for n in range(start, min(start + 3, 60))]
+    sparse = [0, 3, 30, 31, 58]
+    assert numbers(source, sparse) == [(n, n) for n in sparse]
+
+
+def test_variable_frame_rate_keeps_its_times(tmp_path):
+    times = list(itertools.accumulate([0] + [20, 33, 100, 47] * 8))
+    source = open_source(write_video(tmp_path / "a.mkv", numbered(len(times)), times=times))
+    assert np.allclose(source.times_s * 1000, times, atol=1)
+    assert source.fps == pytest.approx(20.0, rel=0.01)  # 32 steps in 1.6 s
+    read = list(source.read(range(10, 14)))
+    assert [read_number(p) for _, _, p in read] == [10, 11, 12, 13]
+    assert np.allclose([t * 1000 for _, t, _ in read], times[10:14], atol=1)
+
+
+def test_clip_numbers_count_from_zero(tmp_path):
+    path = write_video(tmp_path / "a.mp4", numbered(30), options={"g": "10"})
+    with CropReader(path, 12, 17, (0, 0, 48), 32) as reader:
+        assert len(reader) == 5
+        got = list(reader)
+        assert [n for n, _, _ in got] == [0, 1, 2, 3, 4]
+        assert reader.source_frames == [12, 13, 14, 15, 16]
+        assert got[0][1] == pytest.approx(12 / 25)
+        assert got[0][2].shape == (32, 32, 3) and got[0][2].dtype == np.uint8
+        assert len(list(reader)) == 5  # and again
+
+
+def test_leaving_early_ends_the_thread(tmp_path):
+    path = write_video(tmp_path / "a.mp4", numbered(100))
+    for _ in CropReader(path, None, None, (0, 0, 48), 48, depth=2):
+        break
+    assert not any(thread.name == "prefetch" for thread in threading.enumerate())
+
+
+# -- orientation, shape, depth, colour ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, -90])
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_phone_rotation_is_undone(tmp_path, degrees, suffix):
+    upright = np.zeros((80, 48, 3), dtype=np.uint8)
+    upright[:24, :24] = (250, 20, 20)
+    upright[-24:, :24] = (20, 250, 20)
+    upright[:24, -16:] = (20, 20, 250)
+    coded = np.rot90(upright, -degrees // 90)  # the camera held on its side
+    path = write_video(tmp_path / f"a.{suffix}", [coded] * 3, rotation=degrees)
+    source = open_source(path)
+    assert source.size == (48, 80)
+    _, _, got = next(source.read([1]))
+    assert np.abs(got.astype(int) - upright).mean() < 8
+
+
+def test_pixels_that_are_not_square_are_made_so(tmp_path):
+    path = write_video(tmp_path / "a.mp4", numbered(3, (64, 60)), aspect=Fraction(15, 16))
+    source = open_source(path)
+    assert source.size == (64, 64)
+    assert next(source.read([2]))[2].shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    "codec, pix_fmt, size",
+    [
+        ("libx264", "yuv444p", (321, 241)),
+        ("libx264", "yuv420p10le", (64, 48)),
+        ("libx265", "yuv420p10le", (64, 48)),
+        ("ffv1", "gray", (64, 48)),
+        ("qtrle", "argb", (64, 48)),
+        ("ffv1", "yuva420p", (64, 48)),
+    ],
+)
+def test_odd_sizes_ten_bits_grey_and_alpha(tmp_path, codec, pix_fmt, size):
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else None
+    suffix = "mp4" if codec.startswith("libx26") else "mov" if codec == "qtrle" else "mkv"
+    path = write_video(tmp_path / f"a.{suffix}", numbered(5, size), codec=codec, pix_fmt=pix_fmt, options=options)
+    source = open_source(path)
+    assert source.size == size
+    assert numbers(source, range(5)) == [(n, n) for n in range(5)]
+    _, _, picture = next(source.read([1]))
+    white = picture[:, : size[0] // 8 - 4]
+    assert white.min() > 240 and picture[:, size[0] // 8 + 8 :].max() < 15
+
+
+@pytest.mark.parametrize("matrix, full_range", [(1, False), (5, False), (5, True), (9, False)])
+def test_matrix_and_range_are_respected(tmp_path, matrix, full_range):
+    colours = np.array([[210, 160, 130], [40, 90, 200], [128, 128, 128], [20, 200, 60]], dtype=np.uint8)
+    picture = np.repeat(np.repeat(colours[None], 48, 0), 16, 1)
+    tag = {1: 1, 5: 5, 9: 9}[matrix]
+    tags = {"colorspace": tag, "color_range": 2 if full_range else 1, "color_trc": 1, "color_primaries": 1}
+    path = write_video(
+        tmp_path / "a.mp4", [picture] * 2, matrix=matrix, full_range=full_range, tags=tags, options={"crf": "1"}
+    )
+    _, _, got = next(open_source(path).read([0]))
+    for i, colour in enumerate(colours):
+        assert np.abs(got[8:40, 16 * i + 5 : 16 * i + 11].mean(axis=(0, 1)) - colour).max() < 4
+
+
+@pytest.mark.parametrize("transfer, white", [(16, 0.5807), (18, 0.75)])
+def test_hdr_is_tone_mapped(tmp_path, caplog, transfer, white):
+    levels = np.array([0.0, 0.38, white, 1.0])  # black, grey card, diffuse white, peak: ITU-R BT.2408
+    picture = np.repeat(np.repeat(np.rint(levels * 65535).astype(np.uint16)[None, :, None], 48, 0), 16, 1).repeat(3, 2)
+    tags = {"color_trc": transfer, "color_primaries": 9, "colorspace": 9, "color_range": 1}
+    path = write_video(
+        tmp_path / "a.mkv", [picture] * 2, codec="libx265", pix_fmt="yuv420p10le", matrix=9, tags=tags,
+        options={"x265-params": "log-level=none", "crf": "1"},
+    )  # fmt: skip
+    with caplog.at_level(logging.INFO):
+        frames, _ = whole(path)
+    assert "HDR" in caplog.text
+    with CropReader(path, 0, 1, (0, -8, 64), 64) as reader:
+        ((_, _, got),) = reader
+    black, grey, bright, peak = (got[32, 16 * i + 8].mean() for i in range(4))
+    assert black < 8 and 95 < grey < 140 and 210 < bright < 245 and peak > 250
+
+
+# -- folders of images ----------------------------------------------------------------------------------------------
+
+
+def save(folder, names, size=(64, 48)):
+    folder.mkdir(exist_ok=True)
+    for name, picture in zip(names, numbered(len(names), size), strict=True):
+        assert cv2.imwrite(str(folder / name), picture)
+    return folder
+
+
+def test_folder_in_natural_order(tmp_path):
+    folder = save(tmp_path / "pictures", [f"frame{n}.png" for n in range(12)])
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / "._frame0.png").write_bytes(b"left by a Mac")
+    source = open_source(folder, folder_fps=10)
+    assert (source.reader, source.count, source.size, source.fps) == ("folder", 12, (64, 48), 10)
+    assert numbers(source, range(12)) == [(n, n) for n in range(12)]
+    assert source.time(5) == 0.5
+
+
+def test_folder_of_grey_alpha_and_deep_pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), np.full((48, 64), 100, np.uint8))
+    cv2.imwrite(str(folder / "1.png"), np.full((48, 64, 4), (10, 20, 30, 255), np.uint8))
+    cv2.imwrite(str(folder / "2.png"), np.full((48, 64, 4), (10, 20, 30, 0), np.uint8))
+    cv2.imwrite(str(folder / "3.png"), np.full((48, 64, 3), (257 * 10, 257 * 20, 257 * 30), np.uint16))
+    got = [picture[5, 5].tolist() for _, _, picture in open_source(folder).read(range(4))]
+    assert got == [[100] * 3, [30, 20, 10], [255] * 3, [30, 20, 10]]
+
+
+# -- bad input: one sentence each ----------------------------------------------------------------------------------
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        open_source(tmp_path / "none.mp4")
+
+
+def test_folder_without_pictures(tmp_path):
+    with pytest.raises(UserError, match="without pictures"):
+        open_source(tmp_path)
+
+
+def test_folder_with_one_other_size(tmp_path):
+    folder = save(tmp_path / "p", ["a.png", "b.png"])
+    save(folder, ["c.png"], (32, 32))
+    with pytest.raises(UserError, match=r"c\.png is 32x32 but a\.png is 64x48"):
+        open_source(folder)
+
+
+def test_folder_with_a_broken_picture(tmp_path):
+    folder = save(tmp_path / "p", ["a.png"])
+    (folder / "b.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"b\.png is not a readable picture"):
+        open_source(folder)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.mp4", "a.mov"])
+def test_text_file(tmp_path, name):
+    (tmp_path / name).write_text("This is not a video.\n" * 100)
+    with pytest.raises(UserError, match="video"):
+        open_source(tmp_path / name)
+
+
+def test_empty_file(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(UserError, match="empty"):
+        open_source(tmp_path / "a.mp4")
+
+
+def test_sound_only(tmp_path):
+    with pytest.raises(UserError, match="no video stream"):
+        open_source(write_sound(tmp_path / "a.m4a"))
+
+
+@pytest.mark.parametrize(
+    "start, end, words", [(30, None, "beyond"), (99, 120, "beyond"), (5, 5, "greater"), (9, 3, "greater")]
+)
+def test_range_that_is_empty(tmp_path, start, end, words):
+    path = write_video(tmp_path / "a.mp4", numbered(30))
+    with pytest.raises(UserError, match=words):
+        CropReader(path, start, end, (0, 0, 48), 48)
+
+
+def test_end_beyond_the_last_frame_is_cut_with_a_warning(tmp_path, caplog):
+    frames, _ = whole(write_video(tmp_path / "a.mp4", numbered(30)), 20, 50)
+    assert len(frames) == 10 and "30 frames" in caplog.text
+
+
+def test_five_frames(tmp_path):
+    frames, _ = whole(write_video(tmp_path / "a.mp4", numbered(5)))
+    assert len(frames) == 5
+
+
+# -- damage ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    """A file whose bytes are spread evenly over its frames, with its index in front."""
+    rng = np.random.default_rng(0)
+    pictures = [cv2.addWeighted(p, 0.8, rng.integers(0, 256, p.shape, dtype=np.uint8), 0.2, 0) for p in numbered(100)]
+    return write_video(tmp_path / "good.mp4", pictures, options={"g": "10", "movflags": "+faststart"})
+
+
+def cut(path, share, name):
+    """Copy of a file with the index first (as phones and the web write it), cut off after a share of its data."""
+    import av
+
+    fast = path.with_name("fast.mp4")
+    with av.open(str(path)) as old, av.open(str(fast), "w", options={"movflags": "+faststart"}) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(old.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    data = fast.read_bytes()
+    head = data.index(b"mdat") + 4
+    result = path.with_name(name)
+    result.write_bytes(data[: head + int(share * (len(data) - head))])
+    return result
+
+
+def test_truncated_file_gives_what_it_has_and_says_so(noisy, caplog):
+    frames, reader = whole(cut(noisy, 0.5, "half.mp4"))
+    assert 40 <= len(frames) <= 60
+    assert [read_number(p) for _, _, p in frames] == reader.source_frames
+    assert reader.source_frames == list(range(len(frames)))
+    assert reader.lost == 100 - len(frames)
+    assert f"{reader.lost} of 100 frames could not be read" in caplog.text
+
+
+def test_range_in_the_lost_part_is_an_error(noisy):
+    path = cut(noisy, 0.3, "third.mp4")
+    with pytest.raises(UserError, match="cut off"):
+        whole(path, 80, 90)
+
+
+def test_file_without_its_index(noisy):
+    path = noisy.with_name("headless.mp4")
+    path.write_bytes(noisy.read_bytes()[:4000])  # plain MP4: the index was to come last
+    with pytest.raises(UserError, match="video"):
+        open_source(path)
+
+
+def test_damaged_middle_is_passed_over(noisy):
+    data = bytearray(noisy.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 3000] = b"\0" * 3000
+    path = noisy.with_name("hole.mp4")
+    path.write_bytes(data)
+    frames, reader = whole(path)
+    assert len(frames) >= 80 and reader.source_frames[0] == 0 and reader.source_frames[-1] == 99
+
+
+# -- the second reader ----------------------------------------------------------------------------------------------
+
+
+def test_opencv_takes_over_and_says_so(tmp_path, monkeypatch, caplog):
+    path = write_video(tmp_path / "a.mp4", numbered(20), options={"g": "5", "bf": "2"})
+
+    def broken(*_args, **_more):
+        raise ValueError("cannot")
+
+    monkeypatch.setattr(sources.av, "open", broken)
+    source = open_source(path)
+    assert source.reader == "opencv" and "OpenCV" in caplog.text
+    assert (source.count, source.size, source.fps) == (20, (64, 48), 25.0)
+    assert numbers(source, [3, 4, 11]) == [(3, 3), (4, 4), (11, 11)]
+    assert source.time(10) == pytest.approx(0.4, abs=1e-3)
