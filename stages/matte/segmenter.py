@@ -7,6 +7,9 @@ sharpens it.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -55,18 +58,16 @@ class SelfieSegmenter:
         self.close()
 
 
-class quiet_native_stderr:  # noqa: N801  (reads as a statement: with quiet_native_stderr(): ...)
-    """Sends what native libraries write to file descriptor 2 to nowhere; Python's own logging is flushed first."""
-
-    def __enter__(self) -> None:
-        import sys
-
-        sys.stderr.flush()
-        self._saved = os.dup(2)
-        sink = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(sink, 2)
-        os.close(sink)
-
-    def __exit__(self, *_exc) -> None:
-        os.dup2(self._saved, 2)
-        os.close(self._saved)
+@contextmanager
+def quiet_native_stderr() -> Iterator[None]:
+    """Sends what native libraries write to file descriptor 2 to nowhere; Python's own output is flushed first."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    os.close(sink)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
