@@ -13,16 +13,15 @@ from stages.core.cli import main, stage_parser
 from stages.core.errors import UserError
 from stages.core.files import atomic_file, picture_name, read_picture
 from stages.core.manifest import Manifest, read_manifest
-from stages.face.camera import Camera
+from stages.face.camera import Camera, transform
 from stages.face.clip import solver_settings
 from stages.face.landmark_sets import MEDIAPIPE
 from stages.face.models import facemesh
 from stages.face.morphable import MorphableModel
 from stages.face.solver import FitResult
+from stages.graphics.texture import MOST_FRAMES, unwrap
 
 log = logging.getLogger("identity")
-
-TEXTURE_FRAMES = 120  # enough for a median over poses
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,8 +70,12 @@ def texture_pictures(
 def unwrap_texture(
     model: MorphableModel, camera: Camera, fit: FitResult, pictures: np.ndarray, mattes: np.ndarray, size: int
 ) -> dict[str, np.ndarray]:
-    """Texture (T, T, 3) uint8 and its weight (T, T) float32: unseen grey, weight 0, until frames are unwrapped."""
-    return {"texture": np.full((size, size, 3), 128, np.uint8), "texture_weight": np.zeros((size, size), np.float32)}
+    """Texture (T, T, 3) uint8 and its weight (T, T) float32 from fitted frames."""
+    points = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
+    texture, weight = unwrap(
+        points, pictures, model.tri, model.uv, camera.focal_px, np.asarray(camera.principal), size, alpha=mattes
+    )
+    return {"texture": texture, "texture_weight": weight}
 
 
 def run(args: argparse.Namespace) -> None:
@@ -94,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
     good = np.flatnonzero(np.isfinite(fit.error) & (fit.error <= settings["max_error"]))
     if not len(good):
         raise UserError("the face could not be fitted in any train frame; check that all clips show the same person")
-    good = good[np.unique(np.linspace(0, len(good) - 1, min(TEXTURE_FRAMES, len(good))).round().astype(int))]
+    good = good[np.unique(np.linspace(0, len(good) - 1, min(MOST_FRAMES, len(good))).round().astype(int))]
     pictures, mattes = texture_pictures(args, clip, frames, used[good])
     part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])
     arrays |= unwrap_texture(model, camera, part, pictures, mattes, settings["texture_px"])

@@ -71,6 +71,13 @@ def fit_clip(
     weights = landmark_weights(set_name)
     raw = fit_landmarks(model, camera, points, weights, span, ~cuts, solver_settings(settings))
     fitted = np.isfinite(raw.error) & (raw.error <= settings["max_error"])
+    wrong = np.isfinite(raw.error) & ~fitted
+    if wrong.any():
+        # What is not this face must neither pull its neighbours nor look like a cut.
+        points = np.where(wrong[:, None, None], np.nan, points)
+        cuts = smoothing.find_cuts(points, time_s, span, gap)
+        raw = fit_landmarks(model, camera, points, weights, span, ~cuts, solver_settings(settings), raw)
+        fitted &= np.isfinite(raw.error) & (raw.error <= settings["max_error"])
     quality = smoothing.frame_quality(fitted, time_s, cuts, gap)
     gaze = np.full((len(points), 4), np.nan)
     if set_name == MEDIAPIPE:

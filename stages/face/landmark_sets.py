@@ -152,8 +152,8 @@ def landmark_weights(kind: str = MEDIAPIPE) -> np.ndarray:
     chosen = landmark_set(kind)
     weights = np.ones(chosen.count)
     emphasis = {
-        "oval": 0.35, "left_brow": 1.5, "right_brow": 1.5, "lips_outer": 2.0, "lips_inner": 2.0,
-        "left_eye": 2.5, "right_eye": 2.5, "left_iris": 0.0, "right_iris": 0.0,
+        "oval": 0.35, "left_brow": 1.5, "right_brow": 1.5, "lips_outer": 2.5, "lips_inner": 2.5,
+        "left_eye": 5.0, "right_eye": 5.0, "left_iris": 0.0, "right_iris": 0.0,
     }  # fmt: skip
     for region, value in emphasis.items():
         weights[list(chosen.regions.get(region, ()))] = value

@@ -114,6 +114,9 @@ def smooth_take(
     step = float(np.median(np.diff(time_s)))
     half = int(min(count - 1, np.ceil(3 * width_s / max(step, 1e-6))))
     tolerance2 = np.maximum(2 * (reach * noise) ** 2, 1e-20)
+    # What noise alone seldom exceeds: a mean of squares and two standard deviations of it.
+    usual = 1 + 2 * np.sqrt(2 / values.shape[1])
+    bend2 = np.maximum(1.5 * noise**2, 1e-20)
     # Agreement is judged on short averages (1 2 1), which carry less noise than the frames themselves ...
     padded = np.pad(values, ((1, 1), (0, 0)), mode="reflect")
     guide = 0.25 * padded[:-2] + 0.5 * values + 0.25 * padded[2:]
@@ -132,7 +135,11 @@ def smooth_take(
         agree = np.exp(-0.5 * (middle - guide[here]) ** 2 / tolerance2 * 4) * np.exp(
             -0.5 * (apart / 6) ** 2 / tolerance2
         )
-        pair = window * agree * 2
+        # A turning point of the whole group (lids that close move many coefficients a little) holds all its columns
+        # back.
+        bend = (0.5 * (values[low] + values[high]) - values[here]) ** 2 / bend2
+        excess = np.maximum(bend.mean(1, keepdims=True) - usual, 0)
+        pair = window * agree * np.exp(-0.5 * excess) * 2
         total[here] += pair * 0.5 * (values[low] + values[high])
         weight[here] += pair
     return total / weight

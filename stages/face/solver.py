@@ -14,6 +14,8 @@ from scipy.linalg import solveh_banded
 from stages.face.camera import Camera, rotation_jacobian, rotation_matrix, rotation_vector
 from stages.face.morphable import MorphableModel
 
+# Turning points of the robust cost, in medians of a frame's distances: in the first iterations, and afterwards.
+WIDE, NARROW, TRUSTING = 100.0, 8.0, 3
 _CHUNK = 64  # frames whose Jacobian is held at once: about 20 MB
 
 
@@ -31,8 +33,8 @@ class SolverSettings:
 
     noise: float = 0.006
     support: float = 60.0
-    prior: float = 0.3
-    temporal: float = 0.2
+    prior: float = 0.1
+    temporal: float = 0.05
     rotation_step: float = 0.01
     translation_step: float = 0.08
     expression_step: float = 0.5
@@ -113,6 +115,7 @@ class LandmarkFit:
         self.stiffness = st.temporal / step**2
         self.ridge = np.concatenate([np.zeros(6), st.prior / self.scale**2])
         self.expressions = count
+        self.turn = NARROW
 
     def start(self, rotation: np.ndarray | None = None, translation: np.ndarray | None = None,
               expression: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
@@ -140,9 +143,10 @@ class LandmarkFit:
     def _robust(self, distance2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Geman-McClure cost and weight of squared distances (n, M) in units of the noise.
 
-        The turning point follows the frame: three times its own median, but never under three times the noise.
+        The turning point follows the frame: `turn` times its own median distance, but never under that many times the
+        noise.
         """
-        turn2 = 9 * np.maximum(np.median(distance2, axis=1, keepdims=True), 1.0)
+        turn2 = self.turn**2 * np.maximum(np.median(distance2, axis=1, keepdims=True), 1.0)
         return distance2 / (1 + distance2 / turn2), 1 / (1 + distance2 / turn2) ** 2
 
     def _temporal(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -222,10 +226,15 @@ class LandmarkFit:
         if not len(parameters):
             return parameters, 0
         damping = np.full(len(parameters), 1e-3)
+        # From a neutral start an open mouth looks like outliers: none are suspected before the first steps are made.
+        self.turn = WIDE
         cost = self.cost(parameters)
         iterations = 0
         while iterations < self.settings.iterations:
             iterations += 1
+            if iterations == TRUSTING + 1:
+                self.turn = NARROW
+                cost = self.cost(parameters)
             trial = parameters + self._step(parameters, damping)
             trial[:, 5] = np.maximum(trial[:, 5], 0.3 * parameters[:, 5])  # never through the camera
             trial_cost = self.cost(trial)
@@ -234,7 +243,12 @@ class LandmarkFit:
             damping = np.where(better, np.maximum(damping * 0.3, 1e-7), np.minimum(damping * 8, 1e4))
             parameters = np.where(better[:, None], trial, parameters)
             cost = self.cost(parameters)
-            if better.mean() > 0.9 and gain.size and gain.mean() < self.settings.tolerance:
+            if (
+                iterations > TRUSTING
+                and better.mean() > 0.9
+                and gain.size
+                and np.median(gain) < self.settings.tolerance
+            ):
                 break
         return parameters, iterations
 

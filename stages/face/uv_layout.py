@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import spsolve
 
 _LOW, _HIGH = 0.02, 0.98
+RIM_GAIN = 1.5  # each of two rings of triangles around eyes and mouth gets this many times its area
 _SUPERELLIPSE = 2.8  # exponent of the border: 2 is a circle, larger fills the corners; strictly convex
 
 
@@ -78,6 +79,11 @@ def target_areas(
     """
     area = surface_areas(vertices, tri)
     area = np.maximum(area, 0.1 * np.median(area[part == 0]))
+    # Lids and lips are small but carry the expression: triangles around the openings get more texels, in two rings.
+    inside = np.unique(tri[part > 0])
+    near = np.isin(tri, inside).any(1) & (part == 0)
+    wider = np.isin(tri, np.unique(tri[near])).any(1) & (part == 0)
+    area = np.where(wider, area * RIM_GAIN, area) * np.where(near, RIM_GAIN, 1.0)
     wanted = area / area[part == 0].sum()
     shares = {1: 2 * eye_share, 2: mouth_share}
     for which, share in shares.items():

@@ -15,7 +15,7 @@ import numpy as np
 
 from stages.face import gaze, uv_layout
 from stages.face import landmark_sets as ls
-from stages.face.camera import Camera
+from stages.face.camera import Camera, rotation_matrix, rotation_vector
 from stages.face.morphable import MorphableModel
 from stages.face.solver import FitResult, SolverSettings, fit_landmarks
 
@@ -46,13 +46,14 @@ def _procrustes(shapes: np.ndarray, target: np.ndarray, weights: np.ndarray) -> 
     """Similarity-aligns shapes (N, V, 3) to a target (V, 3)."""
     share = weights / weights.sum()
     centred = shapes - (shapes * share[:, None]).sum(1, keepdims=True)
-    goal = target - (target * share[:, None]).sum(0)
+    middle = (target * share[:, None]).sum(0)
+    goal = target - middle
     u, s, vt = np.linalg.svd(np.einsum("nvi,v,vj->nij", centred, share, goal))
     flip = np.ones((len(shapes), 3))
     flip[:, 2] = np.sign(np.linalg.det(u @ vt))
     rotation = (u * flip[:, None, :]) @ vt
     scale = (s * flip).sum(1) / np.einsum("nvi,v->n", centred**2, share)
-    return scale[:, None, None] * (centred @ rotation)
+    return scale[:, None, None] * (centred @ rotation) + middle
 
 
 def _upright(shape: np.ndarray) -> np.ndarray:
@@ -161,8 +162,6 @@ def _refine_vertices(
     With x = f X/Z + c the condition (f R_1 - (u - c) R_3) . (T + sum e B) = -(f t_1 - (u - c) t_3) is linear in
     template and basis, so each vertex is one ridge regression towards its present value.
     """
-    from stages.face.camera import rotation_matrix
-
     good = np.isfinite(fit.error) & (fit.error < max(0.02, 4 * np.nanmedian(fit.error)))
     rotation, translation = rotation_matrix(fit.rotation[good]), fit.translation[good]
     expression = fit.expression[good] / model.expression_scale
@@ -227,6 +226,8 @@ def learn(
     pose = (shapes - shapes.mean(1, keepdims=True))[:, list(ls.RIGID)[::6]].reshape(len(shapes), -1)
     chosen = diverse_frames(np.concatenate([looks, pose * (2.0 / outer_eye_span(points)[:, None])], 1), MOST_FRAMES)
     offsets = aligned[chosen] - centre
+    # Mirror images are faces too: a wink of one eye teaches that of the other, a head turned one way the other way.
+    offsets = np.concatenate([offsets, offsets[:, ls.mirror_pairs()] * [-1, 1, 1]])
     model = _blank(
         centre, _without_rigid(principal_components(offsets, weights[: ls.FACE_VERTICES], components), centre)
     )
@@ -238,15 +239,10 @@ def learn(
         model = _refine_vertices(model, camera, points[chosen], fit, span)
         fit = fit_landmarks(model, camera, points[chosen], weights, span, apart, settings, fit)
     model, fit = _settle(model, fit, points[chosen])
-    fit = fit_landmarks(model, camera, points[chosen], weights, span, apart, settings, _rescaled(fit, camera))
+    fit = fit_landmarks(model, camera, points[chosen], weights, span, apart, settings, fit)
     log.info("facemesh from %d frames, %d components: median landmark error %.2f %%",
              len(chosen), model.expression_count, 100 * np.nanmedian(fit.error))  # fmt: skip
     return finish(model, fit, points[chosen], camera), fit, chosen
-
-
-def _rescaled(fit: FitResult, camera: Camera) -> FitResult:
-    """The start for a model that was just moved: coefficients are kept, the pose is found anew."""
-    return FitResult(fit.rotation, fit.translation, fit.expression, fit.error)
 
 
 def _settle(model: MorphableModel, fit: FitResult, points: np.ndarray) -> tuple[MorphableModel, FitResult]:
@@ -261,8 +257,6 @@ def _settle(model: MorphableModel, fit: FitResult, points: np.ndarray) -> tuple[
     scale = np.linalg.norm(goal) / np.linalg.norm(centred)
     turn = np.linalg.lstsq(centred, goal / scale, rcond=None)[0]
     basis = (model.expression_basis @ turn) * scale
-    from stages.face.camera import rotation_matrix, rotation_vector
-
     rotation = rotation_matrix(fit.rotation) @ turn
     # R_old X_old + t_old, scaled as a whole: the picture stays the same when the head grows and moves away.
     shift = template.mean(0) - (turn @ upright.mean(0)) / scale

@@ -1,0 +1,101 @@
+"""The personal model learnt from made-up clips whose truth is known."""
+
+import numpy as np
+import pytest
+
+from stages.face import landmark_sets as ls
+from stages.face import uv_layout
+from stages.face.models import facemesh
+from stages.face.morphable import MorphableModel
+from stages.face.solver import SolverSettings, fit_landmarks
+from tests.face import makers
+
+
+@pytest.fixture(scope="module")
+def learnt():
+    subject = makers.model()
+    rotation, translation, expression = makers.movement(150)
+    points, depth = makers.landmarks(subject, rotation, translation, expression, noise_px=0.15)
+    model, fit, used = facemesh.learn(points[:120], depth[:120], makers.camera(), components=8)
+    return subject, model, fit, used, points
+
+
+def test_template_has_the_subjects_shape(learnt):
+    subject, model, _, _, _ = learnt
+    assert abs(np.linalg.norm(model.template[33] - model.template[263]) - 9.0) < 1e-4
+    apart = model.template - subject.template
+    apart -= np.median(apart, axis=0)
+    assert np.abs(apart[:, :2]).mean() < 0.15
+    assert np.corrcoef(model.template[:, 2], subject.template[:, 2])[0, 1] > 0.97
+
+
+def test_template_is_neutral(learnt):
+    _, model, _, _, _ = learnt
+    lips = np.linalg.norm(model.template[ls.UPPER_LIP] - model.template[ls.LOWER_LIP])
+    widest = np.linalg.norm(
+        model.vertices(np.eye(model.expression_count) * model.expression_high)[:, ls.UPPER_LIP]
+        - model.vertices(np.eye(model.expression_count) * model.expression_high)[:, ls.LOWER_LIP],
+        axis=1,
+    ).max()
+    assert lips < widest
+    assert (model.expression_low <= 0.5).all() and (model.expression_high >= -0.5).all()
+
+
+def test_new_frames_are_explained(learnt):
+    _, model, _, _, points = learnt
+    span = facemesh.outer_eye_span(points)
+    fit = fit_landmarks(model, makers.camera(), points, ls.landmark_weights(), span, settings=SolverSettings())
+    assert np.median(fit.error[120:]) < 0.006
+    assert np.median(np.linalg.norm(points[:, 33] - points[:, 263], axis=1)) * 0.006 < 0.5  # that is sub-pixel
+
+
+def test_all_of_the_contract_is_there(learnt):
+    _, model, fit, used, _ = learnt
+    assert model.template.shape == (468, 3) and model.expression_count <= 8
+    assert (uv_layout.signed_areas(model.uv, model.tri) < 0).all() or (
+        uv_layout.signed_areas(model.uv, model.tri) > 0
+    ).all()
+    assert len(fit.error) == len(used)
+    assert (model.expression_scale > 0).all() and (model.expression_low <= model.expression_high).all()
+    assert model.eye_center[0, 0] > 0 > model.eye_center[1, 0]
+    arrays = model.to_arrays()
+    assert all(value.dtype != np.float64 for value in arrays.values())
+    again = MorphableModel.from_arrays(arrays)
+    np.testing.assert_array_equal(again.template, model.template)
+    assert again.name == "facemesh"
+    with pytest.raises(ValueError, match="uv"):
+        MorphableModel.from_arrays({key: value for key, value in arrays.items() if key != "uv"})
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_tiny_clips_give_a_small_but_sane_model(frames):
+    subject = makers.model()
+    rotation, translation, expression = makers.movement(frames)
+    points, depth = makers.landmarks(subject, rotation, translation, expression, noise_px=0.1)
+    model, fit, _ = facemesh.learn(points, depth, makers.camera())
+    assert 1 <= model.expression_count <= frames
+    assert all(np.isfinite(value).all() for key, value in model.to_arrays().items() if key != "model")
+    assert np.median(fit.error) < 0.02
+    assert np.abs(model.template[ls.CHIN] - subject.template[ls.CHIN]).max() < 3
+
+
+def test_alignment_undoes_similarities():
+    rng, shape = np.random.default_rng(0), makers.template()
+    rotation, _, _ = makers.movement(20)
+    from stages.face.camera import rotation_matrix
+
+    moved = rng.uniform(5, 20, (20, 1, 1)) * (shape @ np.swapaxes(rotation_matrix(rotation), 1, 2)) + rng.normal(
+        0, 50, (20, 1, 3)
+    )
+    aligned, centre = facemesh.align_shapes(moved)
+    assert np.abs(aligned - centre).max() < 1e-6
+    assert abs(np.linalg.norm(centre[33] - centre[263]) - 9) < 1e-9
+    assert np.abs(centre[ls.mirror_pairs()] * [-1, 1, 1] - centre).mean() < 0.1  # upright: its own mirror image
+
+
+def test_diverse_frames_keep_the_odd_one():
+    features = np.zeros((1000, 3))
+    features[777] = 5
+    chosen = facemesh.diverse_frames(features, 50)
+    assert 777 in chosen and len(chosen) == 50 and len(np.unique(chosen)) <= 50
+    np.testing.assert_array_equal(facemesh.diverse_frames(features[:10], 50), np.arange(10))

@@ -1,0 +1,76 @@
+"""A whole clip: gaps, a stranger's face, a cut, noise."""
+
+import numpy as np
+import pytest
+
+from stages.core.config import stage_defaults
+from stages.face import gaze
+from stages.face.camera import transform
+from stages.face.clip import eye_span, fit_clip
+from tests.face import makers
+
+
+@pytest.fixture(scope="module")
+def clip():
+    subject = makers.model()
+    rotation, translation, expression = makers.movement(120)
+    points, _ = makers.landmarks(subject, rotation, translation, expression, noise_px=0.15)
+    points[40:43] = np.nan  # a short gap
+    points[60:75] = np.nan  # a long one
+    points[90] = points[90][np.random.default_rng(0).permutation(478)]  # nothing like this face
+    fit = fit_clip(subject, makers.camera(), points, np.arange(120) / 25, stage_defaults("fit"))
+    return subject, rotation, translation, expression, points, fit
+
+
+def test_qualities(clip):
+    *_, fit = clip
+    assert (fit.quality[40:43] == "bridged").all() and fit.fitted[40:43].all()
+    assert (fit.quality[60:75] == "lost").all() and not fit.fitted[60:75].any()
+    assert fit.quality[90] == "bridged", "a frame that the model cannot explain is not trusted"
+    assert (np.delete(fit.quality, [40, 41, 42, *range(60, 75), 90]) == "ok").all()
+    assert np.isnan(fit.rotation[60:75]).all() and np.isnan(fit.gaze[60:75]).all() and np.isnan(fit.error[60:75]).all()
+    assert np.isfinite(fit.gaze[fit.fitted]).all() and np.isfinite(fit.expression[fit.fitted]).all()
+
+
+def test_coefficients_follow_the_truth(clip):
+    _, rotation, translation, expression, _, fit = clip
+    ok = fit.quality == "ok"
+    assert np.abs(fit.rotation - rotation)[ok].max() < np.radians(1.5)
+    assert np.abs(fit.translation - translation)[ok][:, :2].max() < 0.1
+    assert np.median(fit.error[ok]) < 0.007
+
+
+def test_blinks_keep_95_percent(clip):
+    subject, rotation, translation, expression, _, fit = clip
+
+    def opening(values):
+        points = makers.camera().project(transform(subject.vertices(values), rotation, translation))
+        return gaze.eye_opening(np.concatenate([points, np.zeros((len(points), 10, 2))], 1)).mean(1)
+
+    peaks = np.flatnonzero((expression[:, 0] == 1) & (fit.quality == "ok"))
+    zero = expression.copy()
+    zero[:, 0] = 0
+    mixed = expression.copy()
+    mixed[:, 0] = np.nan_to_num(fit.expression[:, 0])
+    kept = (opening(zero) - opening(mixed))[peaks] / (opening(zero) - opening(expression))[peaks]
+    assert kept.mean() >= 0.95
+
+
+def test_a_cut_is_not_smoothed_over():
+    subject = makers.model()
+    rotation, translation, expression = makers.movement(60)
+    rotation, translation, expression = (np.array(v) for v in (rotation, translation, expression))
+    translation[30:, 0] += 6
+    points, _ = makers.landmarks(subject, rotation, translation, expression, noise_px=0.1)
+    fit = fit_clip(subject, makers.camera(), points, np.arange(60) / 25, stage_defaults("fit"))
+    assert np.flatnonzero(fit.cuts).tolist() == [29]
+    assert np.abs(fit.translation - translation)[28:32, 0].max() < 0.1
+
+
+def test_span_does_not_shrink_much_in_profile():
+    subject = makers.model()
+    rotation = np.stack([np.zeros(41), np.linspace(-0.9, 0.9, 41), np.zeros(41)], 1)
+    points, _ = makers.landmarks(subject, rotation, np.tile([0, 0, 90.0], (41, 1)), np.zeros((41, 4)))
+    eyes = np.linalg.norm(points[:, 33] - points[:, 263], axis=1)
+    span = eye_span(points)
+    assert span.min() / span.max() > eyes.min() / eyes.max()

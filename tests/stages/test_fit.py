@@ -1,0 +1,142 @@
+"""The stages identity and fit on a made-up subject, from manifests to manifests."""
+
+import numpy as np
+import pytest
+
+from stages import fit, identity
+from stages.core.config import stage_defaults
+from stages.core.errors import UserError
+from stages.core.files import picture_name, write_picture
+from stages.core.manifest import read_manifest, write_manifest
+from tests.face import makers
+
+FRAMES = 60
+
+
+def write_clip(folder, start, count, size=makers.SIZE, missing=(), found_set="mediapipe478"):
+    """Manifests and pictures of `count` frames of the made-up subject, moving as from frame `start` of its life."""
+    folder.mkdir()
+    subject = makers.model()
+    rotation, translation, expression = (value[start : start + count] for value in makers.movement(start + count))
+    points, depth = makers.landmarks(subject, rotation, translation, expression, noise_px=0.1)
+    points[list(missing)], depth[list(missing)] = np.nan, np.nan
+    found = np.isfinite(points).all((1, 2))
+    decode = {
+        "frame": np.arange(count), "time_s": np.arange(count) / 25, "source_frame": np.arange(count), "face": found,
+        "face_box_px": np.zeros((count, 4)), "duplicate": np.zeros(count, bool), "sharpness": np.ones(count),
+        "picture_hash": np.array([""] * count),
+    }  # fmt: skip
+    write_manifest(folder / "decode.parquet", "decode", decode, {"size_px": size})
+    columns = {
+        "frame": np.arange(count), "found": found, "points_px": points.reshape(count, -1), "depth": depth,
+        "confidence": found.astype(float),
+    }  # fmt: skip
+    facts = {"landmark_set": found_set, "count": 478, "size_px": size}
+    write_manifest(folder / "landmarks.parquet", "landmarks", columns, facts)
+    for name in ("frames", "alpha"):
+        (folder / name).mkdir()
+    for number in range(count):
+        write_picture(folder / "frames" / picture_name(number), np.full((size, size, 3), (200, 150, 120), np.uint8))
+        write_picture(folder / "alpha" / picture_name(number), np.full((size, size), 255, np.uint8))
+    return folder
+
+
+def learn(folder, clips):
+    args = identity.build_parser().parse_args(
+        ["--decode", *(str(c / "decode.parquet") for c in clips), "--landmarks", *(str(c / "landmarks.parquet") for c
+        in clips),
+         "--frames", *(str(c / "frames") for c in clips), "--alpha", *(str(c / "alpha") for c in clips),
+         "--out", str(folder / "identity.npz")]
+    )  # fmt: skip
+    args.settings = stage_defaults("fit") | {"components": 6, "texture_px": 64}
+    identity.run(args)
+    return folder / "identity.npz"
+
+
+def fit_one(path, clip):
+    args = fit.build_parser().parse_args(
+        ["--identity", str(path), "--landmarks", str(clip / "landmarks.parquet"), "--decode", str(clip /
+        "decode.parquet"),
+         "--out", str(clip / "fit.parquet")]
+    )  # fmt: skip
+    args.settings = stage_defaults("fit")
+    fit.run(args)
+    return read_manifest(clip / "fit.parquet", "fit")
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("subject")
+    clips = [write_clip(folder / "a", 0, FRAMES), write_clip(folder / "b", 100, 30, missing=[4, 5, *range(12, 22)])]
+    return folder, clips, learn(folder, clips)
+
+
+def test_identity_holds_the_contract(subject):
+    _, _, path = subject
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    assert str(arrays["model"]) == "facemesh" and int(arrays["size_px"]) == makers.SIZE
+    shapes = {
+        "template": (468, 3), "tri": (898, 3), "tri_part": (898,), "uv": (468, 2), "texture": (64, 64, 3),
+        "texture_weight": (64, 64), "eye_center": (2, 3), "eye_radius": (2,), "landmark_vertices": (478,),
+        "principal": (2,),
+    }  # fmt: skip
+    assert {key: arrays[key].shape for key in shapes} == shapes
+    assert (
+        arrays["texture"].dtype == np.uint8 and arrays["tri"].dtype == np.int32 and arrays["tri_part"].dtype == np.int8
+    )
+    seen = arrays["texture_weight"] > 0.1
+    assert seen.mean() > 0.3
+    np.testing.assert_allclose(np.median(arrays["texture"][seen], axis=0), (200, 150, 120), atol=2)
+
+
+def test_fit_holds_the_contract_and_marks_gaps(subject):
+    _, clips, path = subject
+    whole, gappy = fit_one(path, clips[0]), fit_one(path, clips[1])
+    assert whole["fitted"].all() and (whole["quality"] == "ok").all()
+    assert np.median(whole["landmark_error"]) < 0.007
+    assert whole["expression"].shape == (FRAMES, whole.metadata["expression_count"])
+    assert whole["light"].shape == (FRAMES, 27) and np.isfinite(whole["light"]).all()
+    assert (gappy["quality"][[4, 5]] == "bridged").all() and (gappy["quality"][12:22] == "lost").all()
+    assert not gappy["fitted"][12:22].any() and np.isnan(gappy["rotation"][12:22]).all()
+    assert np.isnan(gappy["landmark_error"][[4, 5]]).all()
+
+
+def test_the_same_input_gives_the_same_bytes(subject):
+    _, clips, path = subject
+    fit_one(path, clips[0])
+    first = (clips[0] / "fit.parquet").read_bytes()
+    fit_one(path, clips[0])
+    assert (clips[0] / "fit.parquet").read_bytes() == first
+
+
+def test_another_person_or_scramble_is_refused(subject, tmp_path):
+    _, _, path = subject
+    clip = write_clip(tmp_path / "c", 0, 5)
+    stored = read_manifest(clip / "landmarks.parquet", "landmarks")
+    columns = {name: stored[name] for name in ("frame", "found", "depth", "confidence")}
+    columns["points_px"] = np.random.default_rng(0).uniform(0, 256, (5, 956))
+    write_manifest(clip / "landmarks.parquet", "landmarks", columns, stored.metadata)
+    with pytest.raises(UserError, match="same person"):
+        fit_one(path, clip)
+
+
+def test_bad_identity_files_are_named(subject, tmp_path):
+    clip = write_clip(tmp_path / "c", 0, 3)
+    with pytest.raises(UserError, match="missing"):
+        fit_one(tmp_path / "nowhere.npz", clip)
+    (tmp_path / "broken.npz").write_bytes(b"not a zip file")
+    with pytest.raises(UserError, match="not a readable identity"):
+        fit_one(tmp_path / "broken.npz", clip)
+
+
+def test_flat_landmarks_cannot_teach_facemesh(tmp_path):
+    clip = write_clip(tmp_path / "c", 0, 3, found_set="wflw98")
+    with pytest.raises(UserError, match="landmarks.detector"):
+        learn(tmp_path, [clip])
+
+
+def test_clips_of_different_sizes_are_refused(tmp_path):
+    clips = [write_clip(tmp_path / "a", 0, 3), write_clip(tmp_path / "b", 0, 3, size=128)]
+    with pytest.raises(UserError, match="size_px"):
+        learn(tmp_path, clips)

@@ -1,0 +1,100 @@
+"""The stage landmarks: its manifest, frames without a face, clips without any."""
+
+import numpy as np
+import pytest
+
+from stages import landmarks
+from stages.core.errors import UserError
+from stages.core.files import picture_name, write_picture
+from stages.core.manifest import read_manifest, write_manifest
+from stages.face.detector import Detection
+
+SIZE = 64
+
+
+class Marker:
+    """Takes the brightest pixel for the face; a black picture has none."""
+
+    set_name = "mediapipe478"
+
+    def detect(self, picture):
+        if picture.max() < 50:
+            return None
+        y, x = np.unravel_index(picture[..., 0].argmax(), picture.shape[:2])
+        points = np.tile([x + 0.5, y + 0.5], (478, 1)).astype(np.float32)
+        return Detection(points, np.full(478, 2.0, np.float32), 0.9)
+
+    def close(self):
+        """Nothing to free."""
+
+
+def clip(folder, places):
+    """A folder of pictures 96 px wide with one bright block each (None: black), and its decode.parquet (crop 96 ->
+    64 px).
+    """
+    source = folder / "source"
+    source.mkdir()
+    for number, place in enumerate(places):
+        picture = np.zeros((96, 96, 3), np.uint8)
+        if place is not None:
+            x, y = place
+            picture[y - 3 : y + 3, x - 3 : x + 3] = 120
+            picture[y, x] = 255
+        write_picture(source / picture_name(number), picture)
+    count = len(places)
+    columns = {
+        "frame": np.arange(count), "time_s": np.arange(count) / 25, "source_frame": np.arange(count),
+        "face": np.ones(count, bool), "face_box_px": np.zeros((count, 4)), "duplicate": np.zeros(count, bool),
+        "sharpness": np.ones(count), "picture_hash": np.array([""] * count),
+    }  # fmt: skip
+    facts = {
+        "source": str(source), "fps": 25.0, "size_px": SIZE, "crop_px": [0, 0, 96], "source_size": [96, 96], "reader":
+        "folder",
+        "faces_per_frame_max": 1, "static_camera": True,
+    }  # fmt: skip
+    write_manifest(folder / "decode.parquet", "decode", columns, facts)
+    return source
+
+
+def stage(folder, source, **settings):
+    parser = landmarks.build_parser()
+    paths = [
+        "--source",
+        str(source),
+        "--decode",
+        str(folder / "decode.parquet"),
+        "--manifest",
+        str(folder / "out.parquet"),
+    ]
+    args = parser.parse_args(paths)
+    args.settings = {"detector": "mediapipe", "size_px": 192, "min_confidence": 0.5} | settings
+    landmarks.run(args)
+    return read_manifest(folder / "out.parquet", "landmarks")
+
+
+def test_points_come_in_frame_pixels_and_missing_faces_are_marked(tmp_path, monkeypatch):
+    monkeypatch.setattr(landmarks, "make_detector", lambda settings: Marker())
+    source = clip(tmp_path, [(30, 60), None, (48, 20)])
+    found = stage(tmp_path, source)
+    assert found["found"].tolist() == [True, False, True]
+    assert found.metadata == {"landmark_set": "mediapipe478", "count": 478, "size_px": SIZE}
+    points = found["points_px"].reshape(3, 478, 2)
+    np.testing.assert_allclose(points[0, 0], np.array([30.5, 60.5]) * SIZE / 96, atol=0.7)
+    np.testing.assert_allclose(points[2, 0], np.array([48.5, 20.5]) * SIZE / 96, atol=0.7)
+    assert np.isnan(points[1]).all() and found["confidence"][1] == 0
+    np.testing.assert_allclose(found["depth"][0], 2.0 * SIZE / 192)
+
+
+def test_a_clip_without_any_face_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(landmarks, "make_detector", lambda settings: Marker())
+    source = clip(tmp_path, [None, None])
+    with pytest.raises(UserError, match="start_frame"):
+        stage(tmp_path, source)
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_missing_weights_of_face_alignment_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path / "none"))
+    source = clip(tmp_path, [(30, 60)])
+    with pytest.raises(UserError, match="face_alignment_2d"):
+        stage(tmp_path, source, detector="face_alignment")
