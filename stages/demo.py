@@ -54,9 +54,13 @@ class TruthFile:
         """Append one frame (S,S) u8."""
         self._alpha.write(np.ascontiguousarray(alpha).tobytes())
 
+    def close_alpha(self) -> None:
+        """End the alpha; an archive cannot be closed while one of its members is open."""
+        self._alpha.close()
+
     def finish(self, tables: dict[str, np.ndarray]) -> None:
         """Close the alpha and add the tables."""
-        self._alpha.close()
+        self.close_alpha()
         for name, values in tables.items():
             with self._archive.open(self._member(name), "w") as member:
                 np.lib.format.write_array(member, np.asarray(values), allow_pickle=False)
@@ -66,7 +70,11 @@ class TruthFile:
 def truth_file(path: Path, frames: int, size: int) -> Iterator[TruthFile]:
     """A truth file that appears under its name only when it is whole."""
     with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w", compresslevel=1) as archive:
-        yield TruthFile(archive, frames, size)
+        truth = TruthFile(archive, frames, size)
+        try:
+            yield truth
+        finally:
+            truth.close_alpha()
 
 
 def truth_tables(

@@ -63,8 +63,11 @@ def hair_cap(identity: Identity, scalp: Scalp, rng: np.random.Generator) -> Piec
     ridge = gaussian_filter1d(gaussian_filter1d(ridge, 1.2, axis=1, mode="wrap"), 3.0, axis=0)
     ridge = np.repeat(ridge / ridge.std(), 4, 0)[:, np.r_[0:180, 0]]
     full = 1.35 if identity.hair_style == "long" else 1.1
-    lift = full * (1 - part**5) ** 0.5 * (0.75 + 0.25 * smoothstep(0.0, 0.5, part)) + 0.12
-    return sheet(scalp(height, azimuth, lift + 0.1 * ridge * (1 - part**8)), HAIR)
+    lift = full * (1 - part**4) ** 0.6 * (0.75 + 0.25 * smoothstep(0.0, 0.5, part)) + 0.12
+    cap = sheet(scalp(height, azimuth, lift + 0.16 * ridge * (1 - part**8)), HAIR)
+    # Furrows between strands and the rim above the skin get less light.
+    cap.open = np.clip(0.82 + 0.16 * ridge - 0.3 * part**6, 0.3, 1.0).ravel()
+    return cap
 
 
 def ribbons(path: np.ndarray, across: np.ndarray, width: np.ndarray, shade: np.ndarray) -> Piece:
@@ -96,16 +99,18 @@ def hair_locks(identity: Identity, scalp: Scalp, rng: np.random.Generator) -> Pi
     start = np.maximum(-11.5, end - rng.uniform(3.5, 7.5, count))
     part = np.linspace(0, 1, knots)[None]
     height = start[:, None] + (end - start)[:, None] * part
-    sweep = rng.normal(0.0, 0.16, count)[:, None] + 0.22 * np.clip(facing, 0, 1)[:, None]
+    sweep = rng.normal(0.0, 0.16, count)[:, None] + 0.45 * np.clip(facing, 0, 1)[:, None]
     turn = azimuth[:, None] + sweep * (part - 0.5) + 0.03 * np.sin(6 * part + rng.uniform(0, 6, count)[:, None])
     share = (height + 12.0) / (hairline(turn) + 12.0)
     full = 1.35 if identity.hair_style == "long" else 1.1
-    on_cap = full * np.clip(1 - np.clip(share, 0, 1) ** 5, 0, 1) ** 0.5 + 0.22
+    on_cap = full * np.clip(1 - np.clip(share, 0, 1) ** 4, 0, 1) ** 0.6 + 0.22
     stray = (rng.uniform(size=count) < 0.12)[:, None] * part**2 * rng.uniform(0.2, 0.7, count)[:, None]
     path = scalp(height, turn, on_cap + stray + 0.06 * rng.uniform(0, 1, count)[:, None])
     side = np.stack([np.cos(turn), 0 * turn, np.sin(turn)], -1)
     width = rng.uniform(0.35, 0.8, count)[:, None] * np.clip(1.02 - part**3, 0, 1) * np.where(stray > 0, 0.4, 1.0)
-    return ribbons(path, side, width, rng.uniform(0.03, 0.97, count))
+    locks = ribbons(path, side, width, rng.uniform(0.03, 0.97, count))
+    locks.open = np.repeat(rng.uniform(0.65, 1.0, count), knots * 3)
+    return locks
 
 
 def long_hair(scalp: Scalp, rng: np.random.Generator) -> list[Piece]:
@@ -119,18 +124,21 @@ def long_hair(scalp: Scalp, rng: np.random.Generator) -> list[Piece]:
     azimuth = np.linspace(np.radians(76), np.radians(284), 141)[None]
     part = np.linspace(0, 1, 50)[:, None]
     fray = gaussian_filter1d(rng.normal(size=141), 1.5)[None]
-    y = -7.0 + (20.5 + 0.9 * fray) * part
+    y = -7.0 + (23.5 + 0.9 * fray) * part
     ridge = gaussian_filter1d(rng.normal(size=141), 1.3)[None]
-    curtain = sheet(hang(azimuth, y, 1.15 * np.ones_like(y) + 0.16 * ridge), HAIR)
+    curtain = sheet(hang(azimuth, y, 1.15 * np.ones_like(y) + 0.2 * ridge), HAIR)
+    curtain.open = np.clip(0.75 + 0.18 * ridge - 0.25 * part, 0.3, 1.0).ravel()
     count = 130
     start = rng.uniform(np.radians(72), np.radians(288), count)[:, None]
     knots = np.linspace(0, 1, 14)[None]
-    y = -6.5 + (rng.uniform(18.5, 22.0, count)[:, None]) * knots
+    y = -6.5 + (rng.uniform(21.5, 25.0, count)[:, None]) * knots
     turn = start + 0.05 * np.sin(5 * knots + rng.uniform(0, 6, count)[:, None])
     path = hang(turn, y, 1.2 + 0.25 * rng.uniform(0, 1, count)[:, None] * np.ones_like(y))
     side = np.stack([np.cos(turn), 0 * turn, np.sin(turn)], -1)
     width = rng.uniform(0.5, 1.1, count)[:, None] * np.clip(1.02 - knots**4, 0, 1)
-    return [curtain, ribbons(path, side, width, rng.uniform(0.03, 0.97, count))]
+    locks = ribbons(path, side, width, rng.uniform(0.03, 0.97, count))
+    locks.open = np.repeat(rng.uniform(0.6, 1.0, count), 14 * 3)
+    return [curtain, locks]
 
 
 def ear(side: float) -> Piece:

@@ -59,7 +59,7 @@ class Head:
         self._eye_rest = self._eyeball()
         self._lower_teeth, self._tongue = self._teeth(upper=False), self._tongue_piece()
         grid = self.grid
-        skin = Piece(grid.rest, grid.tri, grid.uv, SKIN, grid.stiff)
+        skin = Piece(grid.rest, grid.tri, grid.uv, SKIN, grid.stiff, self._skin_openness())
         neutral = self._skin_vertices(unit_expression(), np.zeros(4))
         strips = [Piece(neutral[edge][None].repeat(len(offsets), 0).reshape(-1, 3),
                         grid_triangles(np.arange(len(offsets) * len(edge), dtype=np.int32).reshape(-1, len(edge))),
@@ -155,6 +155,14 @@ class Head:
         d["brow_lower"] += np.stack([-0.25 * sign * inner, 0.4 * inner, -0.12 * inner], -1)
         d["squint"][:, 1] = -0.18 * bump(side, y, (3.1, 1.9), (2.0, 0.9))
         return {name: value * grid.front[:, None] for name, value in d.items()}
+
+    def _skin_openness(self) -> np.ndarray:
+        """Ambient share (V,) of the skin: neck in the chin's shadow, edge of the forehead in the hair's."""
+        grid = self.grid
+        ring = np.repeat(grid.ring_y, grid.index.shape[1])
+        chin = smoothstep(11.3, 11.9, ring) * (1 - 0.75 * smoothstep(12.5, 17.5, ring))
+        hair = np.exp(-np.clip(grid.flat[:, 1] + 7.2, 0, None) / 1.0)
+        return (1 - 0.5 * chin) * (1 - 0.4 * hair)
 
     def _jaw_weight(self) -> np.ndarray:
         """How much each skin vertex follows the jaw (V,): 0 for the upper lip, 1 for lower lip and chin."""

@@ -20,6 +20,7 @@ CONSONANTS = {"b": (0.0, 0.0, 0.12, 0.0, 0.0), "f": (0.02, 0.1, 0.0, 0.2, 0.0), 
               "w": (0.1, 0.0, 0.7, 0.05, 0.05)}
 TAKES = {"train": ("aeiouer", 0), "test": ("iaoeu", 1)}
 MAX_YAW = np.radians(25.0)
+LEAST_S = 24.0
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,7 @@ def _gaze(times: np.ndarray, rng: np.random.Generator, yaw: np.ndarray) -> np.nd
         look = rng.uniform((-0.42, -0.14), (0.42, 0.26)) if away else rng.normal(0, 0.03, 2)
         target[times >= clock] = look
         clock += rng.uniform(0.5, 1.1) if away else rng.uniform(0.8, 2.0)
-    frame = times[1] - times[0] if len(times) > 1 else 1.0
-    target = gaussian_filter1d(target, max(0.025 / frame, 1e-3), axis=0)
+    target = gaussian_filter1d(target, 0.025 / (times[1] - times[0]), axis=0)
     target[:, 0] -= 0.5 * yaw
     return np.clip(target, (-0.5, -0.25), (0.5, 0.35))
 
@@ -133,7 +133,8 @@ def make_motion(seed: int, take: str, frames: int, fps: float) -> Motion:
     vowels, number = TAKES[take]
     names = [v for v in VOWELS if v in vowels]
     rng = np.random.default_rng([seed, 505, number])
-    times = np.arange(max(frames, 2)) / fps
+    # Always made for LEAST_S at least, then cut: a short take is the beginning of a longer one.
+    times = np.arange(max(frames, int(LEAST_S * fps))) / fps
     expression = np.zeros((len(times), len(EXPRESSIONS)))
     column = {name: k for k, name in enumerate(EXPRESSIONS)}
     mouth = _speech(times, rng, names)
@@ -151,6 +152,6 @@ def make_motion(seed: int, take: str, frames: int, fps: float) -> Motion:
     look = _gaze(times, rng, turn[:, 0])
     gaze = np.concatenate([look, look], axis=1)
     slow = gaussian_filter1d(rng.normal(size=(len(times), 3)), 1.4 * fps, axis=0, mode="reflect")
-    slow /= np.maximum(slow.std(axis=0), 1e-9)
+    slow /= slow.std(axis=0)
     sway = slow * [0.7, 0.3, 0.8] + np.stack([6.0 * turn[:, 0] * 0.35, 0 * times, 0 * times], -1)
     return Motion(np.clip(expression, 0, 1)[:frames], gaze[:frames], turn[:frames], sway[:frames])
