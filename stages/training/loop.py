@@ -17,7 +17,7 @@ from torch import Tensor
 from stages.core.cli import progress
 from stages.training.dataset import FrameStore, batch_positions, make_batch
 from stages.training.monitor import Monitor, psnr_db, sharpness_share
-from stages.training.state import load_state, save_state
+from stages.training.state import load_state, save_state, stop_between_steps
 from stages.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -74,9 +74,10 @@ def train(settings: dict[str, Any], size_px: int, frames: Frames, folder: Path, 
     bar = progress(total=1000, desc="train", unit="per mille")
     save_state(folder, trainer.state())  # the first good state to return to
     try:
-        while budget.share(trainer.images, trainer.minutes) < 1:
-            if not _run(trainer, budget, frames, monitor, folder, bar):
-                trainer.fall_back(load_state(folder, device))
+        with stop_between_steps() as stop:
+            while budget.share(trainer.images, trainer.minutes) < 1:
+                if not _run(trainer, budget, frames, monitor, folder, bar, stop):
+                    trainer.fall_back(load_state(folder, device))
         report(trainer, monitor, frames)
         bar.update(1000 - bar.n)
     finally:
@@ -87,7 +88,15 @@ def train(settings: dict[str, Any], size_px: int, frames: Frames, folder: Path, 
     return trainer
 
 
-def _run(trainer: Trainer, budget: Budget, frames: Frames, monitor: Monitor, folder: Path, bar: Any) -> bool:
+def _run(
+    trainer: Trainer,
+    budget: Budget,
+    frames: Frames,
+    monitor: Monitor,
+    folder: Path,
+    bar: Any,
+    stop: Callable[[], None],
+) -> bool:
     """Steps until the budget is used: True; False as soon as the loss is not finite."""
     settings, times = trainer.settings, frames.times
     saved = reported = time.monotonic()
@@ -96,8 +105,10 @@ def _run(trainer: Trainer, budget: Budget, frames: Frames, monitor: Monitor, fol
         frames.weights[chosen], settings["batch"], settings["seed"] + trainer.returns, trainer.images
     )
     for positions, arrays in frames.store.prefetch(chosen[batch].tolist() for batch in order):
+        stop()
         began = time.monotonic()
-        trainer.enter(budget.share(trainer.images, trainer.minutes))
+        if trainer.enter(budget.share(trainer.images, trainer.minutes)):
+            save_state(folder, trainer.state())
         figures = trainer.step(trainer.augment(make_batch(arrays, times[positions], trainer.device)))
         if figures is None:
             return False

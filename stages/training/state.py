@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +42,32 @@ def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | Non
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         log.warning("the training state %s cannot be read (%s); training starts anew", path, error)
         return None
+
+
+@contextmanager
+def stop_between_steps() -> Iterator[Callable[[], None]]:
+    """Holds Ctrl-C and SIGTERM back until the function that it yields is called, which then raises KeyboardInterrupt.
+
+    A step that is cut in two would leave networks and counters that do not belong together. A second Ctrl-C is not held
+    back. Outside the main thread, where Python cannot watch signals, nothing is held back.
+    """
+    asked: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    def check() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -44,7 +44,6 @@ class Trainer:
         self.disc_optimizer = (
             torch.optim.AdamW(parameter_groups(self.disc, settings), betas=betas) if self.gan else None
         )
-        self.random = torch.Generator().manual_seed(settings["seed"])
         self.images, self.minutes, self.steps, self.returns = 0, 0.0, 0, 0
         self.share, self.rate, self.disc_rate, self.healthy = 0.0, 1.0, 1.0, True
         self.history: list[dict[str, float]] = []
@@ -52,8 +51,12 @@ class Trainer:
         self.half = self.device.type == "cuda" and settings["precision"] == "bfloat16"
 
     # ------------------------------------------------------------------------------------------------ schedule
-    def enter(self, share: float) -> None:
-        """Sets learning rates for this share of the budget, and caches the maps when their time has come."""
+    def enter(self, share: float) -> bool:
+        """Sets learning rates for this share of the budget, and caches the maps when their time has come.
+
+        Returns:
+            the maps were cached just now: a good moment to save, since no state from before fits the smaller networks.
+        """
         settings = self.settings
         self.share = share
         decay = min(1.0, (1 - share) / max(1 - settings["decay_from"], 1e-6))
@@ -63,10 +66,10 @@ class Trainer:
         if self.disc_optimizer:
             for group in self.disc_optimizer.param_groups:
                 group["lr"] = factor * self.disc_rate * group["base_lr"]
-        if not self.nets.maps_frozen and self.images >= settings["maps_until"]:
-            self.nets.freeze_maps()
-            self.average.freeze_maps()
-            self._keep_optimizer_state()
+        if self.nets.maps_frozen or self.images < settings["maps_until"]:
+            return False
+        self._cache_maps()
+        return True
 
     @property
     def adversarial(self) -> bool:
@@ -74,12 +77,13 @@ class Trainer:
         return self.gan and self.share >= self.settings["gan_from"]
 
     def augment(self, batch: Batch) -> Batch:
-        """Sliding window and colour jitter, by configuration."""
+        """Sliding window and colour jitter, by configuration; random by seed and images seen, so that it resumes."""
         settings = self.settings
+        random = torch.Generator().manual_seed(settings["seed"] * 1_000_003 + self.images)
         if settings["window_px"] > 0:
-            batch = shift_window(batch, settings["window_px"], math.ceil(3 * settings["window_px"]), self.random)
+            batch = shift_window(batch, settings["window_px"], math.ceil(3 * settings["window_px"]), random)
         if settings["colour_jitter"] > 0:
-            batch = jitter_render(batch, settings["colour_jitter"], self.random)
+            batch = jitter_render(batch, settings["colour_jitter"], random)
         return batch
 
     # ------------------------------------------------------------------------------------------------ one step
@@ -167,7 +171,6 @@ class Trainer:
             "disc": self.disc.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "disc_optimizer": self.disc_optimizer.state_dict() if self.disc_optimizer else {},
-            "random": self.random.get_state(),
             "history": self.history,
             "counters": {name: getattr(self, name) for name in counters},
         }
@@ -177,16 +180,13 @@ class Trainer:
         if state is None:
             return
         if state["frozen"] and not self.nets.maps_frozen:
-            self.nets.freeze_maps()
-            self.average.freeze_maps()
-            self._keep_optimizer_state()
+            self._cache_maps()
         self.nets.load_state_dict(state["nets"])
         self.average.load_state_dict(state["average"])
         self.disc.load_state_dict(state["disc"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.disc_optimizer:
             self.disc_optimizer.load_state_dict(state["disc_optimizer"])
-        self.random.set_state(state["random"].cpu())
         self.history = list(state["history"])
         for name, value in state["counters"].items():
             setattr(self, name, value)
@@ -219,8 +219,10 @@ class Trainer:
         l1, val = last.get("l1", math.nan), last.get("val_face_db", math.nan)
         return f"{self.images} images, l1 {l1:.4f}, val {val:.2f} dB, {left:.0f} min left"
 
-    def _keep_optimizer_state(self) -> None:
-        """Drops the parameters of the cached generators from the optimiser; what stays keeps its moments."""
+    def _cache_maps(self) -> None:
+        """Caches the maps and drops their generators, also from the optimiser; what stays keeps its moments."""
+        self.nets.freeze_maps()
+        self.average.freeze_maps()
         moments = dict(self.optimizer.state)
         betas = (self.settings["beta1"], self.settings["beta2"])
         self.optimizer = torch.optim.AdamW(parameter_groups(self.nets, self.settings), betas=betas)

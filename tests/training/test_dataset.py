@@ -1,0 +1,96 @@
+"""Frames, batches, augmentation: values, order, resumption and what goes wrong."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from stages.core.errors import UserError
+from stages.core.files import picture_name, write_picture
+from stages.training.dataset import FrameStore, batch_positions, jitter_render, make_batch, shift_window
+from tests.training.makers import SIZE, pictures, write_clip
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    write_clip(folder, 6)
+    return folder
+
+
+def frames_of(clip):
+    return [(clip, number) for number in range(6)]
+
+
+def test_batch_holds_what_is_on_disk_cached_or_not(clip):
+    kept = FrameStore(frames_of(clip), SIZE, cache_bytes=10**9, threads=2)
+    read = FrameStore(frames_of(clip), SIZE, cache_bytes=0, threads=2)
+    assert kept.cached and not read.cached
+    truth = pictures(4)
+    for store in (kept, read):
+        batch = make_batch(store.read([4, 1]), np.array([0.5, 0.25]), "cpu")
+        assert batch.picture.shape == (2, 3, SIZE, SIZE)
+        np.testing.assert_allclose(batch.picture[0].permute(1, 2, 0), truth["frames"] / 255, atol=1e-6)
+        np.testing.assert_allclose(batch.uv[0].permute(1, 2, 0), truth["uv"] / 65535, atol=1e-6)
+        np.testing.assert_allclose(batch.alpha[0, 0], truth["alpha"] / 255, atol=1e-6)
+        assert batch.time.tolist() == [0.5, 0.25]
+        store.close()
+
+
+def test_prefetch_keeps_the_order(clip):
+    store = FrameStore(frames_of(clip), SIZE, cache_bytes=0, threads=2)
+    asked = [[0, 1], [5, 2], [3, 3]]
+    got = [(positions, arrays["picture"]) for positions, arrays in store.prefetch(iter(asked))]
+    assert [positions for positions, _ in got] == asked[: len(got)] and len(got) >= 2
+    np.testing.assert_array_equal(got[1][1], store.read([5, 2])["picture"])
+
+
+def test_missing_and_wrong_pictures_are_named(clip, tmp_path):
+    with pytest.raises(UserError, match="000009.png is missing"):
+        FrameStore([(clip, 9)], SIZE, 10**9, 1)
+    write_clip(tmp_path, 1)
+    write_picture(tmp_path / "uv" / picture_name(0), np.zeros((16, 16, 3), np.uint16))
+    with pytest.raises(UserError, match="16x16 px instead of 32"):
+        FrameStore([(tmp_path, 0)], SIZE, 10**9, 1)
+
+
+def test_every_frame_is_drawn_in_proportion_to_its_weight():
+    weights = np.array([0.5, 1.0, 2.0, 0.5])
+    drawn = np.concatenate(list(islice(batch_positions(weights, 4, seed=3), 1000)))
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / len(drawn), weights / weights.sum(), atol=0.01)
+
+
+def test_equal_weights_draw_each_frame_once_an_epoch():
+    epoch = np.concatenate(list(islice(batch_positions(np.ones(12), 4, seed=3), 3)))
+    assert sorted(epoch) == list(range(12))
+
+
+def test_order_goes_on_after_a_stop_as_if_there_had_been_none():
+    weights = np.random.default_rng(0).uniform(0.5, 2, 10)
+    whole = list(islice(batch_positions(weights, 4, seed=1), 12))
+    assert list(islice(batch_positions(weights, 4, seed=1, images=5 * 4), 7)) == whole[5:]
+
+
+def test_shift_moves_everything_together_and_marks_what_came_in(clip):
+    store = FrameStore(frames_of(clip), SIZE, 10**9, 1)
+    batch = make_batch(store.read([0, 3]), np.zeros(2), "cpu")
+    moved = shift_window(batch, 4.0, 8, torch.Generator().manual_seed(5))
+    for k in range(2):
+        dx, dy = (int(value) for value in moved.shift_px[k])
+        assert abs(dx) <= 8 and abs(dy) <= 8
+        for name in ("picture", "alpha", "render", "uv"):
+            shifted = torch.roll(getattr(batch, name)[k], (dy, dx), (1, 2))
+            valid = moved.validity[k] > 0
+            assert torch.equal(getattr(moved, name)[k] * valid, shifted * valid), name
+        assert valid.sum() == (SIZE - abs(dx)) * (SIZE - abs(dy))
+    assert moved.shift_px.abs().max() > 0
+
+
+def test_colour_jitter_stays_on_the_face(clip):
+    store = FrameStore(frames_of(clip), SIZE, 10**9, 1)
+    batch = make_batch(store.read([0]), np.zeros(1), "cpu")
+    before = batch.render.clone()
+    after = jitter_render(batch, 0.2, torch.Generator().manual_seed(0)).render
+    off = (batch.uv[:, 2:3] == 0).expand_as(after)
+    assert after[off].abs().max() == 0 and (after - before)[~off].abs().max() > 0.01

@@ -1,0 +1,64 @@
+"""Figures of the monitor against scikit-image, the files it writes, and the collapse watch."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from skimage.metrics import peak_signal_noise_ratio
+
+from stages.core.files import read_picture
+from stages.training.monitor import COLLAPSE_WINDOW, CollapseWatch, Monitor, psnr_db, sharpness_share
+
+
+def test_psnr_is_that_of_scikit_image():
+    truth = torch.rand(2, 3, 16, 16)
+    picture = (truth + 0.1 * torch.randn_like(truth)).clamp(0, 1)
+    for k, value in enumerate(psnr_db(picture, truth)):
+        expected = peak_signal_noise_ratio(truth[k].numpy(), picture[k].numpy(), data_range=1)
+        assert value.item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_psnr_looks_at_the_region_only():
+    truth, region = torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
+    region[..., :4] = 1
+    picture = truth.clone()
+    picture[..., :4], picture[..., 4:] = 0.1, 0.9
+    assert psnr_db(picture, truth, region).item() == pytest.approx(20, abs=1e-3)
+
+
+def test_sharpness_is_one_for_the_truth_and_less_for_a_blur():
+    truth, everywhere = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
+    assert sharpness_share(truth, truth, everywhere).item() == pytest.approx(1, abs=1e-5)
+    assert sharpness_share(F.avg_pool2d(truth, 3, 1, 1), truth, everywhere).item() < 0.6
+
+
+def test_report_writes_means_and_forgets_them(tmp_path):
+    monitor = Monitor(tmp_path)
+    monitor.add(l1=0.2)
+    monitor.add(l1=0.4)
+    assert monitor.report(8, 0.5, val_face_db=30.0)["l1"] == pytest.approx(0.3)
+    monitor.add(l1=0.1)
+    monitor.report(16, 1.0)
+    monitor.close()
+    rows = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [row["images"] for row in rows] == [8, 16]
+    assert rows[0]["l1"] == pytest.approx(0.3) and rows[0]["val_face_db"] == 30 and rows[1]["l1"] == pytest.approx(0.1)
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_grid_lays_rows_under_each_other(tmp_path):
+    monitor = Monitor(tmp_path)
+    path = monitor.grid(4, [torch.zeros(2, 3, 8, 8), torch.ones(2, 1, 8, 8)])
+    monitor.close()
+    picture = read_picture(path)
+    assert path.name == "grid_0000004.png" and picture.shape == (16, 16, 3)
+    assert np.unique(picture[:8]) == [0] and np.unique(picture[8:]) == [255]
+
+
+def test_collapse_is_told_once_per_window():
+    watch = CollapseWatch(0.05)
+    assert not any(watch.collapsed(1.0) for _ in range(2 * COLLAPSE_WINDOW))
+    told = [watch.collapsed(0.001) for _ in range(COLLAPSE_WINDOW * 2)]
+    assert 1 <= sum(told) <= 2
