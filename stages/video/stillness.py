@@ -11,6 +11,8 @@ _SURE_LIMIT = 0.05  # mean difference of a frame that says "as before"
 _RELATIVE_LIMIT = 0.2  # of what neighbouring frames differ by
 _CORNER_LEVEL = 2e-4  # smaller eigenvalue of a corner that is no noise on a flat wall
 _CORNERS_NEEDED = 8
+# No pyramid: at its coarse levels the windows reach into the person, who moves. What moves far is lost.
+_FLOW = {"winSize": (21, 21), "maxLevel": 0}
 _BRIGHTNESS_LIMIT = 6.0  # levels of 255
 
 
@@ -45,7 +47,7 @@ def is_static(pictures: list[np.ndarray], backgrounds: list[np.ndarray], limit_p
         limit_px: how far a corner may wander.
 
     The camera is static if 4 of 5 pictures agree with the first one: the median corner of the background, followed by
-    pyramidal Lucas-Kanade and back, moves less than `limit_px`. A flat wall has no corners to follow: there the
+    Lucas-Kanade and back, moves less than `limit_px`. A flat wall has no corners to follow: there the
     brightness must stay, since nobody could tell such a wall from a static one.
     """
     first = backgrounds[0] if backgrounds else None
@@ -64,8 +66,8 @@ def _stays(first: np.ndarray, other: np.ndarray, common: np.ndarray, limit_px: f
         columns, rows = corners[:, 0].astype(int).T
         corners = corners[cv2.cornerMinEigenVal(first, 3)[rows, columns] > _CORNER_LEVEL]
     if corners is not None and len(corners) >= _CORNERS_NEEDED:
-        there, good, _ = cv2.calcOpticalFlowPyrLK(first, other, corners, None, winSize=(21, 21), maxLevel=3)
-        back, good_back, _ = cv2.calcOpticalFlowPyrLK(other, first, there, None, winSize=(21, 21), maxLevel=3)
+        there, good, _ = cv2.calcOpticalFlowPyrLK(first, other, corners, None, **_FLOW)
+        back, good_back, _ = cv2.calcOpticalFlowPyrLK(other, first, there, None, **_FLOW)
         sure = (good[:, 0] > 0) & (good_back[:, 0] > 0) & (np.linalg.norm((back - corners)[:, 0], axis=1) < 0.5)
         # Corners that are nowhere to be found again have left the picture.
         return bool(sure.mean() > 0.5 and np.median(np.linalg.norm((there - corners)[sure, 0], axis=1)) < limit_px)

@@ -19,8 +19,8 @@ def numbers(source, wanted):
     return [(number, read_number(picture)) for number, _, picture in source.read(wanted)]
 
 
-def whole(path, start=None, end=None, size=48):
-    with CropReader(path, start, end, (0, 0, 48), size) as reader:
+def whole(path, start=None, end=None, size=64):
+    with CropReader(path, start, end, (0, -8, 64), size) as reader:
         return list(reader), reader
 
 

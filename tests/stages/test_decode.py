@@ -1,0 +1,234 @@
+"""The decode stage from the command line: one crop for all clips, honest flags, nothing left behind on bad input."""
+
+import errno
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from stages import decode
+from stages.core import cli, files
+from stages.core.files import content_hash, picture_name, read_picture
+from stages.core.manifest import read_manifest
+from stages.video.reader import CropReader
+from tests.data.media import drawn_face, numbered, write_sound, write_video
+
+SIZE = 96
+
+
+def face_clip(count: int, start: int = 0, **face) -> list[np.ndarray]:
+    """A head that sways and speaks; every picture differs from the one before."""
+    return [
+        drawn_face(center=(160 + 8 * np.sin(i / 5), 110 + 3 * np.cos(i / 3)), mouth=0.3 * (1 + np.sin(i)) / 2, **face)
+        for i in range(start, start + count)
+    ]
+
+
+def decoded(source, out, start=None, end=None, ranges=(), **settings):
+    argv = ["--source", str(source), "--out-frames", str(out / "frames"), "--manifest", str(out / "decode.parquet")]
+    argv += ["--settings", json.dumps({"size_px": SIZE, "sample_count": 8, **settings}), "--threads", "2"]
+    argv += [] if start is None else ["--start", str(start)]
+    argv += [] if end is None else ["--end", str(end)]
+    argv += ["--ranges", json.dumps(ranges)]
+    cli.main(decode.build_parser(), decode.run, argv)
+    return read_manifest(out / "decode.parquet", "decode")
+
+
+def refused(capsys, source, out, words, **more):
+    """The stage ends with status 2 and one line that says `words`; nothing of its outputs exists."""
+    with pytest.raises(SystemExit) as end:
+        decoded(source, out, **more)
+    assert end.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1 and words in lines[0]
+    assert not out.exists() or list(out.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write_video(tmp_path_factory.mktemp("clip") / "face.mp4", face_clip(40), options={"crf": "12"})
+
+
+def test_frames_and_manifest_agree(clip, tmp_path):
+    m = decoded(clip, tmp_path)
+    facts = m.metadata
+    assert len(m) == 40 and m["frame"].tolist() == list(range(40)) == m["source_frame"].tolist()
+    assert np.allclose(m["time_s"], np.arange(40) / 25)
+    assert m["face"].all() and not m["duplicate"].any()
+    assert facts["size_px"] == SIZE and facts["source_size"] == [320, 240] and facts["fps"] == 25
+    assert facts["reader"] == "pyav" and facts["faces_per_frame_max"] == 1 and facts["static_camera"] is True
+    assert sorted(p.name for p in (tmp_path / "frames").iterdir()) == [picture_name(n) for n in range(40)]
+    x0, y0, side = facts["crop_px"]
+    assert side % 2 == 0 and x0 >= 0 and y0 >= 0 and x0 + side <= 320 and y0 + side <= 240
+    with CropReader(clip, None, None, facts["crop_px"], SIZE) as reader:
+        for number, _, picture in reader:
+            path = tmp_path / "frames" / picture_name(number)
+            assert m["picture_hash"][number] == content_hash(path)
+            # Frames are shrunk in two steps when they are small: equal but for rounding.
+            assert np.abs(read_picture(path).astype(int) - picture).mean() < 1.5
+
+
+def test_box_follows_the_drawn_face(clip, tmp_path):
+    m = decoded(clip, tmp_path)
+    x0, y0, side = m.metadata["crop_px"]
+    truth_x = (160 + 8 * np.sin(np.arange(40) / 5) - x0) * SIZE / side
+    box = m["face_box_px"]
+    middle = (box[:, 0] + box[:, 2]) / 2
+    assert np.abs(middle - truth_x - np.median(middle - truth_x)).max() < 2.0
+    assert np.abs(np.median(middle - truth_x)) < 3.0
+    assert np.median(box[:, 3] - box[:, 1]) == pytest.approx(92 * SIZE / side, rel=0.1)
+
+
+def test_clips_of_one_source_share_their_crop(clip, tmp_path):
+    ranges = [[0, 15], [20, None]]
+    first = decoded(clip, tmp_path / "a", 0, 15, ranges)
+    second = decoded(clip, tmp_path / "b", 20, None, ranges)
+    assert first.metadata["crop_px"] == second.metadata["crop_px"]
+    assert first["source_frame"].tolist() == list(range(15))
+    assert second["source_frame"].tolist() == list(range(20, 40))
+    assert second["frame"].tolist() == list(range(20))
+
+
+def test_same_bytes_again(clip, tmp_path):
+    for name in "ab":
+        decoded(clip, tmp_path / name, 0, 12)
+    assert (tmp_path / "a" / "decode.parquet").read_bytes() == (tmp_path / "b" / "decode.parquet").read_bytes()
+
+
+def test_five_frames_are_enough(tmp_path):
+    m = decoded(write_video(tmp_path / "five.mp4", face_clip(5)), tmp_path / "out")
+    assert len(m) == 5 and m["face"].all()
+
+
+def test_face_lost_midway_is_marked_and_kept(tmp_path, caplog):
+    pictures = face_clip(15) + [np.full((240, 320, 3), 90, np.uint8)] * 15
+    m = decoded(write_video(tmp_path / "a.mp4", pictures), tmp_path / "out")
+    assert m["face"].tolist() == [True] * 15 + [False] * 15
+    assert np.isnan(m["face_box_px"][15:]).all() and np.isfinite(m["face_box_px"][:15]).all()
+    assert "15 of 30 frames have no face" in caplog.text
+
+
+def test_repeated_frames_are_marked(tmp_path):
+    pictures = face_clip(20)
+    for i in (6, 12, 18):
+        pictures.insert(i, pictures[i - 1])
+    m = decoded(write_video(tmp_path / "a.mp4", pictures, fps=30), tmp_path / "out")
+    assert np.flatnonzero(m["duplicate"]).tolist() == [6, 12, 18]
+
+
+def test_moving_camera_is_noticed(tmp_path):
+    pictures = [np.roll(p, 3 * i, axis=1) for i, p in enumerate(face_clip(20))]
+    m = decoded(write_video(tmp_path / "a.mp4", pictures), tmp_path / "out")
+    assert m.metadata["static_camera"] is False
+
+
+def test_blur_shows_in_sharpness(tmp_path):
+    import cv2
+
+    pictures = face_clip(12, height=130)
+    pictures[8] = cv2.GaussianBlur(pictures[8], (0, 0), 4)
+    m = decoded(write_video(tmp_path / "a.mp4", pictures, options={"crf": "10"}), tmp_path / "out")
+    assert m["sharpness"].argmin() == 8 and m["sharpness"][8] < 0.5 * np.median(m["sharpness"])
+
+
+def test_second_person_is_told_and_not_followed(tmp_path, caplog):
+    pictures = []
+    for picture in face_clip(12):
+        other = drawn_face(center=(70, 110), height=70)
+        both = picture.copy()
+        both[:, :105] = other[:, :105]
+        pictures.append(both)
+    m = decoded(write_video(tmp_path / "a.mp4", pictures), tmp_path / "out", crop_scale=3)
+    assert "1 other face" in caplog.text
+    assert m.metadata["faces_per_frame_max"] == 2
+    x0, _, side = m.metadata["crop_px"]
+    middle = x0 + (m["face_box_px"][:, 0] + m["face_box_px"][:, 2]) / 2 * side / SIZE
+    assert np.abs(middle - 160).max() < 20
+
+
+def test_folder_of_pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    with files.PictureWriter(folder) as writer:
+        for number, picture in enumerate(face_clip(6)):
+            writer.put(number, picture)
+    m = decoded(folder, tmp_path / "out", folder_fps=10)
+    assert m.metadata["reader"] == "folder" and m["time_s"][5] == 0.5
+
+
+@pytest.mark.parametrize(
+    "face, gone",
+    [
+        ("1111100000010000000", "0000000000010000000"),
+        ("0000000110000011111", "0000000110000000000"),
+        ("1111101111100111111", "0000000000000000000"),  # short gaps are no flashes
+        ("1111100111000000000", "0000000000000000000"),
+        ("0000010000000000000", "0000000000000000000"),  # nothing else to go by
+    ],
+)
+def test_flashes(face, gone):
+    as_bool = [np.array([c == "1" for c in text]) for text in (face, gone)]
+    assert decode.flashes(as_bool[0]).tolist() == as_bool[1].tolist()
+
+
+# -- bad input ------------------------------------------------------------------------------------------------------
+
+
+def test_no_face_at_all(tmp_path, capsys):
+    refused(capsys, write_video(tmp_path / "a.mp4", numbered(10, (320, 240))), tmp_path / "out", "no face in any")
+
+
+def test_no_face_in_this_clip(tmp_path, capsys):
+    pictures = face_clip(10) + [np.full((240, 320, 3), 90, np.uint8)] * 10
+    path = write_video(tmp_path / "a.mp4", pictures)
+    refused(capsys, path, tmp_path / "out", "no face in any of 10 frames", start=10, ranges=[[0, 10], [10, None]])
+
+
+def test_missing_source(tmp_path, capsys):
+    refused(capsys, tmp_path / "none.mp4", tmp_path / "out", "does not exist")
+
+
+def test_sound_only(tmp_path, capsys):
+    refused(capsys, write_sound(tmp_path / "a.m4a"), tmp_path / "out", "no video stream")
+
+
+def test_start_beyond_the_end(clip, tmp_path, capsys):
+    refused(capsys, clip, tmp_path / "out", "40 frames: start_frame 50", start=50)
+
+
+@pytest.mark.parametrize("ranges", ["[1, 2]", "nonsense"])
+def test_ranges_that_are_none(clip, tmp_path, capsys, ranges):
+    argv = ["--source", str(clip), "--out-frames", str(tmp_path / "f"), "--manifest", str(tmp_path / "m.parquet")]
+    with pytest.raises(SystemExit) as end:
+        cli.main(decode.build_parser(), decode.run, [*argv, "--ranges", ranges])
+    assert end.value.code == 2 and "--ranges" in capsys.readouterr().err
+
+
+def test_disk_full(clip, tmp_path, capsys, monkeypatch):
+    def full(self, number, picture):
+        raise OSError(errno.ENOSPC, "No space left on device", str(self.folder))
+
+    monkeypatch.setattr(files.PictureWriter, "_write", full)
+    refused(capsys, clip, tmp_path / "out", "disk is full")
+
+
+# -- real footage ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, faces", [("face_then_none.mov", 74), ("none_then_face.mov", 73)])
+def test_real_clip_whose_face_comes_or_goes(shared, tmp_path, name, faces):
+    m = decoded(shared / "data" / "videos" / name, tmp_path, sample_count=48)
+    assert len(m) == 169 and abs(int(m["face"].sum()) - faces) <= 2
+    seen = m["face"] if name.startswith("face") else m["face"][::-1]
+    assert seen[:70].mean() > 0.95 and not seen[80:].any()
+
+
+@pytest.mark.slow
+def test_real_clip_with_repeats_and_a_moving_camera(shared, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    m = decoded(shared / "data" / "videos" / "full_body_moving_camera.mp4", tmp_path, sample_count=24)
+    repeats = np.flatnonzero(m["duplicate"])
+    assert len(repeats) >= 24 and (np.diff(repeats) % 6 == 0).all()  # 25 fps in a 30 fps file
+    assert m["face"].all() and m.metadata["static_camera"] is False
+    assert m.metadata["crop_px"][2] == pytest.approx(2.3 * 206, rel=0.05)
