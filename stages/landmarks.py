@@ -17,8 +17,9 @@ from stages.core.assets import asset_path
 from stages.core.cli import main, progress, stage_parser
 from stages.core.errors import UserError
 from stages.core.manifest import Manifest, read_manifest, write_manifest
+from stages.face.consistency import strange_faces
 from stages.face.detector import FaceAlignmentDetector, FaceDetector, MediaPipeDetector, load_face_alignment
-from stages.face.landmark_sets import landmark_set
+from stages.face.landmark_sets import MEDIAPIPE, RIGID, landmark_set
 from stages.video.reader import CropReader
 
 log = logging.getLogger("landmarks")
@@ -69,6 +70,16 @@ def detect_clip(detector: FaceDetector, reader: CropReader, frames: np.ndarray, 
     return columns
 
 
+def drop_strange_faces(columns: dict[str, np.ndarray], set_name: str) -> int:
+    """Marks detections that are not the clip's face as not found; returns their number."""
+    points = columns["points_px"].reshape(len(columns["frame"]), -1, 2)
+    strange = strange_faces(points, np.nan_to_num(columns["depth"]), RIGID if set_name == MEDIAPIPE else None)
+    columns["found"][strange] = False
+    columns["points_px"][strange], columns["depth"][strange] = np.nan, np.nan
+    columns["confidence"][strange] = 0
+    return int(strange.sum())
+
+
 def run(args: argparse.Namespace) -> None:
     """Detects, reports and writes the manifest."""
     settings = args.settings
@@ -80,6 +91,9 @@ def run(args: argparse.Namespace) -> None:
             columns = detect_clip(detector, reader, decode["frame"], size / working)
     finally:
         detector.close()
+    strange = drop_strange_faces(columns, detector.set_name)
+    if strange:
+        log.warning("%s: %d detections are unlike the face of the rest and are left out", args.source, strange)
     found = int(columns["found"].sum())
     if not found:
         raise UserError(

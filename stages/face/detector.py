@@ -138,13 +138,12 @@ class MediaPipeDetector:
         return self._last
 
     def _enlarged(self, picture: np.ndarray) -> list[Detection]:
-        """Looks at a square around the last face (or the middle half of the picture), enlarged."""
-        height, width = picture.shape[:2]
-        if self._last is not None:
-            low, high = self._last.points_px.min(0), self._last.points_px.max(0)
-            centre, side = (low + high) / 2, 1.8 * float((high - low).max())
-        else:
-            centre, side = np.array([width, height]) / 2, 0.5 * min(height, width)
+        """Looks at an enlarged square around the last face, for a face like it: about there, and about as large."""
+        if self._last is None:
+            return []
+        low, high = self._last.points_px.min(0), self._last.points_px.max(0)
+        centre, extent = (low + high) / 2, float((high - low).max())
+        side = 1.8 * extent
         x0, y0 = (max(0, int(round(v - side / 2))) for v in centre)
         crop = picture[y0 : y0 + int(side) + 1, x0 : x0 + int(side) + 1]
         if min(crop.shape[:2]) < 16:
@@ -152,10 +151,13 @@ class MediaPipeDetector:
         scale = ENLARGED_PX / max(crop.shape[:2])
         big = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         factor = np.array([crop.shape[1] / big.shape[1], crop.shape[0] / big.shape[0]], np.float32)
-        return [
-            Detection(face.points_px * factor + np.array([x0, y0], np.float32), face.depth * factor[0], face.confidence)
-            for face in self._run(np.ascontiguousarray(big), True, MOST_FACES, ENLARGED)
-        ]
+        found = []
+        for face in self._run(np.ascontiguousarray(big), True, MOST_FACES, ENLARGED):
+            points = face.points_px * factor + np.array([x0, y0], np.float32)
+            near = np.linalg.norm((points.min(0) + points.max(0)) / 2 - centre) < 0.5 * extent
+            if near and 0.7 < np.ptp(points, axis=0).max() / extent < 1.4:
+                found.append(Detection(points, face.depth * factor[0], face.confidence))
+        return found
 
     def close(self) -> None:
         """See `FaceDetector.close`."""

@@ -76,11 +76,21 @@ def test_detection_moves_with_the_picture(shared):
 def test_a_small_face_is_found_in_the_enlarged_crop(shared):
     picture = frames(shared / "data" / "videos" / "anchor.mp4", 1)[0]
     detector = det.MediaPipeDetector()
-    whole = detector.detect(picture)
+    whole = detector.detect(picture)  # and is the last face, near which the enlarged crop looks
     found = detector._enlarged(np.ascontiguousarray(picture))
     detector.close()
     span = np.linalg.norm(whole.points_px[33] - whole.points_px[263])
     assert found and np.median(np.linalg.norm(found[0].points_px - whole.points_px, axis=1)) < 0.05 * span
+
+
+def test_letters_after_the_face_are_not_followed(shared):
+    """A selfie, then a cartoon's title (from frame 71 on): nothing may be found far from where the face was."""
+    detector = det.MediaPipeDetector()
+    pictures = frames(shared / "data" / "videos" / "face_then_none.mov", 90)
+    found = [detector.detect(picture) for picture in pictures]
+    detector.close()
+    assert sum(face is not None for face in found[:60]) >= 57
+    assert sum(face is not None for face in found[75:]) <= 2
 
 
 class StandIn:
