@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from stages.core.errors import UserError
 
@@ -53,6 +55,19 @@ ASSETS: dict[str, Asset] = {
     "face_alignment_2d": Asset("2DFAN4-cd938726ad.zip", f"{_FACE_ALIGNMENT}2DFAN4-cd938726ad.zip", "cd938726ad", "BSD-3-Clause"),
     "face_alignment_sfd": Asset("s3fd-619a316812.pth", f"{_FACE_ALIGNMENT}s3fd-619a316812.pth", "619a316812", "BSD-3-Clause"),
 }
+
+# Settings that ask for published weights: (stage, key, value) -> names of assets. The rules of those stages wait for them.
+NEEDS: dict[tuple[str, str, str], tuple[str, ...]] = {
+    ("landmarks", "detector", "face_alignment"): ("face_alignment_2d", "face_alignment_sfd"),
+    ("matting", "method", "rvm"): ("rvm_mobilenetv3_fp32",),
+    ("train", "backbone_weights", "imagenet"): ("vgg19_imagenet", "resnet50_imagenet"),
+}
+
+
+def needed_files(stage: str, settings: Mapping[str, Any]) -> list[Path]:
+    """Paths of the assets that a stage needs with these settings, downloaded or not."""
+    names = [name for (of, key, value), names in NEEDS.items() if of == stage and settings[key] == value for name in names]
+    return [asset_folder() / ASSETS[name].file for name in names]
 
 
 def asset_folder() -> Path:

@@ -82,6 +82,12 @@ def test_a_test_clip(made_project):
         kept.replace(film)
 
 
+def test_published_weights_are_downloaded_first(made_project, tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(yaml.safe_dump({"train": {"backbone_weights": "imagenet"}}))
+    assert made_project.pending("--configfile", str(overlay)) == {"asset": 2, **LEARN}
+
+
 def test_another_subject(made_project):
     """A new subject runs its own jobs only."""
     sheet = made_project.work / "sheet.tsv"

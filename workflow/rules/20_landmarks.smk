@@ -2,6 +2,7 @@ rule landmarks:
     input:
         source=source_input,
         decode="<clip>/decode.parquet",
+        weights=weights_of("landmarks"),
     output:
         manifest="<clip>/landmarks.parquet",
     log:

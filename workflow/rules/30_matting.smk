@@ -2,6 +2,7 @@ rule matting:
     input:
         source=source_input,
         decode="<clip>/decode.parquet",
+        weights=weights_of("matting"),
     output:
         alpha=directory("<clip>/alpha"),
         manifest="<clip>/matting.parquet",

@@ -2,6 +2,7 @@ rule train:
     input:
         samples="<subject>/samples.parquet",
         identity="<subject>/identity.npz",
+        weights=weights_of("train"),
         # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
         decode=of_clips("decode.parquet", train_clips),
         matting=of_clips("matting.parquet", train_clips),

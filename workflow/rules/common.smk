@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 
-from stages.core.assets import ASSETS
+from stages.core.assets import ASSETS, asset_folder, needed_files
 from stages.core.config import PATHS, canonical_json, check_config, load_preset, stage_settings
 from stages.core.device import visible_cards
 from stages.core.errors import UserError
@@ -48,7 +48,7 @@ pathvars:
     clip="<results>/{subject}/clips/{clip}",
     log="<results>/{subject}/logs",
     bench="<results>/{subject}/benchmarks",
-    assets="resources/assets",
+    assets=str(asset_folder()),
 
 
 wildcard_constraints:
@@ -67,6 +67,11 @@ def settings_of(stage, subject):
 def stage_params(stage):
     """Params function: the stage's settings as one canonical JSON string (Snakemake compares strings reliably)."""
     return lambda wildcards: canonical_json(settings_of(stage, wildcards.subject))
+
+
+def weights_of(stage):
+    """Input function: the published weights that the stage's settings ask for; the rule `asset` downloads them."""
+    return lambda wildcards: [str(path) for path in needed_files(stage, settings_of(stage, wildcards.subject))]
 
 
 def clip_of(wildcards):
