@@ -43,8 +43,8 @@ def test_a_flat_picture_stays_flat_inside() -> None:
 
 
 def test_second_derivatives_exist() -> None:
-    picture = torch.randn(1, 1, 6, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradgradcheck(lambda x: downsample2(upsample2(x)) ** 2, picture)
+    picture = torch.randn(1, 1, 4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: downsample2(upsample2(x)) ** 2, picture, fast_mode=True)
 
 
 def test_area_downsample_is_the_block_mean() -> None:
