@@ -1,0 +1,39 @@
+"""docs/paper-map.md names modules, functions and keys that exist."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from stages.core.config import stage_schema
+
+TEXT = (Path(__file__).parent.parent / "docs" / "paper-map.md").read_text()
+CODE = sorted(set(re.findall(r"`(stages(?:\.\w+)+)`", TEXT)))
+KEYS = sorted(set(re.findall(r"`([a-z]+\.[a-z0-9_]+\*?)(?::[^`]*)?`", TEXT)) - set(CODE))
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_code_exists(name):
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:count]))
+        except ModuleNotFoundError as error:
+            if not name.startswith(error.name or ""):
+                raise
+            continue
+        for attribute in parts[count:]:
+            found = getattr(found, attribute)
+        return
+    pytest.fail(f"{name} does not exist")
+
+
+@pytest.mark.parametrize("name", [key for key in KEYS if not key.endswith((".json", ".yaml", ".parquet"))])
+def test_key_exists(name):
+    stage, key = name.split(".")
+    known = stage_schema(stage)["properties"]
+    if key.endswith("*"):
+        assert any(entry.startswith(key[:-1]) for entry in known)
+    elif key:
+        assert key in known
