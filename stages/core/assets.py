@@ -38,8 +38,12 @@ _FACE_ALIGNMENT = "https://www.adrianbulat.com/downloads/python-fan/"
 
 ASSETS: dict[str, Asset] = {
     "vgg19_imagenet": Asset("vgg19-dcbb9e9d.pth", f"{_TORCHVISION}vgg19-dcbb9e9d.pth", "dcbb9e9d", "BSD-3-Clause"),
-    "resnet50_imagenet": Asset("resnet50-0676ba61.pth", f"{_TORCHVISION}resnet50-0676ba61.pth", "0676ba61", "BSD-3-Clause"),
-    "alexnet_imagenet": Asset("alexnet-owt-7be5be79.pth", f"{_TORCHVISION}alexnet-owt-7be5be79.pth", "7be5be79", "BSD-3-Clause"),
+    "resnet50_imagenet": Asset(
+        "resnet50-0676ba61.pth", f"{_TORCHVISION}resnet50-0676ba61.pth", "0676ba61", "BSD-3-Clause"
+    ),
+    "alexnet_imagenet": Asset(
+        "alexnet-owt-7be5be79.pth", f"{_TORCHVISION}alexnet-owt-7be5be79.pth", "7be5be79", "BSD-3-Clause"
+    ),
     "inception_fid": Asset(
         "weights-inception-2015-12-05-6726825d.pth",
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
@@ -52,8 +56,12 @@ ASSETS: dict[str, Asset] = {
         "88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828",
         "GPL-3.0",
     ),
-    "face_alignment_2d": Asset("2DFAN4-cd938726ad.zip", f"{_FACE_ALIGNMENT}2DFAN4-cd938726ad.zip", "cd938726ad", "BSD-3-Clause"),
-    "face_alignment_sfd": Asset("s3fd-619a316812.pth", f"{_FACE_ALIGNMENT}s3fd-619a316812.pth", "619a316812", "BSD-3-Clause"),
+    "face_alignment_2d": Asset(
+        "2DFAN4-cd938726ad.zip", f"{_FACE_ALIGNMENT}2DFAN4-cd938726ad.zip", "cd938726ad", "BSD-3-Clause"
+    ),
+    "face_alignment_sfd": Asset(
+        "s3fd-619a316812.pth", f"{_FACE_ALIGNMENT}s3fd-619a316812.pth", "619a316812", "BSD-3-Clause"
+    ),
 }
 
 # Settings that ask for published weights: (stage, key, value) -> names of assets. The rules of those stages wait for them.
@@ -66,7 +74,9 @@ NEEDS: dict[tuple[str, str, str], tuple[str, ...]] = {
 
 def needed_files(stage: str, settings: Mapping[str, Any]) -> list[Path]:
     """Paths of the assets that a stage needs with these settings, downloaded or not."""
-    names = [name for (of, key, value), names in NEEDS.items() if of == stage and settings[key] == value for name in names]
+    names = [
+        name for (of, key, value), names in NEEDS.items() if of == stage and settings[key] == value for name in names
+    ]
     return [asset_folder() / ASSETS[name].file for name in names]
 
 

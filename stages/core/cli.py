@@ -45,12 +45,16 @@ def stage_parser(doc: str | None, stage: str, section: str | None = None) -> arg
         help=f"the stage's section of the configuration as JSON; keys left out take the defaults of "
         f"workflow/schemas/{section}.schema.yaml",
     )
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="processor cores to use (default: all)")
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count() or 1, help="processor cores to use (default: all)"
+    )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser
 
 
-def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None], argv: list[str] | None = None) -> None:
+def main(
+    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None], argv: list[str] | None = None
+) -> None:
     """Parse the command line, run the stage, and end the process with the status that fits."""
     args = parser.parse_args(argv)
     logging.basicConfig(level=args.log_level, format=LOG_FORMAT, datefmt="%H:%M:%S", stream=sys.stderr)
@@ -66,7 +70,11 @@ def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], No
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = error.filename or os.getcwd()
-            sys.exit(_say(args.stage, f"the disk is full at {where}; free some space and run the same command again", status=2))
+            sys.exit(
+                _say(
+                    args.stage, f"the disk is full at {where}; free some space and run the same command again", status=2
+                )
+            )
         raise
 
 
@@ -74,7 +82,9 @@ def _parse_json(text: str) -> dict[str, Any]:
     try:
         settings = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"--settings is not valid JSON ({error}); pass an object such as '{{\"size_px\": 128}}'") from error
+        raise UserError(
+            f"--settings is not valid JSON ({error}); pass an object such as '{{\"size_px\": 128}}'"
+        ) from error
     if not isinstance(settings, dict):
         raise UserError("--settings must be a JSON object such as '{\"size_px\": 128}'")
     return settings
@@ -85,7 +95,9 @@ def _say(stage: str, message: str, status: int) -> int:
     return status
 
 
-def progress(iterable: Iterable | None = None, *, total: int | None = None, desc: str = "", unit: str = "frame") -> tqdm:
+def progress(
+    iterable: Iterable | None = None, *, total: int | None = None, desc: str = "", unit: str = "frame"
+) -> tqdm:
     """A progress bar on standard error: live on a terminal, a line every 30 s in a log file."""
     live = sys.stderr.isatty()
     return tqdm(

@@ -170,7 +170,9 @@ def readme_with_table(text: str) -> str:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.core.config", description="Write config.yaml and the table.")
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.core.config", description="Write config.yaml and the table."
+    )
     parser.add_argument("--write", action="store_true", required=True)
     parser.parse_args()
     logging.basicConfig(level="INFO", format="%(message)s")

@@ -82,7 +82,9 @@ def read_manifest(path: Path | str, kind: str) -> Manifest:
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a readable Parquet file ({error}); delete it and run the workflow again") from error
+        raise UserError(
+            f"{path} is not a readable Parquet file ({error}); delete it and run the workflow again"
+        ) from error
     facts = table.schema.metadata or {}
     found = facts.get(b"kind", b"?").decode()
     if found != kind or table.schema.names != SCHEMAS[kind].names:

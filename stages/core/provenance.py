@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # Plumbing that cannot change what a stage writes: argument parsing, reading of settings (whose values are parameters
 # of the rule anyway), wording of errors, choice of the device.
-PLUMBING = frozenset(f"stages.core.{name}" for name in ("assets", "cli", "config", "device", "errors", "provenance", "subjects"))
+PLUMBING = frozenset(
+    f"stages.core.{name}" for name in ("assets", "cli", "config", "device", "errors", "provenance", "subjects")
+)
 
 
 def code_digest(module: str, root: Path = ROOT) -> str:
@@ -59,7 +61,7 @@ def _tree_and_imports(path: Path) -> tuple[str, tuple[str, ...]]:
     return _parse(path, path.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parse(path: Path, _changed_ns: int) -> tuple[str, tuple[str, ...]]:
     tree = ast.parse(path.read_text())
     imports: list[str] = []

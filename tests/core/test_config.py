@@ -25,7 +25,9 @@ def test_every_key_has_type_description_and_default():
         schema = stage_schema(stage)
         assert schema["additionalProperties"] is False and schema.get("description"), stage
         for key, entry in schema["properties"].items():
-            assert entry.get("description") and "default" in entry and ("type" in entry or "enum" in entry), f"{stage}.{key}"
+            assert entry.get("description") and "default" in entry and ("type" in entry or "enum" in entry), (
+                f"{stage}.{key}"
+            )
 
 
 def test_defaults_and_presets_are_valid():

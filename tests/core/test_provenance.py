@@ -29,7 +29,10 @@ def test_what_changes_the_digest(project):
     before = code_digest("stages.fit", root)
     write("stages/face/other.py", "X = 2\n")
     write("stages/face/camera.py", "# a comment\nFOCAL   =   2\n")
-    write("stages/fit.py", '"""Another doc."""\nfrom stages.face import solver\n\ndef run():\n    "doc"\n    return solver.solve()\n')
+    write(
+        "stages/fit.py",
+        '"""Another doc."""\nfrom stages.face import solver\n\ndef run():\n    "doc"\n    return solver.solve()\n',
+    )
     assert code_digest("stages.fit", root) == before
     write("stages/face/camera.py", "FOCAL = 3\n")
     assert code_digest("stages.fit", root) != before

@@ -16,7 +16,9 @@ def said(folder, sheet, *arguments):
     """What a run with this sheet ends with."""
     (folder / "sheet.tsv").write_text(sheet)
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "1", *arguments]
-    done = subprocess.run([*command, "--config", "subjects=sheet.tsv"], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--config", "subjects=sheet.tsv"], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert not (folder / "results").exists()
@@ -43,4 +45,6 @@ def test_typo_in_an_overlay(tmp_path):
 
 def test_unknown_subject(tmp_path):
     (tmp_path / "anna.mp4").touch()
-    assert "there is no subject 'bert' in the sheet; it has: anna" in said(tmp_path, HEADER + GOOD, "results/bert/avatar.pt")
+    assert "there is no subject 'bert' in the sheet; it has: anna" in said(
+        tmp_path, HEADER + GOOD, "results/bert/avatar.pt"
+    )

@@ -22,7 +22,9 @@ def test_the_files_of_the_contract(made_project):
             manifest = read_manifest(folder / f"{kind}.parquet", kind)
             assert manifest["frame"].tolist() == list(range(frames))
             for name in pictures:
-                assert sorted(path.name for path in (folder / name).iterdir()) == [f"{n:06d}.png" for n in range(frames)]
+                assert sorted(path.name for path in (folder / name).iterdir()) == [
+                    f"{n:06d}.png" for n in range(frames)
+                ]
         assert read_picture(folder / "frames" / "000000.png").shape == (64, 64, 3)
         assert (folder / "contact.png").is_file() and (folder / "overlay.mp4").is_file()
     assert not [path for path in made_project.work.rglob("*.tmp*")]

@@ -76,7 +76,9 @@ def test_a_test_clip(made_project):
     shutil.copy2(film, kept)
     try:
         film.write_bytes(film.read_bytes() + b"\0" * 8)
-        one = dict.fromkeys(("decode", "landmarks", "matting", "fit", "render", "overlay", "test_samples", "evaluate"), 1)
+        one = dict.fromkeys(
+            ("decode", "landmarks", "matting", "fit", "render", "overlay", "test_samples", "evaluate"), 1
+        )
         assert made_project.pending() == one
     finally:
         kept.replace(film)
