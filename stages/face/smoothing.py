@@ -42,7 +42,7 @@ def find_cuts(points: np.ndarray, time_s: np.ndarray, span: np.ndarray, longest_
         habit = float(np.median(around)) if len(around) else 0.0
         # Even the next-largest step nearby is well below a cut: a shaken head has several large steps in a row.
         second = float(np.partition(around, -2)[-2]) if len(around) > 1 else 0.0
-        if moved[i] > max(0.12, 6 * habit, 1.6 * second) * (after - before) ** 0.5:
+        if moved[i] > max(0.08, 6 * habit, 1.6 * second) * (after - before) ** 0.5:
             cuts[before] = True
     return cuts
 
