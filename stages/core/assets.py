@@ -64,7 +64,7 @@ ASSETS: dict[str, Asset] = {
     ),
 }
 
-# Settings that ask for published weights: (stage, key, value) -> names of assets. The rules of those stages wait for them.
+# Settings that ask for published weights: (stage, key, value) -> names of assets. Those rules wait for them.
 NEEDS: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("landmarks", "detector", "face_alignment"): ("face_alignment_2d", "face_alignment_sfd"),
     ("matting", "method", "rvm"): ("rvm_mobilenetv3_fp32",),

@@ -125,7 +125,7 @@ def _clip(where: str, header: list[str], row: list[str]) -> Clip:
     for column in ("subject", "clip"):
         if not NAME.fullmatch(cells[column]):
             raise UserError(
-                f"{where}: {column} '{cells[column]}' must begin with a letter or digit and go on with letters, digits, _ or -"
+                f"{where}: {column} '{cells[column]}' must begin with a letter or digit; after that also _ and -"
             )
     for column, known in (("role", ROLES), ("dataset", DATASETS)):
         if cells[column] not in known:

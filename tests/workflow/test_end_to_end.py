@@ -1,4 +1,4 @@
-"""From a video to metrics.json at 64 px: every stage runs, the files of the contract are there and say what they must."""
+"""From a video to metrics.json at 64 px: every stage runs and the files of the contract say what they must."""
 
 import json
 
