@@ -1,0 +1,95 @@
+"""The avatar at run time: it paints what the trained networks paint, drives from coefficients, refuses other files."""
+
+import numpy as np
+import pytest
+import torch
+
+from stages import train as stage
+from stages.avatar import Avatar
+from stages.core.errors import UserError
+from stages.graphics.renderer import Renderer
+from stages.training.dataset import FrameStore, make_batch
+from stages.training.loop import Frames, train
+from tests.training.makers import SIZE, settings, write_clip, write_identity
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("avatar")
+    write_clip(folder / "a", 12)
+    frames = Frames(FrameStore([(folder / "a", k) for k in range(12)], SIZE, 10**9, 1), np.ones(12), [])
+    trainer = train(settings(images=40), SIZE, frames, folder / "run", "cpu")
+    identity = stage.read_identity(write_identity(folder / "identity.npz"))
+    torch.save(stage.avatar_file(trainer, identity, "x"), folder / "avatar.pt")
+    return folder, trainer, frames
+
+
+def test_paints_what_the_averaged_networks_paint(trained):
+    folder, trainer, frames = trained
+    batch = make_batch(frames.store.read([0, 7]), np.zeros(2), "cpu")
+    image, alpha = Avatar.load(folder / "avatar.pt").paint(batch.render, batch.uv)
+    with torch.no_grad():
+        picture, _ = trainer.average(batch.render, batch.uv)
+    assert image.shape == (2, 3, SIZE, SIZE) and alpha.shape == (2, 1, SIZE, SIZE)
+    torch.testing.assert_close(image, (picture / 2 + 0.5).clamp(0, 1), atol=1e-5, rtol=0)
+    assert 0 <= alpha.min() and alpha.max() <= 1
+
+
+def test_alpha_is_one_on_the_person(trained):
+    folder, trainer, frames = trained
+    content = torch.load(folder / "avatar.pt", weights_only=True)
+    content["g_style"]["mask.weight"].zero_()
+    batch = make_batch(frames.store.read([0]), np.zeros(1), "cpu")
+    for logit, expected in ((9.0, 0.0), (-9.0, 1.0)):
+        content["g_style"]["mask.bias"].fill_(logit)  # the network's own mask is of the background
+        assert Avatar(content, "cpu").paint(batch.render, batch.uv)[1].mean().item() == pytest.approx(
+            expected, abs=1e-3
+        )
+
+
+def test_identity_comes_back_as_arrays(trained):
+    avatar = Avatar.load(trained[0] / "avatar.pt")
+    assert avatar.size_px == SIZE and str(avatar.identity["model"]) == "facemesh" and avatar.subject == "x"
+    np.testing.assert_array_equal(avatar.identity["tri"], [[0, 1, 2], [0, 2, 3]])
+    assert avatar.identity["texture"].dtype == np.uint8
+
+
+def test_driving_is_rendering_then_painting(trained):
+    avatar = Avatar.load(trained[0] / "avatar.pt")
+    rotation, translation = np.array([[0, 0.2, 0], [0, 0, 0]]), np.array([[0, 0, 40.0], [1, 0, 35.0]])
+    expression = np.zeros((2, 2), np.float32)
+    image, _ = avatar.drive(rotation, translation, expression)
+    pictures = Renderer(avatar.identity, SIZE).render_batch(rotation, translation, expression)
+    assert pictures.mask.any(axis=(1, 2)).all()
+    render = torch.from_numpy(pictures.picture).permute(0, 3, 1, 2) / 255
+    uv = torch.from_numpy(pictures.uv.astype(np.int32)).permute(0, 3, 1, 2) / 65535
+    torch.testing.assert_close(image, avatar.paint(render, uv)[0])
+
+
+def test_wrong_shapes_are_refused(trained):
+    avatar = Avatar.load(trained[0] / "avatar.pt")
+    with pytest.raises(ValueError, match="must be"):
+        avatar.paint(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("damage", ["absent", "text", "cut", "list", "format", "lacks", "misfit"])
+def test_other_files_are_refused_in_one_sentence(trained, tmp_path, damage):
+    path = tmp_path / "avatar.pt"
+    content = torch.load(trained[0] / "avatar.pt", weights_only=True)
+    if damage == "text":
+        path.write_text("not an avatar")
+    elif damage == "cut":
+        whole = (trained[0] / "avatar.pt").read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    elif damage == "list":
+        torch.save([1, 2], path)
+    elif damage == "format":
+        torch.save(content | {"format": 99}, path)
+    elif damage == "lacks":
+        torch.save({k: v for k, v in content.items() if k != "maps"}, path)
+    elif damage == "misfit":
+        del content["g_style"]["mask.weight"]
+        torch.save(content, path)
+    with pytest.raises(UserError) as caught:
+        Avatar.load(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
