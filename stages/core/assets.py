@@ -57,7 +57,7 @@ ASSETS: dict[str, Asset] = {
         "GPL-3.0",
     ),
     "face_alignment_2d": Asset(
-        "2DFAN4-cd938726ad.zip", f"{_FACE_ALIGNMENT}2DFAN4-cd938726ad.zip", "cd938726ad", "BSD-3-Clause"
+        "2DFAN4-11f355bf06.pth.tar", f"{_FACE_ALIGNMENT}2DFAN4-11f355bf06.pth.tar", "11f355bf06", "BSD-3-Clause"
     ),
     "face_alignment_sfd": Asset(
         "s3fd-619a316812.pth", f"{_FACE_ALIGNMENT}s3fd-619a316812.pth", "619a316812", "BSD-3-Clause"
