@@ -208,22 +208,29 @@ def report(args: argparse.Namespace, subject: Subject, painter: Painter, result:
     )
 
 
-def load_painter(path: Path, device: str, threads: int) -> Painter:
-    """The avatar on its device; torch is imported here, once the device is leased."""
+def load_painter(path: Path, device: str, threads: int, size_px: int) -> Painter:
+    """The avatar on its device; torch is imported here, once the device is leased.
+
+    Raises:
+        UserError: the avatar cannot be read, or paints another size than the clips have.
+    """
     import torch
 
     from stages.avatar import Avatar
     from stages.metrics.painter import Painter
 
     torch.set_num_threads(max(threads, 1))
-    return Painter(Avatar.load(path, device), device)
+    avatar = Avatar.load(path, device)
+    if avatar.size_px != size_px:
+        raise UserError(f"{path} paints {avatar.size_px} px, the clips are {size_px} px; train it again on these clips")
+    return Painter(avatar, device)
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure the avatar and write the four outputs."""
     subject = read_subject(args.samples)
     with lease_device(args.gpu) as device, atomic_dir(args.out_pictures) as folder:
-        painter = load_painter(args.avatar, device, args.threads)
+        painter = load_painter(args.avatar, device, args.threads, subject.size_px)
         result = measure(args, subject, painter, Pictures(args.clips_dir, args.threads), folder)
         content = report(args, subject, painter, result)
     sheet = result.sheets[METHODS[0]]

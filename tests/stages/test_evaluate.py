@@ -120,7 +120,7 @@ def out(subject, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SELFIEAVATAR_ASSETS", str(out / "no_assets"))
-        patch.setattr(evaluate, "load_painter", lambda path, device, threads: Painter(TooBright(), device))
+        patch.setattr(evaluate, "load_painter", lambda path, device, *_: Painter(TooBright(), device))
         evaluate.run(arguments(subject, out))
     return out
 
@@ -207,7 +207,7 @@ def test_video_shows_every_frame(out):
 
 def test_the_same_again_gives_the_same_but_for_the_speed(subject, out, tmp_path, monkeypatch, metrics):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(out / "no_assets"))
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, threads: Painter(TooBright(), device))
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: Painter(TooBright(), device))
     evaluate.run(arguments(subject, tmp_path, batch_size=5))
     again = json.loads((tmp_path / "metrics.json").read_text())
     assert again | {"speed": None} == metrics | {"speed": None}
@@ -215,7 +215,7 @@ def test_the_same_again_gives_the_same_but_for_the_speed(subject, out, tmp_path,
 
 
 def test_without_baselines(subject, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, threads: Painter(TooBright(), device))
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: Painter(TooBright(), device))
     evaluate.run(arguments(subject, tmp_path, baselines=False, network_metrics=False))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["baselines"] == {}
@@ -226,6 +226,15 @@ def test_no_test_frame_is_said(tmp_path):
     write_samples(tmp_path / "samples.parquet", [("first", 0, "train", True), ("first", 1, "test", False)])
     with pytest.raises(UserError, match="no usable test frame"):
         evaluate.read_subject([tmp_path / "samples.parquet"])
+
+
+def test_an_avatar_of_another_size_is_refused(tmp_path, monkeypatch):
+    class Small:
+        size_px = 32
+
+    monkeypatch.setattr("stages.avatar.Avatar.load", lambda path, device: Small())
+    with pytest.raises(UserError, match="32 px.*64 px"):
+        evaluate.load_painter(tmp_path / "avatar.pt", "cpu", 1, SIZE)
 
 
 def test_samples_of_two_subjects_are_refused(subject, tmp_path):
@@ -239,7 +248,7 @@ def test_a_failure_leaves_nothing_behind(subject, tmp_path, monkeypatch):
         def paint(self, render, uv):
             raise UserError("the avatar is damaged")
 
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, threads: Painter(Breaks(), device))
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: Painter(Breaks(), device))
     with pytest.raises(UserError, match="damaged"):
         evaluate.run(arguments(subject, tmp_path))
     assert list(tmp_path.iterdir()) == []
