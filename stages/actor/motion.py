@@ -87,11 +87,11 @@ def _bumps(times: np.ndarray, rng: np.random.Generator, every: tuple[float, floa
 
 
 def _blinks(times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Closure of the lids (N,): down in 80 ms, shut for 90 ms, up in 150 ms, every 1.5 to 3 s."""
+    """Closure of the lids (N,): down in 80 ms, shut for 90 ms, up in 150 ms, every 1.2 to 2.4 s."""
     keys, clock = [(-1.0, 0.0)], rng.uniform(0.7, 1.3)
     while clock < times[-1]:
         keys += [(clock, 0.0), (clock + 0.08, 1.0), (clock + 0.17, 1.0), (clock + 0.32, 0.0)]
-        clock += rng.uniform(1.5, 3.2)
+        clock += rng.uniform(1.2, 2.4)
     return np.clip(_through([*keys, (times[-1] + 9, 0.0)], times)[:, 0], 0, 1)
 
 
