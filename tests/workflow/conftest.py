@@ -49,7 +49,7 @@ class Project:
 def fresh_project(tmp_path_factory) -> Project:
     """The code and two short films of the demo actor; nothing has run yet."""
     base = tmp_path_factory.mktemp("project")
-    project = Project(base / "code", base / "work folder")
+    project = Project(base / "the code", base / "work folder")
     project.code.mkdir()
     project.work.mkdir()
     for name in CODE:

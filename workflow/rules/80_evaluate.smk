@@ -5,6 +5,7 @@ rule evaluate:
         test=lambda wildcards: "<subject>/test_samples.parquet" if test_clips(wildcards.subject) else [],
         # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
         decode=of_clips("decode.parquet", measured_clips),
+        landmarks=of_clips("landmarks.parquet", measured_clips),
         matting=of_clips("matting.parquet", measured_clips),
         renders=of_clips("render.parquet", measured_clips),
         frames=ancient(of_clips("frames", measured_clips)),

@@ -1,5 +1,6 @@
 # Wiring that all rules share: the sheet of clips, the settings of each stage, wildcards, targets. No science here.
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from stages.core.errors import UserError
 from stages.core.provenance import code_digest
 from stages.core.subjects import NAME, read_sheet
 
-# Stages are run as modules of this project by the Python that runs Snakemake, from whichever folder.
+# Stages are run as modules of this project by the Python that runs Snakemake, from whichever folder. Threads that wait
+# must sleep: spinning ones would slow down the other jobs of the machine several times.
 shell.prefix(
-    f"export PYTHONPATH={workflow.basedir}${{{{PYTHONPATH:+:$PYTHONPATH}}}} PATH={Path(sys.executable).parent}:$PATH; "
+    f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{{{PYTHONPATH:+:$PYTHONPATH}}}} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    " OMP_WAIT_POLICY=PASSIVE; "
 )
 
 
