@@ -133,9 +133,9 @@ class PictureUNet(nn.Module):
             self.to_rgb.append(ToRGB(out, latent, equalized=equalized))
             width = out
 
-    def forward(self, feature: Tensor, skip: Tensor, noises: dict[int, Tensor], style: Tensor) -> Tensor:
+    def forward(self, feature: Tensor, skip: Tensor, noises: dict[int, Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
         """feature (B,C,f,f), skip (B,12,f,f), noises {px: (B,1,px,px)}, style (B or 1,L) -> Haar picture
-        (B,12,S/2,S/2)."""
+        (B,12,S/2,S/2) and the features that it was read from (B,C',S/2,S/2)."""
         x, kept = feature, {feature.shape[-1]: feature}
         for level, shrink in enumerate(self.shrinks):
             x = shrink(x)
@@ -148,7 +148,27 @@ class PictureUNet(nn.Module):
             x = comb(torch.cat([x, kept[x.shape[-1]]], 1)) if isinstance(comb, Conv) else x
             x = conv(x, style, noises.get(x.shape[-1]))
             rgb = to_rgb(x, style, rgb)
-        return rgb
+        return rgb, x
+
+
+class Refinement(nn.Module):
+    """Two light convolutions at full size, added to the picture; off in the published structure.
+
+    In Haar space four neighbours are painted by one position, and edges that move come out as dots where the network is
+    small. Features are unfolded to full size, so each pixel sees both sides of its block.
+    """
+
+    def __init__(self, cin: int, channels: int, *, equalized: bool) -> None:
+        super().__init__()
+        self.spread = Conv(cin, 4 * channels, kernel=1, equalized=equalized)
+        self.first = Conv(channels + 3, channels, equalized=equalized)
+        self.second = Conv(channels, 3, active=False, equalized=equalized)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, feature: Tensor, picture: Tensor) -> Tensor:
+        """feature (B,C,S/2,S/2), picture (B,3,S,S) -> (B,3,S,S)."""
+        x = F.pixel_shuffle(self.spread(feature), 2)
+        return picture + self.second(self.first(torch.cat([x, picture], 1)))
 
 
 class AvatarGenerator(nn.Module):
@@ -161,6 +181,10 @@ class AvatarGenerator(nn.Module):
         self.encoder = RenderEncoder(network, size_px)
         self.mask = Conv(2 * fused_channels(network), 1, active=False, equalized=network["equalized"])
         self.unet = PictureUNet(network, size_px)
+        self.refine: Refinement | None = None
+        if network["refine_channels"]:
+            last = width_at(size_px // 2, network["channel_base"], network["channel_max"])
+            self.refine = Refinement(last, network["refine_channels"], equalized=network["equalized"])
         self.register_buffer("latent", torch.randn(1, network["latent"]))
         if network["noise"]:
             for name in ("base", "face", "back"):
@@ -200,10 +224,11 @@ class AvatarGenerator(nn.Module):
         m = (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
         feature = feature_base * (1 - m) + feature_back * m + feature_warp
         skip = skip_base * (1 - m) + skip_back * m + skip_warp
-        rgb = self.unet(feature, skip, self._noises(grid, inside, m), style)
+        rgb, last = self.unet(feature, skip, self._noises(grid, inside, m), style)
         if self.network["skip_to_output"] and skip.shape[-1] == rgb.shape[-1]:
             rgb = rgb + skip
-        return inverse_haar(rgb), out_mask
+        picture = inverse_haar(rgb)
+        return (self.refine(last, picture) if self.refine is not None else picture), out_mask
 
     def _style(self, time: Tensor | None, batch: int) -> Tensor:
         if not self.network["time_code"]:
@@ -218,6 +243,8 @@ class AvatarGenerator(nn.Module):
         if uv.shape[-1] != side:
             uv = F.interpolate(uv, size=side, mode="nearest")
         inside = (uv[:, 2:3] > 0.5).to(uv.dtype)
+        if self.network["soft_edge"]:  # fades over the border pixels, or the silhouette of the face shows as stairs
+            inside = inside * F.avg_pool2d(inside, 3, stride=1, padding=1)
         if self.network["erode_uv"]:  # drops the border pixel, where a smoothed u, v would be a mixture with black
             inside = -F.max_pool2d(-inside, 3, stride=1, padding=1)
         return (2 * uv[:, :2] - 1).permute(0, 2, 3, 1), inside

@@ -9,6 +9,7 @@ TINY = {
     "net_back_px": 16,
     "net_warp_scale": 2,
     "net_noise": False,
+    "net_refine_channels": 4,
     "net_channel_base": 256,
     "net_channel_max": 16,
     "net_bottom_px": 4,

@@ -57,7 +57,7 @@ def test_wrong_sizes_are_named():
 
 
 def test_face_map_is_painted_where_the_uv_picture_says():
-    network = tiny()
+    network = tiny(soft_edge=False)
     style = AvatarGenerator(network, 32)
     texture = torch.rand(1, 3, 32, 32)
     face = {"feature": torch.zeros(1, map_channels(network)["face"], 16, 16), "skip": haar(texture)}
@@ -67,6 +67,13 @@ def test_face_map_is_painted_where_the_uv_picture_says():
     shown = inverse_haar(skip)
     torch.testing.assert_close(shown[..., 10:], texture[..., 10:], atol=1e-5, rtol=0)
     assert shown[..., :10].abs().max() == 0
+
+
+def test_soft_edge_fades_the_border_pixels_only():
+    uv = identity_uv(32)
+    uv[:, 2, :, :10] = 0
+    _, inside = AvatarGenerator(tiny(soft_edge=True), 32)._grid(uv)
+    assert inside[0, 0, 16, 8:13].tolist() == pytest.approx([0, 0, 2 / 3, 1, 1])
 
 
 def test_mask_one_selects_the_background_map():

@@ -4,7 +4,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stages.nets.blocks import Conv, ConvBlock, Mapping, StyledConv, ToRGB, haar_down, haar_up, positional_code, width_at
+from stages.nets.blocks import (
+    Conv,
+    ConvBlock,
+    Mapping,
+    StyledConv,
+    ToRGB,
+    haar_down,
+    haar_up,
+    positional_code,
+    width_at,
+)
 
 
 def naive_styled(layer, x, style):
