@@ -95,7 +95,7 @@ def avatar_file(trainer: Trainer, identity: dict[str, np.ndarray], subject: str)
 
     nets = trainer.average
     arrays = {
-        k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.ascontiguousarray(v)) for k, v in identity.items()
+        k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.array(v, order="C")) for k, v in identity.items()
     }
     history = [{key: float(value) for key, value in row.items()} for row in trainer.history]
     return {

@@ -51,6 +51,7 @@ def test_identity_comes_back_as_arrays(trained):
     avatar = Avatar.load(trained[0] / "avatar.pt")
     assert avatar.size_px == SIZE and str(avatar.identity["model"]) == "facemesh" and avatar.subject == "x"
     np.testing.assert_array_equal(avatar.identity["tri"], [[0, 1, 2], [0, 2, 3]])
+    assert avatar.identity["focal_px"].shape == ()
     assert avatar.identity["texture"].dtype == np.uint8
 
 
