@@ -9,8 +9,8 @@ import numpy as np
 SKIN_TONES = ((0.93, 0.74, 0.64), (0.88, 0.67, 0.55), (0.78, 0.56, 0.43), (0.64, 0.44, 0.33), (0.48, 0.32, 0.24))
 HAIR_COLOURS = ((0.09, 0.07, 0.06), (0.22, 0.13, 0.08), (0.38, 0.23, 0.12), (0.62, 0.45, 0.24), (0.34, 0.16, 0.09))
 IRIS_COLOURS = ((0.22, 0.36, 0.52), (0.24, 0.38, 0.24), (0.33, 0.20, 0.10), (0.40, 0.32, 0.16))
-CLOTH_COLOURS = ((0.16, 0.27, 0.46), (0.50, 0.14, 0.16), (0.16, 0.37, 0.29), (0.60, 0.58, 0.54), (0.36, 0.24, 0.42))
-WALL_COLOURS = ((0.62, 0.66, 0.68), (0.70, 0.63, 0.52), (0.52, 0.60, 0.54), (0.62, 0.56, 0.62))
+CLOTH_COLOURS = ((0.16, 0.27, 0.46), (0.50, 0.14, 0.16), (0.16, 0.37, 0.29), (0.20, 0.21, 0.25), (0.36, 0.24, 0.42))
+WALL_COLOURS = ((0.62, 0.66, 0.68), (0.70, 0.63, 0.52), (0.52, 0.60, 0.54), (0.50, 0.58, 0.62))
 HAIR_STYLES = ("short", "fringe", "long")
 
 
@@ -48,13 +48,17 @@ def draw_identity(seed: int) -> Identity:
     def pick(choices: tuple, stride: int) -> tuple:
         return choices[(seed * stride + seed // len(choices)) % len(choices)]
 
+    # Dark skin takes one of the dark hair colours: the brows must stay darker than the skin to be seen.
+    dark = sum(pick(SKIN_TONES, 1)) < 1.5
+    hair = pick(HAIR_COLOURS[:3] if dark else HAIR_COLOURS, 2)
+
     def jitter(colour: tuple[float, ...], amount: float) -> tuple[float, ...]:
         return tuple(float(v) for v in np.clip(np.asarray(colour) * (1 + amount * rng.uniform(-1, 1, 3)), 0, 1))
 
     return Identity(
         seed=seed,
         skin=jitter(pick(SKIN_TONES, 1), 0.04),
-        hair=jitter(pick(HAIR_COLOURS, 2), 0.12),
+        hair=jitter(hair, 0.12),
         iris=jitter(pick(IRIS_COLOURS, 1), 0.1),
         cloth=jitter(pick(CLOTH_COLOURS, 1), 0.12),
         wall=jitter(pick(WALL_COLOURS, 1), 0.06),
