@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("Snakefile", "workflow", "stages", "config", "profiles")
+CODE = ("Snakefile", "environment.yaml", "workflow", "stages", "config", "profiles")
 SHEET = """subject\tclip\trole\tsource\tstart_frame\tend_frame\tdataset\tconsent\tpreset
 smoke\ttalk\ttrain\ttalk.mp4\t\t\tdemo\tsynthetic\tsmoke
 smoke\tother\ttest\tother.mp4\t\t\tdemo\tsynthetic\tsmoke
