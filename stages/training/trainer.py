@@ -109,8 +109,11 @@ class Trainer:
         terms = self.losses(picture, foreground, batch.picture, batch.alpha, batch.validity, self.steps)
         if self.adversarial:
             self.disc.requires_grad_(False)
+            judged = fake
+            if settings["gan_region"] == "around_face":  # it sees all, but moves only what the face does not determine
+                judged = torch.lerp(fake, fake.detach(), batch.uv[:, 2:3])
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                logits = self.disc(fake, batch.render)
+                logits = self.disc(judged, batch.render)
             terms["gan"] = generator_loss(logits)
         total = self.losses.weighted_sum(terms)
         if settings["weight_gradient"] > 0:

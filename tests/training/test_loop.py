@@ -6,7 +6,7 @@ import torch
 
 from stages.core.errors import UserError
 from stages.training import loop
-from stages.training.dataset import FrameStore
+from stages.training.dataset import FrameStore, make_batch
 from stages.training.loop import Budget, Frames, train, validate
 from stages.training.trainer import Trainer, parameter_groups
 from tests.training.makers import SIZE, settings, write_clip
@@ -120,3 +120,24 @@ def test_discriminator_joins_after_its_share(frames, tmp_path):
     trainer.enter(0.5)
     assert trainer.adversarial
     assert not Trainer(settings(weight_gan=0.0, gan_from=0.0), SIZE, "cpu").adversarial
+
+
+def test_adversarial_loss_can_leave_the_face_alone(frames):
+    chosen = {"weight_l1": 0.0, "weight_mask": 0.0, "weight_gan": 1.0, "net_soft_edge": False}
+    batch = make_batch(frames.store.read([0, 1]), np.zeros(2), "cpu")
+
+    def moved(region):
+        trainer = Trainer(settings(gan_region=region, **chosen), SIZE, "cpu")
+        trainer.enter(0.5)
+        kept = []
+        forward = trainer.nets.forward
+        trainer.nets.forward = lambda *words: kept.append(forward(*words)) or kept[-1]
+        batch.picture.requires_grad_(False)
+        fake, _ = trainer.nets(batch.render, batch.uv)
+        fake.register_hook(lambda gradient: kept.append(gradient))
+        trainer.nets.forward = lambda *words: (fake, kept[0][1])
+        trainer._generator_step(batch)
+        return kept[-1].abs().sum(1, keepdim=True) * batch.uv[:, 2:3]
+
+    assert moved("whole").max() > 0
+    assert moved("around_face").max() == 0
