@@ -1,0 +1,203 @@
+"""Draw what the tracking found over the frames: overlay.mp4 and contact.png, made to be looked at.
+
+Green dots are the landmarks, the cyan mesh is the fitted model, the orange line is where alpha is one half. The sheet
+shows, for frames spread over the clip: the frame, its overlay, the drawn face I_R, and the person on a checkerboard.
+"""
+
+import argparse
+import logging
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stages.core.cli import main, progress, stage_parser
+from stages.core.errors import UserError
+from stages.core.files import picture_name, read_picture, write_picture
+from stages.core.manifest import Manifest, read_manifest
+from stages.face.camera import Camera, transform
+from stages.face.morphable import MorphableModel
+from stages.graphics import draw
+from stages.video.writer import VideoWriter
+
+log = logging.getLogger(__name__)
+
+# A denser mesh would hide the face: of more triangles only some are drawn.
+_MOST_TRIANGLES = 1500
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of the stage."""
+    parser = stage_parser(__doc__, "overlay")
+    parser.add_argument("--identity", type=Path, required=True, help="identity.npz of the subject")
+    for kind in ("decode", "landmarks", "matting", "fit", "render"):
+        parser.add_argument(f"--{kind}", type=Path, required=True, help=f"{kind}.parquet of the clip")
+    parser.add_argument("--frames", type=Path, required=True, help="folder of the cropped frames")
+    parser.add_argument("--alpha", type=Path, required=True, help="folder of the masks")
+    parser.add_argument("--render-pictures", type=Path, required=True, help="folder of the drawn faces I_R")
+    parser.add_argument("--out-video", type=Path, required=True, help="overlay.mp4 to write")
+    parser.add_argument("--out-sheet", type=Path, required=True, help="contact.png to write")
+    return parser
+
+
+def load_model(path: Path) -> tuple[MorphableModel, Camera]:
+    """The subject's face and camera. Raises UserError when the file is missing or damaged."""
+    if not path.is_file():
+        raise UserError(f"the identity {path} is missing; run the fit stage to make it")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            model = MorphableModel.from_arrays(dict(arrays))
+            principal = tuple(float(v) for v in arrays["principal"])
+            return model, Camera(float(arrays["focal_px"]), principal, int(arrays["size_px"]))
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is not a readable identity ({error}); delete it and run the fit again") from error
+
+
+def facing_triangles(points: np.ndarray, tri: np.ndarray, outward: float) -> np.ndarray:
+    """Triangles (M, 3) of tri (F, 3) that face the camera; points (V, 3) in camera space, see `outward_sign`."""
+    a, b, c = (points[tri[:, i]] for i in range(3))
+    normal = np.cross(b - a, c - a)
+    return tri[outward * np.einsum("ij,ij->i", normal, a) < 0]
+
+
+def outward_sign(template: np.ndarray, tri: np.ndarray) -> float:
+    """1 if cross(b-a, c-a) points out of the head, -1 if into it: told by the nose, the part nearest to the camera."""
+    corners = template[tri]
+    normal_z = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2]
+    nearest = np.argsort(corners[..., 2].mean(axis=1))[: max(1, len(tri) // 20)]
+    return 1.0 if np.median(normal_z[nearest]) < 0 else -1.0
+
+
+@dataclass
+class Clip:
+    """All that is known of a clip, row by row, and the mesh of each frame."""
+
+    args: argparse.Namespace
+    decode: Manifest
+    landmarks: Manifest
+    fit: Manifest
+    render: Manifest
+    model: MorphableModel
+    camera: Camera
+    side: int  # of the overlay, px
+
+    def __post_init__(self) -> None:
+        self._columns = {name: self.fit[name] for name in ("rotation", "translation", "expression", "landmark_error")}
+        self._quality = self.fit["quality"]
+        self._points = self.landmarks["points_px"]
+        self._drawn = self.render["render_hash"]
+        self._outward = outward_sign(self.model.template, self.model.tri)
+        step = -(-len(self.model.tri) // _MOST_TRIANGLES)
+        self._tri = self.model.tri[::step]
+        self.zoom = self.side / int(self.decode.metadata["size_px"])
+
+    def __len__(self) -> int:
+        return len(self.decode)
+
+    def _picture(self, folder: Path, row: int) -> np.ndarray:
+        return read_picture(folder / picture_name(int(self.decode["frame"][row])))
+
+    def mesh(self, row: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """(pixels (V, 2) of the frame, triangles facing the camera (M, 3)), None where the fit is lost."""
+        rotation, translation, expression = (self._columns[k][row] for k in ("rotation", "translation", "expression"))
+        if self._quality[row] == "lost" or not np.isfinite(np.concatenate([rotation, translation, expression])).all():
+            return None
+        points = transform(self.model.vertices(expression), rotation[None], translation[None])[0]
+        return self.camera.project(points), facing_triangles(points, self._tri, self._outward)
+
+    def overlay(self, row: int) -> np.ndarray:
+        """(side, side, 3) uint8: the frame with everything drawn over it, and a line of figures."""
+        canvas = _resized(self._picture(self.args.frames, row), self.side)
+        alpha = _resized(self._picture(self.args.alpha, row), self.side)
+        canvas = mask_outline(canvas, alpha, max(1, self.side // 384))
+        mesh = self.mesh(row)
+        if mesh is not None:
+            canvas = draw.wireframe(canvas, mesh[0] * self.zoom, mesh[1], opacity=0.35)
+        canvas = draw.landmarks(canvas, self._points[row].reshape(-1, 2) * self.zoom, radius=self.side / 600)
+        label = f"{int(self.decode['frame'][row])} {self._quality[row]}"
+        if self._quality[row] != "lost":
+            label += f" {100 * float(self._columns['landmark_error'][row]):.1f} %"
+        return draw.text(canvas, label, height=max(12, self.side // 22))
+
+    def row_of_sheet(self, row: int) -> list[np.ndarray]:
+        """Frame, overlay, I_R and the person on a checkerboard."""
+        frame = self._picture(self.args.frames, row)
+        alpha = self._picture(self.args.alpha, row)
+        # Nothing was drawn for a frame whose fit is lost.
+        drawn = self._picture(self.args.render_pictures, row) if self._drawn[row] else np.zeros_like(frame)
+        return [frame, self.overlay(row), drawn, on_checkerboard(frame, alpha)]
+
+
+def mask_outline(picture: np.ndarray, alpha: np.ndarray, thickness: int) -> np.ndarray:
+    """Picture with the edge of alpha drawn, but not where the person is merely cut off by the picture's border."""
+    pad = 2 + thickness
+    wide = cv2.copyMakeBorder(picture, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    wide_alpha = cv2.copyMakeBorder(alpha, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    return draw.alpha_edge(wide, wide_alpha, thickness=thickness)[pad:-pad, pad:-pad]
+
+
+def on_checkerboard(frame: np.ndarray, alpha: np.ndarray, squares: int = 16) -> np.ndarray:
+    """Frame (S, S, 3) where alpha (S, S) uint8 is 255, a grey checkerboard where it is 0."""
+    size = frame.shape[0]
+    odd = np.arange(size) * squares // size % 2
+    board = np.where(odd[:, None] ^ odd[None], 200, 150)[..., None]
+    weight = alpha[..., None].astype(np.float32) / 255.0
+    return np.rint(frame * weight + board * (1.0 - weight)).astype(np.uint8)
+
+
+def _resized(picture: np.ndarray, side: int) -> np.ndarray:
+    if picture.shape[0] == side:
+        return picture
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+def read_clip(args: argparse.Namespace) -> Clip:
+    """All manifests, checked to speak of the same frames, sizes and model."""
+    kinds = ("decode", "landmarks", "matting", "fit", "render")
+    found = {kind: read_manifest(getattr(args, kind), kind) for kind in kinds}
+    model, camera = load_model(args.identity)
+    frames, size_px = found["decode"]["frame"], int(found["decode"].metadata["size_px"])
+    for kind, manifest in found.items():
+        if not np.array_equal(manifest["frame"], frames) or int(manifest.metadata["size_px"]) != size_px:
+            raise UserError(
+                f"{getattr(args, kind)} and {args.decode} describe different frames or sizes: run the workflow again"
+            )
+    if camera.size_px != size_px or found["fit"]["expression"].shape[1] != model.expression_count:
+        raise UserError(f"{args.identity} and {args.fit} come from different runs: run the fit stage again")
+    side = max(size_px, args.settings["size_px"])
+    return Clip(args, found["decode"], found["landmarks"], found["fit"], found["render"], model, camera, side)
+
+
+def sheet(clip: Clip, frames: int, cell_px: int) -> np.ndarray:
+    """Contact sheet of `frames` rows of the clip, two frames side by side."""
+    rows = np.unique(np.linspace(0, len(clip) - 1, min(frames, len(clip))).round().astype(int))
+    pictures, labels = [], []
+    for row in rows:
+        pictures += [_resized_down(picture, cell_px) for picture in clip.row_of_sheet(row)]
+        labels += [f"frame {int(clip.decode['frame'][row])}", "tracked", "I_R", "alpha"]
+    return draw.contact_sheet(pictures, labels, columns=8, cell_px=cell_px)
+
+
+def _resized_down(picture: np.ndarray, side: int) -> np.ndarray:
+    if picture.shape[0] <= side:
+        return picture
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw one clip."""
+    cv2.setNumThreads(max(args.threads, 1))
+    clip = read_clip(args)
+    fps, size = clip.decode.metadata["fps"], (clip.side, clip.side)
+    with VideoWriter(args.out_video, fps, size, args.settings["crf"]) as video:
+        for row in progress(range(len(clip)), total=len(clip), desc="overlay"):
+            video.put(clip.overlay(row))
+        write_picture(args.out_sheet, sheet(clip, args.settings["sheet_frames"], args.settings["cell_px"]))
+    lost = int((clip.fit["quality"] == "lost").sum())
+    log.info("%d frames drawn, %d of them without a fit", len(clip), lost)
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)
