@@ -187,9 +187,9 @@ class AvatarGenerator(nn.Module):
             self.refine = Refinement(last, network["refine_channels"], equalized=network["equalized"])
         self.register_buffer("latent", torch.randn(1, network["latent"]))
         if network["noise"]:
+            # drawn once, at the finest decoder level: what a level adds then belongs to the place, or to the skin
             for name in ("base", "face", "back"):
-                side = 2 * (size_px // 2)  # noise at the finest decoder level; coarser levels see its block means
-                self.register_buffer(f"noise_{name}", torch.randn(1, 1, side // 2, side // 2))
+                self.register_buffer(f"noise_{name}", torch.randn(1, 1, size_px // 2, size_px // 2))
 
     def forward(
         self,
@@ -212,13 +212,11 @@ class AvatarGenerator(nn.Module):
             picture (B,3,S,S) in about [-1,1], linear and not clamped, and the background mask (B,1,f,f) in [-1,1], 1 on
             background.
         """
-        style = self._style(time, render.shape[0])
+        style = self._style(time)
         grid, inside = self._grid(uv)
         feature_warp, skip_warp = self._warp(face, grid, inside)
         feature_base, skip_base = self.encoder(render, uv, style)
-        feature_back, skip_back = _window(
-            back["feature"], back["skip"], shift_px, self.size_px, render.shape[0], self.feature_px
-        )
+        feature_back, skip_back = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0])
         out_mask = torch.tanh(self.mask(torch.cat([feature_base, feature_back.detach()], 1)))
         # nearly hard, and without gradient through the composition: the mask learns from L_mask and L_mrf alone
         m = (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
@@ -230,7 +228,8 @@ class AvatarGenerator(nn.Module):
         picture = inverse_haar(rgb)
         return (self.refine(last, picture) if self.refine is not None else picture), out_mask
 
-    def _style(self, time: Tensor | None, batch: int) -> Tensor:
+    def _style(self, time: Tensor | None) -> Tensor:
+        """Style (B or 1, L): of the time code where there is one, else one for all frames."""
         if not self.network["time_code"]:
             return self.mapping(self.latent)
         if time is None:
@@ -258,11 +257,9 @@ class AvatarGenerator(nn.Module):
             both = _sample(torch.cat([texture, skip], 1), grid, mode) * inside
             return both[:, : texture.shape[1]], both[:, texture.shape[1] :]
         # finer sampling: the skip as RGB (wavelet bands do not turn with the face), then space to depth by Haar
-        both = _sample(texture, grid, mode) * inside
-        rgb = _sample(inverse_haar(skip), grid, mode) * inside
+        feature, rgb = _sample(texture, grid, mode) * inside, _sample(inverse_haar(skip), grid, mode) * inside
         for _ in range(int(math.log2(scale)) - 1):
             rgb = downsample2(rgb)
-        feature = both
         for _ in range(int(math.log2(scale))):
             feature = haar(feature)
         return feature, haar(rgb)
@@ -271,23 +268,21 @@ class AvatarGenerator(nn.Module):
         """Noise per decoder level from feature_px on, composed as the features are, so that it sticks to the skin."""
         if not self.network["noise"]:
             return {}
-        noises = {}
-        px = self.feature_px
+        noises, px = {}, self.feature_px
         while px <= self.size_px // 2:
-
-            def at(name: str, px: int = px) -> Tensor:
-                noise = getattr(self, f"noise_{name}")
-                return (
-                    noise
-                    if noise.shape[-1] == px
-                    else F.avg_pool2d(noise, noise.shape[-1] // px) * (noise.shape[-1] / px)
-                )
-
-            warp = _sample(at("face"), F.interpolate(grid.permute(0, 3, 1, 2), size=px).permute(0, 2, 3, 1), "nearest")
+            base, face, back = (_coarser(getattr(self, f"noise_{name}"), px) for name in ("base", "face", "back"))
             here = F.interpolate(m, size=px)
-            noises[px] = at("base") * (1 - here) + at("back") * here + warp * F.interpolate(inside, size=px)
+            grid_px = F.interpolate(grid.permute(0, 3, 1, 2), size=px).permute(0, 2, 3, 1)
+            warp = _sample(face, grid_px, "nearest") * F.interpolate(inside, size=px)
+            noises[px] = base * (1 - here) + back * here + warp
             px *= 2
         return noises
+
+
+def _coarser(noise: Tensor, px: int) -> Tensor:
+    """White noise (1,1,r,r) as block sums over r/px pixels, scaled to unit variance again: (1,1,px,px)."""
+    factor = noise.shape[-1] // px
+    return noise if factor == 1 else F.avg_pool2d(noise, factor) * factor
 
 
 def _sample(texture: Tensor, grid: Tensor, mode: str) -> Tensor:
@@ -300,22 +295,16 @@ def _sample(texture: Tensor, grid: Tensor, mode: str) -> Tensor:
     return out.view(texture.shape[1], batch, height, width).transpose(0, 1)
 
 
-def _window(
-    feature: Tensor, skip: Tensor, shift_px: Tensor | None, size_px: int, batch: int, feature_px: int
-) -> tuple[Tensor, Tensor]:
-    """Background maps under the sliding window: (B,C,f,f) and (B,12,f,f)."""
+def _window(feature: Tensor, skip: Tensor, shift_px: Tensor | None, size_px: int, batch: int) -> tuple[Tensor, Tensor]:
+    """Background maps (1,C,f,f), (1,12,f,f) under the sliding window of a picture of size_px: (B,C,f,f), (B,12,f,f)."""
+    feature_px = feature.shape[-1]
     if shift_px is None:
-        if feature.shape[-1] != feature_px:
-            feature = F.interpolate(feature, size=feature_px, mode="bilinear", align_corners=False)
-            skip = F.interpolate(skip, size=feature_px, mode="bilinear", align_corners=False)
         return feature.expand(batch, -1, -1, -1), skip.expand(batch, -1, -1, -1)
     theta = torch.zeros(batch, 2, 3, device=feature.device, dtype=feature.dtype)
     theta[:, 0, 0] = theta[:, 1, 1] = 1
     theta[:, :, 2] = -2 * shift_px.to(feature.dtype) / size_px
-    grid = F.affine_grid(theta, [batch, 1, feature_px, feature_px], align_corners=False)
-    rgb = _sample(
-        inverse_haar(skip),
-        F.affine_grid(theta, [batch, 1, 2 * feature_px, 2 * feature_px], align_corners=False),
-        "bilinear",
+    grid, fine = (
+        F.affine_grid(theta, [batch, 1, side, side], align_corners=False) for side in (feature_px, 2 * feature_px)
     )
-    return _sample(feature, grid, "bilinear"), haar(rgb)
+    # the skip moves as RGB: wavelet coefficients do not stand a shift
+    return _sample(feature, grid, "bilinear"), haar(_sample(inverse_haar(skip), fine, "bilinear"))

@@ -22,10 +22,7 @@ def network_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 def check_sizes(network: Mapping[str, Any], size_px: int) -> str | None:
     """What is wrong with the sizes of the networks for pictures of size_px, in words for the user; None where all
     fit."""
-    powers = {
-        name: network[name]
-        for name in ("feature_px", "map_px", "back_px", "render_px", "render_bottom_px", "bottom_px")
-    }
+    powers = {name: network[name] for name in ("feature_px", "map_px", "render_px", "render_bottom_px", "bottom_px")}
     odd = [
         f"net_{name} {value}"
         for name, value in (powers | {"size": size_px}).items()
@@ -52,7 +49,7 @@ class AvatarNetworks(nn.Module):
         super().__init__()
         channels = map_channels(network)
         self.face = MapBank(network["map_px"], channels["face"], network)
-        self.back = MapBank(network["back_px"], channels["back"], network)
+        self.back = MapBank(network["feature_px"], channels["back"], network)
         self.style = AvatarGenerator(network, size_px)
 
     def forward(

@@ -6,7 +6,6 @@ from stages.nets.avatar_networks import network_settings
 TINY = {
     "net_feature_px": 16,
     "net_map_px": 16,
-    "net_back_px": 16,
     "net_warp_scale": 2,
     "net_noise": False,
     "net_refine_channels": 4,

@@ -105,8 +105,8 @@ def test_composition_gives_the_mask_no_gradient_of_the_picture():
 
 def test_window_moves_the_background_map():
     rgb, feature = torch.rand(1, 3, 32, 32), torch.rand(1, 4, 16, 16)
-    _, still = _window(feature, haar(rgb), None, 32, 2, 16)
-    moved_feature, moved = _window(feature, haar(rgb), torch.tensor([[4.0, -2.0], [0.0, 0.0]]), 32, 2, 16)
+    _, still = _window(feature, haar(rgb), None, 32, 2)
+    moved_feature, moved = _window(feature, haar(rgb), torch.tensor([[4.0, -2.0], [0.0, 0.0]]), 32, 2)
     assert moved_feature.shape == (2, 4, 16, 16)
     torch.testing.assert_close(inverse_haar(moved)[0, :, :28, 8:], rgb[0, :, 2:30, 4:28], atol=1e-4, rtol=0)
     torch.testing.assert_close(moved[1], still[1], atol=1e-4, rtol=0)
