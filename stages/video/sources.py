@@ -119,9 +119,20 @@ class PyavSource(VideoSource):
         keys.sort()
         self._keys = keys if known else []
         self._key_numbers = [int(np.searchsorted(self._pts, k)) for k, _ in keys] if self._pts is not None else []
-        announced = stream.frames - discarded
-        # The header of a file that was cut off still tells how many frames there were.
-        self.count = max(len(pts), announced) if stream.frames else len(pts)
+        self.count = len(pts) + (self._cut_off(stream, len(pts), discarded) if self._pts is not None else 0)
+
+    def _cut_off(self, stream, found: int, discarded: int) -> int:
+        """Frames that the header announces and the file no longer holds.
+
+        The number of samples alone does not tell: phones trim a clip by an edit list and leave the samples in the file.
+        A trimmed clip is covered by its frames up to its announced duration, a cut-off file is not.
+        """
+        rate = float(stream.average_rate or 0)
+        absent = stream.frames - found - discarded
+        if absent <= 0 or not stream.duration or not rate:
+            return 0
+        uncovered = (stream.duration - int(self._pts[-1] - self._pts[0])) * self._time_base - 1 / rate
+        return min(absent, max(0, round(uncovered * rate)))
 
     def _probe(self) -> None:
         """Look at the first frame that decodes: size, rotation, pixel shape, transfer."""
@@ -234,7 +245,10 @@ class OpencvSource(VideoSource):
         finally:
             capture.release()
         if not times or picture is None:
-            raise UserError(f"{path} cannot be read as a video: give a video file or a folder of images")
+            raise UserError(
+                f"{path} cannot be read as a video: it is none, or was cut off before its index was written; "
+                "give a video file or a folder of images"
+            )
         self.size, self.count = (picture.shape[1], picture.shape[0]), len(times)
         rising = len(times) > 1 and bool(np.all(np.diff(times) > 0))
         self.times_s = np.array(times) - times[0] if rising else np.arange(len(times)) / (announced or 25.0)

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import struct
 import threading
 from fractions import Fraction
 
@@ -60,6 +61,27 @@ def test_clip_numbers_count_from_zero(tmp_path):
         assert got[0][1] == pytest.approx(12 / 25)
         assert got[0][2].shape == (32, 32, 3) and got[0][2].dtype == np.uint8
         assert len(list(reader)) == 5  # and again
+
+
+def trim(path, first_ms, last_ms):
+    """Trim as phones do: by the edit list (ISO 14496-12, `elst` version 0), with all samples left in the file."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") + 8
+    assert struct.unpack(">I", data[at : at + 4]) == (1,)
+    start = struct.unpack(">i", data[at + 8 : at + 12])[0] + first_ms * 512 // 40  # 25 fps are 12800 ticks a second
+    data[at + 4 : at + 12] = struct.pack(">Ii", last_ms - first_ms, start)
+    result = path.with_name("trimmed.mp4")
+    result.write_bytes(data)
+    return result
+
+
+@pytest.mark.parametrize("first, last", [(0, 60), (0, 30), (10, 40), (17, 31)])
+def test_clip_trimmed_on_the_phone(tmp_path, caplog, first, last):
+    path = write_video(tmp_path / "a.mp4", numbered(60), options={"g": "12", "bf": "3"})
+    frames, reader = whole(trim(path, first * 40, last * 40))
+    assert [read_number(p) for _, _, p in frames] == list(range(first, last))
+    assert len(reader) == last - first and reader.lost == 0
+    assert frames[0][1] == 0 and not caplog.text
 
 
 def test_leaving_early_ends_the_thread(tmp_path):
