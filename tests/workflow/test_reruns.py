@@ -16,12 +16,12 @@ TRACK = {"landmarks": 3, "matting": 3, **FIT}
 ALL = {"decode": 3, **TRACK}
 
 KEYS = [
-    ("evaluate", {"batch": 3}, MEASURE),
+    ("evaluate", {"batch_size": 3}, MEASURE),
     ("train", {"seed": 12345}, LEARN),
     ("samples", {"holdout": 0.31}, SAMPLE),
-    ("overlay", {"frames": 5}, {"overlay": 3}),
+    ("overlay", {"sheet_frames": 5}, {"overlay": 3}),
     ("render", {"supersample": 3}, RENDER),
-    ("fit", {"expressions": 7}, FIT),
+    ("fit", {"components": 7}, FIT),
     ("matting", {"size_px": 320}, {"matting": 3, **FIT}),
     ("landmarks", {"size_px": 320}, {"landmarks": 3, **FIT}),
     ("decode", {"crop_scale": 2.05}, ALL),
