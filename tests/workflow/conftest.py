@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from stages.core.config import load_preset
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("Snakefile", "environment.yaml", "workflow", "stages", "config", "profiles")
@@ -57,7 +60,7 @@ def fresh_project(tmp_path_factory) -> Project:
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, project.code / name)
     film = project.work / "film.mp4"
-    settings = '{"size_px": 192, "train_frames": 70, "test_frames": 30}'
+    settings = json.dumps(load_preset("smoke")["demo"])
     command = [sys.executable, "-m", "stages.demo", "--seed", "1", "--settings", settings]
     subprocess.run([*command, "--out", str(film), "--truth", str(film.with_suffix(".npz"))], cwd=ROOT, check=True)
     film.rename(project.work / "talk.mp4")
