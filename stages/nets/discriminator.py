@@ -30,31 +30,44 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """(B,3,S,S) picture in [-1,1] with (B,3,S,S) rendering in [0,1] -> logits (B,1), larger = more real."""
+    """(B,3,S,S) picture in [-1,1] with (B,3,S,S) rendering in [0,1] -> logits, larger = more real.
+
+    The published form judges the whole picture: (B,1). With `disc_patch_px` it stops at that level and judges each place
+    by its surroundings, (B,1,p,p): a few thousand images, all that a CPU sees in its minutes, teach that, but not the
+    whole. `disc_detail_gain` scales the difference bands of the Haar transform, in which real and painted pictures
+    differ, but which are small beside the mean band.
+    """
 
     def __init__(self, network: dict, size_px: int) -> None:
         super().__init__()
         base, limit = network["disc_channel_base"], network["disc_channel_max"]
-        equalized = network["equalized"]
+        equalized, self.gain, self.patch = (
+            network["equalized"],
+            network["disc_detail_gain"],
+            network["disc_patch_px"] > 0,
+        )
         px, width = size_px // 2, width_at(size_px, base, limit)
         self.from_rgb, self.blocks = nn.ModuleList(), nn.ModuleList()
-        while px > 4:
+        while px > max(4, network["disc_patch_px"]):
             out = width_at(px // 2, base, limit)
             self.from_rgb.append(Conv(24, width, kernel=1, equalized=equalized))
             self.blocks.append(ConvBlock(width, out, blur=True, equalized=equalized))
             px, width = px // 2, out
-        last = width_at(4, base, limit)
-        self.final = Conv(width + 1, last, equalized=equalized)
-        self.linear = nn.Linear(last * 16, last)
-        self.logit = nn.Linear(last, 1)
+        self.final = Conv(width + 1, width, equalized=equalized)
+        if self.patch:
+            self.logit = Conv(width, 1, kernel=1, active=False, equalized=equalized)
+        else:
+            self.linear, self.logit = nn.Linear(width * px * px, width), nn.Linear(width, 1)
 
     def forward(self, picture: Tensor, render: Tensor) -> Tensor:
-        rgb = haar(torch.cat([picture, 2 * render - 1], 1))
+        bands = haar(torch.cat([picture, 2 * render - 1], 1))
         x: Tensor | None = None
         for from_rgb, block in zip(self.from_rgb, self.blocks, strict=True):
-            entry = from_rgb(rgb)
+            shown = bands if self.gain == 1 else torch.cat([bands[:, :6], self.gain * bands[:, 6:]], 1)
+            entry = from_rgb(shown)
             x = block(entry if x is None else x + entry)
-            rgb = haar_down(rgb)
-        x = self.final(minibatch_deviation(x)).flatten(1)
-        x = F.leaky_relu(self.linear(x), 0.2) * math.sqrt(2)
-        return self.logit(x)
+            bands = haar_down(bands)
+        x = self.final(minibatch_deviation(x))
+        if self.patch:
+            return self.logit(x)
+        return self.logit(F.leaky_relu(self.linear(x.flatten(1)), 0.2) * math.sqrt(2))

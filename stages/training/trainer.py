@@ -40,9 +40,11 @@ class Trainer:
         self.gan = settings["weight_gan"] > 0
         self.disc = Discriminator(network, size_px).to(**layout) if self.gan else nn.Identity()
         betas = (settings["beta1"], settings["beta2"])
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.nets, settings), betas=betas)
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.nets, settings, settings["lr_net"]), betas=betas)
         self.disc_optimizer = (
-            torch.optim.AdamW(parameter_groups(self.disc, settings), betas=betas) if self.gan else None
+            torch.optim.AdamW(parameter_groups(self.disc, settings, settings["lr_disc"]), betas=betas)
+            if self.gan
+            else None
         )
         self.images, self.minutes, self.steps, self.returns = 0, 0.0, 0, 0
         self.share, self.rate, self.disc_rate, self.healthy = 0.0, 1.0, 1.0, True
@@ -64,8 +66,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["base_lr"]
         if self.disc_optimizer:
-            for group in self.disc_optimizer.param_groups:
-                group["lr"] = factor * self.disc_rate * group["base_lr"]
+            for group in self.disc_optimizer.param_groups:  # it does not decay: a judge that stops learning is deceived
+                group["lr"] = self.rate * self.disc_rate * group["base_lr"]
         if self.nets.maps_frozen or self.images < settings["maps_until"]:
             return False
         self._cache_maps()
@@ -144,7 +146,8 @@ class Trainer:
         figures = {"disc": loss.item(), "d_real": logits_real.mean().item(), "d_fake": logits_fake.mean().item()}
         if self.steps % settings["r1_every"] == 0:  # lazily, weighted up; in full precision
             real = real.detach().requires_grad_(True)
-            penalty = r1_penalty(self.disc(real, batch.render), real)
+            # of the mean logit, which makes patches and the whole alike
+            penalty = r1_penalty(self.disc(real, batch.render).flatten(1).mean(1), real)
             loss = loss + settings["r1_gamma"] / 2 * settings["r1_every"] * penalty
             figures["r1"] = penalty.item()
         self.disc_optimizer.zero_grad(set_to_none=True)
@@ -228,12 +231,14 @@ class Trainer:
         self.average.freeze_maps()
         moments = dict(self.optimizer.state)
         betas = (self.settings["beta1"], self.settings["beta2"])
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.nets, self.settings), betas=betas)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.nets, self.settings, self.settings["lr_net"]), betas=betas
+        )
         alive = {parameter for group in self.optimizer.param_groups for parameter in group["params"]}
         self.optimizer.state.update({parameter: state for parameter, state in moments.items() if parameter in alive})
 
 
-def parameter_groups(module: nn.Module, settings: dict[str, Any]) -> list[dict[str, Any]]:
+def parameter_groups(module: nn.Module, settings: dict[str, Any], lr: float) -> list[dict[str, Any]]:
     """Parameters by learning rate and weight decay: free maps; weights; biases, noise weights and constants (no
     decay)."""
     groups: dict[str, list[nn.Parameter]] = {"maps": [], "weights": [], "plain": []}
@@ -241,7 +246,7 @@ def parameter_groups(module: nn.Module, settings: dict[str, Any]) -> list[dict[s
         free = name.endswith(("feature_free", "skip_free"))
         plain = parameter.ndim < 2 or name.endswith("constant")
         groups["maps" if free else "plain" if plain else "weights"].append(parameter)
-    rate = {"maps": settings["lr_maps"], "weights": settings["lr_net"], "plain": settings["lr_net"]}
+    rate = {"maps": settings["lr_maps"], "weights": lr, "plain": lr}
     decay = {"maps": 0.0, "weights": settings["weight_decay"], "plain": 0.0}
     return [
         {"params": group, "lr": rate[name], "base_lr": rate[name], "weight_decay": decay[name]}

@@ -34,3 +34,15 @@ def test_r1_penalty_reaches_the_weights():
     disc, picture = Discriminator(tiny(), 32), torch.randn(2, 3, 32, 32, requires_grad=True)
     r1_penalty(disc(picture, torch.rand(2, 3, 32, 32)), picture).backward()
     assert disc.from_rgb[0].weight.grad.abs().max() > 0
+
+
+def test_patches_judge_their_surroundings():
+    torch.manual_seed(0)
+    disc = Discriminator(tiny(disc_patch_px=8, disc_detail_gain=8.0), 64)
+    picture, render = torch.randn(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
+    changed = picture.clone()
+    changed[..., :8, :8] += torch.randn(3, 8, 8)
+    with torch.no_grad():
+        difference = (disc(changed, render) - disc(picture, render)).abs()[0, 0]
+    assert difference.shape == (8, 8)
+    assert difference[0, 0] > 10 * difference[-1, -1]

@@ -105,7 +105,7 @@ def test_learning_rates_warm_up_and_fall(frames):
 
 def test_decay_spares_biases_noise_weights_constants_and_maps():
     trainer = Trainer(settings(weight_decay=0.1, net_noise=True), SIZE, "cpu")
-    groups = parameter_groups(trainer.nets, trainer.settings)
+    groups = parameter_groups(trainer.nets, trainer.settings, 1e-3)
     decayed = {id(p) for group in groups if group["weight_decay"] > 0 for p in group["params"]}
     for name, parameter in trainer.nets.named_parameters():
         spared = parameter.ndim < 2 or name.endswith(("constant", "free"))
