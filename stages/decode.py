@@ -1,8 +1,8 @@
 """Read a clip, choose one fixed square crop around the head, and write the cropped frames with their manifest.
 
-The crop is computed from frames sampled over all ranges of the source that the subject uses (`--ranges`), so that every
-clip cut from one source computes the same crop and the background stays put. Frames without a face are marked, never
-left out; repeated frames are marked.
+The crop is computed from frames sampled over the given ranges of the source (`--ranges`: those the subject trains on),
+so that every clip cut from one source computes the same crop and the background stays put. Frames without a face are
+marked, never left out; repeated frames are marked.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", type=Path, required=True, help="video file or folder of images")
     parser.add_argument("--start", type=int, help="first source frame of the clip (default: 0)")
     parser.add_argument("--end", type=int, help="source frame after the clip's last (default: all)")
-    parser.add_argument("--ranges", default="[]", help="JSON list of [start, end] of all clips of this source")
+    parser.add_argument("--ranges", default="[]", help="JSON list of [start, end] that decide the crop; default: this clip")
     parser.add_argument("--out-frames", type=Path, required=True, help="folder for the frames, 000000.png and so on")
     parser.add_argument("--manifest", type=Path, required=True, help="decode.parquet")
     return parser
@@ -143,13 +143,13 @@ def _shrink(picture: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def parse_ranges(text: str, start: int | None, end: int | None) -> list[list[int | None]]:
-    """Ranges of all clips of the source, this clip's among them."""
+    """Ranges that decide the crop, taken as they are so that each clip gets the same; this clip's where none are given."""
     try:
         ranges = json.loads(text)
         ranges = [[a, b] for a, b in ranges]
     except (ValueError, TypeError) as error:
         raise UserError(f"--ranges {text!r} is not a JSON list like [[0,100],[200,null]]: write it so") from error
-    return ranges if [start, end] in ranges else [*ranges, [start, end]]
+    return ranges or [[start, end]]
 
 
 def run(args: argparse.Namespace) -> None:

@@ -90,6 +90,14 @@ def test_clips_of_one_source_share_their_crop(clip, tmp_path):
     assert second["frame"].tolist() == list(range(20))
 
 
+def test_a_test_clip_follows_the_crop_of_the_clips_to_train_on(clip, tmp_path):
+    ranges = [[0, 15]]
+    trained = decoded(clip, tmp_path / "a", 0, 15, ranges)
+    tested = decoded(clip, tmp_path / "b", 30, None, ranges)
+    alone = decoded(clip, tmp_path / "c", 30, None)
+    assert trained.metadata["crop_px"] == tested.metadata["crop_px"] != alone.metadata["crop_px"]
+
+
 def test_same_bytes_again(clip, tmp_path):
     for name in "ab":
         decoded(clip, tmp_path / name, 0, 12)
