@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", type=Path, required=True, help="video file or folder of images")
     parser.add_argument("--start", type=int, help="first source frame of the clip (default: 0)")
     parser.add_argument("--end", type=int, help="source frame after the clip's last (default: all)")
-    parser.add_argument("--ranges", default="[]", help="JSON list of [start, end] that decide the crop; default: this clip")
+    parser.add_argument("--ranges", default="[]", help="JSON list of [start, end] that decide the crop (default: own)")
     parser.add_argument("--out-frames", type=Path, required=True, help="folder for the frames, 000000.png and so on")
     parser.add_argument("--manifest", type=Path, required=True, help="decode.parquet")
     return parser
@@ -143,7 +143,7 @@ def _shrink(picture: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def parse_ranges(text: str, start: int | None, end: int | None) -> list[list[int | None]]:
-    """Ranges that decide the crop, taken as they are so that each clip gets the same; this clip's where none are given."""
+    """Ranges that decide the crop, the same for each clip of the source; the clip's own where none are given."""
     try:
         ranges = json.loads(text)
         ranges = [[a, b] for a, b in ranges]

@@ -32,7 +32,7 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
 class Discriminator(nn.Module):
     """(B,3,S,S) picture in [-1,1] with (B,3,S,S) rendering in [0,1] -> logits, larger = more real.
 
-    The published form judges the whole picture: (B,1). With `disc_patch_px` it stops at that level and judges each place
+    The published form judges the whole picture: (B,1). With `disc_patch_px` it stops there and judges each place
     by its surroundings, (B,1,p,p): a few thousand images, all that a CPU sees in its minutes, teach that, but not the
     whole. `disc_detail_gain` scales the difference bands of the Haar transform, in which real and painted pictures
     differ, but which are small beside the mean band.
