@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.core.arrays import read_identity
 from stages.core.cli import main, stage_parser
 from stages.core.errors import UserError
 from stages.core.manifest import read_manifest, write_manifest
@@ -33,15 +34,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def load_identity(path: Path) -> tuple[MorphableModel, Camera]:
     """Model and camera of a subject; UserError if the file is missing or no identity."""
-    if not path.is_file():
-        raise UserError(f"the identity {path} is missing; run the workflow again to make it")
+    arrays = read_identity(path)
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
         model = MorphableModel.from_arrays(arrays)
         principal = (float(arrays["principal"][0]), float(arrays["principal"][1]))
         return model, Camera(float(arrays["focal_px"]), principal, int(arrays["size_px"]))
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(f"{path} is not a readable identity ({error}); delete it and run the workflow again") from error
 
 

@@ -7,7 +7,6 @@ picture and an empty hash: nothing is invented for them.
 
 import argparse
 import logging
-import zipfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from stages.core.arrays import read_identity
 from stages.core.cli import main, progress, stage_parser
 from stages.core.device import lease_device
 from stages.core.errors import UserError
@@ -38,17 +38,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--manifest", type=Path, required=True, help="render.parquet to write")
     parser.add_argument("--gpu", type=int, default=0, help="cards granted to this job; 0 means the processor")
     return parser
-
-
-def load_identity(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an identity.npz. Raises UserError when the file is missing or damaged."""
-    if not path.is_file():
-        raise UserError(f"the identity {path} is missing; run the fit stage to make it")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a readable identity ({error}); delete it and run the fit again") from error
 
 
 def choose_backend(setting: str, device: str) -> Any | None:
@@ -101,7 +90,7 @@ def usable_rows(fit: Manifest) -> np.ndarray:
 
 def run(args: argparse.Namespace) -> None:
     """Draw one clip."""
-    identity = load_identity(args.identity)
+    identity = read_identity(args.identity)
     fit = read_manifest(args.fit, "fit")
     expressions = identity["expression_basis"].shape[0]
     if len(fit) and fit["expression"].shape[1] != expressions:

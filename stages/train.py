@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.core.arrays import read_identity
 from stages.core.cli import main, stage_parser
 from stages.core.device import lease_device
 from stages.core.errors import UserError
-from stages.core.files import atomic_file, content_hash
+from stages.core.files import content_hash
 from stages.core.manifest import Manifest, read_manifest
 from stages.core.provenance import code_digest
 
@@ -41,21 +42,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, type=Path, help="avatar.pt")
     parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 trains on the CPU")
     return parser
-
-
-def read_identity(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of identity.npz.
-
-    Raises:
-        UserError: missing or damaged.
-    """
-    if not path.is_file():
-        raise UserError(f"the identity {path} is missing; run the fit stage again to make it")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is not a readable identity ({error}); run the fit stage again to make it") from error
 
 
 def chosen_frames(samples: Manifest, clips_dir: Path) -> tuple[list[tuple[Path, int]], np.ndarray, list[int]]:
@@ -125,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
 
         from stages.training.dataset import FrameStore
         from stages.training.loop import Frames, train
-        from stages.training.state import run_key
+        from stages.training.state import run_key, write_torch
 
         torch.set_num_threads(max(args.threads, 1))
         # moments of Adam that fade into denormal numbers would slow a CPU down several times
@@ -145,8 +131,7 @@ def run(args: argparse.Namespace) -> None:
         )
         trainer = train(args.settings, size_px, Frames(store, weights, validation), folder, device)
         store.close()
-        with atomic_file(args.out) as temporary:
-            torch.save(avatar_file(trainer, identity, samples.metadata["subject"]), temporary)
+        write_torch(args.out, avatar_file(trainer, identity, samples.metadata["subject"]))
     last = trainer.history[-1]
     log.info(
         "avatar after %d images, %.1f minutes; held-out frames: %s",

@@ -68,14 +68,24 @@ def main(
     except KeyboardInterrupt:
         sys.exit(_say(args.stage, "interrupted; nothing half-written was left behind", status=130))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = error.filename or os.getcwd()
-            sys.exit(
-                _say(
-                    args.stage, f"the disk is full at {where}; free some space and run the same command again", status=2
-                )
-            )
-        raise
+        problem = os_problem(error)
+        if problem is None:
+            raise
+        sys.exit(_say(args.stage, problem, status=2))
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+
+
+def os_problem(error: OSError) -> str | None:
+    """The sentence for an error of the file system that the user can mend; None for a defect."""
+    where = error.filename or os.getcwd()
+    if error.errno in FULL:
+        return f"the disk is full at {where}; free some space and run the same command again"
+    if error.errno in NOT_ALLOWED:
+        return f"cannot write {where} ({error.strerror}); make it writable, or choose another folder"
+    return None
 
 
 def _parse_json(text: str) -> dict[str, Any]:

@@ -92,11 +92,35 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
         UserError: a section or key is unknown, or a value does not fit.
     """
     _refuse_unknown(config, {**PATHS, **dict.fromkeys(STAGES)}, "", where)
+    for key in PATHS:
+        if key in config and (not isinstance(config[key], str) or not config[key].strip()):
+            raise UserError(f"config key '{key}'{_in(where)} must be a path, not {config[key]!r}")
     for stage in STAGES:
-        section = config.get(stage) or {}
+        section = {} if config.get(stage) is None else config[stage]
         if not isinstance(section, Mapping):
             raise UserError(f"config section '{stage}'{_in(where)} must hold keys and values, not {section!r}")
         stage_settings(stage, section, where=where)
+
+
+def check_choices(settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse settings of different stages that cannot work together, before time is spent.
+
+    Args:
+        settings: section of each stage.
+
+    Raises:
+        UserError: says which keys and how to mend them.
+    """
+    if settings["landmarks"]["detector"] == "face_alignment" and settings["fit"]["model"] == "facemesh":
+        raise UserError(
+            "landmarks.detector 'face_alignment' gives 68 flat points, too few for fit.model 'facemesh'; "
+            "set landmarks.detector to 'mediapipe'"
+        )
+    if settings["matting"]["method"] == "given":
+        raise UserError(
+            "matting.method 'given' needs the folder of masks of each clip, for which the sheet has no column; run "
+            "`python -m stages.matting --given DIR` by hand, or set matting.method to 'mediapipe'"
+        )
 
 
 def preset_names() -> list[str]:

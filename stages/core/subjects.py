@@ -16,7 +16,7 @@ ROLES = ("train", "test", "drive")
 DATASETS = ("selfie", "mead", "imavatar", "demo")
 CONSENTS = ("self", "written", "licence", "synthetic")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-DEMO = re.compile(r"demo:(\d{1,9})")
+DEMO = re.compile(r"demo:([0-9]{1,9})")
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,10 @@ class Sheet:
         Raises:
             UserError: the sheet has no such subject or clip.
         """
-        clips = self.of(subject)
+        clips = self._known(subject)
         for clip in clips:
             if clip.clip == name:
                 return clip
-        if not clips:
-            known = ", ".join(dict.fromkeys(clip.subject for clip in self.clips))
-            raise UserError(f"there is no subject '{subject}' in the sheet; it has: {known}")
         raise UserError(f"subject '{subject}' has no clip '{name}'; it has: {', '.join(clip.clip for clip in clips)}")
 
     def ranges(self, subject: str, source: str) -> list[list[int | None]]:
@@ -74,13 +71,40 @@ class Sheet:
 
         Test clips of the same source follow that crop, so that adding one changes no other clip.
         """
-        clips = [clip for clip in self.of(subject) if clip.source == source]
+        clips = [clip for clip in self.of(subject) if _place(clip.source) == _place(source)]
         deciding = [clip for clip in clips if clip.role == "train"] or clips
         return [[clip.start_frame, clip.end_frame] for clip in deciding]
 
     def preset(self, subject: str) -> str:
-        """Name of the subject's preset, or empty."""
-        return next((clip.preset for clip in self.of(subject)), "")
+        """Name of the subject's preset, or empty.
+
+        Raises:
+            UserError: the sheet has no such subject.
+        """
+        return self._known(subject)[0].preset
+
+    def to_train(self, subject: str) -> list[str]:
+        """Names of the clips to train on.
+
+        Raises:
+            UserError: there is none, or no such subject.
+        """
+        names = [clip.clip for clip in self._known(subject) if clip.role == "train"]
+        if not names:
+            raise UserError(f"subject '{subject}' has no clip of role 'train' in the sheet; an avatar needs one")
+        return names
+
+    def _known(self, subject: str) -> list[Clip]:
+        clips = self.of(subject)
+        if not clips:
+            known = ", ".join(dict.fromkeys(clip.subject for clip in self.clips))
+            raise UserError(f"there is no subject '{subject}' in the sheet; it has: {known}")
+        return clips
+
+
+def _place(source: str) -> Path:
+    """One spelling for each source: `v.mp4`, `./v.mp4` and the absolute path are the same film."""
+    return Path(source).expanduser().resolve()
 
 
 def read_sheet(path: Path | str) -> Sheet:
@@ -96,8 +120,10 @@ def read_sheet(path: Path | str) -> Sheet:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a UTF-8 text file; save the sheet as tab-separated UTF-8") from error
-    reader = csv.reader(text.splitlines(), delimiter="\t")
-    numbered = [(number, row) for number, row in enumerate(reader, start=1) if any(row) and not row[0].startswith("#")]
+    # A quotation mark is part of a name here; splitlines() would also split at rare Unicode marks.
+    reader = csv.reader(text.split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = [(number, [cell.strip() for cell in row]) for number, row in enumerate(reader, start=1)]
+    numbered = [(number, row) for number, row in rows if any(row) and not row[0].startswith("#")]
     if not numbered:
         raise UserError(f"{path} is empty; its first row names the columns: {', '.join(COLUMNS)}")
     _check_header(path, numbered[0][1])
@@ -113,15 +139,17 @@ def _check_header(path: Path, header: list[str]) -> None:
         raise UserError(f"{path} is separated by commas; save the sheet with tabs between the columns")
     unknown = [name for name in header if name not in COLUMNS]
     missing = [name for name in COLUMNS if name not in header]
-    if unknown or missing:
+    twice = sorted({name for name in header if header.count(name) > 1} - set(unknown))
+    if unknown or missing or twice:
         said = [f"unknown column '{name}'" for name in unknown] + [f"column '{name}' is missing" for name in missing]
+        said += [f"column '{name}' stands twice" for name in twice]
         raise UserError(f"{path}: {'; '.join(said)}; the columns are: {', '.join(COLUMNS)}")
 
 
 def _clip(where: str, header: list[str], row: list[str]) -> Clip:
     if len(row) > len(header):
         raise UserError(f"{where}: {len(row)} cells under {len(header)} columns; separate them by single tabs")
-    cells = dict(zip(header, [cell.strip() for cell in row] + [""] * (len(header) - len(row)), strict=True))
+    cells = dict(zip(header, row + [""] * (len(header) - len(row)), strict=True))
     for column in ("subject", "clip"):
         if not NAME.fullmatch(cells[column]):
             raise UserError(
@@ -139,6 +167,10 @@ def _clip(where: str, header: list[str], row: list[str]) -> Clip:
         raise UserError(f"{where}: unknown preset '{cells['preset']}'; known: {', '.join(preset_names())}")
     if not cells["source"]:
         raise UserError(f"{where}: source is empty; name a video file, an image folder, or demo:<seed>")
+    if set(cells["source"]) & set("{}\0"):
+        raise UserError(
+            f"{where}: source '{cells['source']}' has a brace, which stands for a wildcard; rename the file"
+        )
     if cells["source"].startswith("demo:") and not DEMO.fullmatch(cells["source"]):
         raise UserError(f"{where}: source '{cells['source']}' must be demo:<seed> with a whole number")
     start, end = (_frame(where, column, cells[column]) for column in ("start_frame", "end_frame"))
@@ -150,7 +182,7 @@ def _clip(where: str, header: list[str], row: list[str]) -> Clip:
 def _frame(where: str, column: str, text: str) -> int | None:
     if not text:
         return None
-    if not re.fullmatch(r"\d{1,9}", text):
+    if not re.fullmatch(r"[0-9]{1,9}", text):
         raise UserError(f"{where}: {column} '{text}' must be a whole number from 0, or empty")
     return int(text)
 

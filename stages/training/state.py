@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import signal
@@ -28,8 +29,15 @@ def run_key(settings: dict[str, Any], code: str, data: str) -> str:
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Writes the state in one piece; a kill while writing leaves the one before."""
-    with atomic_file(folder / STATE_NAME) as temporary:
-        torch.save(state, temporary)
+    write_torch(folder / STATE_NAME, state)
+
+
+def write_torch(path: Path, content: dict[str, Any]) -> None:
+    """torch.save in one piece. By way of memory: its own writer hides a full disk behind an inner error."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | None:

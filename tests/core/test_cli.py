@@ -39,6 +39,8 @@ def test_how_errors_end(capsys):
     status, said = outcome(raising(OSError(errno.ENOSPC, "No space left", "/data/x")), capsys)
     assert status == 2 and "the disk is full at /data/x" in said
     assert outcome(raising(KeyboardInterrupt()), capsys)[0] == 130
+    status, said = outcome(raising(PermissionError(errno.EACCES, "Permission denied", "/data/x")), capsys)
+    assert status == 2 and "cannot write /data/x (Permission denied)" in said
 
 
 def test_a_defect_keeps_its_traceback():

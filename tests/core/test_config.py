@@ -8,6 +8,7 @@ from stages.core.config import (
     README_FILE,
     STAGES,
     canonical_json,
+    check_choices,
     check_config,
     config_yaml,
     load_preset,
@@ -60,6 +61,21 @@ def test_a_wrong_value_is_named():
         stage_settings("decode", {"size_px": "big"}, where="x")
     with pytest.raises(UserError, match="section 'decode'"):
         check_config({"decode": 3}, "x")
+
+
+def test_a_path_must_be_a_path():
+    with pytest.raises(UserError, match="config key 'results' in x must be a path, not None"):
+        check_config({"results": None}, "x")
+
+
+@pytest.mark.parametrize(
+    ("stage", "change"), [("landmarks", {"detector": "face_alignment"}), ("matting", {"method": "given"})]
+)
+def test_choices_that_cannot_work_together(stage, change):
+    settings = {name: stage_settings(name) for name in STAGES}
+    check_choices(settings)
+    with pytest.raises(UserError, match=f"{stage}.{next(iter(change))} '.*set {stage}"):
+        check_choices(settings | {stage: settings[stage] | change})
 
 
 def test_unknown_preset():

@@ -34,6 +34,24 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path):
     assert os.listdir(tmp_path) == ["frames"] and os.listdir(folder) == ["new"]
 
 
+def test_what_a_killed_run_left_does_not_stay(tmp_path):
+    (tmp_path / ".frames.part").mkdir()
+    (tmp_path / ".frames.part" / "half").touch()
+    (tmp_path / ".a.part.txt").write_text("half")
+    with atomic_dir(tmp_path / "frames") as temporary:
+        (temporary / "new").touch()
+    with atomic_file(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole")
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "frames"] and os.listdir(tmp_path / "frames") == ["new"]
+
+
+@pytest.mark.parametrize("writer", [atomic_file, atomic_dir])
+def test_a_full_disk_is_named_by_the_output(tmp_path, writer):
+    with pytest.raises(OSError) as caught, writer(tmp_path / "out.x"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "out.x") and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
 def test_pictures_keep_every_value(tmp_path, kind, shape):

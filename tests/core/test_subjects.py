@@ -30,6 +30,24 @@ def test_only_training_clips_decide_the_crop(tmp_path):
     assert read_sheet(sheet(tmp_path, *rows)).ranges("anna", "anna.mp4") == [[0, 9]]
 
 
+def test_two_spellings_of_a_source_are_one(tmp_path):
+    rows = [ROW, "anna\tt2\ttrain\t./anna.mp4\t0\t5\tselfie\tself\t"]
+    assert read_sheet(sheet(tmp_path, *rows)).ranges("anna", "anna.mp4") == [[None, None], [0, 5]]
+
+
+def test_a_quotation_mark_is_part_of_a_name(tmp_path):
+    assert read_sheet(sheet(tmp_path, ROW.replace("anna.mp4", '"a" b.mp4'))).clips[0].source == '"a" b.mp4'
+
+
+def test_unknown_subjects_and_subjects_without_training_clips(tmp_path):
+    found = read_sheet(sheet(tmp_path, ROW, "bert\ttalk\tdrive\tb.mp4\t\t\tselfie\tself\t"))
+    with pytest.raises(UserError, match="no subject 'carl' in the sheet; it has: anna, bert"):
+        found.preset("carl")
+    with pytest.raises(UserError, match="subject 'bert' has no clip of role 'train'"):
+        found.to_train("bert")
+    assert found.to_train("anna") == ["talk"]
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -42,6 +60,7 @@ def test_only_training_clips_decide_the_crop(tmp_path):
         (ROW.replace("anna.mp4\t\t", "anna.mp4\t-1\t"), "row 2: start_frame '-1' must be a whole number"),
         (ROW.replace("anna.mp4", ""), "row 2: source is empty"),
         (ROW.replace("anna.mp4", "demo:x"), "row 2: source 'demo:x' must be demo:<seed>"),
+        (ROW.replace("anna.mp4", "{x}.mp4"), "row 2: source '{x}.mp4' has a brace"),
         (ROW + "nosuch", "row 2: unknown preset 'nosuch'"),
         (ROW + "\t\tmore", "row 2: 11 cells under 9 columns"),
     ],
@@ -67,6 +86,7 @@ def test_two_presets_of_one_subject_are_refused(tmp_path):
     [
         (HEADER.replace("role", "rolle"), "unknown column 'rolle'; column 'role' is missing"),
         (HEADER.replace("\t", ","), "separated by commas"),
+        (HEADER + "\trole", "column 'role' stands twice"),
     ],
 )
 def test_a_wrong_header_is_named(tmp_path, header, said):
@@ -80,5 +100,7 @@ def test_missing_and_empty_sheets(tmp_path):
     (tmp_path / "empty.tsv").write_text("\n")
     with pytest.raises(UserError, match="is empty"):
         read_sheet(tmp_path / "empty.tsv")
+    with pytest.raises(UserError, match="no clips below its header"):
+        read_sheet(sheet(tmp_path, "\t".join([" "] * 9)))
     with pytest.raises(UserError, match="no clips below its header"):
         read_sheet(sheet(tmp_path))

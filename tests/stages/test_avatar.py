@@ -6,6 +6,7 @@ import torch
 
 from stages import train as stage
 from stages.avatar import Avatar
+from stages.core.arrays import read_identity
 from stages.core.errors import UserError
 from stages.graphics.renderer import Renderer
 from stages.training.dataset import FrameStore, make_batch
@@ -19,7 +20,7 @@ def trained(tmp_path_factory):
     write_clip(folder / "a", 12)
     frames = Frames(FrameStore([(folder / "a", k) for k in range(12)], SIZE, 10**9, 1), np.ones(12), [])
     trainer = train(settings(images=40), SIZE, frames, folder / "run", "cpu")
-    identity = stage.read_identity(write_identity(folder / "identity.npz"))
+    identity = read_identity(write_identity(folder / "identity.npz"))
     torch.save(stage.avatar_file(trainer, identity, "x"), folder / "avatar.pt")
     return folder, trainer, frames
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.core.arrays import read_identity
 from stages.core.errors import UserError
 from stages.core.files import content_hash, picture_name, read_picture
 from stages.core.manifest import read_manifest, write_manifest
 from stages.graphics.renderer import Renderer
-from stages.render import build_parser, choose_backend, load_identity, run
+from stages.render import build_parser, choose_backend, run
 
 SIZE = 32
 
@@ -103,10 +104,10 @@ def test_coefficients_of_another_identity_are_refused(clip: Path) -> None:
 
 def test_missing_or_damaged_identity_is_explained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="missing"):
-        load_identity(tmp_path / "identity.npz")
+        read_identity(tmp_path / "identity.npz")
     (tmp_path / "identity.npz").write_bytes(b"not an archive")
     with pytest.raises(UserError, match="not a readable identity"):
-        load_identity(tmp_path / "identity.npz")
+        read_identity(tmp_path / "identity.npz")
 
 
 def test_backend_choice() -> None:

@@ -16,4 +16,4 @@ rule demo:
         "Filming the demo actor {wildcards.seed}"
     shell:
         "python -m stages.demo --settings {params.cfg:q} --threads {threads} --seed {wildcards.seed}"
-        " --out {output.video:q} --truth {output.truth:q} 2>&1 | tee {log:q}"
+        " --out {output.video:q} --truth {output.truth:q} 2>&1 | tee -i {log:q}"

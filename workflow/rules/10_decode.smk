@@ -20,4 +20,4 @@ rule decode:
         "Decoding {wildcards.subject}/{wildcards.clip}"
     shell:
         "python -m stages.decode --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
-        " --ranges {params.ranges:q} --out-frames {output.frames:q} --manifest {output.manifest:q} 2>&1 | tee {log:q}"
+        " --ranges {params.ranges:q} --out-frames {output.frames:q} --manifest {output.manifest:q} 2>&1 | tee -i {log:q}"

@@ -20,4 +20,4 @@ rule landmarks:
         "Finding landmarks in {wildcards.subject}/{wildcards.clip}"
     shell:
         "python -m stages.landmarks --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
-        " --decode {input.decode:q} --manifest {output.manifest:q} 2>&1 | tee {log:q}"
+        " --decode {input.decode:q} --manifest {output.manifest:q} 2>&1 | tee -i {log:q}"

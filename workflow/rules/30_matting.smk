@@ -23,4 +23,4 @@ rule matting:
     shell:
         "python -m stages.matting --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
         " --decode {input.decode:q} --out-alpha {output.alpha:q} --manifest {output.manifest:q}"
-        " --plate {params.plate:q}/plate.png 2>&1 | tee {log:q}"
+        " --plate {params.plate:q}/plate.png 2>&1 | tee -i {log:q}"

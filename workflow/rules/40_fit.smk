@@ -22,7 +22,7 @@ rule identity:
     shell:
         "python -m stages.identity --settings {params.cfg:q} --threads {threads} --decode {input.decode:q}"
         " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q} --out {output:q}"
-        " 2>&1 | tee {log:q}"
+        " 2>&1 | tee -i {log:q}"
 
 
 rule fit:
@@ -46,4 +46,4 @@ rule fit:
         "Fitting {wildcards.subject}/{wildcards.clip}"
     shell:
         "python -m stages.fit --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
-        " --decode {input.decode:q} --landmarks {input.landmarks:q} --out {output.manifest:q} 2>&1 | tee {log:q}"
+        " --decode {input.decode:q} --landmarks {input.landmarks:q} --out {output.manifest:q} 2>&1 | tee -i {log:q}"

@@ -23,4 +23,4 @@ rule render:
     shell:
         "python -m stages.render --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
         " --identity {input.identity:q} --fit {input.fit:q} --out-render {output.render:q} --out-uv {output.uv:q}"
-        " --manifest {output.manifest:q} 2>&1 | tee {log:q}"
+        " --manifest {output.manifest:q} 2>&1 | tee -i {log:q}"

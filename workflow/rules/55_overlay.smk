@@ -29,4 +29,4 @@ rule overlay:
         " --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q}"
         " --render {input.render:q} --frames {input.frames:q} --alpha {input.alpha:q}"
         " --render-pictures {input.pictures:q} --out-video {output.video:q} --out-sheet {output.sheet:q}"
-        " 2>&1 | tee {log:q}"
+        " 2>&1 | tee -i {log:q}"

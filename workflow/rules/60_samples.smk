@@ -25,7 +25,7 @@ rule samples:
     shell:
         "python -m stages.samples --settings {params.cfg:q} --role {params.role} --subject {wildcards.subject}"
         " --clips {params.clips} --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q}"
-        " --fit {input.fit:q} --render {input.render:q} --out {output:q} 2>&1 | tee {log:q}"
+        " --fit {input.fit:q} --render {input.render:q} --out {output:q} 2>&1 | tee -i {log:q}"
 
 
 use rule samples as test_samples with:

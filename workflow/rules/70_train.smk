@@ -31,4 +31,4 @@ rule train:
     shell:
         "python -m stages.train --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
         " --samples {input.samples:q} --identity {input.identity:q} --clips-dir {params.subject:q}/clips"
-        " --train-dir {params.subject:q}/train --out {output:q} 2>&1 | tee {log:q}"
+        " --train-dir {params.subject:q}/train --out {output:q} 2>&1 | tee -i {log:q}"

@@ -36,4 +36,4 @@ rule evaluate:
         "python -m stages.evaluate --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
         " --avatar {input.avatar:q} --samples {input.samples:q} {input.test:q} --clips-dir {params.clips:q}/clips"
         " --out {output.metrics:q} --frames-table {output.table:q} --video {output.video:q}"
-        " --out-pictures {output.pictures:q} 2>&1 | tee {log:q}"
+        " --out-pictures {output.pictures:q} 2>&1 | tee -i {log:q}"

@@ -9,16 +9,17 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from stages.core.assets import ASSETS, asset_folder, needed_files
-from stages.core.config import PATHS, canonical_json, check_config, load_preset, stage_settings
+from stages.core.config import PATHS, STAGES, canonical_json, check_choices, check_config, load_preset, stage_settings
 from stages.core.device import visible_cards
 from stages.core.errors import UserError
 from stages.core.provenance import code_digest
 from stages.core.subjects import NAME, read_sheet
 
 # Stages are run as modules of this project by the Python that runs Snakemake, from whichever folder. Threads that wait
-# must sleep: spinning ones would slow down the other jobs of the machine several times.
+# must sleep: spinning ones would slow down the other jobs of the machine several times. A prefix takes the place of
+# Snakemake's own, so it has to make the pipe into `tee` fail when the stage fails.
 shell.prefix(
-    f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{{{PYTHONPATH:+:$PYTHONPATH}}}} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    f"set -euo pipefail; export PYTHONPATH={shlex.quote(workflow.basedir)}${{{{PYTHONPATH:+:$PYTHONPATH}}}} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
     " OMP_WAIT_POLICY=PASSIVE; "
 )
 
@@ -36,7 +37,7 @@ def sheet_path():
     return (
         Path(workflow.basedir, PATHS["subjects"])
         if config["subjects"] == PATHS["subjects"]
-        else Path(config["subjects"])
+        else Path(config["subjects"]).expanduser()
     )
 
 
@@ -46,7 +47,7 @@ OVERLAY = workflow.config_settings.overwrite_config
 
 
 pathvars:
-    results=str(config["results"]).rstrip("/"),
+    results=str(Path(config["results"]).expanduser()),
     subject="<results>/{subject}",
     clip="<results>/{subject}/clips/{clip}",
     log="<results>/{subject}/logs",
@@ -65,6 +66,10 @@ def settings_of(stage, subject):
     preset = or_stop(load_preset, or_stop(SHEET.preset, subject))
     layers = [layer.get(stage) or {} for layer in (config, preset, OVERLAY)]
     return or_stop(stage_settings, stage, *layers)
+
+
+for subject in dict.fromkeys(clip.subject for clip in SHEET.clips):
+    or_stop(check_choices, {stage: settings_of(stage, subject) for stage in STAGES})
 
 
 def stage_params(stage):
@@ -121,7 +126,7 @@ def identity_clips(subject):
 
 def train_clips(subject):
     """Names of the clips to train on."""
-    return [clip.clip for clip in SHEET.of(subject, "train")]
+    return or_stop(SHEET.to_train, subject)
 
 
 def measured_clips(subject):
