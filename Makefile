@@ -60,7 +60,7 @@ lint: setup ## ruff, snakefmt --check, snakemake --lint
 	@if [ -f Snakefile ]; then $(PY) -m snakemake --lint; fi
 
 bench: setup ## measure speed: every script of benchmarks/
-	@for script in $(sort $(wildcard benchmarks/bench_*.py)); do echo "== $$script"; $(PY) "$$script" || exit 1; done
+	@for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(PY) "$$script" || exit 1; done
 
 gpu-check: setup ## say which CUDA card is found and run the tests that need one
 	@$(PY) -c 'import torch; print("torch", torch.__version__, "|", torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA card found")'

@@ -12,6 +12,7 @@ import numpy as np
 from stages.core.cli import main, stage_parser
 from stages.core.errors import UserError
 from stages.core.files import atomic_file, picture_name, read_picture
+from stages.core.holdout import hold_out
 from stages.core.manifest import Manifest, read_manifest
 from stages.face.camera import Camera, transform
 from stages.face.clip import solver_settings
@@ -31,12 +32,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--landmarks", required=True, nargs="+", type=Path, help="landmarks.parquet of each train clip")
     parser.add_argument("--frames", required=True, nargs="+", type=Path, help="folder frames/ of each train clip")
     parser.add_argument("--alpha", required=True, nargs="+", type=Path, help="folder alpha/ of each train clip")
+    parser.add_argument("--holdout", type=float, default=0.0, help="last share of all frames to leave out")
+    parser.add_argument("--gap-s", type=float, default=0.0, help="seconds before them to leave out, too")
     parser.add_argument("--out", required=True, type=Path, help="identity.npz to write")
     return parser
 
 
-def gather(landmarks: list[Manifest], names: list[Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """Points (N, 478, 2) and depths (N, 478) of all frames with a face, their clip and frame numbers, and the size
+def gather(
+    landmarks: list[Manifest], names: list[Path], kept: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """Points (N, 478, 2) and depths (N, 478) of all kept frames with a face, their clip and frame numbers, and the size
     of the frames.
     """
     sizes = {int(manifest.metadata["size_px"]) for manifest in landmarks}
@@ -48,7 +53,7 @@ def gather(landmarks: list[Manifest], names: list[Path]) -> tuple[np.ndarray, np
         if manifest.metadata["landmark_set"] != MEDIAPIPE:
             raise UserError(f"{name} holds {manifest.metadata['landmark_set']} points, but the model facemesh wants "
                             f"{MEDIAPIPE}; set `landmarks.detector: mediapipe`")  # fmt: skip
-    found = [manifest["found"] for manifest in landmarks]
+    found = [manifest["found"] & keep for manifest, keep in zip(landmarks, kept, strict=True)]
     points = [m["points_px"][f].reshape(-1, 478, 2) for m, f in zip(landmarks, found, strict=True)]
     depth = [m["depth"][f] for m, f in zip(landmarks, found, strict=True)]
     frames = np.concatenate([m["frame"][f] for m, f in zip(landmarks, found, strict=True)])
@@ -56,6 +61,14 @@ def gather(landmarks: list[Manifest], names: list[Path]) -> tuple[np.ndarray, np
     if not len(frames):
         raise UserError(f"no face in any train clip ({', '.join(map(str, names))}); give clips that show the face")
     return np.concatenate(points), np.concatenate(depth), clip, frames, sizes.pop()
+
+
+def kept_frames(decode: list[Manifest], share: float, gap_s: float) -> list[np.ndarray]:
+    """For each clip (N,) bool: frames that are not held out. The cut is that of the stage `samples`."""
+    counts = [len(manifest) for manifest in decode]
+    gap = round(gap_s * float(decode[-1].metadata["fps"] or 25.0)) if share > 0 else 0
+    kept = hold_out(sum(counts), share, gap) == "train"
+    return np.split(kept, np.cumsum(counts)[:-1])
 
 
 def texture_pictures(
@@ -87,7 +100,8 @@ def run(args: argparse.Namespace) -> None:
         )
     settings: dict[str, Any] = args.settings
     landmarks = [read_manifest(path, "landmarks") for path in args.landmarks]
-    points, depth, clip, frames, size = gather(landmarks, args.landmarks)
+    kept = kept_frames([read_manifest(path, "decode") for path in args.decode], args.holdout, args.gap_s)
+    points, depth, clip, frames, size = gather(landmarks, args.landmarks, kept)
     camera = Camera.default(size, settings["focal_ratio"])
     model, fit, used = facemesh.learn(points, depth, camera, settings["components"], settings=solver_settings(settings))
     arrays = model.to_arrays() | {

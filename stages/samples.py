@@ -18,6 +18,7 @@ import numpy as np
 from stages.core.cli import main, stage_parser
 from stages.core.errors import UserError
 from stages.core.files import content_hash
+from stages.core.holdout import hold_out
 from stages.core.manifest import Manifest, read_manifest, write_manifest
 
 log = logging.getLogger(__name__)
@@ -117,15 +118,6 @@ def rarity_weights(rotation: np.ndarray, expression: np.ndarray, strength: float
     weight = (np.maximum(reach, 1e-6) / max(float(np.median(reach)), 1e-6)) ** strength
     weight = np.clip(weight, 1 / 3, 3)
     return (weight / weight.mean()).astype(np.float32)
-
-
-def hold_out(count: int, share: float, gap: int) -> np.ndarray:
-    """(N,) of "train", "gap" and "test": the last `share` of the frames, after `gap` frames that belong to nobody."""
-    split = np.full(count, "train", dtype=object)
-    test = count - round(share * count)
-    split[test:] = "test"
-    split[max(test - gap, 0) : test] = "gap"
-    return split
 
 
 def choose_validation(used: np.ndarray, share: float) -> np.ndarray:

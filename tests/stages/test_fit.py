@@ -1,13 +1,14 @@
 """The stages identity and fit on a made-up subject, from manifests to manifests."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from stages import fit, identity
 from stages.core.config import stage_defaults
 from stages.core.errors import UserError
 from stages.core.files import picture_name, write_picture
-from stages.core.manifest import read_manifest, write_manifest
+from stages.core.manifest import Manifest, read_manifest, write_manifest
 from tests.face import makers
 
 FRAMES = 60
@@ -69,6 +70,15 @@ def subject(tmp_path_factory):
     folder = tmp_path_factory.mktemp("subject")
     clips = [write_clip(folder / "a", 0, FRAMES), write_clip(folder / "b", 100, 30, missing=[4, 5, *range(12, 22)])]
     return folder, clips, learn(folder, clips)
+
+
+def test_held_out_frames_do_not_touch_the_identity():
+    """The cut that identity makes is the one that samples make, over all clips together."""
+    clips = [Manifest("decode", pa.table({"frame": range(count)}), {"fps": 10.0}) for count in (30, 50)]
+    kept = identity.kept_frames(clips, 0.25, 0.5)
+    assert [len(part) for part in kept] == [30, 50]
+    assert kept[0].all() and kept[1].tolist() == [True] * 25 + [False] * 25
+    assert all(part.all() for part in identity.kept_frames(clips, 0.0, 0.5))
 
 
 def test_identity_holds_the_contract(subject):

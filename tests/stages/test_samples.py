@@ -6,8 +6,9 @@ import pytest
 from stages import samples
 from stages.core.config import stage_settings
 from stages.core.errors import UserError
+from stages.core.holdout import hold_out
 from stages.core.manifest import read_manifest
-from stages.samples import hold_out, rarity_weights
+from stages.samples import rarity_weights
 from tests.training.makers import write_manifests
 
 KINDS = samples.KINDS

@@ -17,12 +17,13 @@ rule identity:
     params:
         cfg=stage_params("fit"),
         code=code_digest("stages.identity"),
+        holdout=held_out,
     message:
         "Learning the identity of {wildcards.subject}"
     shell:
         "python -m stages.identity --settings {params.cfg:q} --threads {threads} --decode {input.decode:q}"
-        " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q} --out {output:q}"
-        " 2>&1 | tee -i {log:q}"
+        " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q} {params.holdout}"
+        " --out {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule fit:

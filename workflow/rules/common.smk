@@ -134,6 +134,14 @@ def measured_clips(subject):
     return train_clips(subject) + test_clips(subject)
 
 
+def held_out(wildcards):
+    """Arguments --holdout and --gap-s: the share to measure on, of a subject without a clip to test on."""
+    if test_clips(wildcards.subject) or not SHEET.of(wildcards.subject, "train"):
+        return ""
+    samples = settings_of("samples", wildcards.subject)
+    return f"--holdout {samples['holdout']} --gap-s {samples['gap_s']}"
+
+
 def test_clips(subject):
     """Names of the clips to measure on; none when a share of the training clips is held out."""
     return [clip.clip for clip in SHEET.of(subject, "test")]
