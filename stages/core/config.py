@@ -14,6 +14,7 @@ import argparse
 import difflib
 import json
 import logging
+import math
 import re
 import textwrap
 from collections.abc import Mapping
@@ -61,16 +62,25 @@ def stage_settings(stage: str, *overlays: Mapping[str, Any], where: str = "") ->
     Raises:
         UserError: an unknown key (with the nearest known one) or a value that does not fit.
     """
-    settings = stage_defaults(stage)
-    for overlay in overlays:
-        _refuse_unknown(overlay, settings, f"{stage}.", where)
-        settings |= overlay
+    settings: dict[str, Any] = {}
+    for overlay in (stage_defaults(stage), *overlays):
+        _refuse_unknown(overlay, stage_defaults(stage), f"{stage}.", where)
+        settings |= {key: _plain(value, f"{stage}.{key}", where) for key, value in overlay.items()}
     try:
         jsonschema.validate(settings, stage_schema(stage))
     except jsonschema.ValidationError as error:
         key = ".".join([stage, *map(str, error.absolute_path)])
         raise UserError(f"config key '{key}'{_in(where)}: {error.message}; see config/README.md") from error
     return settings
+
+
+def _plain(value: Any, key: str, where: str) -> Any:
+    """40.0 is 40, so that writing it otherwise reruns nothing; what JSON cannot hold is refused."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise UserError(f"config key '{key}'{_in(where)} must be a finite number, not {value}")
+        return int(value) if value.is_integer() else value
+    return value
 
 
 def _refuse_unknown(found: Mapping[str, Any], known: Mapping[str, Any], prefix: str, where: str) -> None:

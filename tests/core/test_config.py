@@ -78,6 +78,14 @@ def test_choices_that_cannot_work_together(stage, change):
         check_choices(settings | {stage: settings[stage] | change})
 
 
+def test_numbers_have_one_form_and_are_finite():
+    assert canonical_json(stage_settings("decode", {"size_px": 64.0})) == canonical_json(
+        stage_settings("decode", {"size_px": 64})
+    )
+    with pytest.raises(UserError, match="config key 'train.lr_net' must be a finite number, not inf"):
+        stage_settings("train", {"lr_net": float("inf")})
+
+
 def test_unknown_preset():
     with pytest.raises(UserError, match="no preset 'nothing'; known presets"):
         load_preset("nothing")

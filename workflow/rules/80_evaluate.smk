@@ -13,9 +13,15 @@ rule evaluate:
         render=ancient(of_clips("render", measured_clips)),
         uv=ancient(of_clips("uv", measured_clips)),
     output:
-        metrics="<subject>/metrics.json",
+        metrics=report(
+            "<subject>/metrics.json", category="Self-reenactment", labels={"subject": "{subject}", "what": "metrics"}
+        ),
         table="<subject>/self.parquet",
-        video="<subject>/self.mp4",
+        video=report(
+            "<subject>/self.mp4",
+            category="Self-reenactment",
+            labels={"subject": "{subject}", "what": "truth, render, alpha, avatar, error"},
+        ),
         pictures=directory("<subject>/self"),
     log:
         "<log>/evaluate.log",

@@ -1,0 +1,89 @@
+"""Speed and memory from the video to the renders: decode, landmarks, matting, fit and render of one clip.
+
+    python benchmarks/front_end.py --source film.mp4 --size-px 512 --end 600
+
+Without --source the demo actor is filmed first (not counted). Each stage is a process of its own, as in the workflow, one after another;
+its seconds hold start-up and imports. `identity`, once per subject, is listed but not part of the total.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PER_CLIP = ("decode", "landmarks", "matting", "fit", "render")
+
+
+def run_stage(stage: str, *words: str | Path) -> tuple[float, float]:
+    """Seconds and peak memory (MB) of one stage."""
+    began = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-m", f"stages.{stage}", *map(str, words)], cwd=ROOT)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"stage {stage} failed")
+    return time.monotonic() - began, usage.ru_maxrss / 1024
+
+
+def stage_words(folder: Path, source: Path, args: argparse.Namespace) -> dict[str, list[str | Path]]:
+    """Command line of each stage, in order."""
+    cut = ["--start", "0", *(["--end", str(args.end)] if args.end else [])]
+    decode, landmarks = folder / "decode.parquet", folder / "landmarks.parquet"
+    frames, alpha, identity, fit = folder / "frames", folder / "alpha", folder / "identity.npz", folder / "fit.parquet"
+    size = json.dumps({"size_px": args.size_px})
+    matting = ["--source", source, *cut, "--decode", decode, "--out-alpha", alpha, "--plate", folder / "plate.png"]
+    render = ["--identity", identity, "--fit", fit, "--out-render", folder / "render", "--out-uv", folder / "uv"]
+    return {
+        "decode": ["--settings", size, "--source", source, *cut, "--out-frames", frames, "--manifest", decode],
+        "landmarks": ["--source", source, *cut, "--decode", decode, "--manifest", landmarks],
+        "matting": [*matting, "--manifest", folder / "matting.parquet"],
+        "identity": [
+            "--decode",
+            decode,
+            "--landmarks",
+            landmarks,
+            "--frames",
+            frames,
+            "--alpha",
+            alpha,
+            "--out",
+            identity,
+        ],
+        "fit": ["--identity", identity, "--decode", decode, "--landmarks", landmarks, "--out", fit],
+        "render": [*render, "--manifest", folder / "render.parquet"],
+    }
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, help="video file (default: the demo actor)")
+    parser.add_argument("--end", type=int, help="frames to take (default: all)")
+    parser.add_argument("--size-px", type=int, default=512, help="side of the frames (default: 512)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = args.source.resolve() if args.source else folder / "demo.mp4"
+        if not args.source:
+            run_stage("demo", "--seed", "1", "--out", source, "--truth", folder / "demo.npz")
+        measured = {stage: run_stage(stage, *words) for stage, words in stage_words(folder, source, args).items()}
+        frames = len(list((folder / "frames").glob("*.png")))
+    total = sum(measured[stage][0] for stage in PER_CLIP)
+    lines = [
+        f"{frames} frames of {args.size_px} px, {os.cpu_count()} cores, {platform.processor() or platform.machine()}"
+    ]
+    lines += ["", "| stage | seconds | frames/s | peak MB |", "|---|---|---|---|"]
+    lines += [f"| {stage} | {s:.1f} | {frames / s:.0f} | {mb:.0f} |" for stage, (s, mb) in measured.items()]
+    lines += [f"| per clip, together | {total:.1f} | {frames / total:.1f} | |"]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
