@@ -2,8 +2,9 @@
 
     python benchmarks/front_end.py --source film.mp4 --size-px 512 --end 600
 
-Without --source the demo actor is filmed first (not counted). Each stage is a process of its own, as in the workflow, one after another;
-its seconds hold start-up and imports. `identity`, once per subject, is listed but not part of the total.
+Without --source the demo actor is filmed first (not counted). Each stage is a process of its own, as in the workflow,
+one after another; its seconds hold start-up and imports. `identity`, once per subject, is listed but not part of the
+total.
 """
 
 from __future__ import annotations
