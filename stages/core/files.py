@@ -16,8 +16,9 @@ import numpy as np
 
 from stages.core.errors import UserError
 
-# Level 1 writes a 512 px picture three times faster than OpenCV's default for 8 % more bytes.
-PNG_COMPRESSION = 1
+# Lossless all the same: level 1 is three times faster than OpenCV's default for 8 % more bytes, and run lengths are
+# another tenth faster on frames, renders and UV pictures, and smaller.
+PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def encode_png(picture: np.ndarray) -> bytes:
         raise ValueError(f"a picture is uint8 or uint16, not {picture.dtype}")
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])
+    done, data = cv2.imencode(".png", picture, PNG_OPTIONS)
     if not done:
         raise ValueError(f"OpenCV could not encode a picture of shape {picture.shape}")
     return data.tobytes()
