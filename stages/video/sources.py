@@ -2,6 +2,7 @@
 
 import logging
 import re
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg takes a text file for a "video" of its letters
 
 
-class VideoSource:
+class VideoSource(ABC):
     """Pictures numbered from 0 in the order of showing, with their times.
 
     Attributes: `path`; `reader` ("pyav", "opencv" or "folder"); `size` (width, height) as shown, upright, with square
@@ -34,9 +35,9 @@ class VideoSource:
     count: int
     times_s: np.ndarray
 
+    @abstractmethod
     def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """(source frame, upright picture) of rising frame numbers; see `finish`. Unreadable frames are left out."""
-        raise NotImplementedError
 
     def finish(self, picture: np.ndarray) -> np.ndarray:
         """Make a picture from `raw`, whole or a window of it, uint8 sRGB (HDR is tone mapped here, after cropping)."""
