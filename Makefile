@@ -41,7 +41,7 @@ ifneq ($(ENV),active)
 	"$$found" workflow/bootstrap.py
 endif
 
-demo: setup ## make an avatar of the procedural demo subject, and measure it (20 minutes at most on two cores)
+demo: setup ## make an avatar of the procedural demo subject, and measure it (about 10 minutes on two cores)
 	@$(SNAKEMAKE) results/demo/avatar.pt results/demo/metrics.json $(DEMO_SHEETS)
 	@echo "The demo's avatar is ready. Where to look:"
 	@for path in results/demo/self.mp4 results/demo/metrics.json results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4; do \
