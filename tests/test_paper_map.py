@@ -24,6 +24,7 @@ def test_code_exists(name):
                 raise
             continue
         for attribute in parts[count:]:
+            assert hasattr(found, attribute), f"{name}: {found} has no {attribute}"
             found = getattr(found, attribute)
         return
     pytest.fail(f"{name} does not exist")

@@ -135,7 +135,7 @@ def test_make_says_that_there_is_no_python(project):
 
 
 def test_bootstrap_is_readable_by_python_3_8():
-    ast.parse(BOOTSTRAP.read_text(), feature_version=(3, 8))
+    assert ast.parse(BOOTSTRAP.read_text(), feature_version=(3, 8)).body
 
 
 # --- disk and network

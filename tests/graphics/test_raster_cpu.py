@@ -26,7 +26,7 @@ def _embree(points: np.ndarray, tri: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return face.reshape(SIZE, SIZE), depth.reshape(SIZE, SIZE)
 
 
-def _compare(points: np.ndarray, tri: np.ndarray, near_edge: float) -> None:
+def assert_agrees_with_embree(points: np.ndarray, tri: np.ndarray, near_edge: float) -> None:
     rast = rasterize(clip_positions(points, FOCAL, CENTRE, (SIZE, SIZE)), tri, (SIZE, SIZE))
     face = rast[..., 3].astype(int) - 1
     expected, depth = _embree(points, tri)
@@ -43,13 +43,13 @@ def _compare(points: np.ndarray, tri: np.ndarray, near_edge: float) -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_same_triangles_and_depth_as_ray_casting(seed: int) -> None:
     vertices, tri = bumpy_sphere(24, seed)
-    _compare(vertices + np.float32([0.5, -0.3, 30.0]), tri, near_edge=0.01)
+    assert_agrees_with_embree(vertices + np.float32([0.5, -0.3, 30.0]), tri, near_edge=0.01)
 
 
 def test_same_triangles_as_ray_casting_on_a_real_head() -> None:
     vertices, tri = ict_head()
     middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
-    _compare(vertices - middle + np.float32([0.0, 0.0, 70.0]), tri, near_edge=0.05)
+    assert_agrees_with_embree(vertices - middle + np.float32([0.0, 0.0, 70.0]), tri, near_edge=0.05)
 
 
 def test_a_fan_covers_each_pixel_exactly_once() -> None:

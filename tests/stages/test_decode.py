@@ -35,7 +35,7 @@ def decoded(source, out, start=None, end=None, ranges=(), **settings):
     return read_manifest(out / "decode.parquet", "decode")
 
 
-def refused(capsys, source, out, words, **more):
+def assert_refused(capsys, source, out, words, **more):
     """The stage ends with status 2 and one line that says `words`; nothing of its outputs exists."""
     with pytest.raises(SystemExit) as end:
         decoded(source, out, **more)
@@ -183,25 +183,29 @@ def test_flashes(face, gone):
 
 
 def test_no_face_at_all(tmp_path, capsys):
-    refused(capsys, write_video(tmp_path / "a.mp4", numbered(10, (320, 240))), tmp_path / "out", "no face in any")
+    assert_refused(
+        capsys, write_video(tmp_path / "a.mp4", numbered(10, (320, 240))), tmp_path / "out", "no face in any"
+    )
 
 
 def test_no_face_in_this_clip(tmp_path, capsys):
     pictures = face_clip(10) + [np.full((240, 320, 3), 90, np.uint8)] * 10
     path = write_video(tmp_path / "a.mp4", pictures)
-    refused(capsys, path, tmp_path / "out", "no face in any of 10 frames", start=10, ranges=[[0, 10], [10, None]])
+    assert_refused(
+        capsys, path, tmp_path / "out", "no face in any of 10 frames", start=10, ranges=[[0, 10], [10, None]]
+    )
 
 
 def test_missing_source(tmp_path, capsys):
-    refused(capsys, tmp_path / "none.mp4", tmp_path / "out", "does not exist")
+    assert_refused(capsys, tmp_path / "none.mp4", tmp_path / "out", "does not exist")
 
 
 def test_sound_only(tmp_path, capsys):
-    refused(capsys, write_sound(tmp_path / "a.m4a"), tmp_path / "out", "no video stream")
+    assert_refused(capsys, write_sound(tmp_path / "a.m4a"), tmp_path / "out", "no video stream")
 
 
 def test_start_beyond_the_end(clip, tmp_path, capsys):
-    refused(capsys, clip, tmp_path / "out", "40 frames: start_frame 50", start=50)
+    assert_refused(capsys, clip, tmp_path / "out", "40 frames: start_frame 50", start=50)
 
 
 @pytest.mark.parametrize("ranges", ["[1, 2]", "nonsense"])
@@ -214,10 +218,10 @@ def test_ranges_that_are_none(clip, tmp_path, capsys, ranges):
 
 def test_disk_full(clip, tmp_path, capsys, monkeypatch):
     def full(self, number, picture):
-        raise OSError(errno.ENOSPC, "No space left on device", str(self.folder))
+        raise OSError(errno.ENOSPC, "No space left on device")  # the kernel names no file
 
     monkeypatch.setattr(files.PictureWriter, "_write", full)
-    refused(capsys, clip, tmp_path / "out", "disk is full")
+    assert_refused(capsys, clip, tmp_path / "out", f"the disk is full at {tmp_path / 'out'}")
 
 
 # -- real footage ---------------------------------------------------------------------------------------------------

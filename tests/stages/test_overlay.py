@@ -151,7 +151,7 @@ def test_checkerboard_has_squares_of_two_greys():
     assert (board[0, 0] != board[0, 4]).all() and (board[0, 0] == board[4, 4]).all()
 
 
-def refused(clip, capsys, words):
+def assert_refused(clip, capsys, words):
     with pytest.raises(SystemExit) as end:
         run(clip)
     assert end.value.code == 2
@@ -164,17 +164,17 @@ def test_manifests_of_another_clip_are_refused(clip, capsys):
     zero = np.zeros(2, np.float32)
     columns = {"frame": np.arange(2), "alpha_hash": ["", ""], "coverage": zero, "flicker": zero}
     write_manifest(clip / "matting.parquet", "matting", columns, {"size_px": SIZE})
-    refused(clip, capsys, "describe different frames")
+    assert_refused(clip, capsys, "describe different frames")
 
 
 def test_missing_identity_is_explained(clip, capsys):
     (clip / "identity.npz").unlink()
-    refused(clip, capsys, "is missing")
+    assert_refused(clip, capsys, "is missing")
 
 
 def test_missing_mask_leaves_nothing_behind(clip, capsys):
     (clip / "alpha" / "000004.png").unlink()
-    refused(clip, capsys, "000004.png")
+    assert_refused(clip, capsys, "000004.png")
 
 
 def test_mask_outline_follows_the_mask(clip):
