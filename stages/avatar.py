@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stages.core.errors import UserError
 from stages.nets.avatar_generator import AvatarGenerator
-from stages.nets.avatar_networks import network_settings
+from stages.nets.sizes import network_settings
 
 if TYPE_CHECKING:
     from stages.graphics.renderer import Renderer

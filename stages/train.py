@@ -1,7 +1,8 @@
 """Stage `train`: learns the avatar (G_fa, G_b, G_style and the discriminator; losses of the paper's eq. 4 to 7).
 
 In: samples.parquet, identity.npz, the clips' folders. Out: avatar.pt, which alone (with a driving video) is enough to
-reenact. A stopped run goes on where it was: its state lies in <train-dir>/<key of configuration, code and data>.
+reenact. A stopped run goes on where it was: its state lies in <train-dir>/<key of configuration, code and data> until
+another run has made the avatar.
 cpu-128: 20 minutes on two cores, 2 GB of memory; gpu-512: hours, one card.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from stages.core.errors import UserError
 from stages.core.files import content_hash
 from stages.core.manifest import Manifest, read_manifest
 from stages.core.provenance import code_digest
+from stages.nets.sizes import refuse_sizes
 
 if TYPE_CHECKING:
     from stages.training.trainer import Trainer
@@ -66,13 +69,9 @@ def check_settings(settings: dict[str, Any], size_px: int) -> None:
     Raises:
         UserError: no end to the training, or sizes that do not fit the pictures.
     """
-    from stages.nets.avatar_networks import check_sizes, network_settings
-
     if not settings["images"] and not settings["minutes"]:
         raise UserError("train.images and train.minutes are both 0, so that training would never end; set one of them")
-    problem = check_sizes(network_settings(settings), size_px)
-    if problem:
-        raise UserError(f"the section 'train' does not fit pictures of {size_px} px: {problem}; choose another preset")
+    refuse_sizes(settings, size_px)
 
 
 def avatar_file(trainer: Trainer, identity: dict[str, np.ndarray], subject: str) -> dict[str, Any]:
@@ -83,7 +82,8 @@ def avatar_file(trainer: Trainer, identity: dict[str, np.ndarray], subject: str)
     arrays = {
         k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.array(v, order="C")) for k, v in identity.items()
     }
-    history = [{key: float(value) for key, value in row.items()} for row in trainer.history]
+    # Interned, since pickle writes a string once for each object: a resumed run gives the same bytes.
+    history = [{sys.intern(key): float(value) for key, value in row.items()} for row in trainer.history]
     return {
         "format": FORMAT,
         "subject": subject,
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
 
         from stages.training.dataset import FrameStore
         from stages.training.loop import Frames, train
-        from stages.training.state import run_key, write_torch
+        from stages.training.state import discard_others, run_key, write_torch
 
         torch.set_num_threads(max(args.threads, 1))
         # moments of Adam that fade into denormal numbers would slow a CPU down several times
@@ -132,6 +132,7 @@ def run(args: argparse.Namespace) -> None:
         trainer = train(args.settings, size_px, Frames(store, weights, validation), folder, device)
         store.close()
         write_torch(args.out, avatar_file(trainer, identity, samples.metadata["subject"]))
+        discard_others(folder)
     last = trainer.history[-1]
     log.info(
         "avatar after %d images, %.1f minutes; held-out frames: %s",

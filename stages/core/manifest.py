@@ -16,6 +16,17 @@ from stages.core.files import atomic_file
 from stages.core.schemas import SCHEMAS
 
 
+class Facts(dict):
+    """Facts about a whole manifest by name; asking for one that the file lacks raises UserError with the file."""
+
+    def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
+        super().__init__(facts)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise UserError(f"{self._path} lacks the fact '{name}'; delete it and run the workflow again")
+
+
 class Manifest:
     """A manifest in memory: `manifest["rotation"]` is a NumPy array, (N,) or (N, k) for list columns."""
 
@@ -85,8 +96,12 @@ def read_manifest(path: Path | str, kind: str) -> Manifest:
         raise UserError(
             f"{path} is not a readable Parquet file ({error}); delete it and run the workflow again"
         ) from error
-    facts = table.schema.metadata or {}
-    found = facts.get(b"kind", b"?").decode()
-    if found != kind or table.schema.names != SCHEMAS[kind].names:
+    stored = table.schema.metadata or {}
+    found = stored.get(b"kind", b"?").decode(errors="replace")
+    if found != kind or not table.schema.equals(SCHEMAS[kind]):
         raise UserError(f"{path} is a manifest of kind '{found}' or of another version, not '{kind}'; make it again")
-    return Manifest(kind, table, json.loads(facts.get(b"selfieavatar", b"{}")))
+    try:
+        facts = Facts(path, json.loads(stored.get(b"selfieavatar", b"{}")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"the facts of {path} are not readable; delete it and run the workflow again") from error
+    return Manifest(kind, table, facts)

@@ -75,6 +75,14 @@ class Sheet:
         deciding = [clip for clip in clips if clip.role == "train"] or clips
         return [[clip.start_frame, clip.end_frame] for clip in deciding]
 
+    def identity_clips(self, subject: str) -> list[str]:
+        """Names of the clips that the identity is learnt from: those to train on, or all of a pure driver."""
+        return [clip.clip for clip in self.of(subject, "train") or self.of(subject)]
+
+    def test_clips(self, subject: str) -> list[str]:
+        """Names of the clips to measure on; none when a share of the training clips is held out."""
+        return [clip.clip for clip in self.of(subject, "test")]
+
     def preset(self, subject: str) -> str:
         """Name of the subject's preset, or empty.
 
@@ -189,17 +197,24 @@ def _frame(where: str, column: str, text: str) -> int | None:
 
 def _check_together(path: Path, clips: list[Clip], rows: list[int]) -> None:
     seen: dict[tuple[str, str], int] = {}
-    presets: dict[str, tuple[str, int]] = {}
+    first: dict[str, tuple[Clip, int]] = {}
     for clip, row in zip(clips, rows, strict=True):
-        if (clip.subject, clip.clip) in seen:
+        # Names become folders, which many file systems do not tell apart by case.
+        key = (clip.subject.lower(), clip.clip.lower())
+        if key in seen:
             raise UserError(
-                f"{path}, row {row}: clip '{clip.clip}' of subject '{clip.subject}' stands in row "
-                f"{seen[clip.subject, clip.clip]} already; clip names of a subject must differ"
+                f"{path}, row {row}: clip '{clip.clip}' of subject '{clip.subject}' stands in row {seen[key]} already; "
+                "clip names of a subject must differ in more than case"
             )
-        seen[clip.subject, clip.clip] = row
-        preset, first = presets.setdefault(clip.subject, (clip.preset, row))
-        if preset != clip.preset:
+        seen[key] = row
+        before, at = first.setdefault(clip.subject.lower(), (clip, row))
+        if clip.subject != before.subject:
             raise UserError(
-                f"{path}, row {row}: subject '{clip.subject}' has preset '{clip.preset}' here and '{preset}' in row "
-                f"{first}; all clips of a subject share one preset"
+                f"{path}, row {row}: subject '{clip.subject}' differs only in case from '{before.subject}' in row "
+                f"{at}; write both the same, or choose another name"
+            )
+        if clip.preset != before.preset:
+            raise UserError(
+                f"{path}, row {row}: subject '{clip.subject}' has preset '{clip.preset}' here and '{before.preset}' in "
+                f"row {at}; all clips of a subject share one preset"
             )

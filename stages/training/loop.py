@@ -78,7 +78,9 @@ def train(settings: dict[str, Any], size_px: int, frames: Frames, folder: Path, 
             while budget.share(trainer.images, trainer.minutes) < 1:
                 if not _run(trainer, budget, frames, monitor, folder, bar, stop):
                     trainer.fall_back(load_state(folder, device))
-        report(trainer, monitor, frames)
+        # A finished run that is started again has reported already: it gives the same avatar, byte for byte.
+        if not trainer.history or trainer.history[-1]["images"] != trainer.images:
+            report(trainer, monitor, frames)
         bar.update(1000 - bar.n)
     finally:
         if trainer.healthy:  # Ctrl-C and the end of a batch job come through here, too

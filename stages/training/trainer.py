@@ -14,8 +14,9 @@ from stages.core.errors import UserError
 from stages.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 from stages.losses.gradient import gradient_loss
 from stages.losses.total import DetailLoss
-from stages.nets.avatar_networks import AvatarNetworks, network_settings
+from stages.nets.avatar_networks import AvatarNetworks
 from stages.nets.discriminator import Discriminator
+from stages.nets.sizes import network_settings
 from stages.training.dataset import Batch, jitter_render, shift_window
 from stages.training.monitor import CollapseWatch
 

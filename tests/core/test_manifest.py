@@ -63,6 +63,24 @@ def test_missing_damaged_and_foreign_files(tmp_path):
         read_manifest(tmp_path / "m", "fit")
 
 
+def test_wrong_types_and_damaged_facts_are_refused(tmp_path):
+    path = tmp_path / "m.parquet"
+    write_manifest(path, "landmarks", COLUMNS)
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "frame", table["frame"].cast("int64")), path)
+    with pytest.raises(UserError, match="of another version"):
+        read_manifest(path, "landmarks")
+    pq.write_table(table.replace_schema_metadata({"kind": "landmarks", "selfieavatar": "{broken"}), path)
+    with pytest.raises(UserError, match="the facts of .* are not readable"):
+        read_manifest(path, "landmarks")
+
+
+def test_a_fact_that_is_not_there_is_named(tmp_path):
+    write_manifest(tmp_path / "m", "landmarks", COLUMNS)
+    with pytest.raises(UserError, match="m lacks the fact 'size_px'"):
+        read_manifest(tmp_path / "m", "landmarks").metadata["size_px"]
+
+
 def test_every_column_says_what_it_is():
     for schema in SCHEMAS.values():
         assert all(field.metadata and field.metadata[b"doc"] for field in schema)

@@ -76,6 +76,13 @@ def test_a_repeated_clip_is_named_with_both_rows(tmp_path):
         read_sheet(sheet(tmp_path, ROW, ROW))
 
 
+def test_names_that_differ_only_in_case_are_refused(tmp_path):
+    with pytest.raises(UserError, match="row 3: subject 'Anna' differs only in case from 'anna' in row 2"):
+        read_sheet(sheet(tmp_path, ROW, ROW.replace("anna\t", "Anna\t", 1).replace("talk", "two")))
+    with pytest.raises(UserError, match="row 3: clip 'Talk' of subject 'anna' stands in row 2 already"):
+        read_sheet(sheet(tmp_path, ROW, ROW.replace("talk", "Talk")))
+
+
 def test_two_presets_of_one_subject_are_refused(tmp_path):
     with pytest.raises(UserError, match="row 3: subject 'anna' has preset 'smoke' here and ''"):
         read_sheet(sheet(tmp_path, ROW, ROW.replace("talk", "two") + "smoke"))

@@ -1,7 +1,7 @@
 """Network settings of tests: a tiny avatar, and the published structure."""
 
 from stages.core.config import load_preset, stage_settings
-from stages.nets.avatar_networks import network_settings
+from stages.nets.sizes import network_settings
 
 TINY = {
     "net_feature_px": 16,

@@ -5,9 +5,10 @@ import torch
 
 from stages.graphics.haar import haar, inverse_haar
 from stages.nets.avatar_generator import AvatarGenerator, _window, map_channels
-from stages.nets.avatar_networks import AvatarNetworks, check_sizes
+from stages.nets.avatar_networks import AvatarNetworks
 from stages.nets.blocks import count_parameters
 from stages.nets.discriminator import Discriminator
+from stages.nets.sizes import check_sizes
 from tests.nets.settings import preset, tiny
 
 
@@ -53,6 +54,7 @@ def test_one_definition_paints_every_size(size_px):
 def test_wrong_sizes_are_named():
     assert "net_feature_px 24" in check_sizes(tiny(feature_px=24), 64)
     assert "net_render_px" in check_sizes(tiny(render_px=64), 32)
+    assert "decode.size_px 63" in check_sizes(tiny(), 63)
     assert check_sizes(tiny(), 32) is None
 
 

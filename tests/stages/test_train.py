@@ -64,13 +64,12 @@ def test_backbones_are_named_in_the_file(subject):
 def test_finished_run_is_taken_up_not_repeated(subject):
     first = run(subject, out="c.pt")
     assert (subject / "train").is_dir()
-    again = run(subject, out="d.pt")
-    assert again["images"] == 40
-    for name, value in first["g_style"].items():
-        assert torch.equal(value, again["g_style"][name]), name
+    assert run(subject, out="d.pt")["images"] == first["images"] == 40
+    assert (subject / "c.pt").read_bytes() == (subject / "d.pt").read_bytes()
     runs = {path.parent for path in (subject / "train").glob("*/state.pt")}
     run(subject, out="e.pt", images=8, lr_net=5e-4)
-    assert len({path.parent for path in (subject / "train").glob("*/state.pt")} - runs) == 1
+    states = {path.parent for path in (subject / "train").glob("*/state.pt")}
+    assert len(states) == 1 and not states & runs, "only the run that made the avatar can be taken up"
     rows = [json.loads(line) for path in runs for line in (path / "stats.jsonl").read_text().splitlines()]
     assert all("val_face_db" in row for row in rows)
 

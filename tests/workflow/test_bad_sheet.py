@@ -43,6 +43,11 @@ def test_typo_in_an_overlay(tmp_path):
     assert "did you mean 'train.minutes'" in said(tmp_path, HEADER + GOOD, "--configfile", "my.yaml")
 
 
+def test_a_size_that_no_network_fits(tmp_path):
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump({"decode": {"size_px": 100}}))
+    assert "decode.size_px 100" in said(tmp_path, HEADER + GOOD, "--configfile", "my.yaml")
+
+
 def test_no_clip_to_train_on(tmp_path):
     (tmp_path / "anna.mp4").touch()
     sheet = HEADER + GOOD.replace("train", "drive")

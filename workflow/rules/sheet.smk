@@ -1,0 +1,70 @@
+# What the rules ask the sheet of clips: where a clip's footage lies, which clips train, which measure. Wiring only.
+
+
+def clip_of(wildcards):
+    """The row of the sheet that the wildcards name."""
+    return or_stop(SHEET.clip, wildcards.subject, wildcards.clip)
+
+
+def source_of(wildcards):
+    """Path of the clip's footage, or of the demo actor's video, which a rule makes."""
+    clip = clip_of(wildcards)
+    if clip.demo_seed is None:
+        return str(Path(clip.source).expanduser())
+    return f"<results>/{clip.subject}/source/demo-{clip.demo_seed}.mp4"
+
+
+def source_input(wildcards):
+    """Input function: what Snakemake should watch. A missing file gets our error, with its row, not Snakemake's."""
+    source = source_of(wildcards)
+    clip = clip_of(wildcards)
+    if clip.demo_seed is None and not Path(source).exists():
+        raise WorkflowError(
+            f"{sheet_path()}: the source '{clip.source}' of subject '{clip.subject}', clip '{clip.clip}' does not "
+            f"exist (looked for {Path(source).absolute()}); mend the path, which counts from the working directory"
+        )
+    return source
+
+
+def frame_range(wildcards):
+    """Arguments --start and --end of a clip; nothing where the sheet leaves them empty."""
+    clip = clip_of(wildcards)
+    ends = {"--start": clip.start_frame, "--end": clip.end_frame}
+    return " ".join(f"{name} {value}" for name, value in ends.items() if value is not None)
+
+
+def crop_ranges(wildcards):
+    """Frame ranges that decide the crop of the clip's source, as JSON."""
+    return canonical_json(SHEET.ranges(wildcards.subject, clip_of(wildcards).source))
+
+
+def train_clips(subject):
+    """Names of the clips to train on."""
+    return or_stop(SHEET.to_train, subject)
+
+
+test_clips, identity_clips = SHEET.test_clips, SHEET.identity_clips
+
+
+def measured_clips(subject):
+    """Names of the clips whose frames evaluation reads: those to train on give the baselines."""
+    return train_clips(subject) + test_clips(subject)
+
+
+def held_out(wildcards):
+    """Arguments --holdout and --gap-s: the share to measure on, of a subject without a clip to test on."""
+    if test_clips(wildcards.subject) or not SHEET.of(wildcards.subject, "train"):
+        return ""
+    samples = settings_of("samples", wildcards.subject)
+    return f"--holdout {samples['holdout']} --gap-s {samples['gap_s']}"
+
+
+def of_clips(file, clips):
+    """Input function: `file` of each clip of the subject that the function `clips` names."""
+    return lambda wildcards: [f"<results>/{wildcards.subject}/clips/{name}/{file}" for name in clips(wildcards.subject)]
+
+
+def all_targets():
+    """What the sheet asks for: each subject's avatar and metrics, and pictures of the tracking of every clip."""
+    avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in ("avatar.pt", "metrics.json")]
+    return avatars + [f"<results>/{clip.subject}/clips/{clip.clip}/contact.png" for clip in SHEET.clips]
