@@ -1,7 +1,9 @@
 """Draw what the tracking found over the frames: overlay.mp4 and contact.png, made to be looked at.
 
-Green dots are the landmarks, the cyan mesh is the fitted model, the orange line is where alpha is one half. The sheet
-shows, for frames spread over the clip: the frame, its overlay, the drawn face I_R, and the person on a checkerboard.
+The video has four panels. Top left: green dots are the landmarks, the cyan mesh is the fitted model, the orange line is
+where alpha is one half, the magenta arrows are the gaze. Top right: the drawn face I_R. Bottom left: the model's
+normals. Bottom right: a checkerboard on its texture coordinates I_UV. The sheet shows, for frames spread over the clip:
+the frame, its overlay, the drawn face I_R, and the person on a checkerboard.
 """
 
 import argparse
@@ -19,13 +21,15 @@ from stages.core.files import picture_name, read_picture, write_picture
 from stages.core.manifest import Manifest, read_manifest
 from stages.face.camera import Camera, transform
 from stages.face.morphable import MorphableModel
-from stages.graphics import draw
+from stages.graphics import draw, panels
+from stages.graphics.renderer import gaze_axes
 from stages.video.writer import VideoWriter
 
 log = logging.getLogger(__name__)
 
 # A denser mesh would hide the face: of more triangles only some are drawn.
 _MOST_TRIANGLES = 1500
+GAZE_CM = 5.0  # length of the gaze arrows
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=Path, required=True, help="folder of the cropped frames")
     parser.add_argument("--alpha", type=Path, required=True, help="folder of the masks")
     parser.add_argument("--render-pictures", type=Path, required=True, help="folder of the drawn faces I_R")
+    parser.add_argument("--uv-pictures", type=Path, required=True, help="folder of the texture coordinates I_UV")
     parser.add_argument("--out-video", type=Path, required=True, help="overlay.mp4 to write")
     parser.add_argument("--out-sheet", type=Path, required=True, help="contact.png to write")
     return parser
@@ -55,21 +60,6 @@ def load_model(path: Path) -> tuple[MorphableModel, Camera]:
         raise UserError(f"{path} is not a readable identity ({error}); delete it and run the fit again") from error
 
 
-def facing_triangles(points: np.ndarray, tri: np.ndarray, outward: float) -> np.ndarray:
-    """Triangles (M, 3) of tri (F, 3) that face the camera; points (V, 3) in camera space, see `outward_sign`."""
-    a, b, c = (points[tri[:, i]] for i in range(3))
-    normal = np.cross(b - a, c - a)
-    return tri[outward * np.einsum("ij,ij->i", normal, a) < 0]
-
-
-def outward_sign(template: np.ndarray, tri: np.ndarray) -> float:
-    """1 if cross(b-a, c-a) points out of the head, -1 if into it: told by the nose, the part nearest to the camera."""
-    corners = template[tri]
-    normal_z = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2]
-    nearest = np.argsort(corners[..., 2].mean(axis=1))[: max(1, len(tri) // 20)]
-    return 1.0 if np.median(normal_z[nearest]) < 0 else -1.0
-
-
 @dataclass
 class Clip:
     """All that is known of a clip, row by row, and the mesh of each frame."""
@@ -84,11 +74,12 @@ class Clip:
     side: int  # of the overlay, px
 
     def __post_init__(self) -> None:
-        self._columns = {name: self.fit[name] for name in ("rotation", "translation", "expression", "landmark_error")}
+        names = ("rotation", "translation", "expression", "gaze", "landmark_error")
+        self._columns = {name: self.fit[name] for name in names}
         self._quality = self.fit["quality"]
         self._points = self.landmarks["points_px"]
         self._drawn = self.render["render_hash"]
-        self._outward = outward_sign(self.model.template, self.model.tri)
+        self._outward = panels.outward_sign(self.model.template, self.model.tri)
         step = -(-len(self.model.tri) // _MOST_TRIANGLES)
         self._tri = self.model.tri[::step]
         self.zoom = self.side / int(self.decode.metadata["size_px"])
@@ -99,27 +90,59 @@ class Clip:
     def _picture(self, folder: Path, row: int) -> np.ndarray:
         return read_picture(folder / picture_name(int(self.decode["frame"][row])))
 
-    def mesh(self, row: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """(pixels (V, 2) of the frame, triangles facing the camera (M, 3)), None where the fit is lost."""
+    def points(self, row: int) -> np.ndarray | None:
+        """Camera points (V, 3) in cm of the frame's mesh, None where the fit is lost."""
         rotation, translation, expression = (self._columns[k][row] for k in ("rotation", "translation", "expression"))
         if self._quality[row] == "lost" or not np.isfinite(np.concatenate([rotation, translation, expression])).all():
             return None
-        points = transform(self.model.vertices(expression), rotation[None], translation[None])[0]
-        return self.camera.project(points), facing_triangles(points, self._tri, self._outward)
+        return transform(self.model.vertices(expression), rotation[None], translation[None])[0]
+
+    def gaze(self, row: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Both ends (2, 2) of the gaze arrows in pixels of the frame, None where the gaze is not known."""
+        if not np.isfinite(self._columns["gaze"][row]).all():
+            return None
+        forward = gaze_axes(self._columns["gaze"][row])[:, 2]
+        eyes = self.model.eye_center + self.model.eye_radius[:, None] * forward
+        rotation, translation = self._columns["rotation"][row], self._columns["translation"][row]
+        ends = transform(np.concatenate([eyes, eyes + GAZE_CM * forward]), rotation[None], translation[None])[0]
+        return tuple(np.split(self.camera.project(ends), 2))
 
     def overlay(self, row: int) -> np.ndarray:
         """(side, side, 3) uint8: the frame with everything drawn over it, and a line of figures."""
         canvas = _resized(self._picture(self.args.frames, row), self.side)
         alpha = _resized(self._picture(self.args.alpha, row), self.side)
-        canvas = mask_outline(canvas, alpha, max(1, self.side // 384))
-        mesh = self.mesh(row)
-        if mesh is not None:
-            canvas = draw.wireframe(canvas, mesh[0] * self.zoom, mesh[1], opacity=0.35)
+        canvas = panels.mask_outline(canvas, alpha, max(1, self.side // 384))
+        points = self.points(row)
+        if points is not None:
+            tri = panels.facing_triangles(points, self._tri, self._outward)
+            canvas = draw.wireframe(canvas, self.camera.project(points) * self.zoom, tri, opacity=0.35)
         canvas = draw.landmarks(canvas, self._points[row].reshape(-1, 2) * self.zoom, radius=self.side / 600)
+        gaze = self.gaze(row) if points is not None else None
+        if gaze is not None:
+            canvas = panels.gaze_arrows(canvas, gaze[0] * self.zoom, gaze[1] * self.zoom)
         label = f"{int(self.decode['frame'][row])} {self._quality[row]}"
         if self._quality[row] != "lost":
             label += f" {100 * float(self._columns['landmark_error'][row]):.1f} %"
         return draw.text(canvas, label, height=max(12, self.side // 22))
+
+    def mosaic(self, row: int) -> np.ndarray:
+        """(2 side, 2 side, 3) uint8: overlay, I_R, normals, checkerboard on I_UV; black where the fit is lost."""
+        points = self.points(row)
+        black = np.zeros((self.side, self.side, 3), np.uint8)
+        drawn, normals, board = black, black, black
+        if self._drawn[row] and points is not None:
+            frame = _resized(self._picture(self.args.frames, row), self.side)
+            drawn = _resized(self._picture(self.args.render_pictures, row), self.side)
+            camera = self.camera.scaled(self.side)
+            focal_px, principal = camera.focal_px, np.asarray(camera.principal)
+            normals = panels.normal_picture(frame, points, self.model.tri, self._outward, focal_px, principal)
+            uv = self._picture(self.args.uv_pictures, row)
+            uv = cv2.resize(uv, (self.side, self.side), interpolation=cv2.INTER_NEAREST)
+            board = panels.uv_checkerboard(frame, uv)
+        height = max(12, self.side // 22)
+        named = {"I_R": drawn, "normals": normals, "I_UV": board}
+        labelled = [draw.text(picture, name, height=height) for name, picture in named.items()]
+        return np.vstack([np.hstack([self.overlay(row), labelled[0]]), np.hstack(labelled[1:])])
 
     def row_of_sheet(self, row: int) -> list[np.ndarray]:
         """Frame, overlay, I_R and the person on a checkerboard."""
@@ -127,24 +150,7 @@ class Clip:
         alpha = self._picture(self.args.alpha, row)
         # Nothing was drawn for a frame whose fit is lost.
         drawn = self._picture(self.args.render_pictures, row) if self._drawn[row] else np.zeros_like(frame)
-        return [frame, self.overlay(row), drawn, on_checkerboard(frame, alpha)]
-
-
-def mask_outline(picture: np.ndarray, alpha: np.ndarray, thickness: int) -> np.ndarray:
-    """Picture with the edge of alpha drawn, but not where the person is merely cut off by the picture's border."""
-    pad = 2 + thickness
-    wide = cv2.copyMakeBorder(picture, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-    wide_alpha = cv2.copyMakeBorder(alpha, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-    return draw.alpha_edge(wide, wide_alpha, thickness=thickness)[pad:-pad, pad:-pad]
-
-
-def on_checkerboard(frame: np.ndarray, alpha: np.ndarray, squares: int = 16) -> np.ndarray:
-    """Frame (S, S, 3) where alpha (S, S) uint8 is 255, a grey checkerboard where it is 0."""
-    size = frame.shape[0]
-    odd = np.arange(size) * squares // size % 2
-    board = np.where(odd[:, None] ^ odd[None], 200, 150)[..., None]
-    weight = alpha[..., None].astype(np.float32) / 255.0
-    return np.rint(frame * weight + board * (1.0 - weight)).astype(np.uint8)
+        return [frame, self.overlay(row), drawn, panels.on_checkerboard(frame, alpha)]
 
 
 def _resized(picture: np.ndarray, side: int) -> np.ndarray:
@@ -190,10 +196,10 @@ def run(args: argparse.Namespace) -> None:
     """Draw one clip."""
     cv2.setNumThreads(max(args.threads, 1))
     clip = read_clip(args)
-    fps, size = clip.decode.metadata["fps"], (clip.side, clip.side)
+    fps, size = clip.decode.metadata["fps"], (2 * clip.side, 2 * clip.side)
     with VideoWriter(args.out_video, fps, size, args.settings["crf"]) as video:
         for row in progress(range(len(clip)), total=len(clip), desc="overlay"):
-            video.put(clip.overlay(row))
+            video.put(clip.mosaic(row))
         write_picture(args.out_sheet, sheet(clip, args.settings["sheet_frames"], args.settings["cell_px"]))
     lost = int((clip.fit["quality"] == "lost").sum())
     log.info("%d frames drawn, %d of them without a fit", len(clip), lost)

@@ -12,6 +12,7 @@ import numpy as np
 GREEN = (60, 230, 90)
 ORANGE = (255, 150, 40)
 CYAN = (70, 210, 255)
+MAGENTA = (255, 80, 220)
 _SUBPIXEL_BITS = 4
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -70,6 +71,21 @@ def wireframe(
     lines = canvas.copy()
     cv2.polylines(lines, _fixed_point(ends), False, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
     return cv2.addWeighted(lines, opacity, canvas, 1.0 - opacity, 0.0)
+
+
+def arrows(
+    picture: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    colour: tuple[int, int, int] = MAGENTA,
+    thickness: int = 1,
+) -> np.ndarray:
+    """Arrows from starts (K, 2) to ends (K, 2); one with a NaN end is left out."""
+    canvas = as_rgb8(picture)
+    pairs = np.stack([np.asarray(starts, np.float64), np.asarray(ends, np.float64)], axis=1)
+    for start, end in _fixed_point(pairs[np.isfinite(pairs).all(axis=(1, 2))]).tolist():
+        cv2.arrowedLine(canvas, start, end, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS, 0.25)
+    return canvas
 
 
 def alpha_edge(

@@ -11,7 +11,7 @@ from stages.core import cli
 from stages.core.files import PictureWriter, read_picture
 from stages.core.manifest import write_manifest
 from stages.face.morphable import MorphableModel
-from stages.graphics import draw
+from stages.graphics import draw, panels
 from stages.video.reader import open_source
 
 SIZE, COUNT, LOST = 64, 5, 3
@@ -41,10 +41,12 @@ def clip(tmp_path):
     alpha = np.zeros((SIZE, SIZE), np.uint8)
     alpha[:, : SIZE // 2] = 255
     grey = np.full((SIZE, SIZE, 3), 90, np.uint8)
-    for folder, picture in (("frames", grey), ("alpha", alpha), ("render", grey // 3)):
+    uv = np.zeros((SIZE, SIZE, 3), np.uint16)
+    uv[24:40, 24:40] = 20000, 20000, 65535
+    for folder, picture in (("frames", grey), ("alpha", alpha), ("render", grey // 3), ("uv", uv)):
         with PictureWriter(tmp_path / folder) as writer:
             for number in frames:
-                if folder != "render" or number != LOST:
+                if folder in ("frames", "alpha") or number != LOST:
                     writer.put(int(number), picture)
     zero = np.zeros(COUNT, np.float32)
     write_manifest(tmp_path / "decode.parquet", "decode", {
@@ -80,7 +82,8 @@ def arguments(folder, **settings):
     for kind in ("decode", "landmarks", "matting", "fit", "render"):
         argv += [f"--{kind}", str(folder / f"{kind}.parquet")]
     argv += ["--frames", str(folder / "frames"), "--alpha", str(folder / "alpha")]
-    argv += ["--render-pictures", str(folder / "render"), "--identity", str(folder / "identity.npz")]
+    argv += ["--render-pictures", str(folder / "render"), "--uv-pictures", str(folder / "uv")]
+    argv += ["--identity", str(folder / "identity.npz")]
     return [*argv, "--settings", json.dumps({"size_px": 256, "sheet_frames": 3, "cell_px": 64, **settings})]
 
 
@@ -97,7 +100,7 @@ def the_clip(folder):
 def test_video_and_sheet_are_written(clip):
     run(clip)
     source = open_source(clip / "overlay.mp4")
-    assert (source.count, source.size, source.fps) == (COUNT, (256, 256), 10)
+    assert (source.count, source.size, source.fps) == (COUNT, (512, 512), 10)
     # Three frames of four pictures, two frames to a row.
     expected = draw.contact_sheet([np.zeros((64, 64, 3), np.uint8)] * 12, ["x"] * 12, columns=8, cell_px=64)
     assert read_picture(clip / "contact.png").shape == expected.shape
@@ -116,19 +119,21 @@ def test_everything_is_drawn_where_it_belongs(clip):
 
 def test_mesh_is_projected_and_its_back_left_out(clip):
     shown = the_clip(clip)
-    pixels, tri = shown.mesh(2)  # expression 1: the tip moved by 1 cm
+    points = shown.points(2)  # expression 1: the tip moved by 1 cm
+    pixels = shown.camera.project(points)
+    tri = panels.facing_triangles(points, shown.model.tri, panels.outward_sign(shown.model.template, shown.model.tri))
     # 100 px focal length; base at 22 cm, tip at 20 cm, principal point 32
     assert pixels[0] == pytest.approx([32 - 200 / 22] * 2)
     assert pixels[4] == pytest.approx([32 + 100 / 20, 32])
     assert sorted(map(tuple, tri.tolist())) == [(0, 1, 4), (1, 2, 4), (2, 3, 4), (3, 0, 4)]
-    assert shown.mesh(LOST) is None
+    assert shown.points(LOST) is None
 
 
 def test_orientation_of_the_triangles_does_not_matter(clip):
     model = pyramid()
     for tri in (model.tri, model.tri[:, ::-1]):
-        sign = overlay.outward_sign(model.template, tri)
-        front = overlay.facing_triangles(model.template + [0, 0, 21], tri, sign)
+        sign = panels.outward_sign(model.template, tri)
+        front = panels.facing_triangles(model.template + [0, 0, 21], tri, sign)
         assert all(4 in t for t in front.tolist()) and len(front) == 4
 
 
@@ -142,11 +147,11 @@ def test_lost_frame_shows_no_mesh_no_landmark_and_a_black_render(clip):
 
 def test_large_frames_keep_their_size(clip):
     run(clip, size_px=64)
-    assert open_source(clip / "overlay.mp4").size == (64, 64)
+    assert open_source(clip / "overlay.mp4").size == (128, 128)
 
 
 def test_checkerboard_has_squares_of_two_greys():
-    board = overlay.on_checkerboard(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8))
+    board = panels.on_checkerboard(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8))
     assert set(np.unique(board)) == {150, 200}
     assert (board[0, 0] != board[0, 4]).all() and (board[0, 0] == board[4, 4]).all()
 
@@ -181,6 +186,29 @@ def test_mask_outline_follows_the_mask(clip):
     alpha = np.zeros((64, 64), np.uint8)
     cv2.circle(alpha, (32, 32), 12, 255, -1)
     grey = np.full((64, 64, 3), 90, np.uint8)
-    drawn = (overlay.mask_outline(grey, alpha, 1) != 90).any(axis=2)
+    drawn = (panels.mask_outline(grey, alpha, 1) != 90).any(axis=2)
     rows, columns = np.nonzero(drawn)
     assert np.abs(np.hypot(rows - 32, columns - 32) - 12).max() < 2.5 and drawn.sum() > 40
+
+
+def test_gaze_starts_at_the_eye_and_points_where_it_looks(clip):
+    shown = the_clip(clip)
+    starts, ends = shown.gaze(0)  # straight ahead, from (0, 0, -1) + 21 cm: towards the camera along the axis
+    assert starts == pytest.approx(np.full((2, 2), 32.0)) and ends == pytest.approx(np.full((2, 2), 32.0))
+    shown._columns["gaze"] = np.tile([[0.5, 0.0, 0.0, 0.5]], (COUNT, 1))
+    starts, ends = shown.gaze(0)
+    assert ends[0, 0] > starts[0, 0] + 5 and ends[0, 1] == pytest.approx(32)  # yaw > 0: to the picture's right
+    assert ends[1, 1] > starts[1, 1] + 5 and ends[1, 0] == pytest.approx(32)  # pitch > 0: down
+
+
+def test_four_panels_and_three_black_ones_where_the_fit_is_lost(clip):
+    shown = the_clip(clip)
+    picture = shown.mosaic(0)
+    assert picture.shape == (512, 512, 3)
+    right, normals, board = picture[:256, 256:], picture[256:, :256], picture[256:, 256:]
+    assert (right[100:] == 30).all()
+    assert np.abs(board[250, 250].astype(int) - 0.35 * 90).max() <= 1 and board[128, 128, 2] != 31
+    # The pyramid's right side faces right (red), its upper side up (green).
+    assert normals[128, 158, 0] > 170 > 85 > normals[128, 98, 0]
+    assert normals[98, 128, 1] > 170 > 85 > normals[158, 128, 1]
+    assert not shown.mosaic(LOST)[300:, 20:].any()

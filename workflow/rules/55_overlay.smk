@@ -9,6 +9,7 @@ rule overlay:
         frames=ancient("<clip>/frames"),
         alpha=ancient("<clip>/alpha"),
         pictures=ancient("<clip>/render"),
+        uv=ancient("<clip>/uv"),
     output:
         video="<clip>/overlay.mp4",
         sheet=report("<clip>/contact.png", category="Tracking", labels={"subject": "{subject}", "clip": "{clip}"}),
@@ -28,5 +29,5 @@ rule overlay:
         "python -m stages.overlay --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
         " --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q}"
         " --render {input.render:q} --frames {input.frames:q} --alpha {input.alpha:q}"
-        " --render-pictures {input.pictures:q} --out-video {output.video:q} --out-sheet {output.sheet:q}"
+        " --render-pictures {input.pictures:q} --uv-pictures {input.uv:q} --out-video {output.video:q} --out-sheet {output.sheet:q}"
         " 2>&1 | tee -i {log:q}"
