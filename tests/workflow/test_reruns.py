@@ -11,7 +11,7 @@ MEASURE = {"evaluate": 1}
 LEARN = {"train": 1, **MEASURE}
 SAMPLE = {"samples": 1, "test_samples": 1, **LEARN}
 RENDER = {"render": 3, "overlay": 3, **SAMPLE}
-FIT = {"identity": 2, "fit": 3, **RENDER}
+FIT = {"identity": 2, "fit": 3, "tracking": 2, **RENDER}
 TRACK = {"landmarks": 3, "matting": 3, **FIT}
 ALL = {"decode": 3, **TRACK}
 
@@ -33,6 +33,7 @@ MODULES = [
     ("stages/training/loop.py", LEARN),
     ("stages/samples.py", SAMPLE),
     ("stages/overlay.py", {"overlay": 3}),
+    ("stages/tracking.py", {"tracking": 2}),
     ("stages/matte/refine.py", {"matting": 3, **FIT}),
     ("stages/landmarks.py", {"landmarks": 3, **FIT}),
     ("stages/decode.py", ALL),
@@ -77,7 +78,7 @@ def test_a_test_clip(made_project):
     try:
         film.write_bytes(film.read_bytes() + b"\0" * 8)
         one = dict.fromkeys(
-            ("decode", "landmarks", "matting", "fit", "render", "overlay", "test_samples", "evaluate"), 1
+            ("decode", "landmarks", "matting", "fit", "render", "overlay", "tracking", "test_samples", "evaluate"), 1
         )
         assert made_project.pending() == one
     finally:
@@ -96,7 +97,7 @@ def test_another_subject(made_project):
     text = sheet.read_text()
     try:
         sheet.write_text(text + "guest2\ttalk\tdrive\ttalk.mp4\t0\t20\tdemo\tsynthetic\tsmoke\n")
-        own = dict.fromkeys(("decode", "landmarks", "matting", "identity", "fit", "render", "overlay"), 1)
+        own = dict.fromkeys(("decode", "landmarks", "matting", "identity", "fit", "render", "overlay", "tracking"), 1)
         assert made_project.pending() == own
     finally:
         sheet.write_text(text)

@@ -46,6 +46,11 @@ def train_clips(subject):
 test_clips, identity_clips = SHEET.test_clips, SHEET.identity_clips
 
 
+def all_clips(subject):
+    """Names of all clips of the subject."""
+    return [clip.clip for clip in SHEET.of(subject)]
+
+
 def measured_clips(subject):
     """Names of the clips whose frames evaluation reads: those to train on give the baselines."""
     return train_clips(subject) + test_clips(subject)
@@ -65,6 +70,7 @@ def of_clips(file, clips):
 
 
 def all_targets():
-    """What the sheet asks for: each subject's avatar and metrics, and pictures of the tracking of every clip."""
+    """What the sheet asks for: each subject's avatar and metrics, and the page about the tracking of its clips."""
     avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in ("avatar.pt", "metrics.json")]
-    return avatars + [f"<results>/{clip.subject}/clips/{clip.clip}/contact.png" for clip in SHEET.clips]
+    everybody = dict.fromkeys(clip.subject for clip in SHEET.clips)
+    return avatars + [f"<results>/{subject}/tracking.html" for subject in everybody]

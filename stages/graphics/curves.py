@@ -1,0 +1,57 @@
+"""Curves of fitted coefficients over time, as pictures. Matplotlib without a display."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+BAD = {"bridged": "#f2c14e", "lost": "#d1495b"}
+
+
+def curves(
+    time_s: np.ndarray, quality: np.ndarray, groups: Mapping[str, Mapping[str, np.ndarray]], expression: np.ndarray
+) -> bytes:
+    """PNG of one panel for each group of curves, and the expression coefficients as a map below them.
+
+    Args:
+        time_s: (N,) s. quality: (N,) "ok", "bridged" (drawn yellow) or "lost" (red). groups: title -> name -> values
+            (N,), NaN where unknown. expression: (N, E) in standard deviations.
+    """
+    figure = Figure(figsize=(11, 1.35 * len(groups) + 2.2), dpi=80, layout="constrained")
+    FigureCanvasAgg(figure)
+    ratios = [1.0] * len(groups) + [1.5]
+    axes = figure.subplots(len(groups) + 1, 1, sharex=True, height_ratios=ratios)
+    for axis, (title, lines) in zip(axes, groups.items(), strict=False):
+        for name, values in lines.items():
+            axis.plot(time_s, values, linewidth=0.9, label=name)
+        axis.set_ylabel(title, fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.margins(x=0)
+        axis.grid(linewidth=0.3)
+        if len(lines) > 1:
+            axis.legend(fontsize=7, loc="upper right", ncols=len(lines), framealpha=0.6)
+        _mark(axis, time_s, quality)
+    step = float(np.median(np.diff(time_s))) if len(time_s) > 1 else 1.0
+    axes[-1].imshow(
+        expression.T, aspect="auto", cmap="RdBu_r", vmin=-3, vmax=3, interpolation="nearest",
+        extent=(time_s[0], time_s[-1] + step, expression.shape[1], 0),
+    )  # fmt: skip
+    axes[-1].set_ylabel("expression, sd", fontsize=8)
+    axes[-1].set_xlabel("time, s", fontsize=8)
+    axes[-1].tick_params(labelsize=7)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _mark(axis, time_s: np.ndarray, quality: np.ndarray) -> None:
+    """Bands where frames are bridged or lost."""
+    for kind, colour in BAD.items():
+        bad = np.concatenate([[False], quality == kind, [False]]).astype(np.int8)
+        starts, ends = np.flatnonzero(np.diff(bad) == 1), np.flatnonzero(np.diff(bad) == -1)
+        for start, end in zip(starts, ends, strict=True):
+            axis.axvspan(time_s[start], time_s[min(end, len(time_s) - 1)], color=colour, alpha=0.35, linewidth=0)

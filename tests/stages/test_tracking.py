@@ -1,0 +1,70 @@
+"""The page about the tracking holds every clip, escapes names, and refuses lists that do not belong together."""
+
+import re
+
+import numpy as np
+import pytest
+
+from stages import tracking
+from stages.core import cli
+from stages.core.manifest import write_manifest
+
+COUNT = 40
+
+
+def write_clip(folder, count=COUNT, shown=None):
+    frames, zero = np.arange(count), np.zeros(count, np.float32)
+    quality = np.full(count, "ok", object)
+    quality[5:8] = "lost"
+    lost = quality == "lost"
+    rows = {"frame": frames if shown is None else shown}
+    write_manifest(folder / "decode.parquet", "decode", {
+        "frame": frames, "time_s": frames / 25, "source_frame": frames, "face": zero == 0,
+        "face_box_px": np.zeros((count, 4)), "duplicate": zero > 0, "sharpness": zero, "picture_hash": [""] * count,
+    }, {"fps": 25.0, "size_px": 64, "static_camera": True, "faces_per_frame_max": 1})  # fmt: skip
+    points = np.random.default_rng(0).uniform(10, 50, (count, 68 * 2))
+    write_manifest(folder / "landmarks.parquet", "landmarks", rows | {
+        "found": ~lost, "points_px": points, "depth": np.zeros((count, 68)), "confidence": zero,
+    }, {"landmark_set": "ibug68", "count": 68, "size_px": 64})  # fmt: skip
+    nan = np.where(lost, np.nan, 0.0)[:, None]
+    write_manifest(folder / "fit.parquet", "fit", {
+        "frame": frames, "fitted": ~lost, "rotation": np.zeros((count, 3)) + nan,
+        "translation": np.tile([[0, 0, 50.0]], (count, 1)) + nan, "expression": np.zeros((count, 2)) + nan,
+        "gaze": np.zeros((count, 4)) + nan, "light": np.zeros((count, 27)), "landmark_error": 0.004 + nan[:, 0],
+        "quality": quality,
+    }, {"size_px": 64})  # fmt: skip
+
+
+def run(folder, clips, **lists):
+    argv = ["--subject", "anna", "--identity", str(folder / "identity.npz"), "--out", str(folder / "tracking.html")]
+    argv += ["--clips", *clips]
+    for kind in ("decode", "landmarks", "fit"):
+        argv += [f"--{kind}", *(str(folder / "clips" / name / f"{kind}.parquet") for name in lists.get(kind, clips))]
+    cli.main(tracking.build_parser(), tracking.run, argv)
+    return (folder / "tracking.html").read_text()
+
+
+@pytest.fixture
+def subject(tmp_path):
+    np.savez(tmp_path / "identity.npz", expression_scale=np.ones(2, np.float32))
+    for name in ("talk", "read"):
+        write_clip(tmp_path / "clips" / name)
+    return tmp_path
+
+
+def test_every_clip_has_a_row_its_advice_and_its_curves(subject):
+    page = run(subject, ["talk", "read"])
+    assert len(re.findall(r"<tr><td>", page)) == 2
+    assert page.count("3 frames (8 %) have no fit") == 2
+    assert 'href="clips/talk/overlay.mp4"' in page and 'src="clips/read/contact.png"' in page
+    assert page.count("data:image/png;base64,iVBOR") == 2 and "http" not in page
+
+
+def test_lists_that_do_not_belong_together_are_refused(subject, capsys):
+    with pytest.raises(SystemExit):
+        run(subject, ["talk", "read"], fit=["talk"])
+    assert "one for each clip" in capsys.readouterr().err
+    write_clip(subject / "clips" / "talk", shown=np.arange(COUNT) + 1)
+    with pytest.raises(SystemExit):
+        run(subject, ["talk"])
+    assert "list different frames" in capsys.readouterr().err and not (subject / "tracking.html").exists()

@@ -1,0 +1,23 @@
+rule tracking:
+    input:
+        identity="<subject>/identity.npz",
+        decode=of_clips("decode.parquet", all_clips),
+        landmarks=of_clips("landmarks.parquet", all_clips),
+        fit=of_clips("fit.parquet", all_clips),
+        # The page shows them, but holds nothing of them.
+        sheets=ancient(of_clips("contact.png", all_clips)),
+    output:
+        report("<subject>/tracking.html", category="Tracking", labels={"subject": "{subject}", "clip": "all"}),
+    log:
+        "<log>/tracking.log",
+    conda:
+        "../../environment.yaml"
+    params:
+        code=code_digest("stages.tracking"),
+        clips=lambda wildcards: " ".join(all_clips(wildcards.subject)),
+    message:
+        "Writing the page about the tracking of {wildcards.subject}"
+    shell:
+        "python -m stages.tracking --subject {wildcards.subject} --identity {input.identity:q} --clips {params.clips}"
+        " --decode {input.decode:q} --landmarks {input.landmarks:q} --fit {input.fit:q} --out {output:q}"
+        " 2>&1 | tee -i {log:q}"
