@@ -17,6 +17,7 @@ import math
 import pickle
 import re
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,15 @@ def load_npy(path: Path | str) -> Any:
     return _guarded(Path(path), _read_npy)
 
 
+def load_npz(path: Path | str) -> dict[str, Any]:
+    """All arrays of an .npz file.
+
+    Raises:
+        UserError: as `load_pickle`, and for one that unpacks to more than `LARGEST_BYTES`.
+    """
+    return _guarded(Path(path), _read_npz)
+
+
 def _guarded(path: Path, read: Callable[[bytes], Any]) -> Any:
     if not path.is_file():
         raise UserError(f"the file {path} is missing; put it there, docs/models.md says where it comes from")
@@ -211,6 +221,13 @@ def _read_npy(data: bytes) -> Any:
             return array.item()
         return array
     return _array(shape, dtype, data[file.tell() :], fortran)
+
+
+def _read_npz(data: bytes) -> dict[str, Any]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > LARGEST_BYTES:
+            raise _Refused("unpacks to more than any model needs")
+        return {member.filename.removesuffix(".npy"): _read_npy(archive.read(member)) for member in archive.infolist()}
 
 
 def _array(shape: Any, dtype: np.dtype, data: Any, fortran: Any = False) -> np.ndarray:

@@ -1,0 +1,196 @@
+"""ICT-FaceKit light (Li et al., "Learning Formation of Physically-Based Face Attributes", CVPR 2020; MIT licence).
+
+Read from the authors' folder of OBJ files (FaceXModel) or from one .npz with the same content. The model is in cm,
+y up. Of its meshes, face, head with the sockets, gums, tongue, teeth and the scleras are kept. Left out are helper
+shells that would hide the eye (eye blend, eye occlusion, lacrimal fluid, lashes) and the irises, which lie inside the
+closed scleras: the renderer draws the iris on the sphere that the sclera gives.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.core.errors import UserError
+from stages.core.safe_pickle import load_npz
+from stages.face.landmark_sets import EYE_PART, IBUG, MEDIAPIPE, MOUTH_PART, landmark_set
+from stages.face.models.ict_data import IBUG_VERTICES, mediapipe_places
+from stages.face.models.published import (
+    IRIS_CM,
+    PublishedModel,
+    add_points,
+    between_eyes,
+    eyeballs,
+    first_copies,
+    in_range,
+    reading,
+    split_seams,
+    take,
+    to_ours,
+)  # fmt: skip
+
+NAME = "ict"
+VERTICES = 26719
+FACE_AREA = 9409  # the first vertices: the face without the back of the head, sockets, teeth and eyeballs
+NEUTRAL_FILE = "generic_neutral_mesh.obj"
+MEND = "take all of the folder FaceXModel of https://github.com/ICT-VGL/ICT-FaceKit (docs/models.md)"
+_LEFT, _RIGHT = "M_ScleraLeft", "M_ScleraRight"
+_MOUTH_SOCKET = (11248, 13294)  # vertices of the mouth's inside
+# Material -> place of its UV tile in our square: corner and side. The free squares take the discs of the irises.
+_TILES = {
+    "M_Face": (0.0, 0.0, 0.72), "M_BackHead": (0.72, 0.0, 0.28), "M_Teeth": (0.0, 0.72, 0.28),
+    "M_GumsTongue": (0.28, 0.72, 0.28), _LEFT: (0.56, 0.72, 0.14), _RIGHT: (0.56, 0.86, 0.14),
+}  # fmt: skip
+_ONLY_IRISES = ("PupilDilate_L", "PupilDilate_R")
+
+
+def load(path: Path, landmarks: str = MEDIAPIPE) -> PublishedModel:
+    """The model, from the folder FaceXModel or an .npz.
+
+    Raises:
+        UserError: missing or damaged files, or a set of landmarks that has no places on this model.
+    """
+    if landmarks not in (MEDIAPIPE, IBUG):
+        raise UserError(f"the model ict has no places for the landmarks {landmarks}; use {MEDIAPIPE} or {IBUG}")
+    if path.is_dir():
+        raw = _read_folder(path)
+    elif path.is_file():
+        raw = load_npz(path)
+    else:
+        raise UserError(f"the model {path} is missing; {MEND} and name it by `fit.model_path`")
+    with reading(path, "a complete ICT-FaceKit model", MEND):
+        return _build(raw, landmarks)
+
+
+def _build(raw: dict[str, Any], landmarks: str) -> PublishedModel:
+    neutral = take(raw, "neutral", (VERTICES, 3))
+    identity = take(raw, "identity_delta", (None, VERTICES, 3))
+    expression = take(raw, "expression_delta", (None, VERTICES, 3))
+    names = [str(name) for name in np.asarray(raw["expression_names"])]
+    if len(names) != len(expression):
+        raise ValueError(f"{len(names)} names for {len(expression)} expressions")
+    uv = take(raw, "uv", (None, 2))
+    tri = in_range("tri", take(raw, "tri", (None, 3), "i"), VERTICES)
+    tri_uv = in_range("tri_uv", take(raw, "tri_uv", (len(tri), 3), "i"), len(uv))
+    materials = [str(name) for name in np.asarray(raw["materials"])]
+    of = in_range("tri_material", take(raw, "tri_material", (len(tri),), "i"), len(materials))
+    missing = [name for name in _TILES if name not in materials]
+    if missing:
+        raise ValueError(f"the materials {', '.join(missing)} are missing")
+    material = np.array(materials)[of]
+    kept = np.isin(material, list(_TILES))
+    tri, tri_uv, material = tri[kept], tri_uv[kept], material[kept]
+    source, split, uv = split_seams(tri, tri_uv, _atlas(uv, tri_uv, material))
+    corners, weights, vertices = _places(landmarks, first_copies(source, VERTICES), len(source))
+    moving = [number for number, name in enumerate(names) if name not in _ONLY_IRISES]
+    template = add_points(to_ours(neutral[source]), corners, weights)
+    template -= between_eyes(template, vertices, landmarks)
+    eyes = tuple(np.unique(split[material == name]) for name in (_LEFT, _RIGHT))
+    centre, radius = eyeballs(template, eyes)
+    ones = np.ones(len(moving), np.float32)
+    return PublishedModel(
+        name=NAME, template=template,
+        expression_basis=add_points(to_ours(expression[moving][:, source]), corners, weights),
+        expression_scale=ones, expression_low=0 * ones, expression_high=ones,
+        tri=split, tri_part=_parts(tri, material), uv=add_points(uv, corners, weights),
+        landmark_vertices=vertices, eye_center=centre, eye_radius=radius, iris_radius=IRIS_CM,
+        identity_basis=add_points(to_ours(identity[:, source]), corners, weights),
+        identity_scale=np.ones(len(identity), np.float32), landmark_set=landmarks,
+        expression_names=tuple(names[number] for number in moving), identity_eyes=eyes,
+        source_vertices=np.concatenate([source, np.full(len(corners), -1)]).astype(np.int32),
+    )  # fmt: skip
+
+
+def _atlas(uv: np.ndarray, tri_uv: np.ndarray, material: np.ndarray) -> np.ndarray:
+    """The published UV (N, 2), one unit tile beside the other with v up, as places in one square with v down."""
+    out = np.zeros_like(uv)
+    for name, (left, top, side) in _TILES.items():
+        used = np.unique(tri_uv[material == name])
+        inside = uv[used] - np.floor(uv[used].min(0))
+        out[used] = np.array([left, top]) + side * np.stack([inside[:, 0], 1 - inside[:, 1]], 1)
+    return np.clip(out, 0, 1)
+
+
+def _parts(tri: np.ndarray, material: np.ndarray) -> np.ndarray:
+    """(F,) int8: the scleras show through the eye openings, teeth, gums and the mouth's inside through the mouth."""
+    socket = ((tri >= _MOUTH_SOCKET[0]) & (tri < _MOUTH_SOCKET[1])).all(1)
+    part = np.zeros(len(tri), np.int8)
+    part[socket | np.isin(material, ("M_Teeth", "M_GumsTongue"))] = MOUTH_PART
+    part[np.isin(material, (_LEFT, _RIGHT))] = EYE_PART
+    return part
+
+
+def _places(landmarks: str, first: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Corners (L, 3) and weights (L, 3) of points to append, and the vertex of each landmark, -1 for none."""
+    if landmarks == IBUG:
+        return np.zeros((0, 3), int), np.zeros((0, 3)), first[list(IBUG_VERTICES)].astype(np.int32)
+    number, corners, weights = mediapipe_places()
+    vertices = np.full(landmark_set(MEDIAPIPE).count, -1, np.int32)
+    vertices[number] = count + np.arange(len(number))
+    return first[corners], weights, vertices
+
+
+# ------------------------------------------------------------------------------------------------------- OBJ folder
+
+
+def _read_folder(folder: Path) -> dict[str, Any]:
+    """The arrays of the packed model from the authors' OBJ files."""
+    neutral = folder / NEUTRAL_FILE
+    identities = sorted(folder.glob("identity[0-9][0-9][0-9].obj"))
+    expressions = sorted(set(folder.glob("*.obj")) - {neutral, *identities})
+    if not neutral.is_file() or not identities or not expressions:
+        raise UserError(
+            f"{folder} lacks {NEUTRAL_FILE} or the identities or the expressions of ICT-FaceKit; {MEND} and name it by "
+            "`fit.model_path`"
+        )
+    wanted = [f"identity{number:03d}" for number in range(len(identities))]
+    if [path.stem for path in identities] != wanted:
+        raise UserError(f"{folder} has {len(identities)} identities, but not those from 0 up; {MEND}")
+    with reading(neutral, "the neutral mesh of ICT-FaceKit", MEND):
+        raw = _read_mesh(neutral.read_bytes())
+    base = raw["neutral"]
+    raw["identity_delta"] = np.stack([_read_vertices(path) - base for path in identities])
+    raw["expression_delta"] = np.stack([_read_vertices(path) - base for path in expressions])
+    raw["expression_names"] = np.array([path.stem for path in expressions])
+    return raw
+
+
+def _read_vertices(path: Path) -> np.ndarray:
+    """(V, 3) float32 vertices of an OBJ file, in its order."""
+    with reading(path, "an OBJ file of ICT-FaceKit", MEND):
+        return _vertices(path.read_bytes().splitlines())
+
+
+def _vertices(lines: list[bytes]) -> np.ndarray:
+    rows = [line[2:] for line in lines if line.startswith(b"v ")]
+    vertices = np.array(b" ".join(rows).split(), np.float32).reshape(len(rows), -1)
+    if vertices.shape != (VERTICES, 3):
+        raise ValueError(f"{len(rows)} vertices where {VERTICES} are expected")
+    return vertices
+
+
+def _read_mesh(data: bytes) -> dict[str, Any]:
+    """Vertices, UV and, as fans from their first corner, the polygons of an OBJ file with their materials."""
+    lines = data.splitlines()
+    places = [line[3:].split()[:2] for line in lines if line.startswith(b"vt ")]
+    materials, polygons, of = [], [], []
+    for line in lines:
+        if line.startswith(b"usemtl "):
+            materials.append(line[7:].strip().decode())
+        elif line.startswith(b"f "):
+            polygons.append(line[2:])
+            of.append(len(materials) - 1)
+    if not materials or not polygons:
+        raise ValueError("it has no polygons or no materials")
+    sizes = np.array([len(polygon.split()) for polygon in polygons])
+    # A corner is vertex/uv or vertex/uv/normal.
+    corners = np.array(b" ".join(polygons).replace(b"/", b" ").split(), np.int64).reshape(sizes.sum(), -1)[:, :2] - 1
+    first = np.repeat(np.cumsum(sizes) - sizes, sizes - 2)
+    step = np.arange(len(first)) - np.repeat(np.cumsum(sizes - 2) - (sizes - 2), sizes - 2)
+    fans = corners[np.stack([first, first + step + 1, first + step + 2], 1)]
+    return {
+        "neutral": _vertices(lines), "uv": np.array(places, np.float32), "tri": fans[..., 0], "tri_uv": fans[..., 1],
+        "tri_material": np.repeat(of, sizes - 2), "materials": np.array(materials),
+    }  # fmt: skip
