@@ -1,6 +1,6 @@
 """Where MediaPipe's 468 landmarks lie on ICT-FaceKit: makes the table of stages/face/models/ict_data.py.
 
-    python tools/ict_landmarks.py <ict_facekit npz or folder FaceXModel> [--renders 400]
+    python tools/ict_landmarks.py <ict_facekit npz or folder FaceXModel> --out table.txt
 
 What the detector calls a landmark is a place that it has learnt from pictures, so pictures are asked. Heads of random
 identity, expression, gaze and pose are drawn with known vertices, with brows and lips painted along the model's own
@@ -156,7 +156,7 @@ def symmetric(neutral: np.ndarray, tri: np.ndarray, corners: np.ndarray, weights
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--renders", type=int, default=400)
+    parser.add_argument("--renders", type=int, default=300)
     parser.add_argument("--out", type=Path, required=True, help="text file for the table")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -64,6 +64,14 @@ ASSETS: dict[str, Asset] = {
     ),
 }
 
+# The files of ICT-FaceKit light at one commit of its repository, as `sha256sum` lists them.
+_ICT = "https://raw.githubusercontent.com/ICT-VGL/ICT-FaceKit/da5f95a607f5e6b37755b38d3385d7f2853732e5/"
+ICT_FACEKIT = {
+    f"ict_facekit/{file}": Asset(f"ict_facekit/{file}", _ICT + file, sha256, "MIT")
+    for sha256, file in map(str.split, Path(__file__).with_name("ict_facekit.sha256").read_text().splitlines())
+}
+ASSETS |= ICT_FACEKIT
+
 # Settings that ask for published weights: (stage, key, value) -> names of assets. Those rules wait for them.
 NEEDS: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("landmarks", "detector", "face_alignment"): ("face_alignment_2d", "face_alignment_sfd"),

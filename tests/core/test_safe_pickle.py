@@ -8,13 +8,14 @@ import struct
 import subprocess
 import sys
 import types
+import zipfile
 
 import numpy as np
 import pytest
 from scipy import sparse
 
 from stages.core.errors import UserError
-from stages.core.safe_pickle import load_npy, load_pickle
+from stages.core.safe_pickle import LARGEST_BYTES, load_npy, load_npz, load_pickle
 
 DATA = {
     "points": np.arange(12, dtype=np.float64).reshape(4, 3),
@@ -70,20 +71,24 @@ def test_sparse_matrices(tmp_path, form, protocol):
     np.testing.assert_array_equal(read.toarray(), dense)
 
 
-def test_pickle_of_python_2_with_old_names(tmp_path):
-    # What Python 2 wrote: strings without encoding, copy_reg, __builtin__, modules of an old SciPy.
-    state = pickle.dumps({"x": 1}, 2)[2:-1]
-    text = b"\x80\x02}(U\x03keyU\x02\xe4bU\x01sccopy_reg\n_reconstructor\nccollections\nOrderedDict\nc__builtin__\n"
-    assert load_pickle(written(tmp_path / "a.pkl", b"\x80\x02}U\x03keyU\x02\xe4bs."), "latin1") == {"key": "äb"}
-    with pytest.raises(UserError):
-        load_pickle(written(tmp_path / "b.pkl", text + state))
-    raw = (
+def test_strings_of_python_2(tmp_path):
+    path = written(tmp_path / "a.pkl", b"\x80\x02}U\x03keyU\x02\xe4bs.")
+    assert load_pickle(path, "latin1") == {"key": "\u00e4b"}
+    with pytest.raises(UserError, match="damaged"):
+        load_pickle(path)
+
+
+def test_old_names_of_python_2(tmp_path):
+    matrix = (
         b"\x80\x02cscipy.sparse.csc\ncsc_matrix\n)\x81}(X\x06\x00\x00\x00_shapeK\x02K\x02\x86X\x04\x00\x00\x00data"
-        + b"%sX\x07\x00\x00\x00indices%sX\x06\x00\x00\x00indptr%sub."
+        b"%sX\x07\x00\x00\x00indices%sX\x06\x00\x00\x00indptr%sub."
     )
     parts = tuple(pickle.dumps(np.array(values), 2)[2:-1] for values in ([5.0], [1], [0, 0, 1]))
-    matrix = load_pickle(written(tmp_path / "c.pkl", raw % parts))
-    np.testing.assert_array_equal(matrix.toarray(), [[0, 0], [0, 5.0]])
+    read = load_pickle(written(tmp_path / "a.pkl", matrix % parts))
+    np.testing.assert_array_equal(read.toarray(), [[0, 0], [0, 5.0]])
+    old = b"ccopy_reg\n_reconstructor\n(cscipy.sparse.csc\ncsc_matrix\nc__builtin__\nobject\nNtR."
+    with pytest.raises(UserError, match="csc matrix without data"):
+        load_pickle(written(tmp_path / "b.pkl", old))
 
 
 def chumpy_modules(monkeypatch):
@@ -196,8 +201,6 @@ def _evil():
 @pytest.mark.parametrize("name", _evil())
 def test_evil_pickles_run_nothing(tmp_path, monkeypatch, name, protocol):
     monkeypatch.chdir(tmp_path)
-    if protocol == 0 and name == "range":
-        pytest.skip("protocol 0 cannot write it")
     path = written(tmp_path / "evil.pkl", _evil()[name], protocol)
     with pytest.raises(UserError, match="evil.pkl"):
         load_pickle(path)
@@ -305,13 +308,29 @@ def test_a_storage_that_would_run_something_is_refused(tmp_path, monkeypatch):
 def test_npy_header_that_promises_too_much(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros(3))
     data = (tmp_path / "a.npy").read_bytes()
-    (tmp_path / "b.npy").write_bytes(data.replace(b"(3,)", b"(9999999999999,)"[:4].ljust(4)))
+    (tmp_path / "b.npy").write_bytes(data.replace(b"(3,), }" + b" " * 12, b"(9999999999999,), }"))
+    assert (tmp_path / "b.npy").read_bytes() != data
     (tmp_path / "c.npy").write_bytes(data[:-1])
     (tmp_path / "d.npy").write_bytes(b"\x93NUMPY" + data[6:8] + struct.pack("<H", 60000))
     (tmp_path / "e.npy").write_bytes(b"no numpy at all")
     for name in "bcde":
         with pytest.raises(UserError, match=f"{name}.npy"):
             load_npy(tmp_path / f"{name}.npy")
+
+
+def test_npz_members_are_bounded_and_read_as_data(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", points=DATA["points"], objects=DATA["objects"])
+    read = load_npz(tmp_path / "a.npz")
+    assert same(dict(read), {"points": DATA["points"], "objects": DATA["objects"]})
+    np.savez(tmp_path / "evil.npz", v=np.array([Calls(os.mkdir, "ran")], dtype=object))
+    with pytest.raises(UserError, match="posix.mkdir"):
+        load_npz(tmp_path / "evil.npz")
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open(zipfile.ZipInfo("v.npy"), "w", force_zip64=True) as member:
+            member.write(b"\0" * 1024)
+        archive.infolist()[0].file_size = LARGEST_BYTES + 1
+    with pytest.raises(UserError, match="unpacks to more"):
+        load_npz(tmp_path / "bomb.npz")
 
 
 def test_missing_empty_and_truncated_files(tmp_path):

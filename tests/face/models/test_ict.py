@@ -7,10 +7,12 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
+from stages.core.assets import ICT_FACEKIT, verify
 from stages.core.errors import UserError
 from stages.face import landmark_sets as ls
 from stages.face.models import ict, load_model
 from stages.face.models.ict_data import IBUG_VERTICES, mediapipe_places
+from stages.graphics.renderer import Renderer, eye_discs
 from tests.face.models import makers
 
 
@@ -186,6 +188,12 @@ def test_real_obj_has_the_vertices_that_trimesh_reads(real_folder):
     assert cKDTree(oracle.vertices).query(mine)[0].max() < 1e-5
 
 
+def test_real_files_have_the_digests_of_the_assets(real_folder):
+    assert len(ICT_FACEKIT) == 158 and all(len(asset.sha256) == 64 for asset in ICT_FACEKIT.values())
+    for path in sorted((real_folder / "FaceXModel").glob("*.obj")):
+        verify(path, ICT_FACEKIT[f"ict_facekit/FaceXModel/{path.name}"])
+
+
 def test_real_face_looks_at_the_camera(real):
     points = real.template[np.maximum(real.landmark_vertices, 0)]
     assert np.linalg.norm(points[33] - points[263]) == pytest.approx(8.9, abs=0.3)
@@ -226,3 +234,17 @@ def test_real_lids_close_over_the_eyeball(real):
     rest = real.template[real.landmark_vertices[:468]]
     gap = [np.mean([abs(shape[up, 1] - shape[low, 1]) for up, low in ls.LEFT_LIDS]) for shape in (points, rest)]
     assert gap[0] < 0.35 * gap[1]
+
+
+def test_the_renderer_draws_a_real_person(real):
+    person = real.with_identity(np.random.default_rng(0).normal(size=100))
+    arrays = person.to_arrays() | {
+        "focal_px": np.float32(320), "principal": np.array([64, 64], np.float32), "size_px": np.int32(128),
+        "texture": np.full((32, 32, 3), 180, np.uint8),
+    }  # fmt: skip
+    drawn = Renderer(arrays).render(np.zeros(3), np.array([0, -3.0, 60]), np.zeros(55))
+    assert 0.2 < drawn.mask.mean() < 0.9
+    discs = eye_discs(person.uv, person.tri)
+    uv = drawn.uv[drawn.mask][:, :2] / 65535
+    in_eye = [np.linalg.norm(uv - disc[:2], axis=1) < disc[2] for disc in discs]
+    assert all(10 < pixels.sum() < 400 for pixels in in_eye)
