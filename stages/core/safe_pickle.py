@@ -60,8 +60,8 @@ def _refuse(name: str) -> Callable[..., Any]:
     return build
 
 
-def _later(kind: str) -> Callable[..., _Later]:
-    return lambda *args: _Later(kind, *args)
+def _later(kind: str, *first: Any) -> Callable[..., _Later]:
+    return lambda *args: _Later(kind, *first, *args)
 
 
 def _reconstructor(cls: Any, *_: Any) -> _Later:
@@ -99,7 +99,7 @@ def _table() -> dict[str, _Entry]:
     for form in ("csc", "csr"):
         for module in (f"scipy.sparse.{form}", f"scipy.sparse._{form}"):
             for container in ("matrix", "array"):
-                table[f"{module}.{form}_{container}"] = _later(form)
+                table[f"{module}.{form}_{container}"] = _later("sparse", form)
     return {name: _Entry(name, build) for name, build in table.items()}
 
 
@@ -114,6 +114,8 @@ class _Reader(pickle._Unpickler):
             module, name = pickle._compat_pickle.NAME_MAPPING.get((module, name), (module, name))
             module = pickle._compat_pickle.IMPORT_MAPPING.get(module, module)
         full = f"{module}.{name}"
+        if full.startswith("chumpy.") and full not in _ENTRIES:
+            return _Entry(full, _later("expression"))
         if full not in _ENTRIES:
             raise _Refused(f"asks for {full!r}, which no array needs and which could run foreign code")
         return _ENTRIES[full]
@@ -331,13 +333,7 @@ class _Plain:
             raise _Refused("hides objects in a buffer")
         return _array(shape, dtype, data, order == "F")
 
-    def _csc(self, later: _Later, *_: Any) -> Any:
-        return self._sparse(later, "csc")
-
-    def _csr(self, later: _Later, *_: Any) -> Any:
-        return self._sparse(later, "csr")
-
-    def _sparse(self, later: _Later, form: str) -> Any:
+    def _sparse(self, later: _Later, form: str, *_: Any) -> Any:
         from scipy import sparse
 
         state = self._state(later, f"{form} matrix", "data", "indices", "indptr", "_shape")
@@ -349,6 +345,9 @@ class _Plain:
 
     def _chumpy(self, later: _Later, *_: Any) -> np.ndarray:
         return np.asarray(self._state(later, "chumpy array", "x")["x"])
+
+    def _expression(self, later: _Later, *_: Any) -> None:
+        """A formula of chumpy's is not computed; who needs its value finds nothing."""
 
     def _chumpy_select(self, later: _Later, *_: Any) -> np.ndarray:
         state = self._state(later, "chumpy selection", "a", "idxs")

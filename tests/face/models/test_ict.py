@@ -179,6 +179,7 @@ def test_real_folder_agrees_with_the_packed_model(real, real_folder):
         np.testing.assert_allclose(folder.expression_basis[number], packed, atol=3e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:trimesh.*")
 def test_real_obj_has_the_vertices_that_trimesh_reads(real_folder):
     path = real_folder / "FaceXModel" / "jawOpen.obj"
