@@ -50,13 +50,17 @@ class PublishedModel(MorphableModel):
         else:  # the eyes move with the corners of the lids
             corners = self.landmark_vertices[list(landmark_set(self.landmark_set).outer_eyes)][::-1]
             centre = centre + template[corners] - self.template[corners]
-        base = {f.name: getattr(self, f.name) for f in fields(MorphableModel)}
-        base |= {"identity_basis": None, "identity_scale": None}
-        return replace(MorphableModel(**base), template=template, eye_center=centre, eye_radius=radius)
+        return replace(
+            self._plain(), template=template, eye_center=centre, eye_radius=radius, identity_basis=None,
+            identity_scale=None,
+        )  # fmt: skip
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """As the base class: the template's identity is baked in, what only published models have is left out."""
-        return self.with_identity(np.zeros(len(self.identity_basis))).to_arrays()
+        """As the base class; what only published models have is left out."""
+        return self._plain().to_arrays()
+
+    def _plain(self) -> MorphableModel:
+        return MorphableModel(**{f.name: getattr(self, f.name) for f in fields(MorphableModel)})
 
 
 def eyeballs(vertices: np.ndarray, eyes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:

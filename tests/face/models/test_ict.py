@@ -1,6 +1,7 @@
 """ICT-FaceKit: packed and as OBJ files, made up and real."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from stages.core.errors import UserError
 from stages.face import landmark_sets as ls
 from stages.face.models import ict, load_model
 from stages.face.models.ict_data import IBUG_VERTICES, mediapipe_places
+from stages.face.morphable import MorphableModel
 from stages.graphics.renderer import Renderer, eye_discs
 from tests.face.models import makers
 
@@ -108,6 +110,8 @@ def test_a_person_keeps_eyes_and_landmarks_on_the_surface(made_up):
     middle = person.template[made_up.identity_eyes[0]].mean(0)
     assert np.linalg.norm(person.eye_center[0] - middle) < 0.1
     assert set(person.to_arrays()) == set(made_up.to_arrays())
+    again = MorphableModel.from_arrays(replace(made_up, identity_basis=None, identity_scale=None).to_arrays())
+    np.testing.assert_array_equal(again.template, made_up.template)
 
 
 BAD = {
