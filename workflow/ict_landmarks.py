@@ -1,6 +1,6 @@
 """Where MediaPipe's 468 landmarks lie on ICT-FaceKit: makes the table of stages/face/models/ict_data.py.
 
-    python tools/ict_landmarks.py <ict_facekit npz or folder FaceXModel> --out table.txt
+    python workflow/ict_landmarks.py <ict_facekit npz or folder FaceXModel> --out table.txt
 
 What the detector calls a landmark is a place that it has learnt from pictures, so pictures are asked. Heads of random
 identity, expression, gaze and pose are drawn with known vertices, with brows and lips painted along the model's own
