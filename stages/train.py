@@ -1,8 +1,8 @@
 """Stage `train`: learns the avatar (G_fa, G_b, G_style and the discriminator; losses of the paper's eq. 4 to 7).
 
 In: samples.parquet, identity.npz, the clips' folders. Out: avatar.pt, which alone (with a driving video) is enough to
-reenact. A stopped run goes on where it was: its state lies in <train-dir>/<key of configuration, code and data> until
-another run has made the avatar.
+reenact. Everything about a run lies in <train-dir>/<key of configuration, code and data>: the state from which a
+stopped run goes on, curves, grids, and a copy of the finished avatar, taken again when the same run is asked for.
 cpu-128: 20 minutes on two cores, 2 GB of memory; gpu-512: hours, one card.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from stages.core.arrays import read_identity
 from stages.core.cli import main, stage_parser
 from stages.core.device import lease_device
 from stages.core.errors import UserError
-from stages.core.files import content_hash
+from stages.core.files import atomic_file, content_hash
 from stages.core.manifest import Manifest, read_manifest
 from stages.core.provenance import code_digest
 from stages.nets.sizes import refuse_sizes
@@ -82,8 +82,7 @@ def avatar_file(trainer: Trainer, identity: dict[str, np.ndarray], subject: str)
     arrays = {
         k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.array(v, order="C")) for k, v in identity.items()
     }
-    # Interned, since pickle writes a string once for each object: a resumed run gives the same bytes.
-    history = [{sys.intern(key): float(value) for key, value in row.items()} for row in trainer.history]
+    history = [{key: float(value) for key, value in row.items()} for row in trainer.history]
     return {
         "format": FORMAT,
         "subject": subject,
@@ -101,9 +100,10 @@ def avatar_file(trainer: Trainer, identity: dict[str, np.ndarray], subject: str)
     }
 
 
-def run(args: argparse.Namespace) -> None:
-    """Trains on the device granted and writes avatar.pt."""
-    samples, identity = read_manifest(args.samples, "samples"), read_identity(args.identity)
+def learn(
+    args: argparse.Namespace, samples: Manifest, identity: dict[str, np.ndarray], folder: Path, out: Path
+) -> None:
+    """Trains on the device granted, keeping the state in `folder`, and writes the avatar to `out`."""
     size_px = int(samples.metadata["size_px"])
     frames, weights, validation = chosen_frames(samples, args.clips_dir)
     with lease_device(args.gpu) as device:
@@ -111,35 +111,41 @@ def run(args: argparse.Namespace) -> None:
 
         from stages.training.dataset import FrameStore
         from stages.training.loop import Frames, train
-        from stages.training.state import discard_others, run_key, write_torch
+        from stages.training.state import discard_state, write_torch
 
         torch.set_num_threads(max(args.threads, 1))
         # moments of Adam that fade into denormal numbers would slow a CPU down several times
         torch.set_flush_denormal(True)
         torch.set_float32_matmul_precision("high")
         check_settings(args.settings, size_px)
-        data = content_hash((content_hash(args.samples) + content_hash(args.identity)).encode())
-        folder = args.train_dir / run_key(args.settings, code_digest("stages.train"), data)
         store = FrameStore(frames, size_px, int(args.settings["cache_gb"] * 1e9), args.threads)
-        log.info(
-            "%d frames of %d px (%s), training on %s; progress in %s",
-            len(frames),
-            size_px,
-            "in memory" if store.cached else "read as needed",
-            device,
-            folder,
-        )
+        where = "in memory" if store.cached else "read as needed"
+        log.info("%d frames of %d px (%s), training on %s; progress in %s", len(frames), size_px, where, device, folder)
         trainer = train(args.settings, size_px, Frames(store, weights, validation), folder, device)
         store.close()
-        write_torch(args.out, avatar_file(trainer, identity, samples.metadata["subject"]))
-        discard_others(folder)
-    last = trainer.history[-1]
+        write_torch(out, avatar_file(trainer, identity, samples.metadata["subject"]))
+        discard_state(folder)
+    scores = {k[4:]: v for k, v in trainer.history[-1].items() if k.startswith("val_")}
     log.info(
-        "avatar after %d images, %.1f minutes; held-out frames: %s",
-        trainer.images,
-        trainer.minutes,
-        ", ".join(f"{k[4:]} {v:.3f}" for k, v in last.items() if k.startswith("val_")) or "none",
-    )
+        "avatar after %d images, %.1f minutes; validation frames (between the training frames, so flattering): %s",
+        trainer.images, trainer.minutes, ", ".join(f"{name} {value:.3f}" for name, value in scores.items()) or "none",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes avatar.pt: of an earlier run with the same settings, code and data where there is one."""
+    from stages.training.state import run_key
+
+    samples, identity = read_manifest(args.samples, "samples"), read_identity(args.identity)
+    data = content_hash((content_hash(args.samples) + content_hash(args.identity)).encode())
+    folder = args.train_dir / run_key(args.settings, code_digest("stages.train"), data)
+    kept = folder / args.out.name
+    if kept.is_file():
+        log.info("taking the avatar of an earlier run with the same settings, code and data: %s", kept)
+    else:
+        learn(args, samples, identity, folder, kept)
+    with atomic_file(args.out) as temporary:
+        shutil.copyfile(kept, temporary)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ def main(
     """Parse the command line, run the stage, and end the process with the status that fits."""
     args = parser.parse_args(argv)
     logging.basicConfig(level=args.log_level, format=LOG_FORMAT, datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("__main__").name = args.stage  # the module that was started has a name of its own
     # A batch system ends a job with SIGTERM: let the atomic writers clean up as they do after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -139,6 +139,7 @@ def read_sheet(path: Path | str) -> Sheet:
     if not clips:
         raise UserError(f"{path} has no clips below its header; add one row per clip")
     _check_together(path, clips, [number for number, _ in numbered[1:]])
+    _check_apart(path, clips, [number for number, _ in numbered[1:]])
     return Sheet(clips)
 
 
@@ -148,6 +149,8 @@ def _check_header(path: Path, header: list[str]) -> None:
     unknown = [name for name in header if name not in COLUMNS]
     missing = [name for name in COLUMNS if name not in header]
     twice = sorted({name for name in header if header.count(name) > 1} - set(unknown))
+    if len(header) == 1 and len(header[0].split()) > 1:
+        raise UserError(f"{path} is separated by spaces; save the sheet with one tab between the columns")
     if unknown or missing or twice:
         said = [f"unknown column '{name}'" for name in unknown] + [f"column '{name}' is missing" for name in missing]
         said += [f"column '{name}' stands twice" for name in twice]
@@ -155,13 +158,17 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _clip(where: str, header: list[str], row: list[str]) -> Clip:
-    if len(row) > len(header):
-        raise UserError(f"{where}: {len(row)} cells under {len(header)} columns; separate them by single tabs")
+    if len(row) > len(header) or len(row) < len(header) - 1:  # editors drop a last cell that is empty
+        raise UserError(
+            f"{where}: {len(row)} cells under {len(header)} columns; put one tab between columns, not spaces, and two "
+            "where a cell between is empty"
+        )
     cells = dict(zip(header, row + [""] * (len(header) - len(row)), strict=True))
     for column in ("subject", "clip"):
         if not NAME.fullmatch(cells[column]):
             raise UserError(
-                f"{where}: {column} '{cells[column]}' must begin with a letter or digit; after that also _ and -"
+                f"{where}: {column} '{cells[column]}' must be made of letters, digits, _ and -, and begin with a "
+                "letter or digit"
             )
     for column, known in (("role", ROLES), ("dataset", DATASETS)):
         if cells[column] not in known:
@@ -193,6 +200,25 @@ def _frame(where: str, column: str, text: str) -> int | None:
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise UserError(f"{where}: {column} '{text}' must be a whole number from 0, or empty")
     return int(text)
+
+
+def _check_apart(path: Path, clips: list[Clip], rows: list[int]) -> None:
+    """Frames that are trained on must not be measured on."""
+    for i, test in enumerate(clips):
+        for j, train in enumerate(clips):
+            if test.role != "test" or train.role != "train" or test.subject != train.subject:
+                continue
+            if _place(test.source) == _place(train.source) and _overlap(test, train):
+                raise UserError(
+                    f"{path}, row {rows[i]}: clip '{test.clip}' measures frames that clip '{train.clip}' in row "
+                    f"{rows[j]} trains on; cut the ranges of the source so that they do not overlap"
+                )
+
+
+def _overlap(one: Clip, other: Clip) -> bool:
+    far = 1 << 62
+    begin = max(one.start_frame or 0, other.start_frame or 0)
+    return begin < min(one.end_frame or far, other.end_frame or far)
 
 
 def _check_together(path: Path, clips: list[Clip], rows: list[int]) -> None:

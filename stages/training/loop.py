@@ -71,20 +71,22 @@ def train(settings: dict[str, Any], size_px: int, frames: Frames, folder: Path, 
     trainer.restore(load_state(folder, device))
     budget = Budget(settings["images"], settings["minutes"])
     monitor = Monitor(folder, trainer.images)
-    bar = progress(total=1000, desc="train", unit="per mille")
+    bar = progress(total=1000, desc="train", unit="‰")
     save_state(folder, trainer.state())  # the first good state to return to
     try:
         with stop_between_steps() as stop:
             while budget.share(trainer.images, trainer.minutes) < 1:
                 if not _run(trainer, budget, frames, monitor, folder, bar, stop):
                     trainer.fall_back(load_state(folder, device))
-        # A finished run that is started again has reported already: it gives the same avatar, byte for byte.
+        # A run that was killed after its last report has it already.
         if not trainer.history or trainer.history[-1]["images"] != trainer.images:
             report(trainer, monitor, frames)
         bar.update(1000 - bar.n)
     finally:
         if trainer.healthy:  # Ctrl-C and the end of a batch job come through here, too
             save_state(folder, trainer.state())
+            if budget.share(trainer.images, trainer.minutes) < 1:
+                log.info("saved after %d images; run the same command to go on", trainer.images)
         monitor.close()
         bar.close()
     return trainer
@@ -135,7 +137,7 @@ def _run(
 def validate(
     paint: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], frames: Frames, device: torch.device
 ) -> tuple[dict[str, float], list[Tensor]]:
-    """Scores of the averaged networks on held-out frames, and rows for the grid (truth, avatar, mask) of up to
+    """Scores of the averaged networks on validation frames, and rows for the grid (truth, avatar, mask) of up to
     eight."""
     positions = frames.validation
     scores: dict[str, list[Tensor]] = {"val_full_db": [], "val_face_db": [], "val_sharpness": []}

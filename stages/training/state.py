@@ -32,12 +32,9 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     write_torch(folder / STATE_NAME, state)
 
 
-def discard_others(folder: Path) -> None:
-    """Removes the states of all runs beside this one, once it has made the avatar; their curves and grids stay."""
-    for path in folder.parent.glob(f"*/{STATE_NAME}"):
-        if path.parent.name != folder.name:
-            log.info("removing the state of an earlier run, %s", path)
-            path.unlink(missing_ok=True)
+def discard_state(folder: Path) -> None:
+    """Removes the state of a finished run; its avatar, curves and grids stay."""
+    (folder / STATE_NAME).unlink(missing_ok=True)
 
 
 def write_torch(path: Path, content: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ def sheet(tmp_path, *rows, header=HEADER):
 
 
 def test_rows_become_clips(tmp_path):
-    test_row = "anna\tsmile\ttest\tanna.mp4\t10\t20\tselfie\tself\t"
+    test_row = "anna\tsmile\ttest\tsmile.mp4\t10\t20\tselfie\tself\t"
     demo_row = "bert\ttalk\tdrive\tdemo:7\t\t\tdemo\tsynthetic\tcpu-128"
     found = read_sheet(sheet(tmp_path, ROW, "# a comment", "", test_row, demo_row))
     assert found.subjects() == ["anna"]
@@ -63,6 +63,8 @@ def test_unknown_subjects_and_subjects_without_training_clips(tmp_path):
         (ROW.replace("anna.mp4", "{x}.mp4"), "row 2: source '{x}.mp4' has a brace"),
         (ROW + "nosuch", "row 2: unknown preset 'nosuch'"),
         (ROW + "\t\tmore", "row 2: 11 cells under 9 columns"),
+        (ROW.replace("\t", " "), "row 2: 1 cells under 9 columns; put one tab between columns, not spaces"),
+        (ROW.replace("\t\t\t", "\t"), "row 2: 7 cells under 9 columns"),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path, row, said):
@@ -74,6 +76,15 @@ def test_a_wrong_row_is_named(tmp_path, row, said):
 def test_a_repeated_clip_is_named_with_both_rows(tmp_path):
     with pytest.raises(UserError, match="row 3: clip 'talk' of subject 'anna' stands in row 2 already"):
         read_sheet(sheet(tmp_path, ROW, ROW))
+
+
+def test_test_frames_inside_training_frames_are_refused(tmp_path):
+    train, test = ROW.replace("mp4\t\t", "mp4\t0\t80"), ROW.replace("talk\ttrain", "two\ttest")
+    for span in ("40\t70", "79\t", "\t"):
+        with pytest.raises(UserError, match="row 3: clip 'two' measures frames that clip 'talk' in row 2 trains on"):
+            read_sheet(sheet(tmp_path, train, test.replace("anna.mp4\t\t", f"./anna.mp4\t{span}")))
+    for good in (test.replace("mp4\t\t", "mp4\t80\t"), test.replace("anna.mp4", "other.mp4")):
+        assert len(read_sheet(sheet(tmp_path, train, good)).clips) == 2
 
 
 def test_names_that_differ_only_in_case_are_refused(tmp_path):
@@ -94,6 +105,7 @@ def test_two_presets_of_one_subject_are_refused(tmp_path):
         (HEADER.replace("role", "rolle"), "unknown column 'rolle'; column 'role' is missing"),
         (HEADER.replace("\t", ","), "separated by commas"),
         (HEADER + "\trole", "column 'role' stands twice"),
+        (HEADER.replace("\t", "  "), "separated by spaces"),
     ],
 )
 def test_a_wrong_header_is_named(tmp_path, header, said):

@@ -62,16 +62,33 @@ def test_backbones_are_named_in_the_file(subject):
 
 
 def test_finished_run_is_taken_up_not_repeated(subject):
-    first = run(subject, out="c.pt")
-    assert (subject / "train").is_dir()
-    assert run(subject, out="d.pt")["images"] == first["images"] == 40
-    assert (subject / "c.pt").read_bytes() == (subject / "d.pt").read_bytes()
-    runs = {path.parent for path in (subject / "train").glob("*/state.pt")}
-    run(subject, out="e.pt", images=8, lr_net=5e-4)
-    states = {path.parent for path in (subject / "train").glob("*/state.pt")}
-    assert len(states) == 1 and not states & runs, "only the run that made the avatar can be taken up"
-    rows = [json.loads(line) for path in runs for line in (path / "stats.jsonl").read_text().splitlines()]
-    assert all("val_face_db" in row for row in rows)
+    first = run(subject, out="c/avatar.pt")
+    assert run(subject, out="d/avatar.pt")["images"] == first["images"] == 40
+    assert (subject / "c/avatar.pt").read_bytes() == (subject / "d/avatar.pt").read_bytes()
+    run(subject, out="e/avatar.pt", images=8, lr_net=5e-4)
+    assert run(subject, out="f/avatar.pt")["images"] == 40, "going back to the old settings gives the old avatar"
+    assert not list((subject / "train").glob("*/state.pt")), "a finished run needs no state"
+    rows = [json.loads(line) for path in subject.glob("train/*/stats.jsonl") for line in path.read_text().splitlines()]
+    assert rows and all("val_face_db" in row for row in rows)
+
+
+def test_a_stopped_run_survives_a_finished_one(subject, monkeypatch):
+    from stages.training.trainer import Trainer
+
+    step = Trainer.step
+
+    def interrupted(self, batch):
+        if self.images >= 8:
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "step", interrupted)
+        run(subject, out="g/avatar.pt", seed=77)
+    assert not (subject / "g").exists()
+    run(subject, out="g/avatar.pt", images=8)
+    assert len(list((subject / "train").glob("*/state.pt"))) == 1
+    assert run(subject, out="g/avatar.pt", seed=77)["images"] == 40
 
 
 def test_refusals_are_one_sentence(subject, tmp_path):
