@@ -24,19 +24,19 @@ def eyeball_point(x, y, camera, to_model, origin, center, radius, axes):
     gives the point of the ball nearest to it, so that small errors of the fit leave no hole in the eye.
     """
     dx, dy = (x - camera[1]) / camera[0], (y - camera[2]) / camera[0]
-    direction = np.empty(3)
     squared, along, distance2 = 0.0, 0.0, 0.0
     for k in range(3):
-        direction[k] = to_model[k, 0] * dx + to_model[k, 1] * dy + to_model[k, 2]
+        direction = to_model[k, 0] * dx + to_model[k, 1] * dy + to_model[k, 2]
         offset = origin[k] - center[k]
-        squared += direction[k] * direction[k]
-        along += direction[k] * offset
+        squared += direction * direction
+        along += direction * offset
         distance2 += offset * offset
     under_root = along * along - squared * (distance2 - radius * radius)
     reach = (-along - math.sqrt(max(under_root, 0.0))) / squared
     length2, right, down, forward = 0.0, 0.0, 0.0, 0.0
     for k in range(3):
-        point = origin[k] + reach * direction[k] - center[k]
+        direction = to_model[k, 0] * dx + to_model[k, 1] * dy + to_model[k, 2]
+        point = origin[k] + reach * direction - center[k]
         length2 += point * point
         right += point * axes[0, k]
         down += point * axes[1, k]
@@ -46,27 +46,22 @@ def eyeball_point(x, y, camera, to_model, origin, center, radius, axes):
 
 
 @njit(cache=True, nogil=True)
-def attribute_planes(edges, boxes, tri, values, planes):
-    """Vertex attributes as linear functions of the pixel, so that painting needs no look-up of corners.
+def _attribute_lines(edges, tri, values, face, y, lines):
+    """Vertex attributes of a triangle as linear functions along row y, so that a run of its samples is quickly painted.
 
-    edges (F, 3, 3), boxes (F, 4): of a drawn `ZBuffer`; values (V, A). planes (F, A + 1, 3) is written: coefficients
-    a, b, c of a*x + b*y + c, first for the divisor that makes the rest perspective-correct, then for each attribute
-    times it. Triangles outside the picture are left out.
+    edges (F, 3, 3): of a drawn `ZBuffer`; values (V, A). lines (A + 1, 2) is written: coefficients a, b of a*x + b,
+    first for the divisor that makes the rest perspective-correct, then for each attribute times it.
     """
-    for face in range(tri.shape[0]):
-        if boxes[face, 2] <= boxes[face, 0] or boxes[face, 3] <= boxes[face, 1]:
-            continue
-        i, j, k = tri[face, 0], tri[face, 1], tri[face, 2]
-        for c in range(3):
-            e0, e1, e2 = edges[face, 0, c], edges[face, 1, c], edges[face, 2, c]
-            planes[face, 0, c] = e0 + e1 + e2
-            for a in range(values.shape[1]):
-                planes[face, a + 1, c] = e0 * values[i, a] + e1 * values[j, a] + e2 * values[k, a]
-
-
-@njit(cache=True, nogil=True)
-def _plane(planes, face, attribute, x, y):
-    return planes[face, attribute, 0] * x + (planes[face, attribute, 1] * y + planes[face, attribute, 2])
+    i, j, k = np.uint64(tri[face, 0]), np.uint64(tri[face, 1]), np.uint64(tri[face, 2])
+    a0, a1, a2 = edges[face, 0, 0], edges[face, 1, 0], edges[face, 2, 0]
+    b0 = edges[face, 0, 1] * y + edges[face, 0, 2]
+    b1 = edges[face, 1, 1] * y + edges[face, 1, 2]
+    b2 = edges[face, 2, 1] * y + edges[face, 2, 2]
+    lines[0, 0], lines[0, 1] = a0 + a1 + a2, b0 + b1 + b2
+    for a in range(values.shape[1]):
+        v0, v1, v2 = np.float64(values[i, a]), np.float64(values[j, a]), np.float64(values[k, a])
+        lines[a + 1, 0] = a0 * v0 + a1 * v1 + a2 * v2
+        lines[a + 1, 1] = b0 * v0 + b1 * v1 + b2 * v2
 
 
 @njit(cache=True, nogil=True)
@@ -93,73 +88,82 @@ def _read_texture(texture, u, v):
 def _eyeball_colour(right, down, forward, iris_sine):
     sine = math.sqrt(right * right + down * down)
     if forward <= 0.0 or sine >= iris_sine:
-        return SCLERA[0], SCLERA[1], SCLERA[2]
+        return np.float64(SCLERA[0]), np.float64(SCLERA[1]), np.float64(SCLERA[2])
     if sine >= PUPIL_SHARE * iris_sine:
-        return IRIS[0], IRIS[1], IRIS[2]
-    return PUPIL[0], PUPIL[1], PUPIL[2]
+        return np.float64(IRIS[0]), np.float64(IRIS[1]), np.float64(IRIS[2])
+    return np.float64(PUPIL[0]), np.float64(PUPIL[1]), np.float64(PUPIL[2])
 
 
-@njit(cache=True, nogil=True)
-def paint_picture(face_at, planes, part, eye_of, texture, camera, to_model, origin, eyes, axes, factor, picture):
-    """Textured, shaded face, averaged over factor x factor samples, black elsewhere.
+@njit(cache=True, nogil=True, error_model="numpy")
+def paint_picture(
+    face_at, extent, edges, tri, values, part, eye_of, texture, camera, to_model, origin, eyes, axes, factor, picture
+):
+    """Textured, shaded face, averaged over factor x factor samples, into a black picture (S, S, 3) uint8.
 
-    face_at (S*factor, S*factor): triangles of a filled z-buffer; planes (F, 6, 3): `attribute_planes` of shading R, G,
-    B, u, v; part (F,); eye_of (F,): which eyeball lies behind an eye opening; texture (T, T, 3) float32 in 0..255;
-    camera, to_model, origin, axes (2, 3, 3): see `eyeball_point`, camera in sample pixels; eyes (2, 5): centre,
-    radius, sine of the iris's half angle; picture (S, S, 3) uint8: written.
+    face_at (S*factor, S*factor), extent (4,), edges (F, 3, 3): of a filled `ZBuffer`; tri (F, 3); values (V, 5):
+    shading R, G, B, u, v; part (F,); eye_of (F,): which eyeball lies behind an eye opening; texture (T, T, 3) float32
+    in 0..255; camera, to_model, origin, axes (2, 3, 3): see `eyeball_point`; eyes (2, 5): centre, radius, sine of the
+    iris's half angle.
     """
-    size = picture.shape[0]
-    share = 1.0 / (factor * factor)
-    for row in range(size):
-        for column in range(size):
-            total0, total1, total2 = 0.0, 0.0, 0.0
-            for y in range(row * factor, (row + 1) * factor):
-                for x in range(column * factor, (column + 1) * factor):
-                    face = face_at[y, x]
+    step, share = 1.0 / factor, 1.0 / (factor * factor)
+    left, right = np.uint64(extent[0] // factor), np.uint64(-(-extent[2] // factor))
+    lines, sums = np.empty((6, 2)), np.zeros((picture.shape[1], 3))
+    for row in range(extent[1] // factor, -(-extent[3] // factor)):
+        sums[:] = 0.0
+        for sample_row in range(row * factor, (row + 1) * factor):
+            py, last = (sample_row + 0.5) * step, np.int32(-1)
+            for column in range(left, right):
+                for x in range(column * np.uint64(factor), (column + np.uint64(1)) * np.uint64(factor)):
+                    face = face_at[sample_row, x]
                     if face < 0:
                         continue
-                    px, py = x + 0.5, y + 0.5
-                    scale = 1.0 / _plane(planes, face, 0, px, py)
+                    if face != last:
+                        last = face
+                        _attribute_lines(edges, tri, values, np.uint64(face), py, lines)
+                    px = (np.float64(x) + 0.5) * step
+                    scale = 1.0 / (lines[0, 0] * px + lines[0, 1])
                     if part[face] == EYE:
                         e = eye_of[face]
-                        right, down, forward = eyeball_point(
+                        right_, down, forward = eyeball_point(
                             px, py, camera, to_model, origin, eyes[e, :3], eyes[e, 3], axes[e]
                         )
-                        t0, t1, t2 = _eyeball_colour(right, down, forward, eyes[e, 4])
-                        t0, t1, t2 = np.float64(t0), np.float64(t1), np.float64(t2)
+                        texel = _eyeball_colour(right_, down, forward, eyes[e, 4])
+                        dimming = 1.0
                     else:
-                        u = _plane(planes, face, 4, px, py) * scale
-                        v = _plane(planes, face, 5, px, py) * scale
-                        t0, t1, t2 = _read_texture(texture, u, v)
-                        if part[face] == MOUTH:
-                            t0, t1, t2 = t0 * MOUTH_DIMMING, t1 * MOUTH_DIMMING, t2 * MOUTH_DIMMING
-                    total0 += min(max(t0 * _plane(planes, face, 1, px, py) * scale, 0.0), 255.0)
-                    total1 += min(max(t1 * _plane(planes, face, 2, px, py) * scale, 0.0), 255.0)
-                    total2 += min(max(t2 * _plane(planes, face, 3, px, py) * scale, 0.0), 255.0)
-            picture[row, column, 0] = np.uint8(total0 * share + 0.5)
-            picture[row, column, 1] = np.uint8(total1 * share + 0.5)
-            picture[row, column, 2] = np.uint8(total2 * share + 0.5)
+                        u, v = (lines[4, 0] * px + lines[4, 1]) * scale, (lines[5, 0] * px + lines[5, 1]) * scale
+                        texel = _read_texture(texture, u, v)
+                        dimming = MOUTH_DIMMING if part[face] == MOUTH else 1.0
+                    for c in range(3):
+                        light = (lines[c + 1, 0] * px + lines[c + 1, 1]) * scale
+                        sums[column, c] += min(max(texel[c] * dimming * light, 0.0), 255.0)
+        for column in range(left, right):
+            for c in range(3):
+                picture[row, column, c] = np.uint8(sums[column, c] * share + 0.5)
 
 
-@njit(cache=True, nogil=True)
-def paint_uv(face_at, planes, part, eye_of, camera, to_model, origin, eyes, axes, discs, picture, mask):
-    """Exact texture coordinates of each pixel's centre: picture (S, S, 3) uint16 of u, v and 65535 on the face.
+@njit(cache=True, nogil=True, error_model="numpy")
+def paint_uv(
+    face_at, extent, edges, tri, uv, part, eye_of, camera, to_model, origin, eyes, axes, discs, picture, mask
+):
+    """Exact texture coordinates of each pixel's centre: u, v and 65535 into an empty picture (S, S, 3) uint16.
 
-    planes (F, 3, 3): `attribute_planes` of u, v; discs (2, 3): centre and radius, in UV, of the disc that stands for
-    each eyeball (see `renderer.eye_discs`); a radius of 0 leaves the eye opening with the UV of its mesh. mask (S, S)
-    uint8: 1 where the face is. The other arguments are those of `paint_picture` with one sample per pixel.
+    uv (V, 2); discs (2, 3): centre and radius, in UV, of the disc that stands for each eyeball (see
+    `renderer.eye_discs`); a radius of 0 leaves the eye opening with the UV of its mesh. mask (S, S) uint8, empty: 1 is
+    written where the face is. The other arguments are those of `paint_picture`, with one sample per pixel.
     """
-    size = picture.shape[0]
-    for row in range(size):
-        for column in range(size):
+    lines = np.empty((3, 2))
+    for row in range(extent[1], extent[3]):
+        py, last = row + 0.5, np.int32(-1)
+        for column in range(np.uint64(extent[0]), np.uint64(extent[2])):
             face = face_at[row, column]
-            mask[row, column] = face >= 0
             if face < 0:
-                picture[row, column, :] = 0
                 continue
-            px, py = column + 0.5, row + 0.5
-            scale = 1.0 / _plane(planes, face, 0, px, py)
-            u, v = _plane(planes, face, 1, px, py) * scale, _plane(planes, face, 2, px, py) * scale
+            if face != last:
+                last = face
+                _attribute_lines(edges, tri, uv, np.uint64(face), py, lines)
+            px = np.float64(column) + 0.5
+            scale = 1.0 / (lines[0, 0] * px + lines[0, 1])
+            u, v = (lines[1, 0] * px + lines[1, 1]) * scale, (lines[2, 0] * px + lines[2, 1]) * scale
             if part[face] == EYE and discs[eye_of[face], 2] > 0.0:
                 e = eye_of[face]
                 right, down, forward = eyeball_point(
@@ -169,6 +173,7 @@ def paint_uv(face_at, planes, part, eye_of, camera, to_model, origin, eyes, axes
                     rim = 1.0 / max(math.sqrt(right * right + down * down), 1e-6)
                     right, down = right * rim, down * rim
                 u, v = discs[e, 0] + discs[e, 2] * right, discs[e, 1] + discs[e, 2] * down
+            mask[row, column] = 1
             picture[row, column, 0] = np.uint16(min(max(u, 0.0), 1.0) * 65535.0 + 0.5)
             picture[row, column, 1] = np.uint16(min(max(v, 0.0), 1.0) * 65535.0 + 0.5)
             picture[row, column, 2] = 65535
