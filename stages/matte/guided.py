@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numba import njit
 
 _SUM = np.ones((1, 3), np.float32)
 
@@ -32,18 +33,41 @@ def enlarge(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
 
 
-def guided_filter(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float, subsample: int = 1) -> np.ndarray:
+def enlarge_at(picture: np.ndarray, size: tuple[int, int], where: np.ndarray) -> np.ndarray:
+    """`enlarge` of (h,w,C), C at most 4, to `size`, at the pixels `where` (N,), flat numbers: (N,C)."""
+    return np.take(enlarge(picture, size).reshape(size[0] * size[1], -1), where, axis=0)
+
+
+def pixels(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Colours (N,3) float32 in [0,1] of the pixels `where` (N,), flat numbers, of (H,W,3) uint8 or float32."""
+    return unit(np.take(picture.reshape(-1, 3), where, axis=0))
+
+
+def linear(slope: np.ndarray, offset: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """slope (N,3) times colours (N,3), summed, plus offset (N,)."""
+    return slope[:, 0] * colours[:, 0] + slope[:, 1] * colours[:, 1] + slope[:, 2] * colours[:, 2] + offset
+
+
+def unit(picture: np.ndarray) -> np.ndarray:
+    """uint8 as float32 in [0,1]; float32 as it is."""
+    return picture.astype(np.float32) * np.float32(1.0 / 255.0) if picture.dtype == np.uint8 else picture
+
+
+def guided_filter(
+    guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float, where: np.ndarray, subsample: int = 1
+) -> np.ndarray:
     """Filters `mask` so that its edges lie where the guide's are.
 
     Args:
-        guide: (H,W,3) float32.
+        guide: (H,W,3) uint8 or float32 in [0,1].
         mask: (H,W) float32, the picture to be filtered.
         radius: window radius in pixels of the full picture.
-        epsilon: regulariser of the window's colour covariance, in squared units of the guide.
+        epsilon: regulariser of the window's colour covariance, in squared units of [0,1].
+        where: (N,) flat numbers of the pixels whose result is wanted.
         subsample: the linear coefficients are computed on a grid coarser by this factor.
 
     Returns:
-        (H,W) float32, in each window a linear function of the guide's colour that is close to `mask`; not clipped.
+        (N,) float32, in each window a linear function of the guide's colour that is close to `mask`; not clipped.
     """
     height, width = mask.shape
     small_guide, small_mask = guide, mask
@@ -51,31 +75,33 @@ def guided_filter(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: flo
         size = (max(1, width // subsample), max(1, height // subsample))
         small_guide, small_mask = shrink(guide, size), shrink(mask, size)
         radius = max(1, round(radius / subsample))
-    planes = [box_mean(plane, radius) for plane in _coefficients(small_guide, small_mask, radius, epsilon)]
-    slope, offset = cv2.merge(planes[:3]), planes[3]
-    if subsample > 1:
-        slope, offset = enlarge(slope, (width, height)), enlarge(offset, (width, height))
-    return dot(slope, guide) + offset
+    planes = [box_mean(plane, radius) for plane in _coefficients(unit(small_guide), small_mask, radius, epsilon)]
+    model = enlarge_at(cv2.merge(planes), (width, height), where)
+    return linear(model[:, :3], model[:, 3], pixels(guide, where))
 
 
-def _coefficients(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float) -> list[np.ndarray]:
-    """Linear model of each window: three slopes a = (cov(I) + eps)^-1 cov(I, p) and the offset, planes (H,W)."""
+def _coefficients(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
+    """Linear model of each window, (4,H,W): three slopes a = (cov(I) + eps)^-1 cov(I, p) and the offset."""
     r, g, b = cv2.split(guide)
-    mr, mg, mb, mean = (box_mean(plane, radius) for plane in (r, g, b, mask))
-    rr = box_mean(r * r, radius) - mr * mr + epsilon
-    rg = box_mean(r * g, radius) - mr * mg
-    rb = box_mean(r * b, radius) - mr * mb
-    gg = box_mean(g * g, radius) - mg * mg + epsilon
-    gb = box_mean(g * b, radius) - mg * mb
-    bb = box_mean(b * b, radius) - mb * mb + epsilon
-    cr = box_mean(r * mask, radius) - mr * mean
-    cg = box_mean(g * mask, radius) - mg * mean
-    cb = box_mean(b * mask, radius) - mb * mean
-    # Cramer's rule for the symmetric 3 x 3 system, written out: an order faster than np.linalg.solve per pixel.
-    i00, i01, i02 = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
-    i11, i12, i22 = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
-    scale = 1.0 / (rr * i00 + rg * i01 + rb * i02)
-    ar = (i00 * cr + i01 * cg + i02 * cb) * scale
-    ag = (i01 * cr + i11 * cg + i12 * cb) * scale
-    ab = (i02 * cr + i12 * cg + i22 * cb) * scale
-    return [ar, ag, ab, mean - ar * mr - ag * mg - ab * mb]
+    products = [(r, r), (r, g), (r, b), (g, g), (g, b), (b, b), (r, mask), (g, mask), (b, mask)]
+    planes = [r, g, b, mask, *(cv2.multiply(first, second) for first, second in products)]
+    model = np.empty((4, *mask.shape), np.float32)
+    _solve(*(box_mean(plane, radius).ravel() for plane in planes), np.float32(epsilon), model.reshape(4, -1))
+    return model
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solve(r, g, b, p, rr, rg, rb, gg, gb, bb, rp, gp, bp, epsilon, model):
+    """Means of the channels, of the mask p and of their products, (N,) each -> model (4, N)."""
+    for n in range(r.shape[0]):
+        crr, crg, crb = rr[n] - r[n] * r[n] + epsilon, rg[n] - r[n] * g[n], rb[n] - r[n] * b[n]
+        cgg, cgb, cbb = gg[n] - g[n] * g[n] + epsilon, gb[n] - g[n] * b[n], bb[n] - b[n] * b[n] + epsilon
+        cr, cg, cb = rp[n] - r[n] * p[n], gp[n] - g[n] * p[n], bp[n] - b[n] * p[n]
+        # Cramer's rule for the symmetric 3 x 3 system.
+        i00, i01, i02 = cgg * cbb - cgb * cgb, cgb * crb - crg * cbb, crg * cgb - cgg * crb
+        i11, i12, i22 = crr * cbb - crb * crb, crb * crg - crr * cgb, crr * cgg - crg * crg
+        scale = np.float32(1.0) / (crr * i00 + crg * i01 + crb * i02)
+        model[0, n] = (i00 * cr + i01 * cg + i02 * cb) * scale
+        model[1, n] = (i01 * cr + i11 * cg + i12 * cb) * scale
+        model[2, n] = (i02 * cr + i12 * cg + i22 * cb) * scale
+        model[3, n] = p[n] - model[0, n] * r[n] - model[1, n] * g[n] - model[2, n] * b[n]
