@@ -59,10 +59,11 @@ def sampled_frames(source: VideoSource, ranges: Sequence[Sequence[int | None]], 
 
 
 def find_crop(
-    source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder
+    source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder, threads: int = 1
 ) -> tuple[tuple[int, int, int], np.ndarray, int]:
     """((x0, y0, side) in source px, typical face box in source px, most faces seen at once) from sampled frames."""
-    found = [finder.find_precisely(picture) for _, _, picture in source.read(numbers)]
+    looked_at = in_order(lambda item: finder.find_precisely(item[2]), source.read(numbers), threads)
+    found = [boxes for _, boxes in looked_at]
     if not any(len(boxes) for boxes in found):
         raise UserError(
             f"{source.path}: no face in any of {len(found)} frames looked at: check that the clip shows a face, "
@@ -170,7 +171,7 @@ def run(args: argparse.Namespace) -> None:
     ranges = parse_ranges(args.ranges, args.start, args.end)
     with FaceFinder(settings["face_confidence"]) as finder:
         numbers = sampled_frames(source, ranges, settings["sample_count"])
-        crop, face, faces_max = find_crop(source, numbers, settings["crop_scale"], finder)
+        crop, face, faces_max = find_crop(source, numbers, settings["crop_scale"], finder, min(args.threads, 4))
         log.info("%s: crop %s of %dx%d, face height %.0f px", args.source, crop, *source.size, face[3] - face[1])
         # The detector and the comparisons need no less than COMPARE_PX; a whole factor makes shrinking exact.
         work_px = size_px * -(-COMPARE_PX // size_px)

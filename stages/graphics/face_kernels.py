@@ -64,24 +64,43 @@ def _attribute_lines(edges, tri, values, face, y, lines):
         lines[a + 1, 1] = b0 * v0 + b1 * v1 + b2 * v2
 
 
+def pack_texture(texture: np.ndarray) -> np.ndarray:
+    """Texture (T, U, 3) in 0..255 -> (T + 1, U + 1) int32, R + 256 G + 65536 B, last row and column repeated."""
+    levels = np.pad(np.rint(np.asarray(texture)).astype(np.int32), ((0, 1), (0, 1), (0, 0)), mode="edge")
+    return np.ascontiguousarray(levels[..., 0] | levels[..., 1] << 8 | levels[..., 2] << 16)
+
+
+# A row of samples is textured in three short loops over flat arrays, of which LLVM makes vector code.
 @njit(cache=True, nogil=True)
-def _read_texture(texture, u, v):
-    """Bilinear look-up in texture (T, U, 3) at u, v in [0, 1]; beyond the border the border goes on."""
-    rows, columns = texture.shape[0], texture.shape[1]
-    x = min(max(u * columns - 0.5, 0.0), columns - 1.0)
-    y = min(max(v * rows - 0.5, 0.0), rows - 1.0)
-    # Unsigned: numba then leaves out its test for negative indices.
-    left, top = np.uint64(x), np.uint64(y)
-    right, bottom = np.uint64(min(x + 1.0, columns - 1.0)), np.uint64(min(y + 1.0, rows - 1.0))
-    fx, fy = x - np.float64(left), y - np.float64(top)
-    w00, w01, w10, w11 = (1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy
-    red = w00 * texture[top, left, 0] + w01 * texture[top, right, 0]
-    red += w10 * texture[bottom, left, 0] + w11 * texture[bottom, right, 0]
-    green = w00 * texture[top, left, 1] + w01 * texture[top, right, 1]
-    green += w10 * texture[bottom, left, 1] + w11 * texture[bottom, right, 1]
-    blue = w00 * texture[top, left, 2] + w01 * texture[top, right, 2]
-    blue += w10 * texture[bottom, left, 2] + w11 * texture[bottom, right, 2]
-    return red, green, blue
+def _place_texels(u, v, left, right, rows, columns, place, fx, fy):
+    """Flat number of the upper left of the four texels around u, v in [0, 1] and the point's place between them."""
+    for x in range(left, right):
+        tx = min(max(u[x] * np.float32(columns) - np.float32(0.5), np.float32(0.0)), np.float32(columns - 1))
+        ty = min(max(v[x] * np.float32(rows) - np.float32(0.5), np.float32(0.0)), np.float32(rows - 1))
+        column, row = np.int32(tx), np.int32(ty)
+        fx[x], fy[x] = tx - np.float32(column), ty - np.float32(row)
+        place[x] = row * np.int32(columns + 1) + column
+
+
+@njit(cache=True, nogil=True)
+def _gather_texels(texels, columns, place, left, right, t00, t01, t10, t11):
+    below = np.uint64(columns + 1)
+    for x in range(left, right):
+        at = np.uint64(place[x])
+        t00[x], t01[x] = texels[at], texels[at + np.uint64(1)]
+        t10[x], t11[x] = texels[at + below], texels[at + below + np.uint64(1)]
+
+
+@njit(cache=True, nogil=True)
+def _add_channel(t00, t01, t10, t11, fx, fy, shift, light, left, right, sums):
+    """Add one channel, `shift` bits up in the texels, bilinear, times light, clipped to 0..255."""
+    bits, byte = np.int32(shift), np.int32(255)
+    for x in range(left, right):
+        a, b = np.float32((t00[x] >> bits) & byte), np.float32((t01[x] >> bits) & byte)
+        c, d = np.float32((t10[x] >> bits) & byte), np.float32((t11[x] >> bits) & byte)
+        upper, lower = a + fx[x] * (b - a), c + fx[x] * (d - c)
+        colour = (upper + fy[x] * (lower - upper)) * light[x]
+        sums[x] += min(max(colour, np.float32(0.0)), np.float32(255.0))
 
 
 @njit(cache=True, nogil=True)
@@ -95,50 +114,80 @@ def _eyeball_colour(right, down, forward, iris_sine):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _row_of_faces(
+    faces, left, right, y, step, edges, tri, values, part, eye_of,
+    camera, to_model, origin, eyes, axes, row, sums,
+):  # fmt: skip
+    """Light and texture coordinates of a row of samples: row (5, W) float32 of R, G, B, u, v; all zero off the face.
+
+    Eyeballs have no texture: their colours are added to sums (3, W) here, and their light is zero.
+    """
+    lines, scale = np.empty((6, 2)), np.empty(row.shape[1])
+    row[:, left:right] = 0.0
+    start = left
+    while start < right:
+        face, end = faces[start], start + np.uint64(1)
+        while end < right and faces[end] == face:
+            end += np.uint64(1)
+        if face >= 0:
+            _attribute_lines(edges, tri, values, np.uint64(face), y, lines)
+            for x in range(start, end):
+                scale[x] = 1.0 / (lines[0, 0] * ((np.float64(x) + 0.5) * step) + lines[0, 1])
+            for a in range(5):
+                slope, offset, out = lines[a + 1, 0], lines[a + 1, 1], row[a]
+                for x in range(start, end):
+                    out[x] = (slope * ((np.float64(x) + 0.5) * step) + offset) * scale[x]
+            if part[face] == MOUTH:
+                row[:3, start:end] *= MOUTH_DIMMING
+            elif part[face] == EYE:
+                e = eye_of[face]
+                for x in range(start, end):
+                    px = (np.float64(x) + 0.5) * step
+                    point = eyeball_point(px, y, camera, to_model, origin, eyes[e, :3], eyes[e, 3], axes[e])
+                    colour = _eyeball_colour(point[0], point[1], point[2], eyes[e, 4])
+                    for c in range(3):
+                        sums[c, x] += min(max(colour[c] * row[c, x], 0.0), 255.0)
+                        row[c, x] = 0.0
+        start = end
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def paint_picture(
-    face_at, extent, edges, tri, values, part, eye_of, texture, camera, to_model, origin, eyes, axes, factor, picture
+    face_at, extent, edges, tri, values, part, eye_of, texels, camera, to_model, origin, eyes, axes, factor, picture
 ):
     """Textured, shaded face, averaged over factor x factor samples, into a black picture (S, S, 3) uint8.
 
     face_at (S*factor, S*factor), extent (4,), edges (F, 3, 3): of a filled `ZBuffer`; tri (F, 3); values (V, 5):
-    shading R, G, B, u, v; part (F,); eye_of (F,): which eyeball lies behind an eye opening; texture (T, T, 3) float32
-    in 0..255; camera, to_model, origin, axes (2, 3, 3): see `eyeball_point`; eyes (2, 5): centre, radius, sine of the
-    iris's half angle.
+    shading R, G, B, u, v; part (F,); eye_of (F,): which eyeball lies behind an eye opening; texels: of `pack_texture`;
+    camera, to_model, origin, axes (2, 3, 3): see `eyeball_point`; eyes (2, 5): centre, radius, sine of the iris's half
+    angle.
     """
-    step, share = 1.0 / factor, 1.0 / (factor * factor)
-    left, right = np.uint64(extent[0] // factor), np.uint64(-(-extent[2] // factor))
-    lines, sums = np.empty((6, 2)), np.zeros((picture.shape[1], 3))
-    for row in range(extent[1] // factor, -(-extent[3] // factor)):
-        sums[:] = 0.0
-        for sample_row in range(row * factor, (row + 1) * factor):
-            py, last = (sample_row + 0.5) * step, np.int32(-1)
-            for column in range(left, right):
-                for x in range(column * np.uint64(factor), (column + np.uint64(1)) * np.uint64(factor)):
-                    face = face_at[sample_row, x]
-                    if face < 0:
-                        continue
-                    if face != last:
-                        last = face
-                        _attribute_lines(edges, tri, values, np.uint64(face), py, lines)
-                    px = (np.float64(x) + 0.5) * step
-                    scale = 1.0 / (lines[0, 0] * px + lines[0, 1])
-                    if part[face] == EYE:
-                        e = eye_of[face]
-                        right_, down, forward = eyeball_point(
-                            px, py, camera, to_model, origin, eyes[e, :3], eyes[e, 3], axes[e]
-                        )
-                        texel = _eyeball_colour(right_, down, forward, eyes[e, 4])
-                        dimming = 1.0
-                    else:
-                        u, v = (lines[4, 0] * px + lines[4, 1]) * scale, (lines[5, 0] * px + lines[5, 1]) * scale
-                        texel = _read_texture(texture, u, v)
-                        dimming = MOUTH_DIMMING if part[face] == MOUTH else 1.0
-                    for c in range(3):
-                        light = (lines[c + 1, 0] * px + lines[c + 1, 1]) * scale
-                        sums[column, c] += min(max(texel[c] * dimming * light, 0.0), 255.0)
-        for column in range(left, right):
+    step, share, width = 1.0 / factor, 1.0 / (factor * factor), face_at.shape[1]
+    first, last = extent[0] // factor, -(-extent[2] // factor)
+    left, right = np.uint64(first * factor), np.uint64(last * factor)
+    rows, columns = texels.shape[0] - 1, texels.shape[1] - 1
+    flat, sums = texels.ravel(), np.zeros((3, width), np.float32)
+    row, corners = np.zeros((5, width), np.float32), np.zeros((4, width), np.int32)
+    place, fx, fy = np.zeros(width, np.int32), np.zeros(width, np.float32), np.zeros(width, np.float32)
+    for picture_row in range(extent[1] // factor, -(-extent[3] // factor)):
+        sums[:, left:right] = 0.0
+        for sample_row in range(picture_row * factor, (picture_row + 1) * factor):
+            _row_of_faces(
+                face_at[sample_row], left, right, (sample_row + 0.5) * step, step, edges, tri, values, part, eye_of,
+                camera, to_model, origin, eyes, axes, row, sums,
+            )  # fmt: skip
+            _place_texels(row[3], row[4], left, right, rows, columns, place, fx, fy)
+            _gather_texels(flat, columns, place, left, right, corners[0], corners[1], corners[2], corners[3])
             for c in range(3):
-                picture[row, column, c] = np.uint8(sums[column, c] * share + 0.5)
+                _add_channel(
+                    corners[0], corners[1], corners[2], corners[3], fx, fy, 8 * c, row[c], left, right, sums[c]
+                )
+        for column in range(first, last):
+            for c in range(3):
+                total = 0.0
+                for x in range(column * factor, (column + 1) * factor):
+                    total += sums[c, x]
+                picture[picture_row, column, c] = np.uint8(total * share + 0.5)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

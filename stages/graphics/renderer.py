@@ -20,7 +20,7 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.graphics import shading
-from stages.graphics.face_kernels import EYE, paint_picture, paint_uv
+from stages.graphics.face_kernels import EYE, pack_texture, paint_picture, paint_uv
 from stages.graphics.normals import orient_outwards, vertex_normals
 from stages.graphics.raster_cpu import ZBuffer, clip_positions
 
@@ -117,6 +117,7 @@ class Renderer:
         self.part = np.ascontiguousarray(identity["tri_part"], np.int8)
         self.uv = np.ascontiguousarray(identity["uv"], np.float32)
         self.texture = np.ascontiguousarray(identity["texture"], np.float32)
+        self.texels = pack_texture(self.texture)
         self.light = np.asarray(shading.default_light() if light is None else light, np.float32).reshape(9, 3)
         self.outwards = np.float32(orient_outwards(self.template, self.tri))
         self._prepare_eyes(identity)
@@ -164,7 +165,7 @@ class Renderer:
         mask = np.zeros((size, size), np.uint8)
         values = np.concatenate([brightness, self.uv], axis=1)
         paint_picture(
-            fine.face_at, fine.extent, *mesh, values, self.part, self.eye_of, self.texture,
+            fine.face_at, fine.extent, *mesh, values, self.part, self.eye_of, self.texels,
             *eyeballs, self.supersample, picture,
         )  # fmt: skip
         paint_uv(
