@@ -20,18 +20,20 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
 PER_CLIP = ("decode", "landmarks", "matting", "fit", "render")
 
 
-def run_stage(stage: str, *words: str | Path) -> tuple[float, float]:
-    """Seconds and peak memory (MB) of one stage."""
+def run_stage(stage: str, *words: str | Path) -> tuple[float, float, float]:
+    """Seconds, seconds of processor time, which other programs hardly change, and peak memory (MB) of one stage."""
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", f"stages.{stage}", *map(str, words)], cwd=ROOT)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"stage {stage} failed")
-    return time.monotonic() - began, usage.ru_maxrss / 1024
+    return time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def stage_words(folder: Path, source: Path, size_px: int, end: int | None) -> dict[str, list[str | Path]]:
@@ -63,8 +65,8 @@ def stage_words(folder: Path, source: Path, size_px: int, end: int | None) -> di
     }
 
 
-def measure_clip(source: Path, size_px: int, end: int | None) -> tuple[int, dict[str, tuple[float, float]]]:
-    """Number of frames, and seconds and peak MB of each stage."""
+def measure_clip(source: Path, size_px: int, end: int | None) -> tuple[int, dict[str, tuple[float, float, float]]]:
+    """Number of frames, and what `run_stage` says of each stage."""
     with tempfile.TemporaryDirectory() as name:
         words = stage_words(Path(name), source, size_px, end)
         measured = {stage: run_stage(stage, *line) for stage, line in words.items()}
@@ -72,7 +74,7 @@ def measure_clip(source: Path, size_px: int, end: int | None) -> tuple[int, dict
 
 
 def main() -> None:
-    """Measure and print a Markdown table, three columns for each length."""
+    """Measure and print a Markdown table, four columns for each length."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, help="video file (default: the demo actor)")
     parser.add_argument("--end", type=int, nargs="+", default=[None], help="frames to take: lengths (default: all)")
@@ -84,13 +86,14 @@ def main() -> None:
             run_stage("demo", "--seed", "1", "--out", source, "--truth", Path(name) / "demo.npz")
         clips = [measure_clip(source, args.size_px, end) for end in args.end]
     lines = [f"{args.size_px} px, {os.cpu_count()} cores, {platform.processor() or platform.machine()}", ""]
-    lines += ["| stage |" + "".join(f" {frames} frames: s | frames/s | peak MB |" for frames, _ in clips)]
-    lines += ["|---|" + "---|---|---|" * len(clips)]
+    lines += ["| stage |" + "".join(f" {frames} frames: s | frames/s | processor s | peak MB |" for frames, _ in clips)]
+    lines += ["|---|" + "---|---|---|---|" * len(clips)]
     for stage in clips[0][1]:
-        cells = (f" {s:.1f} | {frames / s:.0f} | {mb:.0f} |" for frames, (s, mb) in ((n, m[stage]) for n, m in clips))
+        rows = ((frames, *measured[stage]) for frames, measured in clips)
+        cells = (f" {s:.1f} | {n / s:.0f} | {cpu:.1f} | {mb:.0f} |" for n, s, cpu, mb in rows)
         lines += [f"| {stage} |" + "".join(cells)]
-    totals = [(frames, sum(measured[stage][0] for stage in PER_CLIP)) for frames, measured in clips]
-    lines += ["| per clip, together |" + "".join(f" {s:.1f} | {frames / s:.1f} | |" for frames, s in totals)]
+    totals = [(frames, *np.sum([measured[stage] for stage in PER_CLIP], axis=0)[:2]) for frames, measured in clips]
+    lines += ["| per clip, together |" + "".join(f" {s:.1f} | {n / s:.1f} | {cpu:.1f} | |" for n, s, cpu in totals)]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,8 +63,8 @@ def find_crop(
     source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder, threads: int = 1
 ) -> tuple[tuple[int, int, int], np.ndarray, int]:
     """((x0, y0, side) in source px, typical face box in source px, most faces seen at once) from sampled frames."""
-    looked_at = in_order(lambda item: finder.find_precisely(item[2]), source.read(numbers), threads)
-    found = [boxes for _, boxes in looked_at]
+    with closing(in_order(lambda item: finder.find_precisely(item[2]), source.read(numbers), threads)) as looked_at:
+        found = [boxes for _, boxes in looked_at]
     if not any(len(boxes) for boxes in found):
         raise UserError(
             f"{source.path}: no face in any of {len(found)} frames looked at: check that the clip shows a face, "
@@ -139,8 +140,10 @@ class Observer:
 def write_frames(reader: CropReader, observer: Observer, size_px: int, folder: Path, threads: int) -> tuple[dict, list]:
     """Write all frames of the clip as PNG; returns ({number: hash}, [time in s])."""
     times = []
-    with PictureWriter(folder, threads=threads) as writer:
-        detected = in_order(lambda item: observer.detect(item[2]), reader, threads)
+    with (
+        PictureWriter(folder, threads=threads) as writer,
+        closing(in_order(lambda item: observer.detect(item[2]), reader, threads)) as detected,
+    ):
         for (number, time_s, picture), seen in progress(detected, total=len(reader), desc="decode"):
             writer.put(number, picture if picture.shape[0] == size_px else _shrink(picture, size_px))
             observer.look(picture, *seen)

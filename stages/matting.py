@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def matte(
     # A thread for the segmenter alone: its graph is not to be shared, and it waits more than it works.
     masks = Prefetch(lambda: ((number, rgb, segmenter(rgb)) for number, rgb in pictures), max(1, args.threads))
     refined = in_order(lambda item: refine_one(*item[1:]), stack.enter_context(masks), args.threads)
-    return ((number, rgb, alpha) for (number, rgb, _), alpha in refined)
+    return ((number, rgb, alpha) for (number, rgb, _), alpha in stack.enter_context(closing(refined)))
 
 
 def refiner(settings: dict[str, Any], plate: Plate | None) -> Callable[..., np.ndarray]:

@@ -8,6 +8,7 @@ picture and an empty hash: nothing is invented for them.
 import argparse
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,8 @@ def run(args: argparse.Namespace) -> None:
             with (
                 PictureWriter(render_dir, threads=args.threads) as pictures,
                 PictureWriter(uv_dir, threads=args.threads) as coordinates,
+                closing(drawn_frames(renderer, fit, wanted, args.threads)) as drawn,
             ):
-                drawn = drawn_frames(renderer, fit, wanted, args.threads)
                 for row, face in progress(drawn, total=len(wanted), desc="render"):
                     pictures.put(int(frames[row]), face.picture)
                     coordinates.put(int(frames[row]), face.uv)

@@ -16,7 +16,8 @@ def in_order(
 ) -> Iterator[tuple[Item, Result]]:
     """(item, function(item)) of all items, in their order, computed on threads at most 2 a thread ahead of the caller.
 
-    An error of the function is raised where its item would come.
+    An error of the function is raised where its item would come. `contextlib.closing` ends the threads at once where
+    the caller stops early.
     """
     threads = max(threads, 1)
     waiting: deque[tuple[Item, Future[Result]]] = deque()
