@@ -1,6 +1,7 @@
 """Speed and memory from the video to the renders: decode, landmarks, matting, fit and render of one clip.
 
     python benchmarks/front_end.py --source film.mp4 --size-px 512 --end 600
+    python benchmarks/front_end.py --source film.mp4 --end 400 1600     # does memory grow with the clip?
 
 Without --source the demo actor is filmed first (not counted). Each stage is a process of its own, as in the workflow,
 one after another; its seconds hold start-up and imports. `identity`, once per subject, is listed but not part of the
@@ -19,26 +20,28 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
 PER_CLIP = ("decode", "landmarks", "matting", "fit", "render")
 
 
-def run_stage(stage: str, *words: str | Path) -> tuple[float, float]:
-    """Seconds and peak memory (MB) of one stage."""
+def run_stage(stage: str, *words: str | Path) -> tuple[float, float, float]:
+    """Seconds, seconds of processor time, which other programs hardly change, and peak memory (MB) of one stage."""
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", f"stages.{stage}", *map(str, words)], cwd=ROOT)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"stage {stage} failed")
-    return time.monotonic() - began, usage.ru_maxrss / 1024
+    return time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def stage_words(folder: Path, source: Path, args: argparse.Namespace) -> dict[str, list[str | Path]]:
+def stage_words(folder: Path, source: Path, size_px: int, end: int | None) -> dict[str, list[str | Path]]:
     """Command line of each stage, in order."""
-    cut = ["--start", "0", *(["--end", str(args.end)] if args.end else [])]
+    cut = ["--start", "0", *(["--end", str(end)] if end else [])]
     decode, landmarks = folder / "decode.parquet", folder / "landmarks.parquet"
     frames, alpha, identity, fit = folder / "frames", folder / "alpha", folder / "identity.npz", folder / "fit.parquet"
-    size = json.dumps({"size_px": args.size_px})
+    size = json.dumps({"size_px": size_px})
     matting = ["--source", source, *cut, "--decode", decode, "--out-alpha", alpha, "--plate", folder / "plate.png"]
     render = ["--identity", identity, "--fit", fit, "--out-render", folder / "render", "--out-uv", folder / "uv"]
     return {
@@ -62,27 +65,35 @@ def stage_words(folder: Path, source: Path, args: argparse.Namespace) -> dict[st
     }
 
 
+def measure_clip(source: Path, size_px: int, end: int | None) -> tuple[int, dict[str, tuple[float, float, float]]]:
+    """Number of frames, and what `run_stage` says of each stage."""
+    with tempfile.TemporaryDirectory() as name:
+        words = stage_words(Path(name), source, size_px, end)
+        measured = {stage: run_stage(stage, *line) for stage, line in words.items()}
+        return len(list((Path(name) / "frames").glob("*.png"))), measured
+
+
 def main() -> None:
-    """Measure and print a Markdown table."""
+    """Measure and print a Markdown table, four columns for each length."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, help="video file (default: the demo actor)")
-    parser.add_argument("--end", type=int, help="frames to take (default: all)")
+    parser.add_argument("--end", type=int, nargs="+", default=[None], help="frames to take: lengths (default: all)")
     parser.add_argument("--size-px", type=int, default=512, help="side of the frames (default: 512)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        source = args.source.resolve() if args.source else folder / "demo.mp4"
+        source = args.source.resolve() if args.source else Path(name) / "demo.mp4"
         if not args.source:
-            run_stage("demo", "--seed", "1", "--out", source, "--truth", folder / "demo.npz")
-        measured = {stage: run_stage(stage, *words) for stage, words in stage_words(folder, source, args).items()}
-        frames = len(list((folder / "frames").glob("*.png")))
-    total = sum(measured[stage][0] for stage in PER_CLIP)
-    lines = [
-        f"{frames} frames of {args.size_px} px, {os.cpu_count()} cores, {platform.processor() or platform.machine()}"
-    ]
-    lines += ["", "| stage | seconds | frames/s | peak MB |", "|---|---|---|---|"]
-    lines += [f"| {stage} | {s:.1f} | {frames / s:.0f} | {mb:.0f} |" for stage, (s, mb) in measured.items()]
-    lines += [f"| per clip, together | {total:.1f} | {frames / total:.1f} | |"]
+            run_stage("demo", "--seed", "1", "--out", source, "--truth", Path(name) / "demo.npz")
+        clips = [measure_clip(source, args.size_px, end) for end in args.end]
+    lines = [f"{args.size_px} px, {os.cpu_count()} cores, {platform.processor() or platform.machine()}", ""]
+    lines += ["| stage |" + "".join(f" {frames} frames: s | frames/s | processor s | peak MB |" for frames, _ in clips)]
+    lines += ["|---|" + "---|---|---|---|" * len(clips)]
+    for stage in clips[0][1]:
+        rows = ((frames, *measured[stage]) for frames, measured in clips)
+        cells = (f" {s:.1f} | {n / s:.0f} | {cpu:.1f} | {mb:.0f} |" for n, s, cpu, mb in rows)
+        lines += [f"| {stage} |" + "".join(cells)]
+    totals = [(frames, *np.sum([measured[stage] for stage in PER_CLIP], axis=0)[:2]) for frames, measured in clips]
+    lines += ["| per clip, together |" + "".join(f" {s:.1f} | {n / s:.1f} | {cpu:.1f} | |" for n, s, cpu in totals)]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

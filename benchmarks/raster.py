@@ -1,7 +1,10 @@
-"""Frames a second of the CPU renderer: python benchmarks/raster.py [--identity results/<subject>/identity.npz]
+"""Frames a second of the CPU renderer, as a Markdown table.
 
-Without an identity it draws a made-up face of about the size of MediaPipe's mesh. Prints one line for each thing timed;
-the render line is what the render stage does for a frame without writing its two PNG files, the last with them.
+    python benchmarks/raster.py [--identity results/<subject>/identity.npz] [--ict ict_facekit_light.npz]
+
+Without an identity it draws a made-up face of about the size of MediaPipe's mesh; --ict adds ICT-FaceKit's whole head
+with all its expressions. "pictures" is what the render stage does for a frame without writing its two PNG files: both
+pictures, I_R with supersampling; "files" is with them.
 """
 
 import argparse
@@ -21,6 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "graphics")]
 
 from faces import identity as made_up  # noqa: E402 - found only after the path is set
 
+from stages.core.arrays import read_identity  # noqa: E402
 from stages.core.files import PictureWriter  # noqa: E402
 from stages.graphics.raster_cpu import ZBuffer, clip_positions  # noqa: E402
 from stages.graphics.renderer import FacePictures, Renderer  # noqa: E402
@@ -39,10 +43,25 @@ def poses(count: int, expressions: int, distance: float) -> list[tuple[np.ndarra
     return list(zip(rotation, translation, weight, gaze, strict=True))
 
 
-def report(what: str, work: Callable[[], object], frames: int, repeats: int) -> None:
-    """Log the best frames a second out of some repeats, and the least processor time a frame.
+def ict_identity(path: Path, size: int) -> dict[str, np.ndarray]:
+    """ICT-FaceKit's neutral head and expressions as an identity; vertices on seams of its UV are split."""
+    with np.load(path) as model:
+        corners = np.stack([model["tri"].ravel(), model["tri_uv"].ravel()], axis=1)
+        pairs, tri = np.unique(corners, axis=0, return_inverse=True)
+        flip = np.float32([1.0, -1.0, -1.0])
+        arrays = made_up(size, texture_px=256) | {
+            "template": model["neutral"][pairs[:, 0]] * flip,
+            "expression_basis": model["expression_delta"][:, pairs[:, 0]].astype(np.float32) * flip,
+            "tri": tri.reshape(-1, 3).astype(np.int32),
+            "uv": model["uv"][pairs[:, 1]] % 1.0,
+        }
+    return arrays | {"tri_part": np.zeros(len(arrays["tri"]), np.int8)}
 
-    Other programs on the machine can only lower the first; the second they hardly touch.
+
+def measure(work: Callable[[], object], frames: int, repeats: int) -> tuple[float, float]:
+    """Median frames a second of some repeats, and the least processor time of a frame in ms.
+
+    Other programs on the machine lower the first; the second they hardly touch.
     """
     rates, costs = [], []
     for _ in range(repeats):
@@ -50,33 +69,21 @@ def report(what: str, work: Callable[[], object], frames: int, repeats: int) -> 
         work()
         rates.append(frames / (time.perf_counter() - start))
         costs.append((time.process_time() - busy) * 1e3 / frames)
-    log.info("%-32s %7.0f frames/s, %6.2f ms of processor time a frame", what, max(rates), min(costs))
+    return float(np.median(rates)), min(costs)
 
 
-def main() -> None:
-    """Time it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--identity", type=Path, help="identity.npz of a subject (default: a made-up face)")
-    parser.add_argument("--size", type=int, default=256, help="side of the pictures in pixels")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--repeats", type=int, default=5)
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    arrays = dict(np.load(args.identity)) if args.identity else made_up(args.size, texture_px=256, step=21)
-    renderer = Renderer(arrays, size_px=args.size)
+def table_row(name: str, arrays: dict[str, np.ndarray], size: int, args: argparse.Namespace) -> str:
+    """One line of the table: one mesh at one size."""
+    renderer = Renderer(arrays, size_px=size)
     # Far enough for the face to fill about half of the picture's height, as it does in a selfie crop.
     height = np.ptp(renderer.template[:, 1])
-    sequence = poses(args.frames, renderer.basis.shape[0], 2.0 * height * renderer.focal_px / args.size)
+    sequence = poses(args.frames, renderer.basis.shape[0], 2.0 * height * renderer.focal_px / size)
     share = np.mean([renderer.render(*pose).mask.mean() for pose in sequence[::20]])
-    log.info("%d triangles, %d px, face on %.0f %% of the picture", len(renderer.tri), args.size, 100 * share)
-
-    clips = [clip_positions(renderer.vertices(*p[:3]), renderer.focal_px, renderer.principal, (args.size, args.size))
-             for p in sequence]  # fmt: skip
-    buffer = ZBuffer((args.size, args.size), len(renderer.tri))
-    timing = args.frames, args.repeats
-    report("z-buffer alone, 1 thread", lambda: [buffer.draw(clip, renderer.tri) for clip in clips], *timing)
-    report("I_R and I_UV, 1 thread", lambda: [renderer.render(*pose) for pose in sequence], *timing)
+    camera = renderer.focal_px, renderer.principal, (size, size)
+    clips = [clip_positions(renderer.vertices(*pose[:3]), *camera) for pose in sequence[:20]]
+    buffer = ZBuffer((size, size), len(renderer.tri))
+    _, filling = measure(lambda: [buffer.draw(clip, renderer.tri) for clip in clips], len(clips), args.repeats)
+    _, drawing = measure(lambda: [renderer.render(*pose) for pose in sequence], len(sequence), args.repeats)
     with ThreadPoolExecutor(args.threads) as pool:
 
         def drawn() -> Iterator[FacePictures]:
@@ -90,8 +97,33 @@ def main() -> None:
                         pictures.put(number, face.picture)
                         coordinates.put(number, face.uv)
 
-        report(f"I_R and I_UV, {args.threads} threads", lambda: list(drawn()), *timing)
-        report(f"with both PNGs, {args.threads} threads", with_files, *timing)
+        rate, _ = measure(lambda: list(drawn()), len(sequence), args.repeats)
+        file_rate, _ = measure(with_files, len(sequence), args.repeats)
+    cells = f"{len(renderer.tri)} | {size} | {100 * share:.0f} % | {filling:.2f} | {drawing:.2f}"
+    return f"| {name} | {cells} | {rate:.0f} | {file_rate:.0f} |"
+
+
+def main() -> None:
+    """Time it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--identity", type=Path, help="identity.npz of a subject (default: a made-up face)")
+    parser.add_argument("--ict", type=Path, help="ICT-FaceKit's arrays, to draw its head too")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="sides of the pictures in pixels")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--frames", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    meshes = {"made-up face": made_up(256, texture_px=256, step=21)}
+    if args.identity:
+        meshes = {"face mesh": read_identity(args.identity)}
+    if args.ict:
+        meshes["ICT-FaceKit"] = ict_identity(args.ict, 256)
+    log.info("ms: of processor time a frame; /s: frames a second on %d threads", args.threads)
+    log.info("\n| mesh | triangles | px | face | z-buffer ms | pictures ms | pictures/s | files/s |\n|%s", "---|" * 8)
+    for name, arrays in meshes.items():
+        for size in args.sizes:
+            log.info("%s", table_row(name, arrays, size, args))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from stages.core.files import PictureWriter, atomic_dir
 from stages.core.manifest import write_manifest
 from stages.video.crop import choose_crop, follow_face
 from stages.video.faces import FaceFinder, nobody_there, sharpness
+from stages.video.prefetch import in_order
 from stages.video.reader import CropReader, clip_range, open_source
 from stages.video.sources import VideoSource
 from stages.video.stillness import COMPARE_PX, is_static, picture_difference, repeated_frames
@@ -58,10 +60,11 @@ def sampled_frames(source: VideoSource, ranges: Sequence[Sequence[int | None]], 
 
 
 def find_crop(
-    source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder
+    source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder, threads: int = 1
 ) -> tuple[tuple[int, int, int], np.ndarray, int]:
     """((x0, y0, side) in source px, typical face box in source px, most faces seen at once) from sampled frames."""
-    found = [finder.find_precisely(picture) for _, _, picture in source.read(numbers)]
+    with closing(in_order(lambda item: finder.find_precisely(item[2]), source.read(numbers), threads)) as looked_at:
+        found = [boxes for _, boxes in looked_at]
     if not any(len(boxes) for boxes in found):
         raise UserError(
             f"{source.path}: no face in any of {len(found)} frames looked at: check that the clip shows a face, "
@@ -96,13 +99,20 @@ class Observer:
     still: list[np.ndarray] = field(default_factory=list)
     _before: np.ndarray | None = None
 
-    def look(self, picture: np.ndarray) -> None:
-        """picture: (P, P, 3) uint8 RGB of the crop, P >= COMPARE_PX."""
-        small = cut_window(picture, (0, 0, picture.shape[0]), COMPARE_PX)
+    def detect(self, picture: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """What can be done ahead and in any order: (small picture, faces in it) of (P, P, 3) uint8 RGB of the crop,
+        P >= COMPARE_PX.
+        """
+        small = _shrink(picture, COMPARE_PX)
+        return small, self.finder.detect(small)
+
+    def look(self, picture: np.ndarray, small: np.ndarray, detected: tuple[np.ndarray, np.ndarray]) -> None:
+        """Take the next picture, with what `detect` made of it."""
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         recent = next((b for b in reversed(self.boxes[-_RECENT:]) if np.isfinite(b[0])), None)
         to_small = COMPARE_PX / self.size_px
-        found = self.finder.find_near(small, None if recent is None else recent * to_small) / to_small
+        last = None if recent is None else recent * to_small
+        found = self.finder.find_near(small, last, detected) / to_small
         box = self._followed(found, self.expected if recent is None else recent)
         tall = box[3] - box[1]
         self.faces_max = max(self.faces_max, sum(bool(b[3] - b[1] > 0.3 * tall) for b in found))
@@ -130,10 +140,13 @@ class Observer:
 def write_frames(reader: CropReader, observer: Observer, size_px: int, folder: Path, threads: int) -> tuple[dict, list]:
     """Write all frames of the clip as PNG; returns ({number: hash}, [time in s])."""
     times = []
-    with PictureWriter(folder, threads=threads) as writer:
-        for number, time_s, picture in progress(reader, total=len(reader), desc="decode"):
+    with (
+        PictureWriter(folder, threads=threads) as writer,
+        closing(in_order(lambda item: observer.detect(item[2]), reader, threads)) as detected,
+    ):
+        for (number, time_s, picture), seen in progress(detected, total=len(reader), desc="decode"):
             writer.put(number, picture if picture.shape[0] == size_px else _shrink(picture, size_px))
-            observer.look(picture)
+            observer.look(picture, *seen)
             times.append(time_s)
     return writer.hashes, times
 
@@ -161,7 +174,7 @@ def run(args: argparse.Namespace) -> None:
     ranges = parse_ranges(args.ranges, args.start, args.end)
     with FaceFinder(settings["face_confidence"]) as finder:
         numbers = sampled_frames(source, ranges, settings["sample_count"])
-        crop, face, faces_max = find_crop(source, numbers, settings["crop_scale"], finder)
+        crop, face, faces_max = find_crop(source, numbers, settings["crop_scale"], finder, min(args.threads, 4))
         log.info("%s: crop %s of %dx%d, face height %.0f px", args.source, crop, *source.size, face[3] - face[1])
         # The detector and the comparisons need no less than COMPARE_PX; a whole factor makes shrinking exact.
         work_px = size_px * -(-COMPARE_PX // size_px)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +27,12 @@ from stages.matte.refine import RefineOptions, refine
 from stages.matte.rvm import RecurrentMatting
 from stages.matte.segmenter import SelfieSegmenter
 from stages.matte.temporal import TemporalBlend
+from stages.video.prefetch import Prefetch, in_order
 from stages.video.reader import CropReader
 from stages.video.window import cut_window
 
 log = logging.getLogger("matting")
 
-Picture = tuple[int, np.ndarray]
 MASK_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
@@ -72,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
             alpha = to_frame_size(alpha, frame_px)
             writer.put(number, alpha)
             rows["number"].append(number)
-            rows["coverage"].append(float(alpha.mean()) / 255.0)
+            rows["coverage"].append(cv2.mean(alpha)[0] / 255.0)
             rows["flicker"].append(flicker)
         check_count(len(rows["number"]), decode, args.source)
     write_outputs(args, decode, rows, writer.hashes, plate, frame_px)
@@ -95,9 +93,11 @@ def matte(
         network = RecurrentMatting(asset_path("rvm_mobilenetv3_fp32"), settings["rvm_downsample_ratio"], args.threads)
         return ((number, rgb, network(rgb)) for number, rgb in pictures)
     segmenter = stack.enter_context(SelfieSegmenter())
-    pool = stack.enter_context(ThreadPoolExecutor(max(1, args.threads)))
-    known = plate if settings["plate_correction"] else None
-    return in_order(pool, pictures, segmenter, refiner(settings, known), ahead=2 * max(1, args.threads))
+    refine_one = refiner(settings, plate if settings["plate_correction"] else None)
+    # A thread for the segmenter alone: its graph is not to be shared, and it waits more than it works.
+    masks = Prefetch(lambda: ((number, rgb, segmenter(rgb)) for number, rgb in pictures), max(1, args.threads))
+    refined = in_order(lambda item: refine_one(*item[1:]), stack.enter_context(masks), args.threads)
+    return ((number, rgb, alpha) for (number, rgb, _), alpha in stack.enter_context(closing(refined)))
 
 
 def refiner(settings: dict[str, Any], plate: Plate | None) -> Callable[..., np.ndarray]:
@@ -112,30 +112,15 @@ def refiner(settings: dict[str, Any], plate: Plate | None) -> Callable[..., np.n
     return lambda rgb, mask: refine(rgb, mask, options, plate)
 
 
-def in_order(
-    pool: ThreadPoolExecutor, pictures: Iterable[Picture], segment: Callable, refine_one: Callable, ahead: int
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Segments in this thread (the graph is not to be shared), refines on the pool, yields in order, bounded memory."""
-    waiting: deque[tuple[int, np.ndarray, Future]] = deque()
-    for number, rgb in pictures:
-        waiting.append((number, rgb, pool.submit(refine_one, rgb, segment(rgb))))
-        if len(waiting) > ahead:
-            first, picture, future = waiting.popleft()
-            yield first, picture, future.result()
-    while waiting:
-        first, picture, future = waiting.popleft()
-        yield first, picture, future.result()
-
-
 def make_plate(reader: CropReader, decode: Manifest, settings: dict[str, Any]) -> Plate | None:
     """Plate (S,S,3) uint8 and where it was seen (S,S) bool at the working size; None if not wanted."""
     if settings["plate"] == "off" or (settings["plate"] == "auto" and not decode.metadata["static_camera"]):
         return None
-    builder = PlateBuilder(settings["plate_samples"], stride=-(-len(decode) // settings["plate_samples"]))
+    stride = max(1, -(-len(decode) // settings["plate_samples"]))
+    builder = PlateBuilder(settings["plate_samples"])
     with SelfieSegmenter() as segmenter:
-        for _, _, rgb in reader:
-            alpha = segmenter(rgb) if builder.wants_next() else None
-            builder.add(rgb, alpha)
+        for _, _, rgb in reader.every(stride):
+            builder.add(rgb, segmenter(rgb))
     plate, seen = builder.plate()
     log.info("background plate of %d samples, %.0f %% of it seen", builder.sample_count, 100.0 * seen.mean())
     return plate, seen

@@ -7,9 +7,8 @@ picture and an empty hash: nothing is invented for them.
 
 import argparse
 import logging
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from stages.core.errors import UserError
 from stages.core.files import PictureWriter, atomic_dir
 from stages.core.manifest import Manifest, read_manifest, write_manifest
 from stages.graphics.renderer import FacePictures, Renderer
+from stages.video.prefetch import in_order
 
 log = logging.getLogger(__name__)
 
@@ -64,20 +64,7 @@ def drawn_frames(
         return renderer.render(rotation[row], translation[row], expression[row], gaze[row])
 
     # One card draws one frame at a time; the numba kernels release the interpreter and scale with threads.
-    workers = 1 if renderer.backend is not None else max(threads, 1)
-    waiting: deque[tuple[int, Future[FacePictures]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="draw") as pool:
-        try:
-            for row in wanted.tolist():
-                waiting.append((row, pool.submit(draw, row)))
-                if len(waiting) > 2 * workers:
-                    number, future = waiting.popleft()
-                    yield number, future.result()
-            while waiting:
-                number, future = waiting.popleft()
-                yield number, future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    return in_order(draw, wanted.tolist(), 1 if renderer.backend is not None else threads)
 
 
 def usable_rows(fit: Manifest) -> np.ndarray:
@@ -111,8 +98,8 @@ def run(args: argparse.Namespace) -> None:
             with (
                 PictureWriter(render_dir, threads=args.threads) as pictures,
                 PictureWriter(uv_dir, threads=args.threads) as coordinates,
+                closing(drawn_frames(renderer, fit, wanted, args.threads)) as drawn,
             ):
-                drawn = drawn_frames(renderer, fit, wanted, args.threads)
                 for row, face in progress(drawn, total=len(wanted), desc="render"):
                     pictures.put(int(frames[row]), face.picture)
                     coordinates.put(int(frames[row]), face.uv)

@@ -6,7 +6,8 @@ Pictures are RGB uint8 (S, S, 3); points are in continuous pixel coordinates. No
 import cv2
 import numpy as np
 
-from stages.graphics import draw, shading
+from stages.graphics import draw
+from stages.graphics.normals import vertex_normals
 from stages.graphics.raster_cpu import clip_positions, interpolate, rasterize
 
 _DIM = 0.35  # of the frame behind the drawings
@@ -36,7 +37,7 @@ def normal_picture(
     """
     size = picture.shape[:2]
     rast = rasterize(clip_positions(points, focal_px, principal, size), tri, size)
-    normals = interpolate(shading.vertex_normals(points, tri) * np.float32(outward), rast, tri)
+    normals = interpolate(vertex_normals(points, tri) * np.float32(outward), rast, tri)
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
     colours = np.rint((normals * [1, -1, -1] + 1) * 127.5).astype(np.uint8)
     return np.where(rast[..., 3:] > 0, colours, _dimmed(picture))

@@ -9,11 +9,14 @@ barycentrics (u, v) weigh the first and the second corner, 1-u-v the third; tria
 `clip_positions` lets y grow downwards, so y = -w is the first row and pictures come out top row first.
 """
 
+import copy
+
 import numpy as np
 from numba import njit
 
 NEAR_CM = 1.0
 FAR_CM = 1000.0
+_SMALLEST = 5e-324  # the smallest positive number
 
 
 def clip_matrix(
@@ -55,12 +58,13 @@ def edge_functions(clip, tri, height, width, edges, planes, boxes):
     """Prepare each triangle for filling.
 
     clip (V, 4) and tri (F, 3) in; out: edges (F, 3, 3) coefficients a, b, c of the three functions a*x + b*y + c in
-    pixels, positive inside for either orientation; planes (F, 3) of z/w;
-    boxes (F, 4) x0, y0, x1, y1, half-open, empty for triangles that are degenerate, not finite or out of the picture.
+    pixels, positive inside for either orientation; planes (F, 3) of z/w; boxes (F, 4) float64 x0, y0, x1, y1 in pixels,
+    empty (x0 > x1) for triangles that are degenerate, not finite or behind the camera.
     """
     corner = np.empty((3, 3))
     for face in range(tri.shape[0]):
-        boxes[face, :] = 0
+        boxes[face, 0] = boxes[face, 1] = np.inf
+        boxes[face, 2] = boxes[face, 3] = -np.inf
         behind = 0
         x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
         for k in range(3):
@@ -95,41 +99,63 @@ def edge_functions(clip, tri, height, width, edges, planes, boxes):
             planes[face, c] = plane / abs(det)
         if behind > 0:
             x0, y0, x1, y1 = 0.0, 0.0, np.float64(width), np.float64(height)
-        boxes[face, 0] = np.int64(np.ceil(min(max(x0 - 0.5, 0.0), width)))
-        boxes[face, 1] = np.int64(np.ceil(min(max(y0 - 0.5, 0.0), height)))
-        boxes[face, 2] = np.int64(np.floor(min(max(x1 - 0.5, -1.0), width - 1.0))) + 1
-        boxes[face, 3] = np.int64(np.floor(min(max(y1 - 0.5, -1.0), height - 1.0))) + 1
+        boxes[face, 0], boxes[face, 1], boxes[face, 2], boxes[face, 3] = x0, y0, x1, y1
 
 
 @njit(cache=True, nogil=True)
-def _inside(value, a, b):
-    """Positive, or zero on the side that owns the edge: the pixel is as if shifted by (eps, eps**2)."""
-    return value > 0.0 or (value == 0.0 and (a > 0.0 or (a == 0.0 and b > 0.0)))
+def _least(a, b):
+    """What an edge function must reach inside: 0, or more on the side that does not own the edge.
+
+    So a sample on a shared edge belongs to one triangle only, as if it were shifted by (eps, eps**2).
+    """
+    return 0.0 if a > 0.0 or (a == 0.0 and b > 0.0) else _SMALLEST
 
 
 @njit(cache=True, nogil=True)
-def fill(edges, planes, boxes, face_at, depth):
-    """Z-buffer: face_at (H, W) int32 number of the nearest triangle or -1, depth (H, W) float64 its z/w."""
-    face_at[:, :] = -1
-    depth[:, :] = np.inf
+def _sample_range(low, high, samples, count):
+    """First and one past the last sample, of `count` on an axis, whose centre lies in [low, high] pixels."""
+    first = np.int64(np.ceil(min(max(low * samples - 0.5, 0.0), count)))
+    return first, np.int64(np.floor(min(max(high * samples - 0.5, -1.0), count - 1.0))) + 1
+
+
+@njit(cache=True, nogil=True)
+def fill(edges, planes, boxes, samples, extent, face_at, depth):
+    """Z-buffer of samples x samples points a pixel: face_at (H*s, W*s) int32 number of the nearest triangle or -1,
+    depth (H*s, W*s) float64 its z/w.
+
+    extent (4,) int64, x0, y0, x1, y1 in samples: where the buffers are not empty, before and after.
+    """
+    face_at[extent[1] : extent[3], extent[0] : extent[2]] = -1
+    depth[extent[1] : extent[3], extent[0] : extent[2]] = np.inf
+    rows, columns = face_at.shape
+    extent[0], extent[1], extent[2], extent[3] = columns, rows, 0, 0
+    step = 1.0 / samples
     for face in range(edges.shape[0]):
+        left, right = _sample_range(boxes[face, 0], boxes[face, 2], samples, columns)
+        top, bottom = _sample_range(boxes[face, 1], boxes[face, 3], samples, rows)
+        if left >= right or top >= bottom:
+            continue
+        extent[0], extent[1] = min(extent[0], left), min(extent[1], top)
+        extent[2], extent[3] = max(extent[2], right), max(extent[3], bottom)
         a0, b0, c0 = edges[face, 0, 0], edges[face, 0, 1], edges[face, 0, 2]
         a1, b1, c1 = edges[face, 1, 0], edges[face, 1, 1], edges[face, 1, 2]
         a2, b2, c2 = edges[face, 2, 0], edges[face, 2, 1], edges[face, 2, 2]
         az, bz, cz = planes[face, 0], planes[face, 1], planes[face, 2]
-        for row in range(boxes[face, 1], boxes[face, 3]):
-            y = row + 0.5
+        least0, least1, least2 = _least(a0, b0), _least(a1, b1), _least(a2, b2)
+        for row in range(top, bottom):
+            y = (row + 0.5) * step
             r0, r1, r2, rz = b0 * y + c0, b1 * y + c1, b2 * y + c2, bz * y + cz
-            for column in range(boxes[face, 0], boxes[face, 2]):
-                x = column + 0.5
-                e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
-                if e0 < 0.0 or e1 < 0.0 or e2 < 0.0:
-                    continue
+            depth_row, face_row = depth[row], face_at[row]
+            # One test without branches and unsigned columns: LLVM then works on several samples at a time.
+            for column in range(np.uint64(left), np.uint64(right)):
+                x = (np.float64(column) + 0.5) * step
                 z = az * x + rz
-                if z < depth[row, column] and z >= -1.0 and z <= 1.0:
-                    if _inside(e0, a0, b0) and _inside(e1, a1, b1) and _inside(e2, a2, b2):
-                        depth[row, column] = z
-                        face_at[row, column] = face
+                inside = (a0 * x + r0 >= least0) & (a1 * x + r1 >= least1) & (a2 * x + r2 >= least2)
+                if inside & (z < depth_row[column]) & (z >= -1.0) & (z <= 1.0):
+                    depth_row[column] = z
+                    face_row[column] = face
+    if extent[0] > extent[2]:
+        extent[:] = 0
 
 
 @njit(cache=True, nogil=True)
@@ -143,14 +169,14 @@ def barycentrics(edges, face, x, y):
 
 
 @njit(cache=True, nogil=True)
-def _resolve(edges, face_at, depth, rast):
+def _resolve(edges, samples, face_at, depth, rast):
     for row in range(face_at.shape[0]):
         for column in range(face_at.shape[1]):
             face = face_at[row, column]
             if face < 0:
                 rast[row, column, :] = 0.0
                 continue
-            u, v = barycentrics(edges, face, column + 0.5, row + 0.5)
+            u, v = barycentrics(edges, face, (column + 0.5) / samples, (row + 0.5) / samples)
             rast[row, column, 0] = u
             rast[row, column, 1] = v
             rast[row, column, 2] = depth[row, column]
@@ -160,27 +186,43 @@ def _resolve(edges, face_at, depth, rast):
 class ZBuffer:
     """Buffers for one picture size and one number of triangles, reused from frame to frame.
 
-    After `draw`: `face_at` (H, W) int32, `depth` (H, W) float64 z/w (inf where empty), `edges` (F, 3, 3).
-    One object serves one thread at a time.
+    After `draw`: `face_at` (H*s, W*s) int32, `depth` (H*s, W*s) float64 z/w (inf where empty), `edges` (F, 3, 3) as
+    functions of pixels; s: samples per pixel and axis. One object serves one thread at a time.
     """
 
-    def __init__(self, size: tuple[int, int], faces: int) -> None:
+    def __init__(self, size: tuple[int, int], faces: int, samples: int = 1) -> None:
         self.size = (int(size[0]), int(size[1]))
-        self.face_at = np.empty(self.size, np.int32)
-        self.depth = np.empty(self.size, np.float64)
         self.edges = np.zeros((faces, 3, 3))
         self.planes = np.zeros((faces, 3))
-        self.boxes = np.zeros((faces, 4), np.int64)
+        self.boxes = np.zeros((faces, 4))
+        self._empty(samples)
+
+    def _empty(self, samples: int) -> None:
+        self.samples = int(samples)
+        height, width = (side * self.samples for side in self.size)
+        self.face_at = np.full((height, width), -1, np.int32)
+        self.depth = np.full((height, width), np.inf)
+        self.extent = np.zeros(4, np.int64)
+
+    def finer(self, samples: int) -> "ZBuffer":
+        """A buffer of more samples that shares this one's triangles: to be filled after each `draw` of this one."""
+        other = copy.copy(self)
+        other._empty(samples)
+        return other
 
     def draw(self, clip: np.ndarray, tri: np.ndarray) -> None:
         """Draw triangles tri (F, 3) int32 between clip positions (V, 4)."""
         edge_functions(clip, tri, self.size[0], self.size[1], self.edges, self.planes, self.boxes)
-        fill(self.edges, self.planes, self.boxes, self.face_at, self.depth)
+        self.fill()
+
+    def fill(self) -> None:
+        """Draw the prepared triangles."""
+        fill(self.edges, self.planes, self.boxes, self.samples, self.extent, self.face_at, self.depth)
 
     def rast(self) -> np.ndarray:
         """The picture (H, W, 4) float32 of u, v, z/w and triangle number plus one that nvdiffrast would give."""
-        picture = np.empty((*self.size, 4), np.float32)
-        _resolve(self.edges, self.face_at, self.depth, picture)
+        picture = np.empty((*self.face_at.shape, 4), np.float32)
+        _resolve(self.edges, self.samples, self.face_at, self.depth, picture)
         return picture
 
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.graphics import shading
-from stages.graphics.face_kernels import EYE, attribute_planes, paint_picture, paint_uv
+from stages.graphics.face_kernels import EYE, pack_texture, paint_picture, paint_uv
+from stages.graphics.normals import orient_outwards, vertex_normals
 from stages.graphics.raster_cpu import ZBuffer, clip_positions
 
 REQUIRED = (
@@ -116,8 +117,9 @@ class Renderer:
         self.part = np.ascontiguousarray(identity["tri_part"], np.int8)
         self.uv = np.ascontiguousarray(identity["uv"], np.float32)
         self.texture = np.ascontiguousarray(identity["texture"], np.float32)
+        self.texels = pack_texture(self.texture)
         self.light = np.asarray(shading.default_light() if light is None else light, np.float32).reshape(9, 3)
-        self.outwards = np.float32(shading.orient_outwards(self.template, self.tri))
+        self.outwards = np.float32(orient_outwards(self.template, self.tri))
         self._prepare_eyes(identity)
         self._local = threading.local()
 
@@ -151,29 +153,24 @@ class Renderer:
         rotation_matrix, _ = cv2.Rodrigues(np.asarray(rotation, np.float64).reshape(3))
         to_model = np.ascontiguousarray(rotation_matrix.T)
         origin = -to_model @ np.asarray(translation, np.float64)
-        axes, normals = gaze_axes(gaze), shading.vertex_normals(points, self.tri) * self.outwards
+        axes, normals = gaze_axes(gaze), vertex_normals(points, self.tri) * self.outwards
         brightness = shading.shade(normals, self.light)
-        fine, plain, planes = self._buffers()
-        size, factor = self.size_px, self.supersample
-        camera = np.array([self.focal_px, *self.principal])
-        clip = clip_positions(points, self.focal_px, self.principal, (size, size))
-        picture, uv = np.empty((size, size, 3), np.uint8), np.empty((size, size, 3), np.uint16)
-        mask = np.empty((size, size), np.uint8)
-        plain.draw(clip, self.tri)
+        plain, fine = self._buffers()
+        size, camera = self.size_px, np.array([self.focal_px, *self.principal])
+        plain.draw(clip_positions(points, self.focal_px, self.principal, (size, size)), self.tri)
         if fine is not plain:
-            fine.draw(clip, self.tri)
+            fine.fill()
+        mesh, eyeballs = (plain.edges, self.tri), (camera, to_model, origin, self.eyes, axes)
+        picture, uv = np.zeros((size, size, 3), np.uint8), np.zeros((size, size, 3), np.uint16)
+        mask = np.zeros((size, size), np.uint8)
         values = np.concatenate([brightness, self.uv], axis=1)
-        attribute_planes(fine.edges, fine.boxes, self.tri, values, planes)
         paint_picture(
-            fine.face_at, planes, self.part, self.eye_of, self.texture,
-            camera * factor, to_model, origin, self.eyes, axes, factor, picture,
+            fine.face_at, fine.extent, *mesh, values, self.part, self.eye_of, self.texels,
+            *eyeballs, self.supersample, picture,
         )  # fmt: skip
-        planes = planes[:, :3]
-        attribute_planes(plain.edges, plain.boxes, self.tri, self.uv, planes)
         paint_uv(
-            plain.face_at, planes, self.part, self.eye_of,
-            camera, to_model, origin, self.eyes, axes, self.discs, uv, mask,
-        )  # fmt: skip
+            plain.face_at, plain.extent, *mesh, self.uv, self.part, self.eye_of, *eyeballs, self.discs, uv, mask
+        )
         return FacePictures(picture, uv, mask.view(bool))
 
     def render_batch(
@@ -184,12 +181,11 @@ class Renderer:
         frames = [self.render(*frame) for frame in zip(rotation, translation, expression, gaze, strict=True)]
         return FacePictures(*(np.stack(pictures) for pictures in zip(*frames, strict=True)))
 
-    def _buffers(self) -> tuple[ZBuffer, ZBuffer, np.ndarray]:
+    def _buffers(self) -> tuple[ZBuffer, ZBuffer]:
+        """This thread's z-buffers with one sample a pixel and with supersample x supersample."""
         if not hasattr(self._local, "buffers"):
-            side, fine_side = self.size_px, self.size_px * self.supersample
-            plain = ZBuffer((side, side), len(self.tri))
-            fine = plain if self.supersample == 1 else ZBuffer((fine_side, fine_side), len(self.tri))
-            self._local.buffers = fine, plain, np.zeros((len(self.tri), 6, 3))
+            plain = ZBuffer((self.size_px, self.size_px), len(self.tri))
+            self._local.buffers = plain, plain if self.supersample == 1 else plain.finer(self.supersample)
         return self._local.buffers
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from stages.graphics import shading
 from stages.graphics.face_kernels import EYE, IRIS, MOUTH, MOUTH_DIMMING, PUPIL, PUPIL_SHARE, SCLERA
+from stages.graphics.normals import vertex_normals
 from stages.graphics.raster import RasterBackend, camera_to_clip
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class _Scene:
         self.owner, self.backend = owner, backend
         self.device = getattr(backend, "device", torch.device("cpu"))
         points = owner.vertices(rotation, translation, expression)
-        normals = shading.vertex_normals(points, owner.tri) * owner.outwards
+        normals = vertex_normals(points, owner.tri) * owner.outwards
         self.points = self.tensor(points)[None]
         self.values = self.tensor(np.concatenate([shading.shade(normals, owner.light), owner.uv], axis=1))[None]
         self.tri = torch.as_tensor(owner.tri, device=self.device)

@@ -1,4 +1,4 @@
-"""Normals and spherical-harmonics light. NumPy; nothing here reads files or chooses devices.
+"""Spherical-harmonics light. NumPy; nothing here reads files or chooses devices.
 
 Light is nine bands for each of R, G, B, (9, 3) or flat (27,) in that order. The bands are the real spherical harmonics
 1, y, z, x, xy, yz, 3z^2-1, xz, x^2-y^2 of the normal in camera axes (x right, y down, z away), convolved with the
@@ -13,33 +13,6 @@ BAND_FACTORS = np.array(
     + [0.488603 * 2.0 / 3.0] * 3
     + [1.092548 / 4.0, 1.092548 / 4.0, 0.315392 / 4.0, 1.092548 / 4.0, 0.546274 / 4.0]
 )
-
-
-def vertex_normals(vertices: np.ndarray, tri: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals (V, 3) float32 of vertices (V, 3) with triangles (F, 3).
-
-    They point to the side from which the corners run counter-clockwise in right-handed axes. Vertices without a
-    triangle of some area get the zero vector.
-    """
-    vertices = np.asarray(vertices, np.float64)
-    a, b, c = (vertices[tri[:, k]] for k in range(3))
-    faces = np.cross(b - a, c - a)
-    corners = tri.ravel()
-    spread = np.repeat(faces, 3, axis=0)
-    sums = [np.bincount(corners, weights=spread[:, axis], minlength=len(vertices)) for axis in range(3)]
-    normals = np.stack(sums, axis=1)
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return (normals / np.maximum(length, 1e-12)).astype(np.float32)
-
-
-def orient_outwards(vertices: np.ndarray, tri: np.ndarray) -> float:
-    """+1 when `vertex_normals` of a face mesh point away from the head, -1 when they point into it.
-
-    A face that looks at the camera (model axes: z away from it) has its outward normals towards smaller z.
-    """
-    corners = np.asarray(vertices, np.float64)[tri]
-    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    return 1.0 if area[:, 2].sum() <= 0.0 else -1.0
 
 
 def sh_basis(normals: np.ndarray) -> np.ndarray:

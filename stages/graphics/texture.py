@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from stages.graphics import shading
+from stages.graphics.normals import orient_outwards, vertex_normals
 from stages.graphics.raster_cpu import ZBuffer, bilinear, clip_positions
 from stages.graphics.renderer import uv_clip
 
@@ -38,7 +38,7 @@ def unwrap(
     points: camera points (V, 3) in cm of each frame (at most MOST_FRAMES are kept in memory: further ones raise
     ValueError); pictures: (H, W, 3) uint8 RGB of each; tri (F, 3), uv (V, 2); focal_px, principal (2,): the camera in
     pixels of the pictures; alpha: (H, W) uint8 or float in [0, 1] of each, to leave out what lies off the person;
-    outwards: +1 or -1, see `shading.orient_outwards` (default: found from the first frame).
+    outwards: +1 or -1, see `normals.orient_outwards` (default: found from the first frame).
     The weight is the mean over the frames of visibility times squared cosine of the view angle times alpha; it is 0 for
     texels never seen, whose colour is grown smoothly from their neighbourhood.
     """
@@ -50,7 +50,7 @@ def unwrap(
         if len(colours) == MOST_FRAMES:
             raise ValueError(f"more than {MOST_FRAMES} frames; choose some of them")
         positions = np.asarray(positions, np.float64)
-        sign = shading.orient_outwards(positions, tri) if outwards is None else outwards
+        sign = orient_outwards(positions, tri) if outwards is None else outwards
         matte = next(mattes) if mattes is not None else None
         place, normal = _surface(positions, tri, face, weights, sign)
         share, pixel = _visibility(positions, tri, place, normal, focal_px, principal, picture.shape[:2])
@@ -83,7 +83,7 @@ def _surface(
     """Camera points and outward normals (P, 3) of the texels."""
     corners = tri[face]
     place = np.einsum("pk,pkc->pc", weights, points[corners])
-    normal = np.einsum("pk,pkc->pc", weights, shading.vertex_normals(points, tri)[corners]) * sign
+    normal = np.einsum("pk,pkc->pc", weights, vertex_normals(points, tri)[corners]) * sign
     return place, normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
 
 

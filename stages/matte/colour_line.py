@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stages.matte.guided import box_mean, dot, enlarge, shrink
+from stages.matte.guided import box_mean, dot, enlarge_at, linear, pixels, shrink, unit
 
 Plate = tuple[np.ndarray, np.ndarray]
 """Picture of the empty background (H,W,3) uint8 and where it is known (H,W) bool."""
@@ -21,54 +21,50 @@ def colour_line(
     person: np.ndarray,
     background: np.ndarray,
     radius: int,
+    where: np.ndarray,
     plate: Plate | None = None,
     subsample: int = 4,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Alpha from the position of each colour between the local colours of person and background.
 
     Args:
-        guide: (H,W,3) float32 picture.
-        person, background: (H,W) float32, 1 where surely the one or the other.
+        guide: (H,W,3) uint8 or float32 in [0,1], the picture.
+        person, background: (H,W) uint8, 255 where surely the one or the other, else 0.
         radius: radius in pixels of the window that gathers the person's colours; the background's is twice as wide.
+        where: (N,) flat numbers of the pixels whose alpha is wanted: the unknown ones.
         plate: replaces the background's local mean colour where it explains the surely-background pixels near by better
             than that; a local shift of light against the plate is taken into account.
         subsample: local colours are computed on a grid coarser by this factor (they are smooth).
 
     Returns:
-        alpha (H,W) float32 in [0,1]; trust (H,W) float32 in [0,1], near 1 where the two colours differ by much more
-        than they scatter, 0 where either is unknown; doubt (H,W) float32 >= 0, three standard deviations of the
-        background's colour in units of alpha. Only meaningful where neither `person` nor `background` is 1.
+        alpha (N,) float32 in [0,1]; trust (N,) float32 in [0,1], near 1 where the two colours differ by much more
+        than they scatter, 0 where either is unknown; doubt (N,) float32 >= 0, three standard deviations of the
+        background's colour in units of alpha.
     """
     height, width = person.shape
     full = (width, height)
     size = (max(1, width // subsample), max(1, height // subsample))
     radius = max(2, round(radius / subsample / 2))
-    small, weight = shrink(guide, size), shrink(background, size)
-    near, scatter_near, seen_near = _local_colour(small, shrink(person, size), radius)
+    small, weight = unit(shrink(guide, size)), unit(shrink(background, size))
+    near, scatter_near, seen_near = _local_colour(small, unit(shrink(person, size)), radius)
     far, scatter_far, seen_far = _local_colour(small, weight, 2 * radius)
     seen = (seen_near & seen_far).astype(np.float32)
     if plate is None:
         # Everything is smooth: the line itself can be computed on the coarse grid.
-        slope, rest = _line_model(near, far, scatter_near, scatter_far, seen)
-        slope, rest = enlarge(slope, full), enlarge(rest, full)
-        offset, trust, trust_far, doubt = cv2.split(rest)
-        alpha = np.clip(dot(guide, slope) + offset, 0.0, 1.0)
-        return alpha, trust + _beyond(alpha) * (trust_far - trust), doubt
-    shift, use, left = _plate_colour(small, weight, scatter_far, plate, 2 * radius)
-    # Colours on the coarse grid, brought to the unknown pixels only: these are a small part of the picture.
-    coarse = [near, far, shift, cv2.merge([scatter_near, scatter_far, seen]), cv2.merge([use, left])]
-    where = np.flatnonzero((person + background) < 1.0)
-    gathered = (enlarge(part, full).reshape(height * width, -1)[where][:, None] for part in coarse)
-    near, far, shift, scatters, plate_facts = gathered
-    share = plate_facts[..., :1] * plate[1].reshape(-1)[where][:, None, None]
-    far += share * (plate[0].reshape(-1, 3)[where][:, None] * np.float32(1.0 / 255.0) + shift - far)
-    scatters[..., 1:2] += share * (plate_facts[..., 1:] - scatters[..., 1:2])
-    slope, rest = _line_model(near, far, *cv2.split(scatters))
-    out = np.zeros((3, height * width), np.float32)
-    offset, trust, trust_far, doubt = (part[:, 0] for part in cv2.split(rest))
-    alpha = np.clip(dot(guide.reshape(-1, 1, 3)[where], slope)[:, 0] + offset, 0.0, 1.0)
-    out[:, where] = alpha, trust + _beyond(alpha) * (trust_far - trust), doubt
-    return tuple(out.reshape(3, height, width))
+        model = _line_model(near, far, scatter_near, scatter_far, seen)
+        slope, rest = (enlarge_at(part, full, where) for part in model)
+    else:
+        shift, use, left = _plate_colour(small, weight, scatter_far, plate, 2 * radius)
+        # Colours on the coarse grid, brought to the unknown pixels.
+        coarse = [near, far, shift, cv2.merge([scatter_near, scatter_far, seen]), cv2.merge([use, left])]
+        near, far, shift, scatters, facts = (enlarge_at(part, full, where)[:, None] for part in coarse)
+        share = facts[..., :1] * plate[1].reshape(-1)[where][:, None, None]
+        far += share * (pixels(plate[0], where)[:, None] + shift - far)
+        scatters[..., 1:2] += share * (facts[..., 1:] - scatters[..., 1:2])
+        slope, rest = (part[:, 0] for part in _line_model(near, far, *cv2.split(scatters)))
+    offset, trust, trust_far, doubt = rest.T
+    alpha = np.clip(linear(slope, offset, pixels(guide, where)), 0.0, 1.0)
+    return alpha, trust + _beyond(alpha) * (trust_far - trust), doubt
 
 
 def _line_model(
@@ -113,7 +109,7 @@ def _plate_colour(
     """
     size = small.shape[1::-1]
     known = weight * (shrink(plate[1].astype(np.uint8) * 255, size) > 252)
-    backdrop = shrink(plate[0], size).astype(np.float32) * np.float32(1.0 / 255.0)
+    backdrop = unit(shrink(plate[0], size))
     shift, left, reached = _local_colour(small - backdrop, known, radius)
     return shift, ((left < scatter) & reached).astype(np.float32), left
 

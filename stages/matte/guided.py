@@ -32,18 +32,41 @@ def enlarge(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
 
 
-def guided_filter(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float, subsample: int = 1) -> np.ndarray:
+def enlarge_at(picture: np.ndarray, size: tuple[int, int], where: np.ndarray) -> np.ndarray:
+    """`enlarge` of (h,w,C), C at most 4, to `size`, at the pixels `where` (N,), flat numbers: (N,C)."""
+    return np.take(enlarge(picture, size).reshape(size[0] * size[1], -1), where, axis=0)
+
+
+def pixels(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Colours (N,3) float32 in [0,1] of the pixels `where` (N,), flat numbers, of (H,W,3) uint8 or float32."""
+    return unit(np.take(picture.reshape(-1, 3), where, axis=0))
+
+
+def linear(slope: np.ndarray, offset: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """slope (N,3) times colours (N,3), summed, plus offset (N,)."""
+    return slope[:, 0] * colours[:, 0] + slope[:, 1] * colours[:, 1] + slope[:, 2] * colours[:, 2] + offset
+
+
+def unit(picture: np.ndarray) -> np.ndarray:
+    """uint8 as float32 in [0,1]; float32 as it is."""
+    return picture.astype(np.float32) * np.float32(1.0 / 255.0) if picture.dtype == np.uint8 else picture
+
+
+def guided_filter(
+    guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float, where: np.ndarray, subsample: int = 1
+) -> np.ndarray:
     """Filters `mask` so that its edges lie where the guide's are.
 
     Args:
-        guide: (H,W,3) float32.
+        guide: (H,W,3) uint8 or float32 in [0,1].
         mask: (H,W) float32, the picture to be filtered.
         radius: window radius in pixels of the full picture.
-        epsilon: regulariser of the window's colour covariance, in squared units of the guide.
+        epsilon: regulariser of the window's colour covariance, in squared units of [0,1].
+        where: (N,) flat numbers of the pixels whose result is wanted.
         subsample: the linear coefficients are computed on a grid coarser by this factor.
 
     Returns:
-        (H,W) float32, in each window a linear function of the guide's colour that is close to `mask`; not clipped.
+        (N,) float32, in each window a linear function of the guide's colour that is close to `mask`; not clipped.
     """
     height, width = mask.shape
     small_guide, small_mask = guide, mask
@@ -51,11 +74,9 @@ def guided_filter(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: flo
         size = (max(1, width // subsample), max(1, height // subsample))
         small_guide, small_mask = shrink(guide, size), shrink(mask, size)
         radius = max(1, round(radius / subsample))
-    planes = [box_mean(plane, radius) for plane in _coefficients(small_guide, small_mask, radius, epsilon)]
-    slope, offset = cv2.merge(planes[:3]), planes[3]
-    if subsample > 1:
-        slope, offset = enlarge(slope, (width, height)), enlarge(offset, (width, height))
-    return dot(slope, guide) + offset
+    planes = [box_mean(plane, radius) for plane in _coefficients(unit(small_guide), small_mask, radius, epsilon)]
+    model = enlarge_at(cv2.merge(planes), (width, height), where)
+    return linear(model[:, :3], model[:, 3], pixels(guide, where))
 
 
 def _coefficients(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float) -> list[np.ndarray]:

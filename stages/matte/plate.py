@@ -26,14 +26,13 @@ class PlateBuilder:
 
     Args:
         capacity: most frames that are kept (each H x W x 4 bytes).
-        stride: one frame in so many is a sample, to begin with.
     """
 
-    def __init__(self, capacity: int = 40, stride: int = 1) -> None:
+    def __init__(self, capacity: int = 40) -> None:
         if capacity < 2:
             raise ValueError("capacity must be at least 2")
         self.capacity = capacity
-        self._stride = max(1, stride)
+        self._stride = 1
         self._seen = 0
         self._samples: list[tuple[np.ndarray, np.ndarray]] = []
 

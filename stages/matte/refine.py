@@ -58,34 +58,39 @@ def refine(
     Returns:
         (H,W) float32 in [0,1]; all zero where the mask shows nobody.
     """
-    guide = rgb.astype(np.float32) * np.float32(1.0 / 255.0) if rgb.dtype == np.uint8 else rgb
-    height, width = guide.shape[:2]
+    height, width = rgb.shape[:2]
     side = max(height, width)
     band, hair = options.scaled(options.band_px, side), options.scaled(options.hair_px, side)
     coarse = tidy(mask, options.hole_share, options.scaled(options.hair_px, max(mask.shape)))
     if not coarse.any():
         return np.zeros((height, width), np.float32)
-    coarse = enlarge(coarse, (width, height))
-    solid = (coarse > 0.5).astype(np.uint8)
+    alpha = enlarge(coarse, (width, height))
+    solid = cv2.compare(alpha, 0.5, cv2.CMP_GT)
     inner, outer = cv2.erode(solid, _square(band)), cv2.dilate(solid, _square(band))
     reach = cv2.dilate(solid, _square(hair))
-    guided = guided_filter(guide, coarse, options.scaled(options.window_px, side), options.epsilon, subsample=2)
-    alpha = coarse + inside_weight(outer - inner, max(1, band // 2)) * (np.clip(guided, 0.0, 1.0) - coarse)
+    taper = max(1, band // 2)
+    at_edge, unknown = inside_weight(outer - inner, taper), inside_weight(reach - inner, taper)
+    # From here on only the pixels that may change are worked on: a small part of the picture.
+    where = np.flatnonzero(cv2.max(at_edge, unknown) > 0.0)
+    at_edge, unknown, value = at_edge.ravel()[where], unknown.ravel()[where], alpha.ravel()[where]
+    window = options.scaled(options.window_px, side)
+    guided = guided_filter(rgb, alpha, window, options.epsilon, where, subsample=2)
+    value += at_edge * (np.clip(guided, 0.0, 1.0) - value)
     if options.colour_line > 0.0:
-        person, background = inner.astype(np.float32), (1.0 - reach).astype(np.float32)
-        line, trust, doubt = colour_line(guide, person, background, hair, plate)
-        near = inside_weight(outer, band)
+        line, trust, doubt = colour_line(rgb, inner, 255 - reach, hair, where, plate)
+        near = inside_weight(outer, band).ravel()[where]
         # Away from the mask's edge only what no background pixel around could be counts as hair.
         hair_only = np.clip((line - doubt) / np.maximum(1.0 - doubt, 0.1), 0.0, 1.0)
         line = near * line + (1.0 - near) * hair_only
-        trust *= near + (1.0 - near) * trust * trust
-        alpha += options.colour_line * trust * inside_weight(reach - inner, max(1, band // 2)) * (line - alpha)
+        trust = trust * (near + (1.0 - near) * trust * trust)
+        value += options.colour_line * trust * unknown * (line - value)
+    alpha.ravel()[where] = value
     return levels(alpha)
 
 
 def inside_weight(region: np.ndarray, taper: int) -> np.ndarray:
-    """Weight (H,W) float32 that rises from 0 at the border of `region` (uint8) to 1 `taper` pixels inside."""
-    return np.clip(2.0 * box_mean(region.astype(np.float32), taper) - 1.0, 0.0, 1.0)
+    """Weight (H,W) float32 that rises from 0 at the border of `region` (uint8, 255 inside) to 1 `taper` px inside."""
+    return np.clip(box_mean(region, taper) * np.float32(2.0 / 255.0) - 1.0, 0.0, 1.0)
 
 
 def levels(alpha: np.ndarray, low: float = 0.10, high: float = 0.92) -> np.ndarray:

@@ -50,13 +50,14 @@ class TemporalBlend:
             return alpha, float("nan")
         last_alpha = self._alpha
         size = alpha.shape[::-1]
-        still_since_last = enlarge(stillness(picture, self._last_picture, alpha), size) > 0.5
+        still_since_last = cv2.compare(enlarge(stillness(picture, self._last_picture, alpha), size), 0.5, cv2.CMP_GT)
         weight = self.strength * stillness(picture, self._picture, alpha)
         blended = alpha + enlarge(weight, size) * (last_alpha - alpha)
         self._picture = picture + cv2.merge([weight] * 3) * (self._picture - picture)
         self._last_picture, self._alpha = picture, blended
-        change = cv2.absdiff(blended, last_alpha)[still_since_last]
-        return blended, float(change.mean()) if change.size else float("nan")
+        if not still_since_last.any():
+            return blended, float("nan")
+        return blended, cv2.mean(cv2.absdiff(blended, last_alpha), mask=still_since_last)[0]
 
 
 def stillness(picture: np.ndarray, before: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Where faces are, for the crop and the face flag of each frame, and where surely nobody is (MediaPipe's models)."""
 
 import os
+import threading
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,22 +14,29 @@ _SAME = 0.3
 
 
 class FaceFinder:
-    """Boxes (K, 4) x0, y0, x1, y1 in pixels of the picture given, largest first. Frames are independent of each other.
+    """Boxes (K, 4) x0, y0, x1, y1 in pixels of the picture given, largest first. Frames are independent of each other,
+    and threads may share a finder: each gets a graph of its own.
 
     A box counts as a face from `confidence` on; `find_near` also takes half as sure ones where a face was just before.
     """
 
     def __init__(self, confidence: float = 0.5):
         os.environ.setdefault("GLOG_minloglevel", "2")  # it reports every model it loads
+        self.confidence = confidence
+        self._local, self._graphs = threading.local(), []
+
+    def _graph(self) -> Any:
         from mediapipe.python.solutions.face_detection import FaceDetection
 
-        self.confidence = confidence
-        self._detector = FaceDetection(model_selection=1, min_detection_confidence=0.5 * confidence)
+        if not hasattr(self._local, "graph"):
+            self._local.graph = FaceDetection(model_selection=1, min_detection_confidence=0.5 * self.confidence)
+            self._graphs.append(self._local.graph)
+        return self._local.graph
 
-    def _detect(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def detect(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (K, 4) in pixels, largest first, and their scores (K,), of all but the least sure faces."""
         height, width = picture.shape[:2]
-        found = self._detector.process(np.ascontiguousarray(picture)).detections or []
+        found = self._graph().process(np.ascontiguousarray(picture)).detections or []
         boxes = [d.location_data.relative_bounding_box for d in found]
         boxes = [(b.xmin, b.ymin, b.xmin + b.width, b.ymin + b.height) for b in boxes]
         result = np.array(boxes, dtype=np.float64).reshape(-1, 4) * [width, height, width, height]
@@ -36,15 +45,18 @@ class FaceFinder:
 
     def find(self, picture: np.ndarray) -> np.ndarray:
         """Faces of a picture (H, W, 3) uint8 RGB, as (K, 4) float."""
-        boxes, scores = self._detect(picture)
+        boxes, scores = self.detect(picture)
         return boxes[scores >= self.confidence]
 
-    def find_near(self, picture: np.ndarray, last: np.ndarray | None) -> np.ndarray:
+    def find_near(
+        self, picture: np.ndarray, last: np.ndarray | None, detected: tuple[np.ndarray, np.ndarray]
+    ) -> np.ndarray:
         """As `find`, with hysteresis: where `last` (4,) was a face, half the confidence is enough.
 
-        Without it single frames of a blink, a laugh or a turned head lose a face that is plainly there.
+        detected: what `detect` says of the picture; it may be asked ahead of time.
+        Without hysteresis single frames of a blink, a laugh or a turned head lose a face that is plainly there.
         """
-        boxes, scores = self._detect(picture)
+        boxes, scores = detected
         sure = scores >= self.confidence
         if last is not None:
             sure |= np.array([overlap(box, last) > _SAME for box in boxes], dtype=bool)
@@ -54,7 +66,7 @@ class FaceFinder:
         side = 2 * round(1.25 * (last[3] - last[1]))
         middle = (last[:2] + last[2:]) / 2
         window = (round(middle[0] - side / 2), round(middle[1] - side / 2), side)
-        boxes, _ = self._detect(cut_window(picture, window, 256))
+        boxes, _ = self.detect(cut_window(picture, window, 256))
         boxes = boxes * (side / 256) + np.array([window[0], window[1]] * 2)
         return boxes[[overlap(box, last) > _SAME for box in boxes]] if len(boxes) else boxes
 
@@ -96,7 +108,8 @@ class FaceFinder:
         return np.array(found, dtype=np.float64).reshape(-1, 4)
 
     def close(self) -> None:
-        self._detector.close()
+        for graph in self._graphs:
+            graph.close()
 
     def __enter__(self) -> "FaceFinder":
         return self

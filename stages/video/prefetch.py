@@ -1,11 +1,38 @@
-"""A bounded prefetch thread: decode the next pictures while the caller works on this one."""
+"""Work ahead of the caller, in order and in bounded memory: an iterator in a thread, a function on several threads."""
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 _END = object()
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[tuple[Item, Result]]:
+    """(item, function(item)) of all items, in their order, computed on threads at most 2 a thread ahead of the caller.
+
+    An error of the function is raised where its item would come. `contextlib.closing` ends the threads at once where
+    the caller stops early.
+    """
+    threads = max(threads, 1)
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="in_order") as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(function, item)))
+                if len(waiting) > 2 * threads:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Prefetch:

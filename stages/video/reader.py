@@ -5,6 +5,7 @@
         for number, time_s, rgb in frames: ...       # rgb (512, 512, 3) uint8
 """
 
+import copy
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,12 @@ class CropReader:
             self._report_losses()
         finally:
             self.close()
+
+    def every(self, stride: int) -> "CropReader":
+        """A reader of every `stride`-th frame alone, numbered from 0: the others are not cut out."""
+        other = copy.copy(self)
+        other.frames, other.source_frames, other._running = self.frames[::stride], [], None
+        return other
 
     @property
     def lost(self) -> int:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.graphics.shading import default_light, orient_outwards, sh_basis, shade, vertex_normals
+from stages.graphics.normals import orient_outwards, vertex_normals
+from stages.graphics.shading import default_light, sh_basis, shade
 from tests.graphics.meshes import bumpy_sphere
 
 

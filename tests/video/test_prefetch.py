@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from stages.video.prefetch import Prefetch
+from stages.video.prefetch import Prefetch, in_order
 
 
 def workers() -> int:
@@ -60,3 +60,25 @@ def test_close_stops_a_worker_that_waits_and_closes_its_source():
     items.close()
     assert workers() == before
     assert closed == ["prefetch"]
+
+
+def test_threads_return_in_order_and_not_far_ahead():
+    begun = []
+
+    def slow(number):
+        begun.append(number)
+        time.sleep(0.02 * (number % 3))
+        return number**2
+
+    for number, square in in_order(slow, range(20), threads=2):
+        assert square == number**2 and max(begun) <= number + 5
+    assert sorted(begun) == list(range(20))
+
+
+def test_an_error_comes_at_its_item_and_ends_the_threads():
+    results, before = [], set(threading.enumerate())
+    with pytest.raises(ZeroDivisionError):
+        for _, result in in_order(lambda number: 1 // (3 - number), range(10), threads=3):
+            results.append(result)
+    assert results == [0, 0, 1]
+    assert set(threading.enumerate()) <= before
