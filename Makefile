@@ -67,7 +67,7 @@ gpu-check: setup ## say which CUDA card is found and run the tests that need one
 	@$(PY) -m pytest -q -m gpu -rs $(PYTEST_ARGS)
 
 report: setup ## results/report.html: figures, metrics and run times of what has been made
-	@$(SNAKEMAKE) --report results/report.html
+	@$(PY) workflow/report.py
 
 lock: ## write requirements.lock and environment.yaml from what .venv holds (see CONTRIBUTING.md)
 	@$(PY) workflow/lock.py

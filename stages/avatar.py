@@ -27,7 +27,7 @@ class Avatar:
     """One person's avatar on a device. Thread-safe as long as nobody moves it.
 
     size_px: side of the pictures. identity: arrays of identity.npz by name. weights: where the backbones of the losses
-    came from. settings: the train section it was made with.
+    came from. settings: the train section it was made with. training: images and minutes that it took.
     """
 
     def __init__(self, content: dict[str, Any], device: torch.device | str) -> None:
@@ -36,6 +36,7 @@ class Avatar:
         self.subject: str = content.get("subject", "")
         self.settings: dict[str, Any] = content["settings"]
         self.weights: dict[str, str] = content["weights"]
+        self.training = {name: content.get(name) for name in ("images", "minutes")}
         self.identity = {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
         self.expression_range = {k: v.numpy() for k, v in content["expression_range"].items()}
         self._maps = {

@@ -31,6 +31,7 @@ from stages.metrics.panel import panel_size, side_by_side
 from stages.metrics.regions import REGIONS, region_masks
 from stages.metrics.report import as_json, package_versions, region_figures
 from stages.metrics.results import Results
+from stages.metrics.verdict import comparison, worse_than
 from stages.video.writer import VideoWriter
 
 if TYPE_CHECKING:
@@ -203,6 +204,7 @@ def report(args: argparse.Namespace, subject: Subject, painter: Painter, result:
         | figures.pop(METHODS[0])
         | {"temporal": result.temporal.summary(), "baselines": figures}
         | {"speed": {"fps": result.fps, "device": painter.device_name()}}
+        | {"training": painter.avatar.training}
         | {"weights": painter.avatar.weights | result.network.weights}
         | {"versions": package_versions(), "notes": notes}
     )
@@ -239,7 +241,12 @@ def run(args: argparse.Namespace) -> None:
     write_manifest(args.frames_table, "self", {"clip": result.clips, "frame": result.frames} | columns, facts)
     with atomic_file(args.out) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    log.info("%s: %d frames, face %s, full %s", subject.name, len(result.frames), content["face"], content["full"])
+    log.info("%s, %d frames never trained on; PSNR / SSIM:", subject.name, len(result.frames))
+    for region in REGIONS:
+        log.info("  %s", comparison(content, region))
+    short = worse_than(content)
+    if short:
+        log.warning("the face is worse than a plain copy (%s): train longer, or film more; see docs/results.md", short)
 
 
 if __name__ == "__main__":

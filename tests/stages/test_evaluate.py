@@ -24,6 +24,7 @@ class TooBright:
     """Paints what the render shows, a little too bright; the tests' renders are the true frames."""
 
     weights = {"vgg19": "random:0"}
+    training = {"images": 40, "minutes": 0.5}
 
     def paint(self, render, uv):
         return render + FAULT / 255, uv[:, 2:3]
@@ -135,7 +136,7 @@ def metrics(out):
 
 def test_metrics_hold_what_the_contract_says(metrics):
     wanted = {"subject", "variant", "split", "frames", "size_px", "full", "person", "face", "temporal", "speed"}
-    assert wanted | {"weights", "versions", "notes", "baselines"} == set(metrics)
+    assert wanted | {"weights", "versions", "notes", "baselines", "training"} == set(metrics)
     assert (metrics["subject"], metrics["split"], metrics["frames"], metrics["size_px"]) == (
         "somebody",
         "self",

@@ -1,6 +1,8 @@
 """From a video to metrics.json at 64 px: every stage runs and the files of the contract say what they must."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +50,20 @@ def test_metrics(made_project):
     error = (np.stack(truth).astype(float) - np.stack(own)) / 255
     psnr = np.mean(-10 * np.log10(np.mean(error**2, axis=(1, 2, 3))))
     assert metrics["full"]["psnr_db"] == pytest.approx(psnr, abs=0.05)
+
+
+def test_report_of_what_is_there(made_project):
+    """A subject of the sheet that was never made does not stop the report."""
+    sheet = made_project.work / "sheet.tsv"
+    text = sheet.read_text()
+    try:
+        sheet.write_text(text + "nobody\ttalk\ttrain\ttalk.mp4\t0\t70\tdemo\tsynthetic\tsmoke\n")
+        command = [sys.executable, made_project.code / "workflow" / "report.py", "results", "--config"]
+        subprocess.run([*command, "subjects=sheet.tsv"], cwd=made_project.work, check=True)
+        page = (made_project.work / "results/report.html").read_text()
+        assert "smoke" in page and "tracking.html" in page
+    finally:
+        sheet.write_text(text)
 
 
 def test_a_guest_is_only_tracked(made_project):

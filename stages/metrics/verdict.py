@@ -1,0 +1,32 @@
+"""The figures of an avatar in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+WORDS = {"mean_frame": "the mean frame", "nearest_frame": "the nearest training frame"}
+
+
+def comparison(metrics: Mapping[str, Any], region: str) -> str:
+    """One line: PSNR and SSIM over a region of metrics.json, beside the baselines'."""
+
+    def figures(of: Mapping[str, Any]) -> str:
+        return f"{of['psnr_db']:.1f} dB / {of['ssim']:.2f}" if of["psnr_db"] is not None else "no pixel"
+
+    rest = [f"{WORDS[name]} {figures(regions[region])}" for name, regions in metrics["baselines"].items()]
+    return f"{region}: avatar {figures(metrics[region])}" + (f" ({', '.join(rest)})" if rest else "")
+
+
+def worse_than(metrics: Mapping[str, Any], region: str = "face") -> str | None:
+    """The words for the baseline that the avatar falls short of over a region, None where it beats them."""
+    own = metrics[region]["psnr_db"]
+    known = [
+        (regions[region]["psnr_db"], name)
+        for name, regions in metrics["baselines"].items()
+        if regions[region]["psnr_db"] is not None
+    ]
+    if own is None or not known or max(known)[0] <= own:
+        return None
+    best, name = max(known)
+    return f"{own:.1f} dB, {WORDS[name]} {best:.1f} dB"
