@@ -15,6 +15,7 @@ from stages.face.camera import Camera, left_jacobian, rotation_matrix
 
 _CHUNK = 64  # frames worked on at once: their arrays stay in the processor's cache
 _MOST_PACKED = 64  # more coefficients than this: the table of products would grow out of hand
+_FEW = 4  # frames for which the table is not worth reading
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
@@ -39,11 +40,17 @@ class LandmarkEnergy:
         self.camera, self.support, self.dtype = camera, support, dtype
         self.template = np.ascontiguousarray(template.T, dtype)
         self.basis = np.ascontiguousarray(np.swapaxes(basis, 1, 2), dtype).reshape(self.count, -1)  # (E, 3 M)
-        self.points = np.ascontiguousarray(np.swapaxes(points - np.asarray(camera.principal), 1, 2), dtype)
+        self.noise = noise
         self.weights = np.broadcast_to(weights, points.shape[:2]).astype(dtype)
-        self.scale2 = (1 / (noise * np.asarray(span, float)) ** 2).astype(dtype)[:, None]
         self.turn = 8.0
         self._products: np.ndarray | None = None
+        self.show(points, span)
+
+    def show(self, points: np.ndarray, span: np.ndarray) -> None:
+        """Exchanges points (n, M, 2) and span (n,) for those of other frames."""
+        offset = points - np.asarray(self.camera.principal)
+        self.points = np.ascontiguousarray(np.swapaxes(offset, 1, 2), self.dtype)
+        self.scale2 = (1 / (self.noise * np.asarray(span, float)) ** 2).astype(self.dtype)[:, None]
 
     def _chunks(self, rows: np.ndarray):
         return [rows[low : low + _CHUNK] for low in range(0, len(rows), _CHUNK)]
@@ -96,7 +103,7 @@ class LandmarkEnergy:
             count = len(part)
             flat = pose.reshape(count, 6, -1)
             hessian[at, :6, :6] = flat @ np.swapaxes(flat, 1, 2)
-            if self.count > _MOST_PACKED:
+            if self.count > _MOST_PACKED or count < _FEW:
                 shape = self._shape_rows(middle)
                 hessian[at, :6, 6:] = flat @ shape
                 hessian[at, 6:, 6:] = np.swapaxes(shape, 1, 2) @ shape

@@ -188,3 +188,34 @@ def hold_gaps(values: np.ndarray, runs: list[np.ndarray], time_s: np.ndarray) ->
             known = run[np.isfinite(out[run, column])]
             out[run, column] = np.interp(time_s[run], time_s[known], out[known, column]) if len(known) else 0.0
     return out
+
+
+class OneEuro:
+    """Causal low-pass filter whose cut-off rises with speed (Casiez, Roussel and Vogel, "1 euro filter", CHI 2012).
+
+    Args:
+        cutoff_hz: cut-off at rest. speed_gain: Hz more for each unit of the signal a second. speed_cutoff_hz: cut-off
+            of the speed itself.
+    """
+
+    def __init__(self, cutoff_hz: float, speed_gain: np.ndarray | float, speed_cutoff_hz: float = 1.0) -> None:
+        self.cutoff_hz, self.speed_gain, self.speed_cutoff_hz = cutoff_hz, speed_gain, speed_cutoff_hz
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the past: the next value comes back as it is."""
+        self._value: np.ndarray | None = None
+        self._speed: np.ndarray | float = 0.0
+        self._time_s = 0.0
+
+    def update(self, value: np.ndarray, time_s: float) -> np.ndarray:
+        """The smoothed value (K,) at a time later than the last."""
+        if self._value is None or time_s <= self._time_s:
+            self._value, self._time_s = np.array(value, float), time_s
+            return self._value.copy()
+        step, self._time_s = time_s - self._time_s, time_s
+        share = 1 / (1 + 1 / (2 * np.pi * self.speed_cutoff_hz * step))
+        self._speed = self._speed + share * ((value - self._value) / step - self._speed)
+        cutoff = self.cutoff_hz + self.speed_gain * np.abs(self._speed)
+        self._value = self._value + (value - self._value) / (1 + 1 / (2 * np.pi * cutoff * step))
+        return self._value.copy()

@@ -176,16 +176,20 @@ class LandmarkFit:
         held[:, 6:] = ((at <= self.low) & (push > 0)) | ((at >= self.high) & (push < 0))
         return held
 
-    def solve(self, parameters: np.ndarray) -> tuple[np.ndarray, int]:
-        """Refines (n, 6 + E) parameters; returns them with the number of iterations used."""
+    def solve(self, parameters: np.ndarray, warm: bool = False) -> tuple[np.ndarray, int]:
+        """Refines (n, 6 + E) parameters; returns them with the number of iterations used.
+
+        Args:
+            warm: the parameters are near the solution, as those of the frame before are.
+        """
         count, iterations = len(parameters), 0
+        trusting = 0 if warm else TRUSTING
         damping, rows = np.full(count, 1e-3), np.arange(count)
         # From a neutral start an open mouth looks like outliers: none are suspected before the first steps are made.
-        self.energy.turn = WIDE
         while len(rows) and iterations < self.settings.iterations:
             iterations += 1
-            if iterations <= TRUSTING + 1:
-                self.energy.turn = WIDE if iterations <= TRUSTING else NARROW
+            if iterations <= trusting + 1:
+                self.energy.turn = WIDE if iterations <= trusting else NARROW
                 self._weigh(parameters)
                 data = self.energy.cost(parameters, rows)
             trial = parameters.copy()
@@ -202,7 +206,7 @@ class LandmarkFit:
             damping = np.where(better, np.maximum(damping * 0.3, 1e-7), np.minimum(damping * 8, 1e4))
             parameters = np.where(better[:, None], trial, parameters)
             data = np.where(better, trial_data, data)
-            if iterations > TRUSTING:
+            if iterations > trusting:
                 rows = np.flatnonzero(moving | self.chain.beside(moving))
         return parameters, iterations
 
@@ -225,4 +229,4 @@ def fit_landmarks(
     linked = np.ones(max(len(points) - 1, 0), bool) if linked is None else linked
     task = LandmarkFit(model, camera, points, weights, span, linked, settings or SolverSettings())
     guess = task.start() if start is None else task.start(start.rotation, start.translation, start.expression)
-    return task.result(*task.solve(guess))
+    return task.result(*task.solve(guess, warm=start is not None))

@@ -76,7 +76,7 @@ def test_gradient_is_that_of_the_cost(subject):
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_hessian_is_that_of_the_numeric_jacobian(subject, packed, monkeypatch):
-    monkeypatch.setattr(landmark_energy, "_MOST_PACKED", 64 if packed else 0)
+    monkeypatch.setattr(landmark_energy, "_FEW", 0 if packed else 10)
     rotation, translation, expression = makers.movement(3)
     points, _ = makers.landmarks(subject, rotation, translation, expression)
     energy, rows = energy_of(subject, points), np.arange(3)
