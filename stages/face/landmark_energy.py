@@ -74,15 +74,23 @@ class LandmarkEnergy:
         noise.
         """
         distance2 = (error[:, 0] ** 2 + error[:, 1] ** 2) * self.scale2[rows]
-        turn2 = self.dtype(self.turn**2) * np.maximum(np.median(distance2, axis=1, keepdims=True), 1)
+        turn2 = self.dtype(self.turn**2) * np.maximum(self._middle(distance2, rows), 1)
         return distance2, 1 + distance2 / turn2
 
-    def distances(self, parameters: np.ndarray) -> np.ndarray:
-        """(n, M) reprojection distances in px."""
-        found = np.empty(self.weights.shape)
+    def _middle(self, distances: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(k, 1) median of distances (k, M) over the points that count."""
+        counts = self.weights[rows] > 0
+        place = counts.sum(1) // 2
+        ranked = np.where(counts, distances, np.inf)
+        ranked.partition(np.unique(place), axis=1)
+        return np.take_along_axis(ranked, place[:, None], axis=1)
+
+    def median_distance(self, parameters: np.ndarray) -> np.ndarray:
+        """(n,) median reprojection distance in px."""
+        found = np.empty(len(parameters))
         for rows in self._chunks(np.arange(len(parameters))):
             error = self._errors(self.place(parameters[rows])[2], rows)[1]
-            found[rows] = np.sqrt((error**2).sum(1))
+            found[rows] = self._middle(np.sqrt((error**2).sum(1)), rows)[:, 0]
         return found
 
     def cost(self, parameters: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -58,11 +58,6 @@ class MorphableModel:
         offsets = np.asarray(expression, flat.dtype) @ flat
         return self.template + offsets.reshape(*np.shape(expression)[:-1], *self.template.shape)
 
-    def landmark_geometry(self) -> tuple[np.ndarray, np.ndarray]:
-        """Template (M, 3) and basis (E, M, 3), float64, at `used_landmarks`."""
-        at = self.landmark_vertices[self.used_landmarks]
-        return self.template[at].astype(float), self.expression_basis[:, at].astype(float)
-
     def expression_limits(self) -> tuple[np.ndarray, np.ndarray]:
         """(E,) lowest and highest values that a fit may give the coefficients, infinite where there is no limit.
 

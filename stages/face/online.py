@@ -112,13 +112,13 @@ class OnlineFit:
         if not np.isfinite(points).all():
             return None
         fit = self._fit
-        fit.points = points[None, self.model.used_landmarks]
+        fit.points = points[None, fit.sight.landmarks]
         for warm in (True, False) if self._last is not None else (False,):
             start = self._last[None] if warm else fit.start()
             span = self.camera.focal_px * self._eyes_cm / start[:, 5]
             fit.energy.show(fit.points, span)
             parameters, _ = fit.solve(start, warm)
-            error = np.median(fit.energy.distances(parameters)) / span[0]
+            error = fit.energy.median_distance(parameters)[0] / span[0]
             if error <= self.max_error:
                 return parameters[0]
         return None

@@ -14,7 +14,7 @@ from stages.face.camera import Camera, rotation_vector
 from stages.face.chain import Chain, solve_chain
 from stages.face.landmark_energy import LandmarkEnergy
 from stages.face.morphable import MorphableModel
-from stages.face.visibility import facing, seen_weight, vertex_normals
+from stages.face.visibility import Sight
 
 # Turning points of the robust cost, in medians of a frame's distances: in the first iterations, and afterwards.
 WIDE, NARROW, TRUSTING = 100.0, 8.0, 3
@@ -97,16 +97,16 @@ class LandmarkFit:
         linked: np.ndarray, settings: SolverSettings,
     ) -> None:  # fmt: skip
         used = model.used_landmarks
-        template, basis = model.landmark_geometry()
-        self.template, self.camera, self.settings = template, camera, settings
+        self.sight = sight = Sight(model, weights, settings.occlusion)
         self.good = np.isfinite(points[:, used]).all((1, 2)) & (span > 0)
-        self.points = points[self.good][:, used].astype(float)
-        self.weights = weights[used] / max(weights[used].sum(), 1e-9)
+        self.points = points[self.good][:, sight.landmarks].astype(float)
         self.span = span[self.good].astype(float)
+        self.camera, self.settings = camera, settings
+        self.template = model.template[sight.vertices].astype(float)
+        basis = model.expression_basis[:, sight.vertices].astype(float)
         self.energy = LandmarkEnergy(
-            template, basis, camera, self.points, self.weights, self.span, settings.noise, settings.support
+            self.template, basis, camera, self.points, sight.upright, self.span, settings.noise, settings.support
         )
-        self.normals = vertex_normals(model.template, model.tri)[model.landmark_vertices[used]]
         scale = np.maximum(model.expression_scale.astype(float), 1e-6)
         self.expressions = len(basis)
         numbers = np.flatnonzero(self.good)
@@ -124,7 +124,9 @@ class LandmarkFit:
         """(n, 6 + E) first guess of the good frames, from given values or from the scaled-orthographic pose."""
         parameters = np.zeros((len(self.points), 6 + self.expressions))
         if rotation is None or translation is None:
-            parameters[:, :3], parameters[:, 3:6] = initial_pose(self.template, self.points, self.weights, self.camera)
+            parameters[:, :3], parameters[:, 3:6] = initial_pose(
+                self.template, self.points, self.sight.upright, self.camera
+            )
         else:
             parameters[:, :3], parameters[:, 3:6] = rotation[self.good], translation[self.good]
         if expression is not None:
@@ -132,10 +134,9 @@ class LandmarkFit:
         return parameters
 
     def _weigh(self, parameters: np.ndarray) -> None:
-        """Gives landmarks on the far side of the head, as it is posed now, their lower weights."""
-        if self.settings.occlusion:
-            rotation, _, points = self.energy.place(parameters)
-            self.energy.weights[:] = self.weights * seen_weight(facing(self.normals, rotation, points))
+        """Finds what is seen of the head as it is posed now."""
+        rotation, _, points = self.energy.place(parameters)
+        self.energy.weights[:] = self.sight.weigh(rotation, points)
 
     def cost(self, parameters: np.ndarray) -> np.ndarray:
         """(n,) energy of each frame: landmarks, expression prior, its half of the temporal terms."""
@@ -217,7 +218,8 @@ class LandmarkFit:
         error = np.full(total, np.nan)
         if len(parameters):
             full[self.good] = parameters
-            error[self.good] = np.median(self.energy.distances(parameters), axis=1) / self.span
+            self._weigh(parameters)
+            error[self.good] = self.energy.median_distance(parameters) / self.span
         return FitResult(full[:, :3], full[:, 3:6], full[:, 6:], error, iterations)
 
 

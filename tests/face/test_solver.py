@@ -53,11 +53,11 @@ def test_pose_agrees_with_solvepnp_on_a_stiff_face(subject):
 
 
 def energy_of(subject, points, **more):
-    template, basis = subject.landmark_geometry()
-    weights = ls.landmark_weights()[:468] / 468
+    points, weights = points[:, :468], ls.landmark_weights()[:468] / 468
     return LandmarkEnergy(
-        template, basis, makers.camera(), points[:, :468], weights, span_of(points), 0.006, 60.0, **more
-    )
+        subject.template, subject.expression_basis, makers.camera(), points, weights, span_of(points), 0.006, 60.0,
+        **more,
+    )  # fmt: skip
 
 
 def test_gradient_is_that_of_the_cost(subject):
