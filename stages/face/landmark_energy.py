@@ -9,6 +9,8 @@ Coordinates are 32-bit, the small systems 64-bit.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from stages.face.camera import Camera, left_jacobian, rotation_matrix
@@ -17,6 +19,17 @@ _CHUNK = 64  # frames worked on at once: their arrays stay in the processor's ca
 _MOST_PACKED = 64  # more coefficients than this: the table of products would grow out of hand
 _FEW = 4  # frames for which the table is not worth reading
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+
+
+class _Linear(NamedTuple):
+    """Weighted derivatives of a picture's points by pose (k, 6, 2, M; the rotation about the camera's axes), by the
+    model point (k, 2, 3, M) and by log focal length (k, 2, M), and weighted errors (k, 2, M).
+    """
+
+    pose: np.ndarray
+    middle: np.ndarray
+    error: np.ndarray
+    zoom: np.ndarray
 
 
 class LandmarkEnergy:
@@ -101,25 +114,37 @@ class LandmarkEnergy:
             cost.append(np.einsum("nm,nm->n", distance2 / bend, self.weights[part], dtype=float))
         return self.support * np.concatenate(cost) if cost else np.zeros(0)
 
-    def normal_equations(self, parameters: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gauss-Newton Hessians (k, P, P) and gradients (k, P), P = 6 + E, of half the energy of the frames `rows`."""
+    def normal_equations(
+        self, parameters: np.ndarray, rows: np.ndarray, focal: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gauss-Newton Hessians (k, P, P) and gradients (k, P), P = 6 + E, of half the energy of the frames `rows`.
+
+        With `focal` there is one more row and column at the end: the logarithm of the focal length.
+        """
         size = 6 + self.count
-        hessian, gradient = np.empty((len(rows), size, size)), np.empty((len(rows), size))
+        hessian = np.empty((len(rows), size + focal, size + focal))
+        gradient = np.empty((len(rows), size + focal))
         for low, part in zip(range(0, len(rows), _CHUNK), self._chunks(rows), strict=True):
-            at = slice(low, low + len(part))
-            rotation, pose, middle, force, error = self._linearise(parameters[part], part)
+            at, frame = slice(low, low + len(part)), self._linearise(parameters[part], part)
             count = len(part)
-            flat = pose.reshape(count, 6, -1)
+            flat = frame.pose.reshape(count, 6, -1)
             hessian[at, :6, :6] = flat @ np.swapaxes(flat, 1, 2)
             if self.count > _MOST_PACKED or count < _FEW:
-                shape = self._shape_rows(middle)
-                hessian[at, :6, 6:] = flat @ shape
-                hessian[at, 6:, 6:] = np.swapaxes(shape, 1, 2) @ shape
+                shape = self._shape_rows(frame.middle)
+                hessian[at, :6, 6:size] = flat @ shape
+                hessian[at, 6:size, 6:size] = np.swapaxes(shape, 1, 2) @ shape
             else:
-                hessian[at, :6, 6:] = self._mixed(pose, middle)
-                hessian[at, 6:, 6:] = self._packed(middle)
-            gradient[at, :6] = (flat @ error.reshape(count, -1, 1))[..., 0]
-            gradient[at, 6:] = (np.swapaxes(rotation, 1, 2) @ force).reshape(count, -1) @ self.basis.T
+                hessian[at, :6, 6:size] = self._mixed(frame.pose, frame.middle)
+                hessian[at, 6:size, 6:size] = self._packed(frame.middle)
+            gradient[at, :6] = (flat @ frame.error.reshape(count, -1, 1))[..., 0]
+            gradient[at, 6:size] = self._pull(frame, frame.error)
+            if focal:
+                zoom = frame.zoom.reshape(count, -1)
+                hessian[at, :6, -1] = (flat @ zoom[..., None])[..., 0]
+                hessian[at, 6:size, -1] = self._pull(frame, frame.zoom)
+                hessian[at, -1, -1] = (zoom**2).sum(1)
+                gradient[at, -1] = (zoom * frame.error.reshape(count, -1)).sum(1)
+                hessian[at, -1, 6:size] = hessian[at, 6:size, -1]
             hessian[at, 6:, :6] = np.swapaxes(hessian[at, :6, 6:], 1, 2)
             turn = left_jacobian(parameters[part, :3])
             hessian[at, :3] = np.swapaxes(turn, 1, 2) @ hessian[at, :3]
@@ -127,15 +152,12 @@ class LandmarkEnergy:
             gradient[at, :3] = np.einsum("nij,ni->nj", turn, gradient[at, :3])
         return hessian, gradient
 
-    def _linearise(self, parameters: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Rotations, weighted derivatives by pose (k, 6, 2, M; the rotation's about the camera's axes) and by the
-        model point (k, 2, 3, M), forces P^T W error (k, 3, M) and weighted errors (k, 2, M).
-        """
+    def _linearise(self, parameters: np.ndarray, rows: np.ndarray) -> _Linear:
         rotation, turned, points = self.place(parameters)
         flat, error = self._errors(points, rows)
-        bend = self._robust(error, rows)[1]
-        root = np.sqrt(self.support * self.scale2[rows] * self.weights[rows]) / bend
+        root = np.sqrt(self.support * self.scale2[rows] * self.weights[rows]) / self._robust(error, rows)[1]
         error *= root[:, None]
+        zoom = flat * (self.camera.focal_px * root)[:, None]
         root = root * (self.camera.focal_px / points[:, 2])
         x, y = flat[:, 0], flat[:, 1]
         pose = np.empty((len(rows), 6, 2, root.shape[1]), self.dtype)
@@ -148,10 +170,12 @@ class LandmarkEnergy:
         pose *= root[:, None, None]
         middle = rotation[:, :2, :, None] - flat[:, :, None] * rotation[:, 2, :, None][:, None]
         middle *= root[:, None, None]
-        force = np.empty_like(points)
-        force[:, :2] = error * root[:, None]
-        force[:, 2] = -(x * force[:, 0] + y * force[:, 1])
-        return rotation, pose, middle, force, error
+        return _Linear(pose, middle, error, zoom)
+
+    def _pull(self, frame: _Linear, picture: np.ndarray) -> np.ndarray:
+        """(k, E) product of the derivatives by the coefficients with weighted vectors (k, 2, M) in the picture."""
+        fields = frame.middle[:, 0] * picture[:, 0, None] + frame.middle[:, 1] * picture[:, 1, None]
+        return fields.reshape(len(fields), -1) @ self.basis.T
 
     def _mixed(self, pose: np.ndarray, middle: np.ndarray) -> np.ndarray:
         """(k, 6, E) second derivatives by pose and coefficients."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -57,6 +57,15 @@ class MorphableModel:
         flat = self.expression_basis.reshape(self.expression_count, -1)
         offsets = np.asarray(expression, flat.dtype) @ flat
         return self.template + offsets.reshape(*np.shape(expression)[:-1], *self.template.shape)
+
+    def with_identity(self, coefficients: np.ndarray) -> MorphableModel:
+        """The model of one person: (K,) coefficients baked into the template, without an identity space."""
+        offset = np.tensordot(np.asarray(coefficients, float), self.identity_basis, 1).astype(self.template.dtype)
+        nearest = [int(np.argmin(((self.template - eye) ** 2).sum(1))) for eye in self.eye_center]
+        return replace(
+            self, template=self.template + offset, eye_center=self.eye_center + offset[nearest], identity_basis=None,
+            identity_scale=None,
+        )  # fmt: skip
 
     def expression_limits(self) -> tuple[np.ndarray, np.ndarray]:
         """(E,) lowest and highest values that a fit may give the coefficients, infinite where there is no limit.

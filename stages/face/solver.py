@@ -133,7 +133,7 @@ class LandmarkFit:
             parameters[:, 6:] = expression[self.good]
         return parameters
 
-    def _weigh(self, parameters: np.ndarray) -> None:
+    def weigh(self, parameters: np.ndarray) -> None:
         """Finds what is seen of the head as it is posed now."""
         rotation, _, points = self.energy.place(parameters)
         self.energy.weights[:] = self.sight.weigh(rotation, points)
@@ -163,7 +163,7 @@ class LandmarkFit:
         gradient += parameters[rows] * self.ridge + pull[rows]
         link = stiffness[rows[:-1]] * (np.diff(rows) == 1)[:, None]
         # Coefficients that push against their limits stand still (projected Newton: Bertsekas 1982).
-        held = self._held(parameters[rows], gradient)
+        held = self.held(parameters[rows], gradient)
         if held.any():
             hessian *= ~(held[:, :, None] | held[:, None, :])
             hessian[:, diagonal, diagonal] += held
@@ -171,7 +171,8 @@ class LandmarkFit:
             link = link * ~(held[1:] | held[:-1])
         return -solve_chain(hessian, gradient, link)
 
-    def _held(self, parameters: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    def held(self, parameters: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """(n, 6 + E) True for coefficients that push against their limits."""
         held = np.zeros(parameters.shape, bool)
         at, push = parameters[:, 6:], gradient[:, 6:]
         held[:, 6:] = ((at <= self.low) & (push > 0)) | ((at >= self.high) & (push < 0))
@@ -191,7 +192,7 @@ class LandmarkFit:
             iterations += 1
             if iterations <= trusting + 1:
                 self.energy.turn = WIDE if iterations <= trusting else NARROW
-                self._weigh(parameters)
+                self.weigh(parameters)
                 data = self.energy.cost(parameters, rows)
             trial = parameters.copy()
             trial[rows] += self._step(parameters, damping, rows)
@@ -218,7 +219,7 @@ class LandmarkFit:
         error = np.full(total, np.nan)
         if len(parameters):
             full[self.good] = parameters
-            self._weigh(parameters)
+            self.weigh(parameters)
             error[self.good] = self.energy.median_distance(parameters) / self.span
         return FitResult(full[:, :3], full[:, 3:6], full[:, 6:], error, iterations)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from stages.face.landmark_sets import contour_landmarks
 from stages.face.morphable import MorphableModel
@@ -16,7 +17,10 @@ _STRIP_WIDTH = 0.06  # half, of that way
 
 
 def vertex_normals(vertices: np.ndarray, tri: np.ndarray) -> np.ndarray:
-    """(V, 3) unit normals that point out of the surface, whichever way round its triangles run."""
+    """(V, 3) unit normals that point out of the surface, whichever way round its triangles run.
+
+    A vertex without a triangle (a landmark somewhere on the surface) takes the normal of the nearest one that has.
+    """
     corners = vertices[tri].astype(float)
     faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     outward = np.einsum("fi,fi->", faces, corners.mean(1) - vertices.mean(0))
@@ -24,6 +28,9 @@ def vertex_normals(vertices: np.ndarray, tri: np.ndarray) -> np.ndarray:
         np.bincount(tri.ravel(), np.repeat(faces[:, axis], 3), len(vertices)) for axis in range(3)
     ], 1)  # fmt: skip
     normals *= 1.0 if outward >= 0 else -1.0
+    used = np.zeros(len(vertices), bool)
+    used[tri] = True
+    normals[~used] = normals[used][cKDTree(vertices[used]).query(vertices[~used])[1]]
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 

@@ -42,6 +42,13 @@ def test_normals_are_trimeshs_and_point_out():
         assert (vertex_normals(model.template, tri) * theirs).sum(1).min() > 0.999
 
 
+def test_a_landmark_between_vertices_has_the_normal_of_its_neighbour():
+    model = ellipsoid()
+    loose = np.concatenate([model.template, model.template[[5]] * 1.001])
+    normals = vertex_normals(loose, model.tri)
+    np.testing.assert_array_equal(normals[-1], normals[5])
+
+
 def test_the_far_side_of_a_turned_head_counts_less():
     model = ellipsoid()
     normals = vertex_normals(model.template, model.tri)
@@ -90,7 +97,8 @@ def test_the_fit_follows_the_outline():
     hulls = [cv2.convexHull(p.astype(np.float32))[:, 0] for p in points]
     pixels = points[:, model.landmark_vertices]
     for row, far in ((0, range(9, 17)), (1, range(8))):
-        dense = np.concatenate([np.linspace(a, b, 20) for a, b in zip(hulls[row], np.roll(hulls[row], -1, 0), strict=True)])
+        corners = zip(hulls[row], np.roll(hulls[row], -1, 0), strict=True)
+        dense = np.concatenate([np.linspace(a, b, 20) for a, b in corners])
         for landmark in far:
             pixels[row, landmark] = dense[np.argmin(np.linalg.norm(dense - pixels[row, landmark], axis=1))]
     weights, settings = np.ones(68), SolverSettings(temporal=0.0, iterations=20)
