@@ -33,7 +33,7 @@ class SolverSettings:
 
     noise: float = 0.006
     support: float = 60.0
-    prior: float = 0.1
+    prior: float = 0.03
     temporal: float = 0.05
     rotation_step: float = 0.01
     translation_step: float = 0.08
