@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.spatial.transform import Rotation
@@ -147,7 +148,8 @@ def measure(clip: Clip, model: MorphableModel, camera: Camera, settings: dict) -
     for name, fit in (("raw", raw), ("smooth", smooth)):
         shown[name] = reproject(model, camera, fit)
         distance = np.linalg.norm(shown[name] - clip.points, axis=2)[:, :468] / eyes[:, None]
-        errors.append(100 * np.median(distance[good & clip.test].mean(1)))
+        shown_well = distance[good & clip.test].mean(1)
+        errors.append(f"{100 * np.median(shown_well):.2f}" if len(shown_well) else "none")
     whole = good.copy()
     whole[:-1] &= ~smooth.cuts
     whole[1:] &= ~smooth.cuts
@@ -162,8 +164,8 @@ def measure(clip: Clip, model: MorphableModel, camera: Camera, settings: dict) -
     blink = f"{100 * np.mean(kept):.0f} % of {len(kept)}" if kept else "none"
     lost = int((smooth.quality == "lost").sum())
     return [
-        clip.name, f"{(~clip.test & clip.found).sum()} / {(good & clip.test).sum()}", str(lost), f"{errors[0]:.2f}",
-        f"{errors[1]:.2f}", f"{jitter[0]:.2f}", f"{jitter[1]:.2f}", f"{lags[0]:+.2f}", f"{lags[1]:+.2f}", blink,
+        clip.name, f"{(~clip.test & clip.found).sum()} / {(good & clip.test).sum()}", str(lost), *errors,
+        f"{jitter[0]:.2f}", f"{jitter[1]:.2f}", f"{lags[0]:+.2f}", f"{lags[1]:+.2f}", blink,
     ]  # fmt: skip
 
 
@@ -196,6 +198,12 @@ def against_truth(clip: Clip, fit: ClipFit, model: MorphableModel, camera: Camer
         free = offset - np.median(offset[train], axis=0)
         medians = [100 * np.median(np.linalg.norm(o[test], axis=2)) for o in (offset, free)]
         rows.append((f"{name}, % (constant offsets taken out)", f"{medians[0]:.2f} ({medians[1]:.2f})"))
+    rows.append(("rotation of OpenCV's PnP: detected points, true head and camera, degrees",
+                 f"{pnp_error(clip, truth, crop, zoom):.2f}"))  # fmt: skip
+    iris = ((clip.points[:, number] - places) / eyes)[:, ~mesh]
+    iris -= np.median(iris[train], axis=0)
+    rows.append(("iris centres, detector, % (constant offsets taken out)",
+                 f"{100 * np.median(np.linalg.norm(iris[test], axis=2)):.2f}"))  # fmt: skip
     look = [looks(truth["gaze"]), np.einsum("ij,nej->nei", constant.as_matrix(), looks(fit.gaze))]
     away = np.degrees(np.arccos(np.clip((look[0] * look[1]).sum(2), -1, 1)))
     rows.append(("gaze in the head, degrees", f"{np.median(away[test]):.2f}"))
@@ -209,6 +217,21 @@ def against_truth(clip: Clip, fit: ClipFit, model: MorphableModel, camera: Camer
         both = [np.corrcoef(a[test], b[test])[0, 1] for a, b in ((fitted, true_cm), (seen, true_px))]
         rows.append((f"{name}: correlation of the opening, fit (detector)", f"{both[0]:.3f} ({both[1]:.3f})"))
     return rows
+
+
+def pnp_error(clip: Clip, truth, crop: list[float], zoom: float) -> float:
+    """Median degrees, after one constant rotation: what the detector's points tell somebody who knows all else."""
+    names, number = [str(name) for name in truth["point_names"]], truth["point_index"]
+    stiff = [i for i, name in enumerate(names) if name.startswith(("left_eye", "right_eye", "nose", "fore", "oval"))]
+    centre = (truth["principal"] - np.asarray(crop[:2])) * zoom
+    focal = float(truth["focal_px"]) * zoom
+    matrix = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
+    found = [
+        cv2.solvePnP(head[stiff].astype(float), points[number[stiff]].astype(float), matrix, None)[1].ravel()
+        for head, points in zip(truth["points_head"], clip.points, strict=True)
+    ]
+    between = Rotation.from_rotvec(truth["rotation"]).inv() * Rotation.from_rotvec(found)
+    return float(np.median(np.degrees((between * between[~clip.test].mean().inv()).magnitude())[clip.test]))
 
 
 def speed(clip: Clip, model: MorphableModel, camera: Camera, counts: tuple[int, ...]) -> list[list[str]]:
