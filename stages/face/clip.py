@@ -13,7 +13,7 @@ from stages.face.camera import Camera
 from stages.face.gaze import gaze_angles
 from stages.face.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from stages.face.morphable import MorphableModel
-from stages.face.solver import FitResult, LandmarkFit, SolverSettings, fit_landmarks
+from stages.face.solver import LandmarkFit, SolverSettings, fit_landmarks
 
 
 @dataclass
@@ -122,8 +122,3 @@ def reprojection_error(
         model, camera, shown, np.ones(points.shape[1]), span, np.zeros(max(len(points) - 1, 0), bool), SolverSettings()
     )
     return task.result(task.start(pose[:, :3], pose[:, 3:], expression)).error
-
-
-def as_fit_result(clip: ClipFit) -> FitResult:
-    """The clip's coefficients in the solver's form."""
-    return FitResult(clip.rotation, clip.translation, clip.expression, clip.error)
