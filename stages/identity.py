@@ -15,14 +15,18 @@ from stages.core.files import atomic_file, picture_name, read_picture
 from stages.core.holdout import hold_out
 from stages.core.manifest import Manifest, read_manifest
 from stages.face.camera import Camera, transform
-from stages.face.clip import solver_settings
-from stages.face.landmark_sets import MEDIAPIPE
-from stages.face.models import facemesh
+from stages.face.clip import eye_span, solver_settings
+from stages.face.identity_fit import fit_identity
+from stages.face.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
+from stages.face.models import facemesh, load_model
 from stages.face.morphable import MorphableModel
 from stages.face.solver import FitResult
 from stages.graphics.texture import MOST_FRAMES, unwrap
 
 log = logging.getLogger("identity")
+
+IDENTITY_FRAMES = 100  # diverse frames that tell who it is
+FOCAL_SPREAD = 0.3  # of the log focal length around `focal_ratio`
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,22 +43,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def gather(
-    landmarks: list[Manifest], names: list[Path], kept: list[np.ndarray]
+    landmarks: list[Manifest], names: list[Path], kept: list[np.ndarray], wanted: str | None = MEDIAPIPE
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """Points (N, 478, 2) and depths (N, 478) of all kept frames with a face, their clip and frame numbers, and the size
-    of the frames.
+    """Points (N, L, 2) and depths (N, L) of all kept frames with a face, their clip and frame numbers, and the size
+    of the frames. `wanted` is the landmark set that they must have, None the set of the first clip.
     """
+    wanted = wanted or landmarks[0].metadata["landmark_set"]
     sizes = {int(manifest.metadata["size_px"]) for manifest in landmarks}
     if len(sizes) > 1:
         raise UserError(
             f"the train clips were decoded at different sizes ({sorted(sizes)} px); use one `decode.size_px` for all"
         )
     for manifest, name in zip(landmarks, names, strict=True):
-        if manifest.metadata["landmark_set"] != MEDIAPIPE:
-            raise UserError(f"{name} holds {manifest.metadata['landmark_set']} points, but the model facemesh wants "
-                            f"{MEDIAPIPE}; set `landmarks.detector: mediapipe`")  # fmt: skip
+        if manifest.metadata["landmark_set"] != wanted:
+            reason = "the model facemesh wants" if wanted == MEDIAPIPE else "other train clips hold"
+            raise UserError(f"{name} holds {manifest.metadata['landmark_set']} points, but {reason} {wanted}; "
+                            f"set one `landmarks.detector` for all clips (facemesh: mediapipe)")  # fmt: skip
     found = [manifest["found"] & keep for manifest, keep in zip(landmarks, kept, strict=True)]
-    points = [m["points_px"][f].reshape(-1, 478, 2) for m, f in zip(landmarks, found, strict=True)]
+    shape = (-1, landmark_set(wanted).count, 2)
+    points = [m["points_px"][f].reshape(shape) for m, f in zip(landmarks, found, strict=True)]
     depth = [m["depth"][f] for m, f in zip(landmarks, found, strict=True)]
     frames = np.concatenate([m["frame"][f] for m, f in zip(landmarks, found, strict=True)])
     clip = np.repeat(np.arange(len(landmarks)), [int(f.sum()) for f in found])
@@ -69,6 +76,26 @@ def kept_frames(decode: list[Manifest], share: float, gap_s: float) -> list[np.n
     gap = round(gap_s * float(decode[-1].metadata["fps"] or 25.0)) if share > 0 else 0
     kept = hold_out(sum(counts), share, gap) == "train"
     return np.split(kept, np.cumsum(counts)[:-1])
+
+
+def published_person(
+    settings: dict[str, Any], points: np.ndarray, camera: Camera, set_name: str
+) -> tuple[MorphableModel, Camera, FitResult, np.ndarray]:
+    """A published model made the subject's: model, camera, and the fit of the frames it was made from with their
+    numbers.
+    """
+    if not settings["model_path"]:
+        raise UserError(
+            f"`fit.model: {settings['model']}` needs the model's file or folder in `fit.model_path` (docs/models.md)"
+        )
+    model = load_model(settings["model"], settings["model_path"], set_name)
+    used = facemesh.diverse_frames(points.reshape(len(points), -1), IDENTITY_FRAMES)
+    weights, spread = landmark_weights(set_name), FOCAL_SPREAD if settings["focal"] == "estimate" else 0.0
+    span = eye_span(points[used], set_name)
+    found = fit_identity(model, camera, points[used], weights, span, solver_settings(settings), spread)
+    log.info("%s: identity from %d frames, focal length %.2f times the side of the crop",
+             settings["model"], len(used), found.camera.focal_px / camera.size_px)  # fmt: skip
+    return found.model, found.camera, found.fit, used
 
 
 def texture_pictures(
@@ -101,9 +128,18 @@ def run(args: argparse.Namespace) -> None:
     settings: dict[str, Any] = args.settings
     landmarks = [read_manifest(path, "landmarks") for path in args.landmarks]
     kept = kept_frames([read_manifest(path, "decode") for path in args.decode], args.holdout, args.gap_s)
-    points, depth, clip, frames, size = gather(landmarks, args.landmarks, kept)
+    personal = settings["model"] == facemesh.NAME
+    if personal and settings["focal"] == "estimate":
+        raise UserError("facemesh is learnt from the landmarks and leaves none to tell the focal length; "
+                        "set `fit.focal: fixed`, or another `fit.model`")  # fmt: skip
+    points, depth, clip, frames, size = gather(landmarks, args.landmarks, kept, MEDIAPIPE if personal else None)
     camera = Camera.default(size, settings["focal_ratio"])
-    model, fit, used = facemesh.learn(points, depth, camera, settings["components"], settings=solver_settings(settings))
+    if personal:
+        model, fit, used = facemesh.learn(
+            points, depth, camera, settings["components"], settings=solver_settings(settings)
+        )
+    else:
+        model, camera, fit, used = published_person(settings, points, camera, landmarks[0].metadata["landmark_set"])
     arrays = model.to_arrays() | {
         "focal_px": np.float32(camera.focal_px), "principal": np.array(camera.principal, np.float32), "size_px":
         np.int32(size),

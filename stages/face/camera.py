@@ -104,20 +104,18 @@ def rotation_vector(matrices: np.ndarray) -> np.ndarray:
     return quaternion[..., 1:] * np.where(sine < 1e-12, 2.0, angle / np.maximum(sine, 1e-300))
 
 
-def rotation_jacobian(vectors: np.ndarray) -> np.ndarray:
-    """Derivative (..., 3, 3, 3) of `rotation_matrix`: [..., i, :, :] is dR/dv_i.
+def left_jacobian(vectors: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) J with exp(v + d) = exp(J d) exp(v) to first order in d: dR/dv_i = cross_matrix(J[:, i]) @ R.
 
-    Gallego and Yezzi, "A compact formula for the derivative of a 3-D rotation in exponential coordinates", 2015, eq. 9.
+    Barfoot, "State Estimation for Robotics", 2017, eq. 7.77.
     """
-    rotation = rotation_matrix(vectors)
     angle2 = (vectors**2).sum(-1)[..., None, None]
-    small = angle2 < 1e-10
-    generators = cross_matrix(np.eye(3))  # (3, 3, 3)
-    columns = np.swapaxes(np.eye(3) - rotation, -1, -2)  # [..., i, :] = (I - R) e_i
-    tangent = np.cross(vectors[..., None, :], columns)
-    inner = vectors[..., :, None, None] * cross_matrix(vectors)[..., None, :, :] + cross_matrix(tangent)
-    inner = np.where(small[..., None], generators, inner / np.where(small, 1.0, angle2)[..., None])
-    return inner @ rotation[..., None, :, :]
+    small = angle2 < 1e-8
+    safe = np.where(small, 1.0, np.sqrt(angle2))
+    first = np.where(small, 0.5 - angle2 / 24, (1 - np.cos(safe)) / safe**2)
+    second = np.where(small, 1 / 6 - angle2 / 120, (safe - np.sin(safe)) / safe**3)
+    skew = cross_matrix(vectors)
+    return np.eye(3) + first * skew + second * (skew @ skew)
 
 
 def transform(points: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from stages.face.camera import Camera
 from stages.face.gaze import gaze_angles
 from stages.face.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from stages.face.morphable import MorphableModel
-from stages.face.solver import FitResult, LandmarkFit, SolverSettings, fit_landmarks
+from stages.face.solver import LandmarkFit, SolverSettings, fit_landmarks
 
 
 @dataclass
@@ -55,6 +55,13 @@ def eye_span(points: np.ndarray, set_name: str = MEDIAPIPE) -> np.ndarray:
     return np.maximum(eyes, np.minimum(height * usual, 2 * eyes))
 
 
+def lid_openings(points: np.ndarray, span: np.ndarray, set_name: str = MEDIAPIPE) -> np.ndarray:
+    """(N, 2) area within the lids of the left and the right eye over the squared span."""
+    rings = [points[:, list(ring)].astype(float) for ring in landmark_set(set_name).eyes]
+    areas = [0.5 * np.abs(np.cross(ring, np.roll(ring, -1, axis=1)).sum(1)) for ring in rings]
+    return np.stack(areas, 1) / span[:, None] ** 2
+
+
 def fit_clip(
     model: MorphableModel, camera: Camera, points: np.ndarray, time_s: np.ndarray, settings: Mapping[str, Any],
     set_name: str = MEDIAPIPE,
@@ -91,7 +98,8 @@ def fit_clip(
     pose = smoothing.bridge(np.concatenate([raw.rotation, raw.translation], 1), quality, time_s)
     expression = smoothing.bridge(raw.expression, quality, time_s)
     pose = smoothing.smooth(pose, time_s, runs, settings["smooth_pose_s"])
-    expression = smoothing.smooth(expression, time_s, runs, settings["smooth_expression_s"])
+    openings = smoothing.bridge(lid_openings(points, span, set_name), quality, time_s)
+    expression = smoothing.smooth(expression, time_s, runs, settings["smooth_expression_s"], openings)
     gaze = smoothing.smooth(gaze, time_s, runs, settings["smooth_gaze_s"])
     good = quality != smoothing.LOST
     gaze[~good] = np.nan
@@ -114,8 +122,3 @@ def reprojection_error(
         model, camera, shown, np.ones(points.shape[1]), span, np.zeros(max(len(points) - 1, 0), bool), SolverSettings()
     )
     return task.result(task.start(pose[:, :3], pose[:, 3:], expression)).error
-
-
-def as_fit_result(clip: ClipFit) -> FitResult:
-    """The clip's coefficients in the solver's form."""
-    return FitResult(clip.rotation, clip.translation, clip.expression, clip.error)

@@ -78,18 +78,19 @@ def estimate_eyes(
 
 def gaze_angles(
     points: np.ndarray, rotation: np.ndarray, translation: np.ndarray, camera: Camera, eye_center: np.ndarray,
-    eye_radius: np.ndarray, iris_radius: float,
+    eye_radius: np.ndarray, iris_radius: float, usual: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """(N, 4) left yaw, left pitch, right yaw, right pitch, rad, relative to the head; yaw + to picture right, pitch +
     down.
 
     The ray through the iris meets the sphere on which the iris centre moves. A closed eye, or a frame without pose,
-    is NaN.
+    is NaN. `usual` (2,) is how far the eyes are open as a rule (default: the median of the given frames).
     """
     rotations = rotation_matrix(np.nan_to_num(rotation))
     centres, _ = iris_pixels(points)
     opening = eye_opening(points)
-    usual = np.nanmedian(opening, axis=0) if np.isfinite(opening).any() else np.ones(2)
+    if usual is None:
+        usual = np.nanmedian(opening, axis=0) if np.isfinite(opening).any() else np.ones(2)
     angles = []
     for eye in range(2):
         centre = np.einsum("nij,j->ni", rotations, eye_center[eye]) + translation

@@ -51,7 +51,8 @@ class LandmarkSet:
     """One published set: its size and the numbers that every set can name.
 
     ``outer_eyes`` are the outer eye corners (subject's right, left), the yardstick of all errors; ``lips_inner`` and
-    ``eyes`` (left, right) are closed rings; ``irises`` are the iris centres (left, right) or empty.
+    ``eyes`` (left, right) are closed rings; ``irises`` are the iris centres (left, right) or empty. ``contour`` are
+    points on the outline of the jaw as the picture shows it, which slides over the skin when the head turns.
     """
 
     name: str
@@ -61,6 +62,7 @@ class LandmarkSet:
     eyes: tuple[tuple[int, ...], tuple[int, ...]]
     irises: tuple[int, ...]
     regions: dict[str, tuple[int, ...]]
+    contour: tuple[int, ...] = ()
 
 
 def _span(first: int, last: int) -> tuple[int, ...]:
@@ -78,14 +80,14 @@ LANDMARK_SETS = {
         IBUG, 68, (36, 45), _span(60, 67), (_span(42, 47), _span(36, 41)), (),
         {"oval": _span(0, 16), "right_brow": _span(17, 21), "left_brow": _span(22, 26), "nose": _span(27, 35),
          "right_eye": _span(36, 41), "left_eye": _span(42, 47), "lips_outer": _span(48, 59), "lips_inner": _span(60,
-         67)}),
+         67)}, contour=_span(0, 16)),
     # WFLW: 60..67 is the eye at the left of the picture (subject's right), 96 and 97 the pupils.
     WFLW: LandmarkSet(
         WFLW, 98, (60, 72), _span(88, 95), (_span(68, 75), _span(60, 67)), (97, 96),
         {"oval": _span(0, 32), "right_brow": _span(33, 41), "left_brow": _span(42, 50), "nose": _span(51, 59),
          "right_eye": _span(60, 67), "left_eye": _span(68, 75), "lips_outer": _span(76, 87), "lips_inner": _span(88,
          95),
-         "right_iris": (96,), "left_iris": (97,)}),
+         "right_iris": (96,), "left_iris": (97,)}, contour=_span(0, 32)),
 }  # fmt: skip
 
 
@@ -94,6 +96,11 @@ def landmark_set(name: str) -> LandmarkSet:
     if name not in LANDMARK_SETS:
         raise KeyError(f"unknown landmark set {name!r}; known: {', '.join(LANDMARK_SETS)}")
     return LANDMARK_SETS[name]
+
+
+def contour_landmarks(count: int) -> tuple[int, ...]:
+    """Contour of the set with `count` landmarks; empty for a set without one, or an unknown set."""
+    return next((kind.contour for kind in LANDMARK_SETS.values() if kind.count == count), ())
 
 
 def _numbers(text: str, width: int) -> np.ndarray:

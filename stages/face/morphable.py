@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -19,7 +19,8 @@ class MorphableModel:
         name: kind of model, e.g. "facemesh".
         template: (V, 3) float32 cm, the subject's neutral face; axes x right, y down, z away from the camera.
         expression_basis: (E, V, 3) float32 cm. expression_scale: (E,) standard deviation of each coefficient.
-        expression_low, expression_high: (E,) 1st and 99th percentile over the frames that the model was learnt from.
+        expression_low, expression_high: (E,) 1st and 99th percentile over the frames that the model was learnt from; of
+            blendshapes, whose low is 0, the limits that a fit keeps.
         tri: (F, 3) int32. tri_part: (F,) int8, 0 skin, 1 eye opening, 2 mouth opening. uv: (V, 2) float32 in [0, 1].
         landmark_vertices: (L,) int32, the vertex that stands for each landmark of the detector's set, -1 for none.
         eye_center: (2, 3), eye_radius: (2,) cm, left and right eyeball in the template. iris_radius: cm.
@@ -57,10 +58,22 @@ class MorphableModel:
         offsets = np.asarray(expression, flat.dtype) @ flat
         return self.template + offsets.reshape(*np.shape(expression)[:-1], *self.template.shape)
 
-    def landmark_geometry(self) -> tuple[np.ndarray, np.ndarray]:
-        """Template (M, 3) and basis (E, M, 3), float64, at `used_landmarks`."""
-        at = self.landmark_vertices[self.used_landmarks]
-        return self.template[at].astype(float), self.expression_basis[:, at].astype(float)
+    def with_identity(self, coefficients: np.ndarray) -> MorphableModel:
+        """The model of one person: (K,) coefficients baked into the template, without an identity space."""
+        offset = np.tensordot(np.asarray(coefficients, float), self.identity_basis, 1).astype(self.template.dtype)
+        nearest = [int(np.argmin(((self.template - eye) ** 2).sum(1))) for eye in self.eye_center]
+        return replace(
+            self, template=self.template + offset, eye_center=self.eye_center + offset[nearest], identity_basis=None,
+            identity_scale=None,
+        )  # fmt: skip
+
+    def expression_limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """(E,) lowest and highest values that a fit may give the coefficients, infinite where there is no limit.
+
+        Weights of blendshapes start at 0 and keep within their limits; the percentiles of a learnt component are none.
+        """
+        bounded = self.expression_low == 0
+        return np.where(bounded, 0.0, -np.inf), np.where(bounded, self.expression_high, np.inf)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Plain arrays for identity.npz (the identity space is baked into the template and left out)."""

@@ -10,8 +10,10 @@ the noise, its peak has no neighbours that agree, and it stays as high as it was
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 OK, BRIDGED, LOST = "ok", "bridged", "lost"
+_PEAK = 6.0  # squared bend of a witness, in units of its noise, that noise seldom reaches
 
 
 def find_cuts(points: np.ndarray, time_s: np.ndarray, span: np.ndarray, longest_gap_s: float = 0.2) -> np.ndarray:
@@ -37,13 +39,16 @@ def find_cuts(points: np.ndarray, time_s: np.ndarray, span: np.ndarray, longest_
     moved = np.median(np.linalg.norm(np.diff(points[found], axis=0), axis=2), axis=1) / np.minimum(
         span[found[1:]], span[found[:-1]]
     )
-    for i, (before, after) in enumerate(zip(found[:-1], found[1:], strict=True)):
-        around = np.concatenate([moved[max(0, i - 4) : i], moved[i + 1 : i + 5]])
-        habit = float(np.median(around)) if len(around) else 0.0
-        # Even the next-largest step nearby is well below a cut: a shaken head has several large steps in a row.
-        second = float(np.partition(around, -2)[-2]) if len(around) > 1 else 0.0
-        if moved[i] > max(0.08, 6 * habit, 1.6 * second) * (after - before) ** 0.5:
-            cuts[before] = True
+    # Four steps before and four after each; beyond the ends there is nothing to compare with.
+    near = sliding_window_view(np.pad(moved, 4, constant_values=np.nan), 9)
+    near = np.sort(np.delete(near, 4, axis=1), axis=1)  # NaN last
+    known = np.isfinite(near).sum(1)
+    # Even the next-largest step nearby is well below a cut: a shaken head has several large steps in a row.
+    second = np.where(known > 1, np.take_along_axis(near, np.maximum(known - 2, 0)[:, None], 1)[:, 0], 0.0)
+    middle = [np.take_along_axis(near, np.maximum(k, 0)[:, None], 1)[:, 0] for k in ((known - 1) // 2, known // 2)]
+    habit = np.where(known > 0, 0.5 * (middle[0] + middle[1]), 0.0)
+    jump = moved > np.maximum(0.08, np.maximum(6 * habit, 1.6 * second)) * np.diff(found) ** 0.5
+    cuts[found[:-1][jump]] = True
     return cuts
 
 
@@ -96,14 +101,15 @@ def noise_level(values: np.ndarray) -> np.ndarray:
 
 
 def smooth_take(
-    values: np.ndarray, time_s: np.ndarray, width_s: float, noise: np.ndarray, reach: float = 2.5
-) -> np.ndarray:
+    values: np.ndarray, time_s: np.ndarray, width_s: float, noise: np.ndarray, witness: np.ndarray | None = None,
+    reach: float = 2.5,
+) -> np.ndarray:  # fmt: skip
     """Smooths one take, (N, K), each column on its own.
 
     Args:
-        width_s: standard deviation of the window in time. noise: (K,) see `noise_level`. reach: difference, in noise
-        of a
-            difference, at which a neighbour's weight has fallen to exp(-1/2).
+        width_s: standard deviation of the window in time. noise: (K,) see `noise_level`. witness: (N, W) signals in
+            units of their own noise that must keep their peaks, too. reach: difference, in noise of a difference, at
+            which a neighbour's weight has fallen to exp(-1/2).
 
     Returns:
         (N, K); columns without noise come back unchanged.
@@ -139,6 +145,9 @@ def smooth_take(
         # back.
         bend = (0.5 * (values[low] + values[high]) - values[here]) ** 2 / bend2
         excess = np.maximum(bend.mean(1, keepdims=True) - usual, 0)
+        if witness is not None:
+            peak = (0.5 * (witness[low] + witness[high]) - witness[here]) ** 2 / 1.5
+            excess = excess + np.maximum(peak.max(1, keepdims=True) - _PEAK, 0)
         pair = window * agree * np.exp(-0.5 * excess) * 2
         total[here] += pair * 0.5 * (values[low] + values[high])
         weight[here] += pair
@@ -146,20 +155,27 @@ def smooth_take(
 
 
 def smooth(
-    values: np.ndarray, time_s: np.ndarray, runs: list[np.ndarray], width_s: float, reach: float = 2.5
-) -> np.ndarray:
-    """Smooths values (N, K) within each take; the noise is measured over all takes together. Rows outside takes stay
-    as they are.
+    values: np.ndarray, time_s: np.ndarray, runs: list[np.ndarray], width_s: float, witness: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Smooths values (N, K) within each take; the noise is measured over all takes together.
+
+    Where a witness (N, W), such as the opening of the eyes, has a peak, the values keep theirs. Rows outside takes
+    stay as they are.
     """
     out = np.array(values, float)
-    steps = [values[run] for run in runs if len(run) >= 4]
-    if not steps:
+    if not any(len(run) >= 4 for run in runs):
         return out
-    lengths = np.array([len(step) for step in steps], float)
-    noise = np.average([noise_level(step) for step in steps], axis=0, weights=lengths)
+    noise = _noise_of_takes(values, runs)
+    if witness is not None:
+        witness = witness / np.maximum(_noise_of_takes(witness, runs), 1e-12)
     for run in runs:
-        out[run] = smooth_take(out[run], time_s[run], width_s, noise, reach)
+        out[run] = smooth_take(out[run], time_s[run], width_s, noise, None if witness is None else witness[run])
     return out
+
+
+def _noise_of_takes(values: np.ndarray, runs: list[np.ndarray]) -> np.ndarray:
+    long = [run for run in runs if len(run) >= 4]
+    return np.average([noise_level(values[run]) for run in long], axis=0, weights=[len(run) for run in long])
 
 
 def hold_gaps(values: np.ndarray, runs: list[np.ndarray], time_s: np.ndarray) -> np.ndarray:
@@ -172,3 +188,34 @@ def hold_gaps(values: np.ndarray, runs: list[np.ndarray], time_s: np.ndarray) ->
             known = run[np.isfinite(out[run, column])]
             out[run, column] = np.interp(time_s[run], time_s[known], out[known, column]) if len(known) else 0.0
     return out
+
+
+class OneEuro:
+    """Causal low-pass filter whose cut-off rises with speed (Casiez, Roussel and Vogel, "1 euro filter", CHI 2012).
+
+    Args:
+        cutoff_hz: cut-off at rest. speed_gain: Hz more for each unit of the signal a second. speed_cutoff_hz: cut-off
+            of the speed itself.
+    """
+
+    def __init__(self, cutoff_hz: float, speed_gain: np.ndarray | float, speed_cutoff_hz: float = 1.0) -> None:
+        self.cutoff_hz, self.speed_gain, self.speed_cutoff_hz = cutoff_hz, speed_gain, speed_cutoff_hz
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the past: the next value comes back as it is."""
+        self._value: np.ndarray | None = None
+        self._speed: np.ndarray | float = 0.0
+        self._time_s = 0.0
+
+    def update(self, value: np.ndarray, time_s: float) -> np.ndarray:
+        """The smoothed value (K,) at a time later than the last."""
+        if self._value is None or time_s <= self._time_s:
+            self._value, self._time_s = np.array(value, float), time_s
+            return self._value.copy()
+        step, self._time_s = time_s - self._time_s, time_s
+        share = 1 / (1 + 1 / (2 * np.pi * self.speed_cutoff_hz * step))
+        self._speed = self._speed + share * ((value - self._value) / step - self._speed)
+        cutoff = self.cutoff_hz + self.speed_gain * np.abs(self._speed)
+        self._value = self._value + (value - self._value) / (1 + 1 / (2 * np.pi * cutoff * step))
+        return self._value.copy()

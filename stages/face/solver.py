@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.linalg import solveh_banded
 
-from stages.face.camera import Camera, rotation_jacobian, rotation_matrix, rotation_vector
+from stages.face.camera import Camera, rotation_vector
+from stages.face.chain import Chain, solve_chain
+from stages.face.landmark_energy import LandmarkEnergy
 from stages.face.morphable import MorphableModel
+from stages.face.visibility import Sight
 
 # Turning points of the robust cost, in medians of a frame's distances: in the first iterations, and afterwards.
 WIDE, NARROW, TRUSTING = 100.0, 8.0, 3
-_CHUNK = 64  # frames whose Jacobian is held at once: about 20 MB
 
 
 @dataclass(frozen=True)
@@ -24,22 +25,22 @@ class SolverSettings:
     """Weights of the fit. Distances are relative to the outer eye corners' distance in the picture.
 
     noise: expected error of a landmark. support: how many independent landmarks the whole set counts for
-    (neighbouring points err
-    together, so fewer than there are). prior: weight of (expression / expression_scale)^2. temporal: weight of the
-    first
-    differences over their spreads `rotation_step` (rad), `translation_step` (cm; three times as much in depth) and
-    `expression_step` (of expression_scale); large steps are let go (Geman-McClure), so a blink keeps its amplitude.
+    (neighbouring points err together, so fewer than there are). prior: weight of (expression / expression_scale)^2.
+    temporal: weight of the first differences over their spreads `rotation_step` (rad), `translation_step` (cm; three
+    times as much in depth) and `expression_step` (of expression_scale); large steps are let go (Geman-McClure), so a
+    blink keeps its amplitude. occlusion: trust landmarks on the far side of a turned head less.
     """
 
     noise: float = 0.006
     support: float = 60.0
-    prior: float = 0.1
+    prior: float = 0.03
     temporal: float = 0.05
     rotation_step: float = 0.01
     translation_step: float = 0.08
     expression_step: float = 0.5
     iterations: int = 12
     tolerance: float = 1e-3
+    occlusion: bool = True
 
 
 @dataclass
@@ -96,160 +97,119 @@ class LandmarkFit:
         linked: np.ndarray, settings: SolverSettings,
     ) -> None:  # fmt: skip
         used = model.used_landmarks
-        self.template, self.basis = model.landmark_geometry()
-        self.camera, self.settings = camera, settings
+        self.sight = sight = Sight(model, weights, settings.occlusion)
         self.good = np.isfinite(points[:, used]).all((1, 2)) & (span > 0)
-        self.points = points[self.good][:, used].astype(float)
-        self.weights = weights[used] / max(weights[used].sum(), 1e-9)
+        self.points = points[self.good][:, sight.landmarks].astype(float)
         self.span = span[self.good].astype(float)
-        self.scale = np.maximum(model.expression_scale.astype(float), 1e-6)
+        self.camera, self.settings = camera, settings
+        self.template = model.template[sight.vertices].astype(float)
+        basis = model.expression_basis[:, sight.vertices].astype(float)
+        self.energy = LandmarkEnergy(
+            self.template, basis, camera, self.points, sight.upright, self.span, settings.noise, settings.support
+        )
+        scale = np.maximum(model.expression_scale.astype(float), 1e-6)
+        self.expressions = len(basis)
         numbers = np.flatnonzero(self.good)
-        joined = np.concatenate([[0], np.cumsum(~linked)])
-        adjacent = (np.diff(numbers) == 1) & (joined[numbers[1:]] == joined[numbers[:-1]])
-        self.linked = adjacent.astype(float)
-        count = len(self.basis)
+        take = np.concatenate([[0], np.cumsum(~linked)])
+        adjacent = (np.diff(numbers) == 1) & (take[numbers[1:]] == take[numbers[:-1]])
         st = settings
-        step = np.concatenate([
-            np.full(3, st.rotation_step), np.array([1, 1, 3]) * st.translation_step, st.expression_step * self.scale,
-        ])  # fmt: skip
-        self.stiffness = st.temporal / step**2
-        self.ridge = np.concatenate([np.zeros(6), st.prior / self.scale**2])
-        self.expressions = count
-        self.turn = NARROW
+        step = np.array([1, 1, 3]) * st.translation_step
+        step = np.concatenate([np.full(3, st.rotation_step), step, st.expression_step * scale])
+        self.chain = Chain(adjacent, st.temporal, step)
+        self.ridge = np.concatenate([np.zeros(6), st.prior / scale**2])
+        self.low, self.high = model.expression_limits()
 
     def start(self, rotation: np.ndarray | None = None, translation: np.ndarray | None = None,
               expression: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
         """(n, 6 + E) first guess of the good frames, from given values or from the scaled-orthographic pose."""
         parameters = np.zeros((len(self.points), 6 + self.expressions))
         if rotation is None or translation is None:
-            parameters[:, :3], parameters[:, 3:6] = initial_pose(self.template, self.points, self.weights, self.camera)
+            parameters[:, :3], parameters[:, 3:6] = initial_pose(
+                self.template, self.points, self.sight.upright, self.camera
+            )
         else:
             parameters[:, :3], parameters[:, 3:6] = rotation[self.good], translation[self.good]
         if expression is not None:
             parameters[:, 6:] = expression[self.good]
         return parameters
 
-    def camera_points(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Model points (n, M, 3) and camera points (n, M, 3)."""
-        flat = self.basis.reshape(self.expressions, -1)
-        model = self.template + (parameters[:, 6:] @ flat).reshape(-1, *self.template.shape)
-        rotation = rotation_matrix(parameters[:, :3])
-        return model, model @ np.swapaxes(rotation, 1, 2) + parameters[:, None, 3:6]
-
-    def residuals(self, parameters: np.ndarray) -> np.ndarray:
-        """(n, M, 2) reprojection error over the yardstick."""
-        return (self.camera.project(self.camera_points(parameters)[1]) - self.points) / self.span[:, None, None]
-
-    def _robust(self, distance2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Geman-McClure cost and weight of squared distances (n, M) in units of the noise.
-
-        The turning point follows the frame: `turn` times its own median distance, but never under that many times the
-        noise.
-        """
-        turn2 = self.turn**2 * np.maximum(np.median(distance2, axis=1, keepdims=True), 1.0)
-        return distance2 / (1 + distance2 / turn2), 1 / (1 + distance2 / turn2) ** 2
-
-    def _temporal(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Energy (n,) shared half and half by both ends, and weights (n - 1, 6 + E) of the first differences."""
-        energy = np.zeros(len(parameters))
-        step2 = np.diff(parameters, axis=0) ** 2 * self.stiffness
-        base = max(self.settings.temporal, 1e-12)
-        groups = ((0, 3), (3, 6), (6, 6 + self.expressions))
-        weights = np.zeros_like(step2)
-        for low, high in groups:
-            if low == 6:  # each coefficient on its own: a blink must not be held by the coefficients of a still mouth
-                loose = 1 / (1 + step2[:, low:high] / base / 9)
-            else:
-                loose = 1 / (1 + step2[:, low:high].sum(1, keepdims=True) / base / 9)
-            weights[:, low:high] = loose**2 * self.linked[:, None]
-            part = (step2[:, low:high] * loose).sum(1) * self.linked / 2
-            energy[:-1] += part
-            energy[1:] += part
-        return energy, weights * self.stiffness
+    def weigh(self, parameters: np.ndarray) -> None:
+        """Finds what is seen of the head as it is posed now."""
+        rotation, _, points = self.energy.place(parameters)
+        self.energy.weights[:] = self.sight.weigh(rotation, points)
 
     def cost(self, parameters: np.ndarray) -> np.ndarray:
         """(n,) energy of each frame: landmarks, expression prior, its half of the temporal terms."""
-        distance2 = (self.residuals(parameters) ** 2).sum(2) / self.settings.noise**2
-        data = self.settings.support * (self._robust(distance2)[0] * self.weights).sum(1)
-        return data + (parameters**2 * self.ridge).sum(1) + self._temporal(parameters)[0]
+        return self.energy.cost(parameters, np.arange(len(parameters))) + self._prior(parameters)
 
-    def _normal_equations(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Hessians (n, P, P) and gradients (n, P) of landmarks and prior."""
-        size = parameters.shape[1]
-        hessian, gradient = np.empty((len(parameters), size, size)), np.empty_like(parameters)
-        basis = np.ascontiguousarray(self.basis.transpose(1, 2, 0))  # (M, 3, E)
-        for low in range(0, len(parameters), _CHUNK):
-            part = slice(low, low + _CHUNK)
-            p = parameters[part]
-            model, points = self.camera_points(p)
-            error = (self.camera.project(points) - self.points[part]) / self.span[part, None, None]
-            _, robust = self._robust((error**2).sum(2) / self.settings.noise**2)
-            by_point = self.camera.jacobian(points) / self.span[part, None, None, None]  # (n, M, 2, 3)
-            turned = np.einsum("nmj,nikj->nmki", model, rotation_jacobian(p[:, :3]))  # (n, M, 3, 3)
-            by_shape = by_point @ rotation_matrix(p[:, :3])[:, None]
-            n, m = by_point.shape[:2]
-            by_shape = by_shape.transpose(1, 0, 2, 3).reshape(m, n * 2, 3) @ basis
-            jacobian = np.concatenate(
-                [by_point @ turned, by_point, by_shape.reshape(m, n, 2, -1).transpose(1, 0, 2, 3)], axis=3
-            )
-            weight = self.settings.support / self.settings.noise**2 * robust * self.weights
-            root = np.sqrt(weight)[..., None]
-            rows = (jacobian * root[..., None]).reshape(n, m * 2, size)
-            hessian[part] = rows.transpose(0, 2, 1) @ rows
-            gradient[part] = np.einsum("nrp,nr->np", rows, (error * root).reshape(n, -1))
-        diagonal = np.arange(size)
+    def _prior(self, parameters: np.ndarray) -> np.ndarray:
+        return (parameters**2 * self.ridge).sum(1) + self.chain.energy(parameters)
+
+    def _step(self, parameters: np.ndarray, damping: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(k, 6 + E) Levenberg-Marquardt step of the frames `rows`; the others stand still."""
+        hessian, gradient = self.energy.normal_equations(parameters, rows)
+        diagonal = np.arange(parameters.shape[1])
         hessian[:, diagonal, diagonal] += self.ridge
-        return hessian, gradient + parameters * self.ridge
-
-    def _step(self, parameters: np.ndarray, damping: np.ndarray) -> np.ndarray:
-        hessian, gradient = self._normal_equations(parameters)
-        frames, size = parameters.shape
-        diagonal = np.arange(size)
-        hessian[:, diagonal, diagonal] *= 1 + damping[:, None]
+        hessian[:, diagonal, diagonal] *= 1 + damping[rows, None]
         hessian[:, diagonal, diagonal] += 1e-9
-        stiffness = self._temporal(parameters)[1]
-        difference = np.diff(parameters, axis=0) * stiffness
-        gradient[1:] += difference
-        gradient[:-1] -= difference
-        hessian[1:, diagonal, diagonal] += stiffness
-        hessian[:-1, diagonal, diagonal] += stiffness
-        banded = np.zeros((size + 1, frames * size))
-        for k in range(size):
-            rows = np.arange(size - k)
-            columns = (np.arange(frames)[:, None] * size + rows + k).ravel()
-            banded[size - k, columns] = hessian[:, rows, rows + k].ravel()
-        banded[0, size:] = -stiffness.ravel()
-        return -solveh_banded(banded, gradient.ravel(), overwrite_ab=True, check_finite=False).reshape(frames, size)
+        stiffness = self.chain.stiffness(parameters)
+        pull = np.zeros_like(parameters)
+        pull[1:] += np.diff(parameters, axis=0) * stiffness
+        pull[:-1] -= np.diff(parameters, axis=0) * stiffness
+        around = np.zeros_like(parameters)
+        around[1:] += stiffness
+        around[:-1] += stiffness
+        hessian[:, diagonal, diagonal] += around[rows]
+        gradient += parameters[rows] * self.ridge + pull[rows]
+        link = stiffness[rows[:-1]] * (np.diff(rows) == 1)[:, None]
+        # Coefficients that push against their limits stand still (projected Newton: Bertsekas 1982).
+        held = self.held(parameters[rows], gradient)
+        if held.any():
+            hessian *= ~(held[:, :, None] | held[:, None, :])
+            hessian[:, diagonal, diagonal] += held
+            gradient[held] = 0
+            link = link * ~(held[1:] | held[:-1])
+        return -solve_chain(hessian, gradient, link)
 
-    def solve(self, parameters: np.ndarray) -> tuple[np.ndarray, int]:
-        """Refines (n, 6 + E) parameters; returns them with the number of iterations used."""
-        if not len(parameters):
-            return parameters, 0
-        damping = np.full(len(parameters), 1e-3)
+    def held(self, parameters: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """(n, 6 + E) True for coefficients that push against their limits."""
+        held = np.zeros(parameters.shape, bool)
+        at, push = parameters[:, 6:], gradient[:, 6:]
+        held[:, 6:] = ((at <= self.low) & (push > 0)) | ((at >= self.high) & (push < 0))
+        return held
+
+    def solve(self, parameters: np.ndarray, warm: bool = False) -> tuple[np.ndarray, int]:
+        """Refines (n, 6 + E) parameters; returns them with the number of iterations used.
+
+        Args:
+            warm: the parameters are near the solution, as those of the frame before are.
+        """
+        count, iterations = len(parameters), 0
+        trusting = 0 if warm else TRUSTING
+        damping, rows = np.full(count, 1e-3), np.arange(count)
         # From a neutral start an open mouth looks like outliers: none are suspected before the first steps are made.
-        self.turn = WIDE
-        cost = self.cost(parameters)
-        iterations = 0
-        while iterations < self.settings.iterations:
+        while len(rows) and iterations < self.settings.iterations:
             iterations += 1
-            if iterations == TRUSTING + 1:
-                self.turn = NARROW
-                cost = self.cost(parameters)
-            trial = parameters + self._step(parameters, damping)
+            if iterations <= trusting + 1:
+                self.energy.turn = WIDE if iterations <= trusting else NARROW
+                self.weigh(parameters)
+                data = self.energy.cost(parameters, rows)
+            trial = parameters.copy()
+            trial[rows] += self._step(parameters, damping, rows)
             trial[:, 5] = np.maximum(trial[:, 5], 0.3 * parameters[:, 5])  # never through the camera
-            trial_cost = self.cost(trial)
-            better = np.isfinite(trial_cost) & (trial_cost <= cost * (1 + 1e-6))
-            gain = 1 - trial_cost[better] / np.maximum(cost[better], 1e-12)
+            trial[:, 6:] = np.clip(trial[:, 6:], self.low, self.high)
+            trial_data = data.copy()
+            trial_data[rows] = self.energy.cost(trial, rows)
+            cost, trial_cost = data + self._prior(parameters), trial_data + self._prior(trial)
+            # A frame may lose a little to its neighbours' gain.
+            slack = self.settings.tolerance * cost
+            better = trial_cost <= cost + slack
+            moving = ~(np.abs(trial_cost - cost) <= slack)
             damping = np.where(better, np.maximum(damping * 0.3, 1e-7), np.minimum(damping * 8, 1e4))
             parameters = np.where(better[:, None], trial, parameters)
-            cost = self.cost(parameters)
-            if (
-                iterations > TRUSTING
-                and better.mean() > 0.9
-                and gain.size
-                and np.median(gain) < self.settings.tolerance
-            ):
-                break
+            data = np.where(better, trial_data, data)
+            if iterations > trusting:
+                rows = np.flatnonzero(moving | self.chain.beside(moving))
         return parameters, iterations
 
     def result(self, parameters: np.ndarray, iterations: int = 0) -> FitResult:
@@ -259,7 +219,8 @@ class LandmarkFit:
         error = np.full(total, np.nan)
         if len(parameters):
             full[self.good] = parameters
-            error[self.good] = np.median(np.linalg.norm(self.residuals(parameters), axis=2), axis=1)
+            self.weigh(parameters)
+            error[self.good] = self.energy.median_distance(parameters) / self.span
         return FitResult(full[:, :3], full[:, 3:6], full[:, 6:], error, iterations)
 
 
@@ -271,4 +232,4 @@ def fit_landmarks(
     linked = np.ones(max(len(points) - 1, 0), bool) if linked is None else linked
     task = LandmarkFit(model, camera, points, weights, span, linked, settings or SolverSettings())
     guess = task.start() if start is None else task.start(start.rotation, start.translation, start.expression)
-    return task.result(*task.solve(guess))
+    return task.result(*task.solve(guess, warm=start is not None))

@@ -16,7 +16,10 @@ def vectors():
 
 
 def test_rotation_and_jacobian_are_opencvs(vectors):
-    matrices, derivatives = cam.rotation_matrix(vectors), cam.rotation_jacobian(vectors)
+    matrices = cam.rotation_matrix(vectors)
+    # dR/dv_i = cross_matrix(J e_i) R
+    turns = cam.cross_matrix(np.swapaxes(cam.left_jacobian(vectors), 1, 2))
+    derivatives = turns @ matrices[:, None]
     for vector, matrix, derivative in zip(vectors, matrices, derivatives, strict=True):
         expected, jacobian = cv2.Rodrigues(vector)
         np.testing.assert_allclose(matrix, expected, atol=1e-9)

@@ -74,3 +74,26 @@ def test_span_does_not_shrink_much_in_profile():
     eyes = np.linalg.norm(points[:, 33] - points[:, 263], axis=1)
     span = eye_span(points)
     assert span.min() / span.max() > eyes.min() / eyes.max()
+
+
+def test_a_still_face_is_at_least_twice_as_calm_as_the_detector():
+    subject = makers.model()
+    still = [np.repeat(values[:1], 80, axis=0) for values in makers.movement(1)]
+    points, _ = makers.landmarks(subject, *still, noise_px=0.3)
+    fit = fit_clip(subject, makers.camera(), points, np.arange(80) / 25, stage_defaults("fit"))
+    shown = makers.camera().project(transform(subject.vertices(fit.expression), fit.rotation, fit.translation))
+    bends = [np.diff(values, n=2, axis=0).std() for values in (shown, points[:, :468])]
+    assert bends[0] < 0.5 * bends[1]
+
+
+def test_mouth_and_yaw_do_not_lag():
+    subject = makers.model()
+    rotation, translation, expression = makers.movement(100, seed=3)
+    assert np.ptp(expression[:, 1]) > 0.9, "it speaks"
+    points, _ = makers.landmarks(subject, rotation, translation, expression, noise_px=0.15)
+    fit = fit_clip(subject, makers.camera(), points, np.arange(100) / 25, stage_defaults("fit"))
+    shown = makers.camera().project(transform(subject.vertices(fit.expression), fit.rotation, fit.translation))
+    for value in (lambda p: np.linalg.norm(p[:, 13] - p[:, 14], axis=1), lambda p: p[:, 4, 0] - p[:, 33, 0]):
+        before, after = np.diff(value(points)), np.diff(value(shown))
+        agreement = [np.sum(before[5:-5] * after[5 + k : len(after) - 5 + k]) for k in range(-4, 5)]
+        assert np.argmax(agreement) == 4

@@ -34,6 +34,18 @@ def test_blinks_keep_their_height():
     assert (peaks > 0.95).all()
 
 
+def test_a_witness_keeps_the_peaks_of_what_it_sees():
+    """A peak that many columns share, each within its own noise, is kept where the witness shows it."""
+    rng, time = np.random.default_rng(8), times(200)
+    peak = np.zeros((200, 1))
+    peak[100] = 1.0
+    values = rng.normal(0, 0.02, (200, 1)) + 0.04 * peak
+    seen = rng.normal(0, 0.02, (200, 1)) + peak
+    alone, witnessed = (sm.smooth(values, time, run_of(200), 0.08, w) for w in (None, seen))
+    assert abs(witnessed[100] - values[100]) < 1e-3 < abs(alone[100] - values[100])
+    assert witnessed[20:80].std() < 0.8 * values[20:80].std()
+
+
 def test_no_lag_on_a_step_or_a_ramp():
     rng, time = np.random.default_rng(2), times(300)
     ramp = np.cumsum(np.maximum(np.sin(2 * np.pi * 0.5 * time), 0))[:, None] / 25

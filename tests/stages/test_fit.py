@@ -42,14 +42,14 @@ def write_clip(folder, start, count, size=makers.SIZE, missing=(), found_set="me
     return folder
 
 
-def learn(folder, clips):
+def learn(folder, clips, **settings):
     args = identity.build_parser().parse_args(
         ["--decode", *(str(c / "decode.parquet") for c in clips), "--landmarks", *(str(c / "landmarks.parquet") for c
         in clips),
          "--frames", *(str(c / "frames") for c in clips), "--alpha", *(str(c / "alpha") for c in clips),
          "--out", str(folder / "identity.npz")]
     )  # fmt: skip
-    args.settings = stage_defaults("fit") | {"components": 6, "texture_px": 64}
+    args.settings = stage_defaults("fit") | {"components": 6, "texture_px": 64} | settings
     identity.run(args)
     return folder / "identity.npz"
 
@@ -129,6 +129,30 @@ def test_another_person_or_scramble_is_refused(subject, tmp_path):
     write_manifest(clip / "landmarks.parquet", "landmarks", columns, stored.metadata)
     with pytest.raises(UserError, match="same person"):
         fit_one(path, clip)
+
+
+def test_a_published_model_becomes_the_subjects(tmp_path, monkeypatch):
+    """The file is not read here (tests of the loaders do that): the made-up person as a model with two identities."""
+    model = makers.model()
+    model.identity_basis = np.stack([model.template * [0.05, 0, 0], model.template * [0, 0.05, 0]])
+    model.identity_scale = np.ones(2)
+    asked = []
+    monkeypatch.setattr(identity, "load_model", lambda *words: asked.append(words) or model)
+    clip = write_clip(tmp_path / "c", 0, 30)
+    path = learn(tmp_path, [clip], model="ict", model_path="somewhere", focal="estimate")
+    assert asked == [("ict", "somewhere", "mediapipe478")]
+    found = fit_one(path, clip)
+    assert found["fitted"].all() and np.median(found["landmark_error"]) < 0.007
+    assert found["expression"].shape == (30, 4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"), [({"model": "ict"}, "fit.model_path"), ({"focal": "estimate"}, "fit.focal: fixed")]
+)
+def test_settings_that_do_not_go_together_are_refused(tmp_path, wrong, words):
+    clip = write_clip(tmp_path / "c", 0, 3)
+    with pytest.raises(UserError, match=words):
+        learn(tmp_path, [clip], **wrong)
 
 
 def test_bad_identity_files_are_named(subject, tmp_path):
