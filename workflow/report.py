@@ -2,7 +2,7 @@
 
     python workflow/report.py [results folder] [more options of Snakemake]
 
-Snakemake refuses a report when any file of the sheet is missing: only what is there is asked for. Standard library only.
+Snakemake refuses a report when any file of the sheet is missing: only what is there is asked for.
 """
 
 from __future__ import annotations
