@@ -1,0 +1,196 @@
+"""Takes the pictures of a fitted face apart into albedo and light, by alternating robust least squares. NumPy.
+
+The model is I = a(texel) E(normal) for each colour, with the irradiance E in nine spherical harmonics (Ramamoorthi and
+Hanrahan 2001; see `stages.graphics.shading`). It is fitted to the encoded values of the pictures: the encoding is
+nearly a power law, which leaves a product a product, and I_R is drawn on encoded values too. Given the albedo the light
+is a linear problem of nine unknowns for each colour, given the light the albedo is a weighted mean for each texel.
+
+Two ambiguities have to be settled. A factor can move between both: the mean irradiance over the readings is 1 in each
+colour, so that the albedo has the colours of the pictures. And where the head hardly turns, any shading could as well
+be paint: a weak pull of the albedo towards its mean gives it to the light. Irradiance is positive on all normals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.graphics.shading import sh_basis
+from stages.graphics.texture import LEAST_IRRADIANCE, TexelReading
+
+# Mean square over the sphere of each band's irradiance: (Y00 times the cosine lobe's factor of its order) squared.
+BAND_POWER = (0.282095 * np.array([1.0] + [2.0 / 3.0] * 3 + [0.25] * 5)) ** 2
+# Side of the grid of texels on which the light is fitted: it needs the shape of the face, not its pores.
+LIGHT_PX = 64
+_ROUNDS = 30
+_CLIP_ROUNDS = 5
+_TURN = 2.5  # turning point of the robust weight, in standard deviations
+# A reading counts in full for the light from this weight on: the outermost, foreshortened skin is read badly.
+_LEAST_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class LightSettings:
+    """noise: expected error of a reading (1 is white). support: how many independent readings one light's count for.
+    contrast: expected spread of the irradiance over all directions. skin: pull of a texel's albedo to the mean albedo,
+    over the weight of an average texel's readings. change: expected departure of the irradiance from the clip's mean.
+    pace_s: time in which it may come about, s.
+    """
+
+    noise: float = 0.04
+    support: float = 200.0
+    contrast: float = 0.2
+    skin: float = 0.01
+    change: float = 0.1
+    pace_s: float = 1.0
+
+
+@dataclass
+class Readings:
+    """N frames on P texels: colours (N, P, 3) in [0, 1], weights (N, P), harmonics (N, P, 9), all float32."""
+
+    colours: np.ndarray
+    weights: np.ndarray
+    harmonics: np.ndarray
+
+
+def gather(readings: Iterable[TexelReading], kept: np.ndarray) -> Readings:
+    """Readings of the texels `kept` (P,) bool, without those seen at a grazing angle."""
+    colours, weights, harmonics = [], [], []
+    for reading in readings:
+        colours.append(reading.colours[kept].astype(np.float32) / 255.0)
+        weights.append(np.where(reading.shares[kept] < _LEAST_SHARE, 0.0, reading.shares[kept]))
+        harmonics.append(sh_basis(reading.normals[kept].astype(np.float32)))
+    return Readings(np.stack(colours), np.stack(weights).astype(np.float32), np.stack(harmonics))
+
+
+def positive(light: np.ndarray) -> np.ndarray:
+    """Lights (..., 9, 3) whose directional bands are scaled down where some normal would get (nearly) no light.
+
+    The least irradiance over the sphere is then LEAST_IRRADIANCE times the mean over the sphere.
+    """
+    mean = light[..., :1, :] * sh_basis(np.zeros((1, 3)))[0, 0]
+    change = _SPHERE[:, 1:] @ light[..., 1:, :]
+    room = (1.0 - LEAST_IRRADIANCE) * mean
+    scale = np.minimum(1.0, room / np.maximum(-change.min(axis=-2, keepdims=True), 1e-9))
+    return np.concatenate([light[..., :1, :], light[..., 1:, :] * np.maximum(scale, 0.0)], axis=-2)
+
+
+def _sphere(count: int = 400) -> np.ndarray:
+    """Harmonics (count, 9) on evenly spread normals (Fibonacci lattice)."""
+    number = np.arange(count) + 0.5
+    z, turn = 1.0 - 2.0 * number / count, number * np.pi * (1.0 + 5.0**0.5)
+    radius = np.sqrt(1.0 - z**2)
+    return sh_basis(np.stack([radius * np.cos(turn), radius * np.sin(turn), z], axis=1))
+
+
+_SPHERE = _sphere()
+
+
+def robust_weights(readings: Readings, albedo: np.ndarray, lights: np.ndarray, settings: LightSettings) -> np.ndarray:
+    """(N, P): the readings' weights times Geman-McClure's of what light (N, 9, 3) and albedo (P, 3) leave over."""
+    left = readings.colours - albedo * np.maximum(readings.harmonics @ lights.astype(np.float32), 0.0)
+    square = (left**2).mean(axis=2)
+    seen = readings.weights > 0
+    usual = 2.2 * np.median(square[seen]) if seen.any() else 0.0  # the median of a normal error's square is 0.45
+    return readings.weights / (1.0 + square / (_TURN**2 * max(usual, settings.noise**2))) ** 2
+
+
+def _normal_equations(readings: Readings, albedo: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3, 9, 9) and (N, 3, 9): for each frame and colour, sums over its texels."""
+    scaled = (weights[..., None] * albedo**2).transpose(0, 2, 1)
+    harmonics = readings.harmonics
+    left = np.stack([(harmonics * scaled[:, c, :, None]).transpose(0, 2, 1) @ harmonics for c in range(3)], axis=1)
+    shown = weights[..., None] * albedo * readings.colours
+    right = (harmonics.transpose(0, 2, 1) @ shown).transpose(0, 2, 1)
+    return left.astype(np.float64), right.astype(np.float64)
+
+
+def solve_lights(
+    readings: Readings, albedo: np.ndarray, weights: np.ndarray, owner: np.ndarray, settings: LightSettings
+) -> np.ndarray:
+    """Lights (G, 9, 3), each from the frames n with owner[n] equal to its number; albedo (P, 3), weights (N, P)."""
+    left, right = _normal_equations(readings, albedo, weights)
+    lights = []
+    prior = np.diag(np.concatenate([[1e-6], BAND_POWER[1:]]) / settings.contrast**2)
+    for number in range(owner.max() + 1):
+        own = owner == number
+        gain = settings.support / settings.noise**2 / max(float(weights[own].sum()), 1e-9)
+        lights.append(np.linalg.solve(gain * left[own].sum(0) + prior, (gain * right[own].sum(0))[..., None])[..., 0].T)
+    return np.stack(lights)
+
+
+def separate(
+    readings: Readings, owner: np.ndarray, settings: LightSettings | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lights (G, 9, 3) float32 and albedo (P, 3) float32 of the texels, in [0, 1]-colours.
+
+    owner (N,): the number of the light, from 0, that shines in each frame (one for each clip).
+    Texels that no frame shows get the mean albedo. Raises ValueError when the frames show nothing at all.
+    """
+    settings = settings or LightSettings()
+    weights, colours = readings.weights, readings.colours
+    if not (weights > 0).any():
+        raise ValueError("no texel is seen in any frame")
+    # From one albedo for all skin: what looks like shading on it is shading.
+    albedo = np.broadcast_to(np.median(colours[weights > 0], axis=0), colours.shape[1:]).astype(np.float32)
+    lights = np.zeros((owner.max() + 1, 9, 3), np.float32)
+    lights[:, 0] = 1.0 / sh_basis(np.zeros((1, 3)))[0, 0]
+    for _ in range(_ROUNDS):
+        robust = robust_weights(readings, albedo, lights[owner], settings)
+        lights = positive(solve_lights(readings, albedo, robust, owner, settings)).astype(np.float32)
+        irradiance = np.maximum(readings.harmonics @ lights[owner], LEAST_IRRADIANCE)
+        scale = (irradiance * robust[..., None]).sum((0, 1)) / robust.sum()
+        lights, irradiance = lights / scale, irradiance / scale
+        albedo = _mean_albedo(colours, irradiance, robust, settings.skin)
+    return lights, albedo
+
+
+def _mean_albedo(colours: np.ndarray, irradiance: np.ndarray, weights: np.ndarray, skin: float) -> np.ndarray:
+    """(P, 3): least squares of each texel, drawn a little towards the mean albedo."""
+    seen = (weights[..., None] * irradiance * colours).sum(0)
+    amount = (weights[..., None] * irradiance**2).sum(0)
+    mean = seen.sum(0) / np.maximum(amount.sum(0), 1e-9)
+    pull = skin * amount.mean(0)
+    return ((seen + pull * mean) / (amount + np.maximum(pull, 1e-9))).astype(np.float32)
+
+
+def lights_over_time(
+    readings: Readings,
+    albedo: np.ndarray,
+    moments: tuple[np.ndarray, np.ndarray],
+    wanted: tuple[np.ndarray, np.ndarray],
+    settings: LightSettings | None = None,
+) -> np.ndarray:
+    """Light (M, 9, 3) float32 at M moments under a known albedo (P, 3): the clip's own, and a slow change about it.
+
+    moments: time in s (N,) and number of the take (N,) of the frames read; wanted: the same (M,) of the frames to be
+    lit. The change is a local fit with a Gaussian window in time that never reaches across a cut, so it cannot flicker.
+    """
+    settings = settings or LightSettings()
+    count = len(readings.weights)
+    light = np.zeros((1, 9, 3), np.float32)
+    light[:, 0] = 1.0 / sh_basis(np.zeros((1, 3)))[0, 0]
+    for _ in range(_CLIP_ROUNDS):
+        robust = robust_weights(readings, albedo, np.repeat(light, count, axis=0), settings)
+        light = positive(solve_lights(readings, albedo, robust, np.zeros(count, int), settings)).astype(np.float32)
+    if settings.change <= 0:
+        return np.repeat(light, len(wanted[0]), axis=0)
+    apart = (wanted[0][:, None] - moments[0]) / settings.pace_s
+    window = np.exp(-0.5 * apart**2) * (wanted[1][:, None] == moments[1])
+    gain = settings.support / settings.noise**2 / np.maximum(window @ robust.sum(axis=1), 1e-9)
+    left, right = _normal_equations(readings, albedo, robust)
+    right -= np.einsum("ncab,bc->nca", left, light[0])
+    left, right = (np.tensordot(window, part, 1) * gain.reshape(-1, *[1] * (part.ndim - 1)) for part in (left, right))
+    change = np.linalg.solve(left + np.diag(BAND_POWER / settings.change**2), right[..., None])[..., 0]
+    return _safe_sum(light, change.transpose(0, 2, 1)).astype(np.float32)
+
+
+def _safe_sum(light: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Positive light (1, 9, 3) plus changes (M, 9, 3), each as much of it as leaves half of the least irradiance."""
+    have, wish = _SPHERE @ light, _SPHERE @ change
+    room = have - 0.5 * LEAST_IRRADIANCE * have.mean(axis=1, keepdims=True)
+    share = np.where(wish < 0, room / np.maximum(-wish, 1e-9), 1.0).min(axis=(1, 2), keepdims=True)
+    return light + np.clip(share, 0.0, 1.0) * change
