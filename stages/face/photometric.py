@@ -14,14 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
+import cv2
 import numpy as np
 
-from stages.graphics.shading import sh_basis
-from stages.graphics.texture import LEAST_IRRADIANCE, TexelReading
+from stages.face.camera import Camera
+from stages.face.morphable import MorphableModel
+from stages.graphics.shading import BAND_FACTORS, default_light, sh_basis
+from stages.graphics.texture import LEAST_IRRADIANCE, TexelReading, mesh_texels, read_texels, unwrap
 
 # Mean square over the sphere of each band's irradiance: (Y00 times the cosine lobe's factor of its order) squared.
-BAND_POWER = (0.282095 * np.array([1.0] + [2.0 / 3.0] * 3 + [0.25] * 5)) ** 2
+BAND_POWER = (BAND_FACTORS[0] * np.array([1.0] + [2.0 / 3.0] * 3 + [0.25] * 5)) ** 2
+# Irradiance 1 on every normal; and what pulls towards it where a frame shows nothing.
+EVEN_LIGHT = np.concatenate([np.full((1, 3), 1.0 / BAND_FACTORS[0]), np.zeros((8, 3))]).astype(np.float32)
+_EVEN_PULL = 1e-4
 # Side of the grid of texels on which the light is fitted: it needs the shape of the face, not its pores.
 LIGHT_PX = 64
 _ROUNDS = 30
@@ -29,6 +36,13 @@ _CLIP_ROUNDS = 5
 _TURN = 2.5  # turning point of the robust weight, in standard deviations
 # A reading counts in full for the light from this weight on: the outermost, foreshortened skin is read badly.
 _LEAST_SHARE = 0.15
+
+
+def photometric_mode(setting: str, device: str) -> str:
+    """`fit.photometric` with auto decided: full on a card that has its rasteriser, else light."""
+    if setting != "auto":
+        return setting
+    return "full" if device != "cpu" and find_spec("nvdiffrast") is not None else "light"
 
 
 @dataclass(frozen=True)
@@ -66,12 +80,53 @@ def gather(readings: Iterable[TexelReading], kept: np.ndarray) -> Readings:
     return Readings(np.stack(colours), np.stack(weights).astype(np.float32), np.stack(harmonics))
 
 
+def skin_readings(
+    model: MorphableModel, camera: Camera, points: np.ndarray, pictures: np.ndarray, mattes: np.ndarray
+) -> tuple[Readings, tuple[np.ndarray, np.ndarray]]:
+    """What N frames show on the skin, and the rows and columns (P,) of its texels on a grid of LIGHT_PX.
+
+    points: (N, V, 3) camera points, cm; pictures (N, S, S, 3), mattes (N, S, S) uint8; camera: in their pixels. Eyes
+    and the inside of the mouth are left out: they are not on the mesh's surface.
+    """
+    texels = mesh_texels(model.tri, model.uv, LIGHT_PX)
+    skin = model.tri_part[texels[1]] == 0
+    view = camera.focal_px, np.asarray(camera.principal)
+    rows, columns = texels[0]
+    return gather(read_texels(points, pictures, model.tri, texels, *view, mattes), skin), (rows[skin], columns[skin])
+
+
+def albedo_at(texture: np.ndarray, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """(P, 3) float32 in [0, 1]: texture (T, T, 3) uint8 at the places of `skin_readings`."""
+    small = cv2.resize(texture, (LIGHT_PX, LIGHT_PX), interpolation=cv2.INTER_AREA)
+    return small[places].astype(np.float32) / 255.0
+
+
+def learn_appearance(
+    model: MorphableModel, camera: Camera, points: np.ndarray, pictures: np.ndarray, mattes: np.ndarray,
+    owner: np.ndarray, size_px: int, light: bool = True,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The subject's arrays: texture (T, T, 3) uint8, texture_weight (T, T), light (9, 3), its mean over the frames,
+    and lights (G, 9, 3) of each clip.
+
+    owner (N,): number of each frame's clip; the other arguments are those of `skin_readings`. Without `light` nothing
+    is taken apart: the texture is as filmed and the light is the fixed one.
+    """
+    lights = np.repeat(default_light()[None], owner.max() + 1, axis=0)
+    if light:
+        lights, _ = separate(skin_readings(model, camera, points, pictures, mattes)[0], owner)
+    texture, weight = unwrap(
+        points, pictures, model.tri, model.uv, camera.focal_px, np.asarray(camera.principal), size_px, alpha=mattes,
+        lights=lights[owner] if light else None,
+    )  # fmt: skip
+    return {"texture": texture, "texture_weight": weight, "light": lights[owner].mean(axis=0), "lights": lights}
+
+
 def positive(light: np.ndarray) -> np.ndarray:
     """Lights (..., 9, 3) whose directional bands are scaled down where some normal would get (nearly) no light.
 
     The least irradiance over the sphere is then LEAST_IRRADIANCE times the mean over the sphere.
     """
-    mean = light[..., :1, :] * sh_basis(np.zeros((1, 3)))[0, 0]
+    mean = light[..., :1, :] * BAND_FACTORS[0]
     change = _SPHERE[:, 1:] @ light[..., 1:, :]
     room = (1.0 - LEAST_IRRADIANCE) * mean
     scale = np.minimum(1.0, room / np.maximum(-change.min(axis=-2, keepdims=True), 1e-9))
@@ -114,11 +169,14 @@ def solve_lights(
     """Lights (G, 9, 3), each from the frames n with owner[n] equal to its number; albedo (P, 3), weights (N, P)."""
     left, right = _normal_equations(readings, albedo, weights)
     lights = []
-    prior = np.diag(np.concatenate([[1e-6], BAND_POWER[1:]]) / settings.contrast**2)
+    prior = np.diag(np.concatenate([[_EVEN_PULL], BAND_POWER[1:] / settings.contrast**2]))
+    even = np.zeros((3, 9))
+    even[:, 0] = _EVEN_PULL * EVEN_LIGHT[0]
     for number in range(owner.max() + 1):
         own = owner == number
         gain = settings.support / settings.noise**2 / max(float(weights[own].sum()), 1e-9)
-        lights.append(np.linalg.solve(gain * left[own].sum(0) + prior, (gain * right[own].sum(0))[..., None])[..., 0].T)
+        wanted = gain * right[own].sum(0) + even
+        lights.append(np.linalg.solve(gain * left[own].sum(0) + prior, wanted[..., None])[..., 0].T)
     return np.stack(lights)
 
 
@@ -136,8 +194,7 @@ def separate(
         raise ValueError("no texel is seen in any frame")
     # From one albedo for all skin: what looks like shading on it is shading.
     albedo = np.broadcast_to(np.median(colours[weights > 0], axis=0), colours.shape[1:]).astype(np.float32)
-    lights = np.zeros((owner.max() + 1, 9, 3), np.float32)
-    lights[:, 0] = 1.0 / sh_basis(np.zeros((1, 3)))[0, 0]
+    lights = np.repeat(EVEN_LIGHT[None], owner.max() + 1, axis=0)
     for _ in range(_ROUNDS):
         robust = robust_weights(readings, albedo, lights[owner], settings)
         lights = positive(solve_lights(readings, albedo, robust, owner, settings)).astype(np.float32)
@@ -171,8 +228,7 @@ def lights_over_time(
     """
     settings = settings or LightSettings()
     count = len(readings.weights)
-    light = np.zeros((1, 9, 3), np.float32)
-    light[:, 0] = 1.0 / sh_basis(np.zeros((1, 3)))[0, 0]
+    light = EVEN_LIGHT[None]
     for _ in range(_CLIP_ROUNDS):
         robust = robust_weights(readings, albedo, np.repeat(light, count, axis=0), settings)
         light = positive(solve_lights(readings, albedo, robust, np.zeros(count, int), settings)).astype(np.float32)

@@ -8,18 +8,24 @@ counts, since the mesh ends where hair and neck go on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from stages.face.camera import Camera
+from stages.face.clip import ClipFit, eye_span, reprojection_error
+from stages.face.landmark_sets import landmark_weights
 from stages.face.morphable import MorphableModel
 from stages.face.photometric import positive
-from stages.face.solver import NARROW, SolverSettings
+from stages.face.smoothing import OK, takes
+from stages.face.solver import NARROW, FitResult, SolverSettings
 from stages.graphics.raster import RasterBackend, camera_to_clip
 from stages.graphics.shading import BAND_FACTORS, orient_outwards
+
+_CHUNK = 256  # frames of a take whose pictures are held at once
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Scene:
         settings: JointSettings | None = None, solver: SolverSettings | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:  # fmt: skip
-        self.backend, self.camera, self.dtype = backend, camera, dtype
+        self.backend, self.model, self.camera, self.dtype = backend, model, camera, dtype
         self.settings, self.solver = settings or JointSettings(), solver or SolverSettings()
         self.device = getattr(backend, "device", torch.device("cpu"))
         self.template, self.basis = self.tensor(model.template), self.tensor(model.expression_basis)
@@ -225,3 +231,51 @@ def refine(
     lights = positive(lights).astype(np.float32) if learn_appearance else start.lights
     result = Appearance(final[:, :3], final[:, 3:6], final[:, 6:], texture.detach().cpu().numpy(), lights, start.owner)
     return result, moved.cpu().numpy()
+
+
+def refine_clip(
+    scene: Scene, clip: ClipFit, points: np.ndarray, texture: np.ndarray, lights: np.ndarray,
+    read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> ClipFit:  # fmt: skip
+    """The clip with pose and expression refined under a known texture (T, T, 3) uint8 and lights (N, 9, 3).
+
+    points (N, L, 2) px; read: pictures (n, S, S, 3) and mattes (n, S, S) uint8 of rows (n,). Takes are refined piece by
+    piece, each tied to the one before; lost frames stay lost.
+    """
+    span, known = eye_span(points), np.where((clip.quality == OK)[:, None, None], points, np.nan)
+    pose, expression = np.concatenate([clip.rotation, clip.translation], axis=1), clip.expression.copy()
+    for take in takes(clip.quality, clip.cuts):
+        before = None
+        for low in range(0, len(take), _CHUNK):
+            rows = take[low : low + _CHUNK]
+            shots = Shots(*read(rows), known[rows], np.nan_to_num(span[rows], nan=1.0), np.ones(len(rows) - 1, bool))
+            start = Appearance(
+                pose[rows, :3], pose[rows, 3:], expression[rows], texture / 255.0, lights[rows], np.arange(len(rows))
+            )
+            result, change = refine(scene, shots, start, learn_appearance=False, before=before)
+            before = change[-1]
+            pose[rows] = np.concatenate([result.rotation, result.translation], axis=1)
+            expression[rows] = result.expression
+    error = reprojection_error(scene.model, scene.camera, points, span, pose, expression)
+    error[clip.quality != OK] = np.nan
+    return replace(clip, rotation=pose[:, :3], translation=pose[:, 3:], expression=expression, error=error)
+
+
+def refine_look(
+    backend: RasterBackend, model: MorphableModel, camera: Camera, fit: FitResult, shots: tuple[np.ndarray, ...],
+    owner: np.ndarray, look: dict[str, np.ndarray],
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The arrays texture (T, T, 3) uint8 and light (9, 3), refined together with the frames' pose and expression.
+
+    shots: landmarks (N, L, 2), clip (N,), pictures and mattes of separate frames; owner (N,): number of the light;
+    look: the arrays of `photometric.learn_appearance` to start from.
+    """
+    points, _, pictures, mattes = shots
+    scene = Scene(backend, model, camera, landmark_weights())
+    footage = Shots(pictures, mattes, points, eye_span(points), np.zeros(len(points) - 1, bool))
+    start = Appearance(
+        fit.rotation, fit.translation, fit.expression, look["texture"] / 255.0, look["lights"], owner
+    )
+    result, _ = refine(scene, footage, start, learn_appearance=True)
+    texture = np.clip(np.round(result.texture * 255.0), 0, 255).astype(np.uint8)
+    return {"texture": texture, "light": result.lights[owner].mean(axis=0)}

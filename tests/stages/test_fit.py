@@ -54,13 +54,13 @@ def learn(folder, clips):
     return folder / "identity.npz"
 
 
-def fit_one(path, clip):
+def fit_one(path, clip, **settings):
     args = fit.build_parser().parse_args(
         ["--identity", str(path), "--landmarks", str(clip / "landmarks.parquet"), "--decode", str(clip /
         "decode.parquet"),
-         "--out", str(clip / "fit.parquet")]
+         "--frames", str(clip / "frames"), "--alpha", str(clip / "alpha"), "--out", str(clip / "fit.parquet")]
     )  # fmt: skip
-    args.settings = stage_defaults("fit")
+    args.settings = stage_defaults("fit") | settings
     fit.run(args)
     return read_manifest(clip / "fit.parquet", "fit")
 
