@@ -13,7 +13,7 @@ be paint: a weak pull of the albedo towards its mean gives it to the light. Irra
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import cv2
@@ -31,7 +31,7 @@ EVEN_LIGHT = np.concatenate([np.full((1, 3), 1.0 / BAND_FACTORS[0]), np.zeros((8
 _EVEN_PULL = 1e-4
 # Side of the grid of texels on which the light is fitted: it needs the shape of the face, not its pores.
 LIGHT_PX = 64
-_ROUNDS = 30
+_ROUNDS = 8
 _CLIP_ROUNDS = 5
 _TURN = 2.5  # turning point of the robust weight, in standard deviations
 # A reading counts in full for the light from this weight on: the outermost, foreshortened skin is read badly.
@@ -47,16 +47,16 @@ def photometric_mode(setting: str, device: str) -> str:
 
 @dataclass(frozen=True)
 class LightSettings:
-    """noise: expected error of a reading (1 is white). support: how many independent readings one light's count for.
+    """noise: expected error of a reading over the mean brightness. support: how many independent readings one light's count for.
     contrast: expected spread of the irradiance over all directions. skin: pull of a texel's albedo to the mean albedo,
     over the weight of an average texel's readings. change: expected departure of the irradiance from the clip's mean.
     pace_s: time in which it may come about, s.
     """
 
-    noise: float = 0.04
+    noise: float = 0.07
     support: float = 200.0
     contrast: float = 0.2
-    skin: float = 0.01
+    skin: float = 0.003
     change: float = 0.1
     pace_s: float = 1.0
 
@@ -153,12 +153,14 @@ def robust_weights(readings: Readings, albedo: np.ndarray, lights: np.ndarray, s
     return readings.weights / (1.0 + square / (_TURN**2 * max(usual, settings.noise**2))) ** 2
 
 
-def _normal_equations(readings: Readings, albedo: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3, 9, 9) and (N, 3, 9): for each frame and colour, sums over its texels."""
+def _normal_equations(
+    readings: Readings, albedo: np.ndarray, weights: np.ndarray, wanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3, 9, 9) and (N, 3, 9) of the lights that make `wanted` (N, P, 3): for each frame and colour."""
     scaled = (weights[..., None] * albedo**2).transpose(0, 2, 1)
     harmonics = readings.harmonics
     left = np.stack([(harmonics * scaled[:, c, :, None]).transpose(0, 2, 1) @ harmonics for c in range(3)], axis=1)
-    shown = weights[..., None] * albedo * readings.colours
+    shown = weights[..., None] * albedo * wanted
     right = (harmonics.transpose(0, 2, 1) @ shown).transpose(0, 2, 1)
     return left.astype(np.float64), right.astype(np.float64)
 
@@ -167,7 +169,7 @@ def solve_lights(
     readings: Readings, albedo: np.ndarray, weights: np.ndarray, owner: np.ndarray, settings: LightSettings
 ) -> np.ndarray:
     """Lights (G, 9, 3), each from the frames n with owner[n] equal to its number; albedo (P, 3), weights (N, P)."""
-    left, right = _normal_equations(readings, albedo, weights)
+    left, right = _normal_equations(readings, albedo, weights, readings.colours)
     lights = []
     prior = np.diag(np.concatenate([[_EVEN_PULL], BAND_POWER[1:] / settings.contrast**2]))
     even = np.zeros((3, 9))
@@ -192,17 +194,58 @@ def separate(
     weights, colours = readings.weights, readings.colours
     if not (weights > 0).any():
         raise ValueError("no texel is seen in any frame")
+    # Over the mean brightness all films are alike, however dark.
+    level = max(float((weights * colours.mean(axis=2)).sum() / weights.sum()), 1e-3)
+    colours = colours / np.float32(level)
+    readings = replace(readings, colours=colours)
     # From one albedo for all skin: what looks like shading on it is shading.
     albedo = np.broadcast_to(np.median(colours[weights > 0], axis=0), colours.shape[1:]).astype(np.float32)
     lights = np.repeat(EVEN_LIGHT[None], owner.max() + 1, axis=0)
     for _ in range(_ROUNDS):
         robust = robust_weights(readings, albedo, lights[owner], settings)
-        lights = positive(solve_lights(readings, albedo, robust, owner, settings)).astype(np.float32)
+        lights = positive(lights + _light_steps(readings, albedo, lights, owner, robust, settings)).astype(np.float32)
         irradiance = np.maximum(readings.harmonics @ lights[owner], LEAST_IRRADIANCE)
         scale = (irradiance * robust[..., None]).sum((0, 1)) / robust.sum()
         lights, irradiance = lights / scale, irradiance / scale
         albedo = _mean_albedo(colours, irradiance, robust, settings.skin)
-    return lights, albedo
+    return lights, albedo * np.float32(level)
+
+
+def _light_steps(
+    readings: Readings, albedo: np.ndarray, lights: np.ndarray, owner: np.ndarray, weights: np.ndarray,
+    settings: LightSettings,
+) -> np.ndarray:  # fmt: skip
+    """(G, 9, 3): Gauss-Newton steps of the lights, when the albedo is always the best one for the light.
+
+    Plain alternation creeps, since albedo and light make up for each other; here the albedo is eliminated (variable
+    projection; Golub and Pereyra 1973, in Kaufman's form).
+    """
+    count, bands = len(lights), 9 * len(lights)
+    irradiance = readings.harmonics @ lights[owner]
+    left = readings.colours - albedo * irradiance
+    gain = count * settings.support / settings.noise**2 / weights.sum()
+    amount = (weights[..., None] * irradiance**2).sum(0)
+    pull = settings.skin * amount.mean(0)
+    mean = (albedo * amount).sum(0) / np.maximum(amount.sum(0), 1e-9)
+    amount = amount + np.maximum(pull, 1e-6)
+    slope = (weights[..., None] * irradiance * left).sum(0) + pull * (mean - albedo)
+    own, shown = _normal_equations(readings, albedo, weights, left)
+    prior = np.concatenate([[_EVEN_PULL], BAND_POWER[1:] / settings.contrast**2])
+    # The mean irradiance over the readings stays: the scale is not the light's to choose.
+    usual = np.concatenate([(readings.harmonics[owner == g] * weights[owner == g, :, None]).sum((0, 1))
+                            for g in range(count)]) / weights.sum()  # fmt: skip
+    steps = np.empty((count, 9, 3))
+    for c in range(3):
+        both = (weights * irradiance[..., c] * albedo[:, c])[..., None] * readings.harmonics
+        both = np.concatenate([both[owner == g].sum(0) for g in range(count)], axis=1).astype(np.float64)
+        system = -gain * (both / amount[:, c, None]).T @ both + 1e3 * gain * np.outer(usual, usual)
+        right = -gain * both.T @ (slope[:, c] / amount[:, c])
+        for g in range(count):
+            part = slice(9 * g, 9 * g + 9)
+            system[part, part] += gain * own[owner == g, c].sum(0) + np.diag(prior)
+            right[part] += gain * shown[owner == g, c].sum(0) - prior * (lights[g, :, c] - EVEN_LIGHT[:, c])
+        steps[..., c] = np.linalg.solve(system + 1e-6 * np.eye(bands), right).reshape(count, 9)
+    return steps
 
 
 def _mean_albedo(colours: np.ndarray, irradiance: np.ndarray, weights: np.ndarray, skin: float) -> np.ndarray:
@@ -221,31 +264,36 @@ def lights_over_time(
     wanted: tuple[np.ndarray, np.ndarray],
     settings: LightSettings | None = None,
 ) -> np.ndarray:
-    """Light (M, 9, 3) float32 at M moments under a known albedo (P, 3): the clip's own, and a slow change about it.
+    """Light (M, 9, 3) float32 at M moments under a known albedo (P, 3): the take's own, and a slow change about it.
 
     moments: time in s (N,) and number of the take (N,) of the frames read; wanted: the same (M,) of the frames to be
     lit. The change is a local fit with a Gaussian window in time that never reaches across a cut, so it cannot flicker.
     """
     settings = settings or LightSettings()
-    count = len(readings.weights)
-    light = EVEN_LIGHT[None]
+    level = np.maximum(albedo.mean(), 1e-3)
+    readings, albedo = replace(readings, colours=readings.colours / level), albedo / level
+    takes, owner = np.unique(moments[1], return_inverse=True)
+    lights = np.repeat(EVEN_LIGHT[None], len(takes), axis=0)
     for _ in range(_CLIP_ROUNDS):
-        robust = robust_weights(readings, albedo, np.repeat(light, count, axis=0), settings)
-        light = positive(solve_lights(readings, albedo, robust, np.zeros(count, int), settings)).astype(np.float32)
+        robust = robust_weights(readings, albedo, lights[owner], settings)
+        lights = positive(solve_lights(readings, albedo, robust, owner, settings)).astype(np.float32)
+    # A take too short for a frame of its own among those read gets the mean light.
+    at = np.searchsorted(takes, wanted[1]).clip(max=len(takes) - 1)
+    mean = np.where((takes[at] == wanted[1])[:, None, None], lights[at], lights[owner].mean(axis=0))
     if settings.change <= 0:
-        return np.repeat(light, len(wanted[0]), axis=0)
+        return mean
     apart = (wanted[0][:, None] - moments[0]) / settings.pace_s
     window = np.exp(-0.5 * apart**2) * (wanted[1][:, None] == moments[1])
     gain = settings.support / settings.noise**2 / np.maximum(window @ robust.sum(axis=1), 1e-9)
-    left, right = _normal_equations(readings, albedo, robust)
-    right -= np.einsum("ncab,bc->nca", left, light[0])
+    left_over = readings.colours - albedo * (readings.harmonics @ lights[owner])
+    left, right = _normal_equations(readings, albedo, robust, left_over)
     left, right = (np.tensordot(window, part, 1) * gain.reshape(-1, *[1] * (part.ndim - 1)) for part in (left, right))
     change = np.linalg.solve(left + np.diag(BAND_POWER / settings.change**2), right[..., None])[..., 0]
-    return _safe_sum(light, change.transpose(0, 2, 1)).astype(np.float32)
+    return _safe_sum(mean, change.transpose(0, 2, 1)).astype(np.float32)
 
 
 def _safe_sum(light: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Positive light (1, 9, 3) plus changes (M, 9, 3), each as much of it as leaves half of the least irradiance."""
+    """Positive lights (M, 9, 3) plus changes (M, 9, 3), each as much of it as leaves half of the least irradiance."""
     have, wish = _SPHERE @ light, _SPHERE @ change
     room = have - 0.5 * LEAST_IRRADIANCE * have.mean(axis=1, keepdims=True)
     share = np.where(wish < 0, room / np.maximum(-wish, 1e-9), 1.0).min(axis=(1, 2), keepdims=True)
