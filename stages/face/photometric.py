@@ -47,10 +47,12 @@ def photometric_mode(setting: str, device: str) -> str:
 
 @dataclass(frozen=True)
 class LightSettings:
-    """noise: expected error of a reading over the mean brightness. support: how many independent readings one light's count for.
-    contrast: expected spread of the irradiance over all directions. skin: pull of a texel's albedo to the mean albedo,
-    over the weight of an average texel's readings. change: expected departure of the irradiance from the clip's mean.
-    pace_s: time in which it may come about, s.
+    """What the fit expects, relative to the mean brightness of the readings.
+
+    noise: error of a reading. support: how many independent readings one light's count for. contrast: spread of the
+    irradiance over all directions. skin: pull of a texel's albedo to the mean albedo, over the weight of an average
+    texel's readings. change: departure of the irradiance from the take's own light. pace_s: time in which it may come
+    about, s.
     """
 
     noise: float = 0.07

@@ -40,7 +40,7 @@ class JointSettings:
     photo_support: float = 60.0
     charbonnier: float = 0.02
     keep: float = 0.02
-    temporal: float = 0.5
+    temporal: float = 100.0
     iterations: int = 60
     rate: float = 0.1
     texture_rate: float = 0.004

@@ -79,7 +79,7 @@ def test_gradients_equal_finite_differences() -> None:
 @pytest.fixture(scope="module")
 def spoilt():
     """Three frames at 64 px, landmarks with noise, and a start a little off in everything."""
-    arrays, model, camera, scene = _scene(64, iterations=40, batch=2)
+    arrays, model, camera, scene = _scene(64, iterations=25, rate=0.2, batch=2)
     turns = np.array([-0.3, 0.0, 0.35])
     points, pictures, mattes, rotation = film(arrays, turns, np.repeat(LIGHT[None], 3, axis=0))
     generator = np.random.default_rng(0)

@@ -1,5 +1,7 @@
 """The stages identity and fit on a made-up subject, from manifests to manifests."""
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,6 +11,9 @@ from stages.core.config import stage_defaults
 from stages.core.errors import UserError
 from stages.core.files import picture_name, write_picture
 from stages.core.manifest import Manifest, read_manifest, write_manifest
+from stages.face.photometric_joint import JointSettings
+from stages.face.solver import FitResult
+from stages.graphics.shading import default_light, shade
 from tests.face import makers
 
 FRAMES = 60
@@ -42,14 +47,14 @@ def write_clip(folder, start, count, size=makers.SIZE, missing=(), found_set="me
     return folder
 
 
-def learn(folder, clips):
+def learn(folder, clips, **settings):
     args = identity.build_parser().parse_args(
         ["--decode", *(str(c / "decode.parquet") for c in clips), "--landmarks", *(str(c / "landmarks.parquet") for c
         in clips),
          "--frames", *(str(c / "frames") for c in clips), "--alpha", *(str(c / "alpha") for c in clips),
          "--out", str(folder / "identity.npz")]
     )  # fmt: skip
-    args.settings = stage_defaults("fit") | {"components": 6, "texture_px": 64}
+    args.settings = stage_defaults("fit") | {"components": 6, "texture_px": 64} | settings
     identity.run(args)
     return folder / "identity.npz"
 
@@ -89,7 +94,7 @@ def test_identity_holds_the_contract(subject):
     shapes = {
         "template": (468, 3), "tri": (898, 3), "tri_part": (898,), "uv": (468, 2), "texture": (64, 64, 3),
         "texture_weight": (64, 64), "eye_center": (2, 3), "eye_radius": (2,), "landmark_vertices": (478,),
-        "principal": (2,),
+        "principal": (2,), "light": (9, 3),
     }  # fmt: skip
     assert {key: arrays[key].shape for key in shapes} == shapes
     assert (
@@ -110,6 +115,43 @@ def test_fit_holds_the_contract_and_marks_gaps(subject):
     assert (gappy["quality"][[4, 5]] == "bridged").all() and (gappy["quality"][12:22] == "lost").all()
     assert not gappy["fitted"][12:22].any() and np.isnan(gappy["rotation"][12:22]).all()
     assert np.isnan(gappy["landmark_error"][[4, 5]]).all()
+
+
+def test_light_of_an_evenly_coloured_film_is_even(subject):
+    """The made-up film shows one colour everywhere: no shading."""
+    _, clips, path = subject
+    with np.load(path, allow_pickle=False) as stored:
+        own = stored["light"]
+    frontal = np.array([[0.0, 0.0, -1.0], [0.5, 0.0, -0.866], [0.0, -0.5, -0.866]])
+    gappy = fit_one(path, clips[1])
+    lost = gappy["quality"] == "lost"
+    assert np.isnan(gappy["light"][lost]).all() and np.isfinite(gappy["light"][~lost]).all()
+    for light in (own, gappy["light"][0], gappy["light"][-1]):
+        np.testing.assert_allclose(shade(frontal, light), 1.0, atol=0.03)
+    off = fit_one(path, clips[1], photometric="off")
+    np.testing.assert_allclose(off["light"], np.tile(default_light().ravel(), (30, 1)))
+
+
+def test_full_refines_through_the_rasteriser(tmp_path, monkeypatch):
+    """On the processor, and for two steps only: what it reaches is tested in tests/face/test_photometric_joint.py."""
+    monkeypatch.setattr("stages.face.photometric_joint.JointSettings", partial(JointSettings, iterations=2))
+    clip = write_clip(tmp_path / "a", 0, 10)
+    path = learn(tmp_path, [clip], photometric="full")
+    light, full = fit_one(path, clip, photometric="light"), fit_one(path, clip, photometric="full")
+    assert full["fitted"].all() and np.isfinite(full["light"]).all()
+    assert (full["expression"] != light["expression"]).any()
+    np.testing.assert_allclose(full["rotation"], light["rotation"], atol=0.02)
+    assert np.median(full["landmark_error"]) < 0.005
+
+
+def test_mattes_without_a_person_are_named(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "a", 0, 6)
+    known = FitResult(*makers.movement(6), np.zeros(6))
+    monkeypatch.setattr(identity.facemesh, "learn", lambda *_, **__: (makers.model(), known, np.arange(6)))
+    for picture in (clip / "alpha").iterdir():
+        write_picture(picture, np.zeros((makers.SIZE, makers.SIZE), np.uint8))
+    with pytest.raises(UserError, match="mattes"):
+        learn(tmp_path, [clip])
 
 
 def test_the_same_input_gives_the_same_bytes(subject):

@@ -11,6 +11,7 @@ from stages.core.errors import UserError
 from stages.core.files import content_hash, picture_name, read_picture
 from stages.core.manifest import read_manifest, write_manifest
 from stages.graphics.renderer import Renderer
+from stages.graphics.shading import default_light
 from stages.render import COEFFICIENTS, build_parser, choose_backend, run
 
 SIZE = 32
@@ -85,6 +86,14 @@ def test_pictures_manifest_and_library_agree(clip: Path) -> None:
         assert manifest["render_hash"][row] == content_hash(clip / "render" / picture_name(frame))
         assert manifest["uv_hash"][row] == content_hash(clip / "uv" / picture_name(frame))
         assert manifest["face_share"][row] == pytest.approx(expected.mask.mean())
+
+
+def test_fixed_light_leaves_the_fitted_one_aside(clip: Path) -> None:
+    _run(clip, light="fixed")
+    fit = read_manifest(clip / "fit.parquet", "fit")
+    assert read_manifest(clip / "render.parquet", "render").metadata["light"] == "fixed"
+    expected = Renderer(_identity(), light=default_light()).render(*(fit[name][0] for name in COEFFICIENTS[:4]))
+    assert (read_picture(clip / "render" / picture_name(3)) == expected.picture).all()
 
 
 def test_two_runs_give_the_same_bytes(clip: Path) -> None:
