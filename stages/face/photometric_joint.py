@@ -187,6 +187,12 @@ class Scene:
         return energy
 
 
+def retouched(painted: torch.Tensor, retouch: torch.Tensor) -> torch.Tensor:
+    """Texture (T, T, 3) plus a coarser change (1, 3, R, R), in [0, 1]."""
+    fine = F.interpolate(retouch, size=painted.shape[:2], mode="bilinear", align_corners=False)
+    return (painted + fine[0].permute(1, 2, 0)).clamp(0.0, 1.0)
+
+
 def refine(
     scene: Scene, shots: Shots, start: Appearance, learn_appearance: bool, before: np.ndarray | None = None
 ) -> tuple[Appearance, np.ndarray]:
@@ -198,13 +204,16 @@ def refine(
     st = scene.settings
     base = scene.tensor(np.concatenate([start.rotation, start.translation, start.expression], axis=1))
     change = torch.zeros_like(base, requires_grad=True)
-    texture = scene.tensor(start.texture).clone().requires_grad_(learn_appearance)
+    painted = scene.tensor(start.texture)
+    # No finer than the pictures show the face: texels between the samples would drift and flicker.
+    side = min(len(painted), max(shots.pictures.shape[1] // 2, 8))
+    retouch = torch.zeros(1, 3, side, side, dtype=scene.dtype, device=scene.device, requires_grad=learn_appearance)
     factors = scene.tensor(BAND_FACTORS)[1:, None]
     ambient = scene.tensor(start.lights[:, :1])
     directed = (scene.tensor(start.lights[:, 1:]) * factors).requires_grad_(learn_appearance)
     groups = [{"params": [change], "lr": st.rate}]
     if learn_appearance:
-        groups += [{"params": [texture], "lr": st.texture_rate}, {"params": [directed], "lr": st.light_rate}]
+        groups += [{"params": [retouch], "lr": st.texture_rate}, {"params": [directed], "lr": st.light_rate}]
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: 1.0 - 0.9 * n / st.iterations)
     wanted, span = scene.tensor(shots.points[:, scene.landmarks]), scene.tensor(shots.span)
@@ -217,19 +226,19 @@ def refine(
         for low in range(0, len(base), st.batch):
             rows = slice(low, low + st.batch)
             lights = torch.cat([ambient, directed / factors], dim=1)[owner[rows]]
+            texture = retouched(painted, retouch)
             points = scene.points(base[rows] + change[rows] * scene.steps)
             pictures, mattes = scene.tensor(shots.pictures[rows]) / 255.0, scene.tensor(shots.mattes[rows]) / 255.0
             energy = scene.photo_energy(points, texture, lights, pictures, mattes)
             (energy + scene.landmark_energy(points, wanted[rows], span[rows])).sum().backward()
         optimiser.step()
         schedule.step()
-        with torch.no_grad():
-            texture.clamp_(0.0, 1.0)
     moved = change.detach()
     final = (base + moved * scene.steps).cpu().double().numpy()
     lights = torch.cat([ambient, directed / factors], dim=1).detach().cpu().numpy()
     lights = positive(lights).astype(np.float32) if learn_appearance else start.lights
-    result = Appearance(final[:, :3], final[:, 3:6], final[:, 6:], texture.detach().cpu().numpy(), lights, start.owner)
+    texture = retouched(painted, retouch.detach()).cpu().numpy()
+    result = Appearance(final[:, :3], final[:, 3:6], final[:, 6:], texture, lights, start.owner)
     return result, moved.cpu().numpy()
 
 
