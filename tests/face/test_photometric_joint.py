@@ -15,7 +15,7 @@ from stages.face.photometric_joint import (
     refine_clip,
     rotation_matrices,
 )
-from stages.graphics.raster import CpuBackend
+from stages.graphics.raster import CpuBackend, NvdiffrastBackend
 from stages.graphics.renderer import Renderer
 from tests.face.lit import LIGHT, film, subject
 
@@ -144,3 +144,13 @@ def test_a_clip_keeps_texture_gaps_and_ties(spoilt, monkeypatch) -> None:
         model, camera, shots.points, shots.span, np.concatenate(values, axis=1)[:3], expression[:3]
     )
     assert result.error[:3].mean() < 1.1 * before.mean()
+
+
+@pytest.mark.gpu
+def test_a_card_reaches_the_same(spoilt) -> None:
+    pytest.importorskip("nvdiffrast", reason="needs nvdiffrast, which is built from source")
+    scene, shots, start, (_, model, camera) = spoilt
+    card = Scene(NvdiffrastBackend(), model, camera, np.ones(len(model.landmark_vertices)), scene.settings)
+    ours, theirs = (refine(where, shots, start, learn_appearance=True)[0] for where in (scene, card))
+    np.testing.assert_allclose(theirs.rotation, ours.rotation, atol=0.005)
+    assert _photo_error(scene, shots, theirs) < 1.2 * _photo_error(scene, shots, ours)

@@ -1,3 +1,8 @@
+def photometric_gpu(wildcards):
+    """Resource function: a card where the fit may refine on the pictures, none for landmarks and light alone."""
+    return gpu_need() if settings_of("fit", wildcards.subject)["photometric"] in ("auto", "full") else 0
+
+
 rule identity:
     input:
         decode=of_clips("decode.parquet", identity_clips),
@@ -15,7 +20,7 @@ rule identity:
         "../../environment.yaml"
     threads: 2
     resources:
-        gpu=gpu_need(),
+        gpu=photometric_gpu,
     params:
         cfg=stage_params("fit"),
         code=code_digest("stages.identity"),
@@ -46,7 +51,7 @@ rule fit:
         "../../environment.yaml"
     threads: 1
     resources:
-        gpu=gpu_need(),
+        gpu=photometric_gpu,
     params:
         cfg=stage_params("fit"),
         code=code_digest("stages.fit"),
