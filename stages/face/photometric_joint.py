@@ -22,8 +22,9 @@ from stages.face.morphable import MorphableModel
 from stages.face.photometric import positive
 from stages.face.smoothing import OK, takes
 from stages.face.solver import NARROW, FitResult, SolverSettings
+from stages.graphics.normals import orient_outwards
 from stages.graphics.raster import RasterBackend, camera_to_clip
-from stages.graphics.shading import BAND_FACTORS, orient_outwards
+from stages.graphics.shading import BAND_FACTORS
 
 _CHUNK = 256  # frames of a take whose pictures are held at once
 
@@ -121,7 +122,7 @@ class Scene:
         return shape @ rotation_matrices(coefficients[:, :3]).transpose(1, 2) + coefficients[:, None, 3:6]
 
     def normals(self, points: torch.Tensor) -> torch.Tensor:
-        """Area-weighted outward normals (B, V, 3), see `shading.vertex_normals`."""
+        """Area-weighted outward normals (B, V, 3), see `normals.vertex_normals`."""
         corners = self.tri.long()
         a, b, c = (points[:, corners[:, k]] for k in range(3))
         faces = torch.cross(b - a, c - a, dim=2)

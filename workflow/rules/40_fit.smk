@@ -1,8 +1,3 @@
-def photometric_gpu(wildcards):
-    """Resource function: a card where the fit may refine on the pictures, none for landmarks and light alone."""
-    return gpu_need() if settings_of("fit", wildcards.subject)["photometric"] in ("auto", "full") else 0
-
-
 rule identity:
     input:
         decode=of_clips("decode.parquet", identity_clips),
