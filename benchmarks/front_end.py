@@ -60,7 +60,10 @@ def stage_words(folder: Path, source: Path, size_px: int, end: int | None) -> di
             "--out",
             identity,
         ],
-        "fit": ["--identity", identity, "--decode", decode, "--landmarks", landmarks, "--out", fit],
+        "fit": [
+            *("--identity", identity, "--decode", decode, "--landmarks", landmarks),
+            *("--frames", frames, "--alpha", alpha, "--out", fit),
+        ],
         "render": [*render, "--manifest", folder / "render.parquet"],
     }
 

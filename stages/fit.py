@@ -1,23 +1,28 @@
-"""Fit: pose, expression and gaze of one clip with the subject's model, smooth and without lag."""
+"""Fit: pose, expression, gaze and light of one clip with the subject's model, smooth and without lag."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from stages.core.arrays import read_identity
 from stages.core.cli import main, stage_parser
+from stages.core.device import lease_device
 from stages.core.errors import UserError
+from stages.core.files import picture_name, read_picture
 from stages.core.manifest import read_manifest, write_manifest
-from stages.face.camera import Camera
-from stages.face.clip import fit_clip
-from stages.face.landmark_sets import landmark_set
+from stages.face.camera import Camera, transform
+from stages.face.clip import ClipFit, fit_clip
+from stages.face.landmark_sets import landmark_set, landmark_weights
 from stages.face.morphable import MorphableModel
-from stages.face.smoothing import BRIDGED, LOST
+from stages.face.photometric import albedo_at, lights_over_time, photometric_mode, skin_readings
+from stages.face.smoothing import BRIDGED, LOST, OK, takes
 from stages.graphics.shading import default_light
+from stages.graphics.texture import MOST_FRAMES
 
 log = logging.getLogger("fit")
 
@@ -28,24 +33,82 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--identity", required=True, type=Path, help="identity.npz of the subject")
     parser.add_argument("--landmarks", required=True, type=Path, help="landmarks.parquet of the clip")
     parser.add_argument("--decode", required=True, type=Path, help="decode.parquet of the clip")
+    parser.add_argument("--frames", required=True, type=Path, help="folder frames/ of the clip")
+    parser.add_argument("--alpha", required=True, type=Path, help="folder alpha/ of the clip")
     parser.add_argument("--out", required=True, type=Path, help="fit.parquet to write")
+    parser.add_argument("--gpu", type=int, default=0, help="cards granted to this job; 0 means the processor")
     return parser
 
 
-def load_identity(path: Path) -> tuple[MorphableModel, Camera]:
-    """Model and camera of a subject; UserError if the file is missing or no identity."""
+def load_identity(path: Path) -> tuple[MorphableModel, Camera, np.ndarray]:
+    """Model, camera and texture of a subject; UserError if the file is missing or no identity."""
     arrays = read_identity(path)
     try:
         model = MorphableModel.from_arrays(arrays)
         principal = (float(arrays["principal"][0]), float(arrays["principal"][1]))
-        return model, Camera(float(arrays["focal_px"]), principal, int(arrays["size_px"]))
+        return model, Camera(float(arrays["focal_px"]), principal, int(arrays["size_px"])), arrays["texture"]
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(f"{path} is not a readable identity ({error}); delete it and run the workflow again") from error
 
 
+@dataclass
+class Footage:
+    """The clip's pictures: the folders of frames and mattes, and the frames' numbers and times by row."""
+
+    frames: Path
+    alpha: Path
+    number: np.ndarray
+    time_s: np.ndarray
+
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures (n, S, S, 3) and mattes (n, S, S), uint8, of rows (n,)."""
+        names = [picture_name(int(self.number[row])) for row in rows]
+        return tuple(np.stack([read_picture(folder / name) for name in names]) for folder in (self.frames, self.alpha))
+
+
+def clip_lights(
+    model: MorphableModel, camera: Camera, texture: np.ndarray, clip: ClipFit, footage: Footage
+) -> np.ndarray:
+    """(N, 9, 3) float32 light of each frame, slowly varying within a take; NaN where the fit is lost."""
+    take = np.full(len(clip.quality), -1)
+    for number, run_of_frames in enumerate(takes(clip.quality, clip.cuts)):
+        take[run_of_frames] = number
+    seen = np.flatnonzero(clip.quality == OK)
+    chosen = seen[np.unique(np.linspace(0, len(seen) - 1, min(MOST_FRAMES, len(seen))).round().astype(int))]
+    points = transform(model.vertices(clip.expression[chosen]), clip.rotation[chosen], clip.translation[chosen])
+    readings, places = skin_readings(model, camera, points, *footage.read(chosen))
+    time_s = footage.time_s
+    lights = lights_over_time(
+        readings, albedo_at(texture, places), (time_s[chosen], take[chosen]), (time_s, take)
+    )
+    lights[take < 0] = np.nan
+    return lights
+
+
+def photometric_fit(
+    args: argparse.Namespace, model: MorphableModel, camera: Camera, texture: np.ndarray, clip: ClipFit,
+    points: np.ndarray, footage: Footage, set_name: str,
+) -> tuple[ClipFit, np.ndarray]:  # fmt: skip
+    """The clip, refined on the pictures in mode `full`, and its light (N, 9, 3); the fixed light in mode `off`."""
+    with lease_device(args.gpu) as device:
+        mode = photometric_mode(args.settings["photometric"], device)
+        if mode == "off":
+            return clip, np.repeat(default_light()[None], len(points), axis=0)
+        lights = clip_lights(model, camera, texture, clip, footage)
+        if mode == "full":
+            from stages.face.photometric_joint import Scene, refine_clip  # torch comes only with this mode
+            from stages.graphics.raster import backend_for
+
+            scene = Scene(backend_for(device), model, camera, landmark_weights(set_name))
+            clip = refine_clip(scene, clip, points, texture, lights, footage.read)
+            log.info("landmark error after the photometric refinement: %.2f %%", 100 * np.nanmedian(clip.error))
+            lights = clip_lights(model, camera, texture, clip, footage)
+    return clip, lights
+
+
 def run(args: argparse.Namespace) -> None:
     """Fits the clip and writes the manifest."""
-    model, camera = load_identity(args.identity)
+    model, camera, texture = load_identity(args.identity)
     landmarks, decode = read_manifest(args.landmarks, "landmarks"), read_manifest(args.decode, "decode")
     if not np.array_equal(landmarks["frame"], decode["frame"]):
         raise UserError(
@@ -62,10 +125,11 @@ def run(args: argparse.Namespace) -> None:
     points = landmarks["points_px"].reshape(len(landmarks), kind.count, 2)
     clip = fit_clip(model, camera, points, decode["time_s"], args.settings, kind.name)
     _report(clip, str(args.landmarks))
-    light = np.tile(np.asarray(default_light(), np.float32).reshape(1, 27), (len(points), 1))
+    footage = Footage(args.frames, args.alpha, decode["frame"], decode["time_s"])
+    clip, light = photometric_fit(args, model, camera, texture, clip, points, footage, kind.name)
     columns = {
         "frame": landmarks["frame"], "fitted": clip.fitted, "rotation": clip.rotation, "translation": clip.translation,
-        "expression": clip.expression, "gaze": clip.gaze, "light": light, "landmark_error":
+        "expression": clip.expression, "gaze": clip.gaze, "light": light.reshape(-1, 27), "landmark_error":
         clip.error.astype(np.float32),
         "quality": clip.quality.astype(str),
     }  # fmt: skip

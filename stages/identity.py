@@ -1,4 +1,4 @@
-"""Identity: learns the subject's morphable model, camera and texture from all train clips together."""
+"""Identity: learns the subject's morphable model, camera, texture and light from all train clips together."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stages.core.cli import main, stage_parser
+from stages.core.device import lease_device
 from stages.core.errors import UserError
 from stages.core.files import atomic_file, picture_name, read_picture
 from stages.core.holdout import hold_out
@@ -20,8 +21,9 @@ from stages.face.identity_fit import fit_identity
 from stages.face.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from stages.face.models import facemesh, load_model
 from stages.face.morphable import MorphableModel
+from stages.face.photometric import learn_appearance, photometric_mode
 from stages.face.solver import FitResult
-from stages.graphics.texture import MOST_FRAMES, unwrap
+from stages.graphics.texture import MOST_FRAMES
 
 log = logging.getLogger("identity")
 
@@ -39,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--holdout", type=float, default=0.0, help="last share of all frames to leave out")
     parser.add_argument("--gap-s", type=float, default=0.0, help="seconds before them to leave out, too")
     parser.add_argument("--out", required=True, type=Path, help="identity.npz to write")
+    parser.add_argument("--gpu", type=int, default=0, help="cards granted to this job; 0 means the processor")
     return parser
 
 
@@ -84,11 +87,7 @@ def published_person(
     """A published model made the subject's: model, camera, and the fit of the frames it was made from with their
     numbers.
     """
-    if not settings["model_path"]:
-        raise UserError(
-            f"`fit.model: {settings['model']}` needs the model's file or folder in `fit.model_path` (docs/models.md)"
-        )
-    model = load_model(settings["model"], settings["model_path"], set_name)
+    model = load_model(settings["model"], Path(settings["model_path"]).expanduser(), set_name)
     used = facemesh.diverse_frames(points.reshape(len(points), -1), IDENTITY_FRAMES)
     weights, spread = landmark_weights(set_name), FOCAL_SPREAD if settings["focal"] == "estimate" else 0.0
     span = eye_span(points[used], set_name)
@@ -107,15 +106,33 @@ def texture_pictures(
     return np.stack(pictures), np.stack(mattes)
 
 
-def unwrap_texture(
-    model: MorphableModel, camera: Camera, fit: FitResult, pictures: np.ndarray, mattes: np.ndarray, size: int
+def learn_look(
+    args: argparse.Namespace, model: MorphableModel, camera: Camera, fit: FitResult, shots: tuple[np.ndarray, ...]
 ) -> dict[str, np.ndarray]:
-    """Texture (T, T, 3) uint8 and its weight (T, T) float32 from fitted frames."""
-    points = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
-    texture, weight = unwrap(
-        points, pictures, model.tri, model.uv, camera.focal_px, np.asarray(camera.principal), size, alpha=mattes
-    )
-    return {"texture": texture, "texture_weight": weight}
+    """Texture (T, T, 3) uint8, its weight (T, T) float32 and the mean light (9, 3) from fitted frames.
+
+    shots: of each frame the landmarks (n, L, 2), the number of the clip (n,), picture and matte.
+    """
+    points, clip, pictures, mattes = shots
+    owner = np.unique(clip, return_inverse=True)[1]
+    surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
+    with lease_device(args.gpu) as device:
+        mode = photometric_mode(args.settings["photometric"], device)
+        try:
+            look = learn_appearance(
+                model, camera, surface, pictures, mattes, owner, args.settings["texture_px"], light=mode != "off"
+            )
+        except ValueError as error:
+            raise UserError(
+                f"the mattes hide the face in every train frame ({error}); look at the folder {args.alpha[0]}"
+            ) from error
+        if mode == "full":
+            from stages.face.photometric_joint import refine_look  # torch comes only with this mode
+            from stages.graphics.raster import backend_for
+
+            look |= refine_look(backend_for(device), model, camera, fit, shots, owner, look)
+    log.info("texture of %d frames; photometric fit: %s", len(points), mode)
+    return {name: look[name] for name in ("texture", "texture_weight", "light")}
 
 
 def run(args: argparse.Namespace) -> None:
@@ -129,9 +146,6 @@ def run(args: argparse.Namespace) -> None:
     landmarks = [read_manifest(path, "landmarks") for path in args.landmarks]
     kept = kept_frames([read_manifest(path, "decode") for path in args.decode], args.holdout, args.gap_s)
     personal = settings["model"] == facemesh.NAME
-    if personal and settings["focal"] == "estimate":
-        raise UserError("facemesh is learnt from the landmarks and leaves none to tell the focal length; "
-                        "set `fit.focal: fixed`, or another `fit.model`")  # fmt: skip
     points, depth, clip, frames, size = gather(landmarks, args.landmarks, kept, MEDIAPIPE if personal else None)
     camera = Camera.default(size, settings["focal_ratio"])
     if personal:
@@ -150,7 +164,8 @@ def run(args: argparse.Namespace) -> None:
     good = good[np.unique(np.linspace(0, len(good) - 1, min(MOST_FRAMES, len(good))).round().astype(int))]
     pictures, mattes = texture_pictures(args, clip, frames, used[good])
     part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])
-    arrays |= unwrap_texture(model, camera, part, pictures, mattes, settings["texture_px"])
+    shots = points[used[good]], clip[used[good]], pictures, mattes
+    arrays |= learn_look(args, model, camera, part, shots)
     with atomic_file(args.out) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
     log.info(

@@ -23,9 +23,11 @@ from stages.core.errors import UserError
 from stages.core.files import PictureWriter, atomic_dir
 from stages.core.manifest import Manifest, read_manifest, write_manifest
 from stages.graphics.renderer import FacePictures, Renderer
+from stages.graphics.shading import default_light
 from stages.video.prefetch import in_order
 
 log = logging.getLogger(__name__)
+COEFFICIENTS = ("rotation", "translation", "expression", "gaze", "light")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,13 +57,16 @@ def choose_backend(setting: str, device: str) -> Any | None:
 
 
 def drawn_frames(
-    renderer: Renderer, fit: Manifest, wanted: np.ndarray, threads: int
+    renderer: Renderer, fit: Manifest, wanted: np.ndarray, threads: int, lit: bool = True
 ) -> Iterator[tuple[int, FacePictures]]:
-    """Row number and pictures of the wanted rows, in order, drawn on threads a few frames ahead of the caller."""
-    rotation, translation, expression, gaze = (fit[name] for name in ("rotation", "translation", "expression", "gaze"))
+    """Row number and pictures of the wanted rows, in order, drawn on threads a few frames ahead of the caller.
+
+    lit: under the light of each row, else under the renderer's own.
+    """
+    rotation, translation, expression, gaze, light = (fit[name] for name in COEFFICIENTS)
 
     def draw(row: int) -> FacePictures:
-        return renderer.render(rotation[row], translation[row], expression[row], gaze[row])
+        return renderer.render(rotation[row], translation[row], expression[row], gaze[row], light[row] if lit else None)
 
     # One card draws one frame at a time; the numba kernels release the interpreter and scale with threads.
     return in_order(draw, wanted.tolist(), 1 if renderer.backend is not None else threads)
@@ -70,7 +75,7 @@ def drawn_frames(
 def usable_rows(fit: Manifest) -> np.ndarray:
     """Rows (M,) whose fit can be drawn: fitted, not lost, all coefficients finite."""
     finite = np.ones(len(fit), bool)
-    for name in ("rotation", "translation", "expression", "gaze"):
+    for name in COEFFICIENTS:
         finite &= np.isfinite(fit[name]).all(axis=1)
     return np.nonzero(fit["fitted"] & (fit["quality"] != "lost") & finite)[0]
 
@@ -91,14 +96,15 @@ def run(args: argparse.Namespace) -> None:
     share = np.zeros(len(fit), np.float32)
     with lease_device(args.gpu) as device:
         backend = choose_backend(args.settings["backend"], device)
-        renderer = Renderer(identity, backend=backend, supersample=args.settings["supersample"])
+        lit = args.settings["light"] == "fitted"
+        renderer = Renderer(identity, backend=backend, supersample=args.settings["supersample"], light=default_light())
         name = "cpu" if backend is None else backend.name
         log.info("drawing %d of %d frames at %d px with %s", len(wanted), len(fit), renderer.size_px, name)
         with atomic_dir(args.out_render) as render_dir, atomic_dir(args.out_uv) as uv_dir:
             with (
                 PictureWriter(render_dir, threads=args.threads) as pictures,
                 PictureWriter(uv_dir, threads=args.threads) as coordinates,
-                closing(drawn_frames(renderer, fit, wanted, args.threads)) as drawn,
+                closing(drawn_frames(renderer, fit, wanted, args.threads, lit)) as drawn,
             ):
                 for row, face in progress(drawn, total=len(wanted), desc="render"):
                     pictures.put(int(frames[row]), face.picture)
@@ -111,7 +117,8 @@ def run(args: argparse.Namespace) -> None:
         "uv_hash": [coordinates.hashes.get(int(frame), "") for frame in frames],
         "face_share": share,
     }
-    write_manifest(args.manifest, "render", columns, {"size_px": renderer.size_px, "backend": name})
+    facts = {"size_px": renderer.size_px, "backend": name, "light": args.settings["light"]}
+    write_manifest(args.manifest, "render", columns, facts)
 
 
 def _warn_of_empty(share: np.ndarray, wanted: np.ndarray) -> None:

@@ -204,7 +204,9 @@ def run(args: argparse.Namespace) -> None:
     refuse_too_few(columns, args.role, args.subject, args.settings["min_frames"])
     size_px = int(clips[0]["decode"].metadata["size_px"])
     pictures = {name: pictures_hash(clip) for name, clip in zip(args.clips, clips, strict=True)}
-    write_manifest(args.out, "samples", columns, {"subject": args.subject, "size_px": size_px, "pictures": pictures})
+    light = clips[0]["render"].metadata.get("light", "fixed")  # before there was a choice, it was fixed
+    facts = {"subject": args.subject, "size_px": size_px, "pictures": pictures, "light": light}
+    write_manifest(args.out, "samples", columns, facts)
     used = Counter(columns["split"][columns["used"]].tolist())
     left = Counter(columns["reason"][~columns["used"]].tolist())
     log.info("%s: %s; left out: %s", args.subject, dict(used), dict(left) or "none")

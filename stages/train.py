@@ -23,6 +23,7 @@ from stages.core.errors import UserError
 from stages.core.files import atomic_file, content_hash
 from stages.core.manifest import Manifest, read_manifest
 from stages.core.provenance import code_digest
+from stages.graphics.shading import default_light
 from stages.nets.sizes import refuse_sizes
 
 if TYPE_CHECKING:
@@ -104,6 +105,9 @@ def learn(
     args: argparse.Namespace, samples: Manifest, identity: dict[str, np.ndarray], folder: Path, out: Path
 ) -> None:
     """Trains on the device granted, keeping the state in `folder`, and writes the avatar to `out`."""
+    if samples.metadata.get("light") == "fixed":
+        # The avatar is driven under the light that it was trained under.
+        identity = identity | {"light": default_light()}
     size_px = int(samples.metadata["size_px"])
     frames, weights, validation = chosen_frames(samples, args.clips_dir)
     with lease_device(args.gpu) as device:

@@ -8,6 +8,7 @@ from stages.core.files import picture_name, read_picture, write_picture
 from stages.face.camera import Camera
 from stages.graphics.raster_cpu import bilinear, clip_positions, interpolate, rasterize
 from stages.graphics.renderer import gaze_axes, uv_clip
+from stages.graphics.shading import shade
 from stages.matte.refine import RefineOptions, refine
 from stages.video.reader import CropReader
 from stages.video.window import cut_window
@@ -132,3 +133,11 @@ def test_alpha_is_one_on_the_person():
     assert alpha[100, 64] == 1.0 and alpha[4, 4] == 0.0 and np.abs(alpha - truth).mean() < 0.02
     back = 1.0 - alpha
     assert back[4, 4] == 1.0
+
+
+def test_light_is_nine_bands_of_three_colours():
+    light = np.zeros((9, 3))
+    light[0], light[3, 0] = 1.0 / 0.282095, 0.5
+    right, left = shade(np.array([[0.6, 0.0, -0.8], [-0.6, 0.0, -0.8]]), light.ravel())
+    assert right[0] > 1.0 > left[0]  # band 3 is x, to the right in the picture
+    np.testing.assert_allclose([right[1:], left[1:]], 1.0, rtol=1e-5)

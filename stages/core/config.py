@@ -126,6 +126,17 @@ def check_choices(settings: Mapping[str, Mapping[str, Any]]) -> None:
             "landmarks.detector 'face_alignment' gives 68 flat points, too few for fit.model 'facemesh'; "
             "set landmarks.detector to 'mediapipe'"
         )
+    fit = settings["fit"]
+    if fit["model"] != "facemesh" and not fit["model_path"]:
+        raise UserError(
+            f"fit.model '{fit['model']}' is published by others; set fit.model_path to its file or folder "
+            "(docs/models.md)"
+        )
+    if fit["model"] == "facemesh" and fit["focal"] == "estimate":
+        raise UserError(
+            "fit.model 'facemesh' is learnt from the landmarks and leaves none to tell the focal length; set "
+            "fit.focal: fixed, or choose another fit.model"
+        )
     if settings["matting"]["method"] == "given":
         raise UserError(
             "matting.method 'given' needs the folder of masks of each clip, for which the sheet has no column; run "

@@ -55,7 +55,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("translation", _vector(3), "camera from model", "cm", "3"),
             _field("expression", _vector(), "coefficients of the identity's expression basis", "", "expressions"),
             _field("gaze", _vector(4), "left yaw, left pitch, right yaw, right pitch", "rad", "4"),
-            _field("light", _vector(27), "spherical harmonics of I_R, 9 bands of R, G, B; fixed so far", "", "27"),
+            _field("light", _vector(27), "spherical harmonics of the light, 9 bands of R, G, B; NaN if lost", "", "27"),
             _field("landmark_error", pa.float32(), "median distance over that of the outer eye corners; NaN if lost"),
             _field("quality", pa.string(), "ok, bridged (interpolated over a short gap) or lost"),
         ]

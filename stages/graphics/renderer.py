@@ -92,7 +92,8 @@ class Renderer:
 
     identity: the arrays of identity.npz. size_px: side of the pictures (default: the identity's; the camera is
     scaled). backend: None for the fast path on the processor, else a backend of `stages.graphics.raster`.
-    supersample: samples per pixel and axis of I_R; light: (9, 3) or (27,), default `shading.default_light()`.
+    supersample: samples per pixel and axis of I_R; light: (9, 3) or (27,), default the identity's `light`, or
+    `shading.default_light()` for an identity without one.
     Raises UserError when the identity lacks an array or its arrays contradict each other.
     """
 
@@ -118,7 +119,8 @@ class Renderer:
         self.uv = np.ascontiguousarray(identity["uv"], np.float32)
         self.texture = np.ascontiguousarray(identity["texture"], np.float32)
         self.texels = pack_texture(self.texture)
-        self.light = np.asarray(shading.default_light() if light is None else light, np.float32).reshape(9, 3)
+        own = identity.get("light", shading.default_light()) if light is None else light
+        self.light = np.asarray(own, np.float32).reshape(9, 3)
         self.outwards = np.float32(orient_outwards(self.template, self.tri))
         self._prepare_eyes(identity)
         self._local = threading.local()
@@ -141,20 +143,27 @@ class Renderer:
         return shape.reshape(-1, 3).astype(np.float64) @ matrix.T + np.asarray(translation, np.float64)
 
     def render(
-        self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray, gaze: np.ndarray | None = None
+        self,
+        rotation: np.ndarray,
+        translation: np.ndarray,
+        expression: np.ndarray,
+        gaze: np.ndarray | None = None,
+        light: np.ndarray | None = None,
     ) -> FacePictures:
-        """Both pictures of one frame; gaze (4,) in rad, default straight ahead. See `vertices` and `FacePictures`."""
+        """Both pictures of one frame; gaze (4,) in rad, default straight ahead; light (9, 3) or (27,), default the
+        renderer's. See `vertices` and `FacePictures`."""
         gaze = np.zeros(4) if gaze is None else np.asarray(gaze, np.float64)
+        light = self.light if light is None else np.asarray(light, np.float32).reshape(9, 3)
         if self.backend is not None:
             from stages.graphics.renderer_device import render_on_device  # torch comes only with a backend
 
-            return render_on_device(self, rotation, translation, expression, gaze)
+            return render_on_device(self, rotation, translation, expression, gaze, light)
         points = self.vertices(rotation, translation, expression)
         rotation_matrix, _ = cv2.Rodrigues(np.asarray(rotation, np.float64).reshape(3))
         to_model = np.ascontiguousarray(rotation_matrix.T)
         origin = -to_model @ np.asarray(translation, np.float64)
         axes, normals = gaze_axes(gaze), vertex_normals(points, self.tri) * self.outwards
-        brightness = shading.shade(normals, self.light)
+        brightness = shading.shade(normals, light)
         plain, fine = self._buffers()
         size, camera = self.size_px, np.array([self.focal_px, *self.principal])
         plain.draw(clip_positions(points, self.focal_px, self.principal, (size, size)), self.tri)

@@ -25,13 +25,13 @@ class _Scene:
     def __init__(self, owner: "Renderer", backend: RasterBackend, pose: tuple[np.ndarray, ...]) -> None:
         from stages.graphics.renderer import gaze_axes  # the renderer imports this module lazily, and so do we
 
-        rotation, translation, expression, gaze = pose
+        rotation, translation, expression, gaze, light = pose
         self.owner, self.backend = owner, backend
         self.device = getattr(backend, "device", torch.device("cpu"))
         points = owner.vertices(rotation, translation, expression)
         normals = vertex_normals(points, owner.tri) * owner.outwards
         self.points = self.tensor(points)[None]
-        self.values = self.tensor(np.concatenate([shading.shade(normals, owner.light), owner.uv], axis=1))[None]
+        self.values = self.tensor(np.concatenate([shading.shade(normals, light), owner.uv], axis=1))[None]
         self.tri = torch.as_tensor(owner.tri, device=self.device)
         matrix, _ = cv2.Rodrigues(np.asarray(rotation, np.float64).reshape(3))
         self.to_model = self.tensor(matrix.T)
@@ -101,13 +101,18 @@ def _coordinates(scene: _Scene) -> tuple[np.ndarray, np.ndarray]:
 
 
 def render_on_device(
-    owner: "Renderer", rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray, gaze: np.ndarray
+    owner: "Renderer",
+    rotation: np.ndarray,
+    translation: np.ndarray,
+    expression: np.ndarray,
+    gaze: np.ndarray,
+    light: np.ndarray,
 ) -> "FacePictures":
     """`Renderer.render` by way of the owner's backend."""
     from stages.graphics.renderer import FacePictures  # see _Scene
 
     with torch.no_grad():
-        scene = _Scene(owner, owner.backend, (rotation, translation, expression, gaze))
+        scene = _Scene(owner, owner.backend, (rotation, translation, expression, gaze, light))
         picture = _picture(scene)
         uv, mask = _coordinates(scene)
     return FacePictures(picture, uv, mask)

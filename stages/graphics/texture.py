@@ -1,15 +1,17 @@
 """The subject's texture, read off the frames: every texel asks the pictures in which it is seen, and takes the median.
 
 The median over frames, weighted by how squarely and how surely a texel is seen, ignores passing shadows, highlights and
-tracking slips that a mean would smear in. The light of the footage stays in the texture: it is not taken apart into
-albedo and shading, since the generator sees only the pattern.
+tracking slips that a mean would smear in. Given the light of each frame (`stages.face.photometric`) the readings are
+divided by the irradiance first, and the texture is the albedo; without it the light of the footage stays in.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from stages.graphics import shading
 from stages.graphics.normals import orient_outwards, vertex_normals
 from stages.graphics.raster_cpu import ZBuffer, bilinear, clip_positions
 from stages.graphics.renderer import uv_clip
@@ -20,6 +22,43 @@ _DEPTH_SLACK_CM = 0.3
 # Cosine of the view angle below which a texel is too foreshortened to be read.
 _LEAST_COSINE = 0.2
 _ALPHA_ERODE_SHARE = 0.01
+# Below this matte a reading is as much background as person.
+_LEAST_ALPHA = 0.5
+# An albedo is never read off a surface that gets less than this share of the mean irradiance.
+LEAST_IRRADIANCE = 0.1
+
+
+class TexelReading(NamedTuple):
+    """What one frame shows on P texels: colours (P, 3) uint8; shares (P,) float32 in [0, 1], how well each is seen;
+    normals (P, 3), unit, outwards, camera axes."""
+
+    colours: np.ndarray
+    shares: np.ndarray
+    normals: np.ndarray
+
+
+def read_texels(
+    points: Iterable[np.ndarray],
+    pictures: Iterable[np.ndarray],
+    tri: np.ndarray,
+    texels: tuple[tuple, np.ndarray, np.ndarray],
+    focal_px: float,
+    principal: np.ndarray,
+    alpha: Iterable[np.ndarray] | None = None,
+    outwards: float | None = None,
+) -> Iterator[TexelReading]:
+    """One frame after the other, looked up at the places of `mesh_texels`; arguments as of `unwrap`."""
+    _, face, weights = texels
+    mattes = iter(alpha) if alpha is not None else None
+    for positions, picture in zip(points, pictures, strict=True):
+        positions = np.asarray(positions, np.float64)
+        sign = orient_outwards(positions, tri) if outwards is None else outwards
+        matte = next(mattes) if mattes is not None else None
+        place, normal = _surface(positions, tri, face, weights, sign)
+        share, pixel = _visibility(positions, tri, place, normal, focal_px, principal, picture.shape[:2])
+        size = np.array([picture.shape[1], picture.shape[0]])
+        colours = np.round(bilinear(picture, pixel / size)).astype(np.uint8)
+        yield TexelReading(colours, share if matte is None else share * _matte_share(matte, pixel / size), normal)
 
 
 def unwrap(
@@ -32,42 +71,44 @@ def unwrap(
     size_px: int,
     alpha: Iterable[np.ndarray] | None = None,
     outwards: float | None = None,
+    lights: Iterable[np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Texture (size_px, size_px, 3) uint8 and weight (size_px, size_px) float32 of a mesh seen in some frames.
 
     points: camera points (V, 3) in cm of each frame (at most MOST_FRAMES are kept in memory: further ones raise
     ValueError); pictures: (H, W, 3) uint8 RGB of each; tri (F, 3), uv (V, 2); focal_px, principal (2,): the camera in
     pixels of the pictures; alpha: (H, W) uint8 or float in [0, 1] of each, to leave out what lies off the person;
-    outwards: +1 or -1, see `normals.orient_outwards` (default: found from the first frame).
+    outwards: +1 or -1, see `normals.orient_outwards` (default: found from the first frame); lights: (9, 3) of each
+    frame, to get the albedo (values beyond 255 are cut).
     The weight is the mean over the frames of visibility times squared cosine of the view angle times alpha; it is 0 for
     texels never seen, whose colour is grown smoothly from their neighbourhood.
     """
-    texels, face, weights = _texels(tri, uv, size_px)
+    texels = mesh_texels(tri, uv, size_px)
     colours: list[np.ndarray] = []
     shares: list[np.ndarray] = []
-    mattes = iter(alpha) if alpha is not None else None
-    for positions, picture in zip(points, pictures, strict=True):
+    lamps = iter(lights) if lights is not None else None
+    for reading in read_texels(points, pictures, tri, texels, focal_px, principal, alpha, outwards):
         if len(colours) == MOST_FRAMES:
             raise ValueError(f"more than {MOST_FRAMES} frames; choose some of them")
-        positions = np.asarray(positions, np.float64)
-        sign = orient_outwards(positions, tri) if outwards is None else outwards
-        matte = next(mattes) if mattes is not None else None
-        place, normal = _surface(positions, tri, face, weights, sign)
-        share, pixel = _visibility(positions, tri, place, normal, focal_px, principal, picture.shape[:2])
-        size = np.array([picture.shape[1], picture.shape[0]])
-        colours.append(np.round(bilinear(picture, pixel / size)).astype(np.uint8))
-        shares.append(share if matte is None else share * _matte_share(matte, pixel / size))
+        value, share = reading.colours, reading.shares
+        if lamps is not None:
+            irradiance = np.maximum(shading.shade(reading.normals, next(lamps)), LEAST_IRRADIANCE)
+            value = np.minimum(value / irradiance + 0.5, 255.0).astype(np.uint8)
+            # In the shade the same noise of the picture is a larger one of the albedo.
+            share = share * irradiance.mean(axis=1).astype(np.float32) ** 2
+        colours.append(value)
+        shares.append(share)
     texture = np.zeros((size_px, size_px, 3), np.float32)
     weight = np.zeros((size_px, size_px), np.float32)
     if colours:
         stacked = np.stack(shares)
-        texture[texels] = weighted_median(np.stack(colours), stacked)
-        weight[texels] = stacked.mean(axis=0)
+        texture[texels[0]] = weighted_median(np.stack(colours), stacked)
+        weight[texels[0]] = stacked.mean(axis=0)
     filled = fill_holes(texture, weight > 1e-4)
     return np.clip(np.round(filled), 0, 255).astype(np.uint8), np.where(weight > 1e-4, weight, 0.0).astype(np.float32)
 
 
-def _texels(tri: np.ndarray, uv: np.ndarray, size_px: int) -> tuple[tuple, np.ndarray, np.ndarray]:
+def mesh_texels(tri: np.ndarray, uv: np.ndarray, size_px: int) -> tuple[tuple, np.ndarray, np.ndarray]:
     """Rows and columns of the texels on the mesh, their triangle (P,) and barycentrics (P, 3)."""
     buffer = ZBuffer((size_px, size_px), len(tri))
     buffer.draw(uv_clip(uv), np.ascontiguousarray(tri, np.int32))
@@ -119,7 +160,8 @@ def _matte_share(alpha: np.ndarray, uv: np.ndarray) -> np.ndarray:
     alpha = np.asarray(alpha)
     alpha = alpha.astype(np.float32) / 255.0 if alpha.dtype == np.uint8 else alpha.astype(np.float32)
     reach = max(1, round(_ALPHA_ERODE_SHARE * alpha.shape[0]))
-    return bilinear(cv2.erode(alpha, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))[..., None], uv)[:, 0]
+    share = bilinear(cv2.erode(alpha, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))[..., None], uv)[:, 0]
+    return np.where(share >= _LEAST_ALPHA, share, 0.0)
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -78,6 +78,15 @@ def test_choices_that_cannot_work_together(stage, change):
         check_choices(settings | {stage: settings[stage] | change})
 
 
+@pytest.mark.parametrize(
+    ("change", "words"), [({"model": "ict"}, "set fit.model_path"), ({"focal": "estimate"}, "set fit.focal: fixed")]
+)
+def test_a_fit_that_cannot_be_is_refused(change, words):
+    settings = {stage: stage_settings(stage) for stage in STAGES}
+    with pytest.raises(UserError, match=words):
+        check_choices(settings | {"fit": settings["fit"] | change})
+
+
 def test_numbers_have_one_form_and_are_finite():
     assert canonical_json(stage_settings("decode", {"size_px": 64.0})) == canonical_json(
         stage_settings("decode", {"size_px": 64})

@@ -8,6 +8,7 @@ import pytest
 from stages.core.errors import UserError
 from stages.graphics.raster_cpu import bilinear
 from stages.graphics.renderer import Renderer, eye_discs
+from stages.graphics.shading import default_light
 from tests.graphics.faces import identity
 
 AHEAD = np.zeros(3), np.array([0.0, 0.0, 45.0]), np.zeros(2)
@@ -164,3 +165,17 @@ def test_contradictory_identities_are_refused() -> None:
     del arrays["eye_center"]
     with pytest.raises(UserError, match="eye_center"):
         Renderer(arrays)
+
+
+def test_light_is_the_callers_else_the_identitys_else_the_fixed_one() -> None:
+    from stages.graphics.raster import CpuBackend
+
+    arrays, own, other = identity(), 0.5 * default_light(), 0.8 * default_light()
+    lit, plain = Renderer(arrays | {"light": own}), Renderer(arrays)
+    assert (plain.render(*AHEAD).picture == Renderer(arrays, light=default_light()).render(*AHEAD).picture).all()
+    assert (lit.render(*AHEAD).picture == plain.render(*AHEAD, light=own).picture).all()
+    expected = Renderer(arrays, light=other).render(*AHEAD)
+    assert (lit.render(*AHEAD, light=other.ravel()).picture == expected.picture).all()
+    on_device = Renderer(arrays, backend=CpuBackend()).render(*AHEAD, light=own)
+    mask = on_device.mask & lit.render(*AHEAD).mask
+    assert np.abs(on_device.picture.astype(int) - lit.render(*AHEAD).picture)[mask].mean() < 0.5

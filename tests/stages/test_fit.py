@@ -1,5 +1,8 @@
 """The stages identity and fit on a made-up subject, from manifests to manifests."""
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,6 +12,9 @@ from stages.core.config import stage_defaults
 from stages.core.errors import UserError
 from stages.core.files import picture_name, write_picture
 from stages.core.manifest import Manifest, read_manifest, write_manifest
+from stages.face.photometric_joint import JointSettings
+from stages.face.solver import FitResult
+from stages.graphics.shading import default_light, shade
 from tests.face import makers
 
 FRAMES = 60
@@ -54,13 +60,13 @@ def learn(folder, clips, **settings):
     return folder / "identity.npz"
 
 
-def fit_one(path, clip):
+def fit_one(path, clip, **settings):
     args = fit.build_parser().parse_args(
         ["--identity", str(path), "--landmarks", str(clip / "landmarks.parquet"), "--decode", str(clip /
         "decode.parquet"),
-         "--out", str(clip / "fit.parquet")]
+         "--frames", str(clip / "frames"), "--alpha", str(clip / "alpha"), "--out", str(clip / "fit.parquet")]
     )  # fmt: skip
-    args.settings = stage_defaults("fit")
+    args.settings = stage_defaults("fit") | settings
     fit.run(args)
     return read_manifest(clip / "fit.parquet", "fit")
 
@@ -89,7 +95,7 @@ def test_identity_holds_the_contract(subject):
     shapes = {
         "template": (468, 3), "tri": (898, 3), "tri_part": (898,), "uv": (468, 2), "texture": (64, 64, 3),
         "texture_weight": (64, 64), "eye_center": (2, 3), "eye_radius": (2,), "landmark_vertices": (478,),
-        "principal": (2,),
+        "principal": (2,), "light": (9, 3),
     }  # fmt: skip
     assert {key: arrays[key].shape for key in shapes} == shapes
     assert (
@@ -110,6 +116,43 @@ def test_fit_holds_the_contract_and_marks_gaps(subject):
     assert (gappy["quality"][[4, 5]] == "bridged").all() and (gappy["quality"][12:22] == "lost").all()
     assert not gappy["fitted"][12:22].any() and np.isnan(gappy["rotation"][12:22]).all()
     assert np.isnan(gappy["landmark_error"][[4, 5]]).all()
+
+
+def test_light_of_an_evenly_coloured_film_is_even(subject):
+    """The made-up film shows one colour everywhere: no shading."""
+    _, clips, path = subject
+    with np.load(path, allow_pickle=False) as stored:
+        own = stored["light"]
+    frontal = np.array([[0.0, 0.0, -1.0], [0.5, 0.0, -0.866], [0.0, -0.5, -0.866]])
+    gappy = fit_one(path, clips[1])
+    lost = gappy["quality"] == "lost"
+    assert np.isnan(gappy["light"][lost]).all() and np.isfinite(gappy["light"][~lost]).all()
+    for light in (own, gappy["light"][0], gappy["light"][-1]):
+        np.testing.assert_allclose(shade(frontal, light), 1.0, atol=0.03)
+    off = fit_one(path, clips[1], photometric="off")
+    np.testing.assert_allclose(off["light"], np.tile(default_light().ravel(), (30, 1)))
+
+
+def test_full_refines_through_the_rasteriser(tmp_path, monkeypatch):
+    """On the processor, and for two steps only: what it reaches is tested in tests/face/test_photometric_joint.py."""
+    monkeypatch.setattr("stages.face.photometric_joint.JointSettings", partial(JointSettings, iterations=2))
+    clip = write_clip(tmp_path / "a", 0, 10)
+    path = learn(tmp_path, [clip], photometric="full")
+    light, full = fit_one(path, clip, photometric="light"), fit_one(path, clip, photometric="full")
+    assert full["fitted"].all() and np.isfinite(full["light"]).all()
+    assert (full["expression"] != light["expression"]).any()
+    np.testing.assert_allclose(full["rotation"], light["rotation"], atol=0.02)
+    assert np.median(full["landmark_error"]) < 0.005
+
+
+def test_mattes_without_a_person_are_named(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "a", 0, 6)
+    known = FitResult(*makers.movement(6), np.zeros(6))
+    monkeypatch.setattr(identity.facemesh, "learn", lambda *_, **__: (makers.model(), known, np.arange(6)))
+    for picture in (clip / "alpha").iterdir():
+        write_picture(picture, np.zeros((makers.SIZE, makers.SIZE), np.uint8))
+    with pytest.raises(UserError, match="mattes"):
+        learn(tmp_path, [clip])
 
 
 def test_the_same_input_gives_the_same_bytes(subject):
@@ -140,19 +183,10 @@ def test_a_published_model_becomes_the_subjects(tmp_path, monkeypatch):
     monkeypatch.setattr(identity, "load_model", lambda *words: asked.append(words) or model)
     clip = write_clip(tmp_path / "c", 0, 30)
     path = learn(tmp_path, [clip], model="ict", model_path="somewhere", focal="estimate")
-    assert asked == [("ict", "somewhere", "mediapipe478")]
+    assert asked == [("ict", Path("somewhere"), "mediapipe478")]
     found = fit_one(path, clip)
     assert found["fitted"].all() and np.median(found["landmark_error"]) < 0.007
     assert found["expression"].shape == (30, 4)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words"), [({"model": "ict"}, "fit.model_path"), ({"focal": "estimate"}, "fit.focal: fixed")]
-)
-def test_settings_that_do_not_go_together_are_refused(tmp_path, wrong, words):
-    clip = write_clip(tmp_path / "c", 0, 3)
-    with pytest.raises(UserError, match=words):
-        learn(tmp_path, [clip], **wrong)
 
 
 def test_bad_identity_files_are_named(subject, tmp_path):

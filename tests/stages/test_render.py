@@ -11,9 +11,11 @@ from stages.core.errors import UserError
 from stages.core.files import content_hash, picture_name, read_picture
 from stages.core.manifest import read_manifest, write_manifest
 from stages.graphics.renderer import Renderer
-from stages.render import build_parser, choose_backend, run
+from stages.graphics.shading import default_light
+from stages.render import COEFFICIENTS, build_parser, choose_backend, run
 
 SIZE = 32
+LIGHT = np.concatenate([[3.0, 2.5, 2.0], np.linspace(-0.3, 0.3, 24)]).astype(np.float32)
 
 
 def _identity() -> dict[str, np.ndarray]:
@@ -40,7 +42,7 @@ def _write_fit(path: Path, quality: list[str]) -> dict[str, np.ndarray]:
         "frame": frame, "fitted": np.array([q != "lost" for q in quality]),
         "rotation": np.stack([np.array([0.0, 0.1 * i, 0.0]) for i in range(count)]),
         "translation": np.tile([0.0, 0.0, 40.0], (count, 1)), "expression": np.linspace(0, 1, count)[:, None],
-        "gaze": np.zeros((count, 4)), "light": np.zeros((count, 27)), "landmark_error": np.zeros(count),
+        "gaze": np.zeros((count, 4)), "light": np.tile(LIGHT, (count, 1)), "landmark_error": np.zeros(count),
         "quality": quality,
     }  # fmt: skip
     write_manifest(path, "fit", columns, {"focal_px": 2.0 * SIZE})
@@ -53,7 +55,7 @@ def _run(folder: Path, **settings: object) -> None:
          str(folder / "render"), "--out-uv", str(folder / "uv"), "--manifest", str(folder / "render.parquet"),
          "--threads", "2", "--settings", json.dumps(settings)]
     )  # fmt: skip
-    args.settings = {"backend": "cpu", "supersample": 2} | settings
+    args.settings = {"backend": "cpu", "supersample": 2, "light": "fitted"} | settings
     run(args)
 
 
@@ -68,7 +70,7 @@ def test_pictures_manifest_and_library_agree(clip: Path) -> None:
     _run(clip)
     manifest = read_manifest(clip / "render.parquet", "render")
     fit = read_manifest(clip / "fit.parquet", "fit")
-    assert manifest.metadata == {"size_px": SIZE, "backend": "cpu"}
+    assert manifest.metadata == {"size_px": SIZE, "backend": "cpu", "light": "fitted"}
     assert sorted(p.name for p in (clip / "render").iterdir()) == ["000003.png", "000007.png", "000009.png"]
     assert sorted(p.name for p in (clip / "uv").iterdir()) == ["000003.png", "000007.png", "000009.png"]
     renderer = Renderer(_identity())
@@ -76,7 +78,7 @@ def test_pictures_manifest_and_library_agree(clip: Path) -> None:
         if fit["quality"][row] == "lost":
             assert manifest["render_hash"][row] == manifest["uv_hash"][row] == "" and manifest["face_share"][row] == 0
             continue
-        expected = renderer.render(*(fit[name][row] for name in ("rotation", "translation", "expression", "gaze")))
+        expected = renderer.render(*(fit[name][row] for name in COEFFICIENTS))
         picture = read_picture(clip / "render" / picture_name(frame))
         uv = read_picture(clip / "uv" / picture_name(frame))
         assert picture.dtype == np.uint8 and uv.dtype == np.uint16
@@ -84,6 +86,14 @@ def test_pictures_manifest_and_library_agree(clip: Path) -> None:
         assert manifest["render_hash"][row] == content_hash(clip / "render" / picture_name(frame))
         assert manifest["uv_hash"][row] == content_hash(clip / "uv" / picture_name(frame))
         assert manifest["face_share"][row] == pytest.approx(expected.mask.mean())
+
+
+def test_fixed_light_leaves_the_fitted_one_aside(clip: Path) -> None:
+    _run(clip, light="fixed")
+    fit = read_manifest(clip / "fit.parquet", "fit")
+    assert read_manifest(clip / "render.parquet", "render").metadata["light"] == "fixed"
+    expected = Renderer(_identity(), light=default_light()).render(*(fit[name][0] for name in COEFFICIENTS[:4]))
+    assert (read_picture(clip / "render" / picture_name(3)) == expected.picture).all()
 
 
 def test_two_runs_give_the_same_bytes(clip: Path) -> None:

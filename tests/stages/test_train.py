@@ -9,6 +9,7 @@ import torch
 from stages import train
 from stages.core.errors import UserError
 from stages.core.manifest import write_manifest
+from stages.graphics.shading import default_light
 from tests.training.makers import SIZE, settings, write_clip, write_identity
 
 
@@ -22,7 +23,7 @@ def subject(tmp_path_factory):
     return folder
 
 
-def write_samples(path, used=None, size_px=SIZE):
+def write_samples(path, used=None, size_px=SIZE, **facts):
     split = np.array(["train"] * 24, dtype=object)
     split[[3, 20]] = "val"
     columns = {
@@ -33,7 +34,7 @@ def write_samples(path, used=None, size_px=SIZE):
         "used": np.ones(24, bool) if used is None else used,
         "reason": np.array([""] * 24, dtype=object),
     }
-    write_manifest(path, "samples", columns, {"subject": "x", "size_px": size_px})
+    write_manifest(path, "samples", columns, {"subject": "x", "size_px": size_px} | facts)
 
 
 def run(folder, out="avatar.pt", samples="samples.parquet", identity="identity.npz", **changes):
@@ -54,6 +55,15 @@ def test_avatar_file_is_plain_and_complete(subject):
     assert content["expression_range"]["high"].tolist() == [1, 1]
     assert content["weights"] == {} and content["history"][-1]["images"] == 40
     assert not any("face." in name or "generator" in name for name in content["g_style"])
+
+
+def test_the_avatar_keeps_the_light_that_it_was_trained_under(subject):
+    with np.load(subject / "identity.npz") as stored:
+        np.savez(subject / "lit.npz", **stored, light=np.full((9, 3), 0.25, np.float32))
+    for light, expected in (("fitted", np.full((9, 3), 0.25)), ("fixed", default_light())):
+        write_samples(subject / f"{light}.parquet", light=light)
+        content = run(subject, out=f"{light}.pt", samples=f"{light}.parquet", identity="lit.npz", images=4)
+        np.testing.assert_allclose(content["identity"]["light"].numpy(), expected)
 
 
 def test_backbones_are_named_in_the_file(subject):

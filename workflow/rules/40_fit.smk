@@ -5,6 +5,7 @@ rule identity:
         matting=of_clips("matting.parquet", identity_clips),
         frames=ancient(of_clips("frames", identity_clips)),
         alpha=ancient(of_clips("alpha", identity_clips)),
+        model=face_model,
     output:
         "<subject>/identity.npz",
     log:
@@ -14,6 +15,8 @@ rule identity:
     conda:
         "../../environment.yaml"
     threads: 2
+    resources:
+        gpu=photometric_gpu,
     params:
         cfg=stage_params("fit"),
         code=code_digest("stages.identity"),
@@ -23,7 +26,7 @@ rule identity:
     shell:
         "python -m stages.identity --settings {params.cfg:q} --threads {threads} --decode {input.decode:q}"
         " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q} {params.holdout}"
-        " --out {output:q} 2>&1 | tee -i {log:q}"
+        " --out {output:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"
 
 
 rule fit:
@@ -31,6 +34,9 @@ rule fit:
         identity="<subject>/identity.npz",
         decode="<clip>/decode.parquet",
         landmarks="<clip>/landmarks.parquet",
+        matting="<clip>/matting.parquet",
+        frames=ancient("<clip>/frames"),
+        alpha=ancient("<clip>/alpha"),
     output:
         manifest="<clip>/fit.parquet",
     log:
@@ -40,6 +46,8 @@ rule fit:
     conda:
         "../../environment.yaml"
     threads: 1
+    resources:
+        gpu=photometric_gpu,
     params:
         cfg=stage_params("fit"),
         code=code_digest("stages.fit"),
@@ -47,4 +55,5 @@ rule fit:
         "Fitting {wildcards.subject}/{wildcards.clip}"
     shell:
         "python -m stages.fit --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
-        " --decode {input.decode:q} --landmarks {input.landmarks:q} --out {output.manifest:q} 2>&1 | tee -i {log:q}"
+        " --decode {input.decode:q} --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q}"
+        " --out {output.manifest:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"

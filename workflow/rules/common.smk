@@ -88,3 +88,8 @@ def weights_of(stage):
 def gpu_need():
     """GPUs of a GPU rule: none on a machine without a card, one otherwise and on clusters."""
     return 1 if visible_cards() or not workflow.local_exec else 0
+
+
+def photometric_gpu(wildcards):
+    """Resource function: a card where the fit may refine on the pictures, none for landmarks and light alone."""
+    return gpu_need() if settings_of("fit", wildcards.subject)["photometric"] in ("auto", "full") else 0

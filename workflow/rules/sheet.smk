@@ -26,6 +26,19 @@ def source_input(wildcards):
     return source
 
 
+def face_model(wildcards):
+    """Input function: the file or folder of the published face model, nothing for the personal one."""
+    model = settings_of("fit", wildcards.subject)
+    if model["model"] == "facemesh":
+        return []
+    path = Path(model["model_path"]).expanduser()
+    if not path.exists():
+        raise WorkflowError(
+            f"fit.model_path {path.absolute()} does not exist; see docs/models.md for where models come from"
+        )
+    return str(path)
+
+
 def frame_range(wildcards):
     """Arguments --start and --end of a clip; nothing where the sheet leaves them empty."""
     clip = clip_of(wildcards)
