@@ -23,13 +23,20 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+# As in workflow/rules/common.smk.
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "268435456",
+}
 PER_CLIP = ("decode", "landmarks", "matting", "fit", "render")
 
 
 def run_stage(stage: str, *words: str | Path) -> tuple[float, float, float]:
     """Seconds, seconds of processor time, which other programs hardly change, and peak memory (MB) of one stage."""
     began = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", f"stages.{stage}", *map(str, words)], cwd=ROOT)
+    command = [sys.executable, "-m", f"stages.{stage}", *map(str, words)]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | ENVIRONMENT)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"stage {stage} failed")
