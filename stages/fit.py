@@ -93,14 +93,16 @@ def photometric_fit(
     with lease_device(args.gpu) as device:
         mode = photometric_mode(args.settings["photometric"], device)
         if mode == "off":
-            return clip, np.repeat(default_light()[None], len(points), axis=0)
+            lights = np.repeat(default_light()[None], len(points), axis=0)
+            lights[clip.quality == LOST] = np.nan
+            return clip, lights
         lights = clip_lights(model, camera, texture, clip, footage)
         if mode == "full":
             from stages.face.photometric_joint import Scene, refine_clip  # torch comes only with this mode
             from stages.graphics.raster import backend_for
 
             scene = Scene(backend_for(device), model, camera, landmark_weights(set_name))
-            clip = refine_clip(scene, clip, points, texture, lights, footage.read)
+            clip = refine_clip(scene, clip, points, texture, lights, footage.read, set_name)
             log.info("landmark error after the photometric refinement: %.2f %%", 100 * np.nanmedian(clip.error))
             lights = clip_lights(model, camera, texture, clip, footage)
     return clip, lights

@@ -12,7 +12,7 @@ import numpy as np
 from stages.core.cli import main, stage_parser
 from stages.core.device import lease_device
 from stages.core.errors import UserError
-from stages.core.files import atomic_file, picture_name, read_picture
+from stages.core.files import atomic_file, expand, picture_name, read_picture
 from stages.core.holdout import hold_out
 from stages.core.manifest import Manifest, read_manifest
 from stages.face.camera import Camera, transform
@@ -62,6 +62,15 @@ def gather(
             reason = "the model facemesh wants" if wanted == MEDIAPIPE else "other train clips hold"
             raise UserError(f"{name} holds {manifest.metadata['landmark_set']} points, but {reason} {wanted}; "
                             f"set one `landmarks.detector` for all clips (facemesh: mediapipe)")  # fmt: skip
+    if not any(keep.any() for keep in kept):
+        raise UserError(
+            f"the train clips ({', '.join(map(str, names))}) are too short: `samples.holdout` and `samples.gap_s` "
+            "leave no frame to learn from; give longer clips, a clip of role test, or lower both"
+        )
+    if any(len(manifest) != len(keep) for manifest, keep in zip(landmarks, kept, strict=True)):
+        raise UserError(
+            f"of {', '.join(map(str, names))}, one lists other frames than its decode.parquet; run the workflow again"
+        )
     found = [manifest["found"] & keep for manifest, keep in zip(landmarks, kept, strict=True)]
     shape = (-1, landmark_set(wanted).count, 2)
     points = [m["points_px"][f].reshape(shape) for m, f in zip(landmarks, found, strict=True)]
@@ -87,7 +96,7 @@ def published_person(
     """A published model made the subject's: model, camera, and the fit of the frames it was made from with their
     numbers.
     """
-    model = load_model(settings["model"], Path(settings["model_path"]).expanduser(), set_name)
+    model = load_model(settings["model"], expand(settings["model_path"]), set_name)
     used = facemesh.diverse_frames(points.reshape(len(points), -1), IDENTITY_FRAMES)
     weights, spread = landmark_weights(set_name), FOCAL_SPREAD if settings["focal"] == "estimate" else 0.0
     span = eye_span(points[used], set_name)
@@ -107,11 +116,12 @@ def texture_pictures(
 
 
 def learn_look(
-    args: argparse.Namespace, model: MorphableModel, camera: Camera, fit: FitResult, shots: tuple[np.ndarray, ...]
-) -> dict[str, np.ndarray]:
+    args: argparse.Namespace, model: MorphableModel, camera: Camera, fit: FitResult, shots: tuple[np.ndarray, ...],
+    set_name: str,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Texture (T, T, 3) uint8, its weight (T, T) float32 and the mean light (9, 3) from fitted frames.
 
-    shots: of each frame the landmarks (n, L, 2), the number of the clip (n,), picture and matte.
+    shots: of each frame the landmarks (n, L, 2) of the set `set_name`, the number of the clip (n,), picture and matte.
     """
     points, clip, pictures, mattes = shots
     owner = np.unique(clip, return_inverse=True)[1]
@@ -130,7 +140,7 @@ def learn_look(
             from stages.face.photometric_joint import refine_look  # torch comes only with this mode
             from stages.graphics.raster import backend_for
 
-            look |= refine_look(backend_for(device), model, camera, fit, shots, owner, look)
+            look |= refine_look(backend_for(device), model, camera, fit, shots, owner, look, set_name)
     log.info("texture of %d frames; photometric fit: %s", len(points), mode)
     return {name: look[name] for name in ("texture", "texture_weight", "light")}
 
@@ -165,7 +175,7 @@ def run(args: argparse.Namespace) -> None:
     pictures, mattes = texture_pictures(args, clip, frames, used[good])
     part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])
     shots = points[used[good]], clip[used[good]], pictures, mattes
-    arrays |= learn_look(args, model, camera, part, shots)
+    arrays |= learn_look(args, model, camera, part, shots, landmarks[0].metadata["landmark_set"])
     with atomic_file(args.out) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
     log.info(

@@ -121,7 +121,7 @@ class Clip:
         if gaze is not None:
             canvas = panels.gaze_arrows(canvas, gaze[0] * self.zoom, gaze[1] * self.zoom)
         label = f"{int(self.decode['frame'][row])} {self._quality[row]}"
-        if self._quality[row] != "lost":
+        if np.isfinite(self._columns["landmark_error"][row]):
             label += f" {100 * float(self._columns['landmark_error'][row]):.1f} %"
         return draw.text(canvas, label, height=max(12, self.side // 22))
 

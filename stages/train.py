@@ -115,7 +115,7 @@ def learn(
 
         from stages.training.dataset import FrameStore
         from stages.training.loop import Frames, train
-        from stages.training.state import discard_state, write_torch
+        from stages.training.state import write_torch
 
         torch.set_num_threads(max(args.threads, 1))
         # moments of Adam that fade into denormal numbers would slow a CPU down several times
@@ -128,7 +128,6 @@ def learn(
         trainer = train(args.settings, size_px, Frames(store, weights, validation), folder, device)
         store.close()
         write_torch(out, avatar_file(trainer, identity, samples.metadata["subject"]))
-        discard_state(folder)
     scores = {k[4:]: v for k, v in trainer.history[-1].items() if k.startswith("val_")}
     log.info(
         "avatar after %d images, %.1f minutes; validation frames (between the training frames, so flattering): %s",
@@ -138,16 +137,17 @@ def learn(
 
 def run(args: argparse.Namespace) -> None:
     """Writes avatar.pt: of an earlier run with the same settings, code and data where there is one."""
-    from stages.training.state import run_key
+    from stages.training.state import discard_state, is_whole, run_key
 
     samples, identity = read_manifest(args.samples, "samples"), read_identity(args.identity)
     data = content_hash((content_hash(args.samples) + content_hash(args.identity)).encode())
     folder = args.train_dir / run_key(args.settings, code_digest("stages.train"), data)
     kept = folder / args.out.name
-    if kept.is_file():
+    if is_whole(kept):
         log.info("taking the avatar of an earlier run with the same settings, code and data: %s", kept)
     else:
         learn(args, samples, identity, folder, kept)
+    discard_state(folder)
     with atomic_file(args.out) as temporary:
         shutil.copyfile(kept, temporary)
 

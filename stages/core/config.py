@@ -70,7 +70,10 @@ def stage_settings(stage: str, *overlays: Mapping[str, Any], where: str = "") ->
         jsonschema.validate(settings, stage_schema(stage))
     except jsonschema.ValidationError as error:
         key = ".".join([stage, *map(str, error.absolute_path)])
-        raise UserError(f"config key '{key}'{_in(where)}: {error.message}; see config/README.md") from error
+        said = error.message
+        if isinstance(error.instance, bool) and "off" in error.schema.get("enum", []):
+            said = 'YAML reads a plain off as false: write "off" in quotes'
+        raise UserError(f"config key '{key}'{_in(where)}: {said}; see config/README.md") from error
     return settings
 
 
@@ -126,7 +129,11 @@ def check_choices(settings: Mapping[str, Mapping[str, Any]]) -> None:
             "landmarks.detector 'face_alignment' gives 68 flat points, too few for fit.model 'facemesh'; "
             "set landmarks.detector to 'mediapipe'"
         )
+    if not settings["train"]["images"] and not settings["train"]["minutes"]:
+        raise UserError("train.images and train.minutes are both 0, so that training would never end; set one of them")
     fit = settings["fit"]
+    if fit["model"] == "bfm" and settings["landmarks"]["detector"] == "mediapipe":
+        raise UserError("fit.model 'bfm' has places for 68 landmarks only; set landmarks.detector to 'face_alignment'")
     if fit["model"] != "facemesh" and not fit["model_path"]:
         raise UserError(
             f"fit.model '{fit['model']}' is published by others; set fit.model_path to its file or folder "

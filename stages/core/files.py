@@ -63,6 +63,18 @@ def _named_after(path: Path) -> Iterator[None]:
         raise
 
 
+def expand(path: str) -> Path:
+    """A path that a person wrote, with ~ replaced.
+
+    Raises:
+        UserError: ~ names nobody's home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"the path '{path}' cannot be resolved ({error}); write it out in full") from error
+
+
 def content_hash(data: bytes | Path) -> str:
     """Sixteen hexadecimal digits of BLAKE2b over bytes or a file's content (streamed)."""
     digest = hashlib.blake2b(digest_size=8)

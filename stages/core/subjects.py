@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stages.core.config import preset_names
 from stages.core.errors import UserError
+from stages.core.files import expand
 
 COLUMNS = ("subject", "clip", "role", "source", "start_frame", "end_frame", "dataset", "consent", "preset")
 ROLES = ("train", "test", "drive")
@@ -112,7 +113,13 @@ class Sheet:
 
 def _place(source: str) -> Path:
     """One spelling for each source: `v.mp4`, `./v.mp4` and the absolute path are the same film."""
-    return Path(source).expanduser().resolve()
+    match = DEMO.fullmatch(source)
+    if match:
+        return Path(f"demo:{int(match.group(1))}")
+    try:
+        return expand(source).resolve()
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"the source '{source}' is no usable path ({error}); write it out in full") from error
 
 
 def read_sheet(path: Path | str) -> Sheet:

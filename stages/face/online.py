@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stages.face import gaze
-from stages.face.camera import Camera
+from stages.face.camera import Camera, rotation_matrix
 from stages.face.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from stages.face.morphable import MorphableModel
 from stages.face.smoothing import OneEuro
 from stages.face.solver import LandmarkFit, SolverSettings
 
+_FARTHEST_CM = 1000.0
 _MEMORY = 150  # frames over which the usual opening of the eyes is known
 
 
@@ -119,9 +120,13 @@ class OnlineFit:
             fit.energy.show(fit.points, span)
             parameters, _ = fit.solve(start, warm)
             error = fit.energy.median_distance(parameters)[0] / span[0]
-            if error <= self.max_error:
+            if error <= self.max_error and self._plausible(parameters[0]):
                 return parameters[0]
         return None
+
+    def _plausible(self, parameters: np.ndarray) -> bool:
+        """The face looks towards the camera, from less than 10 m: points on one spot or mirrored fit well otherwise."""
+        return bool(rotation_matrix(parameters[:3])[2, 2] > 0 and 0 < parameters[5] < _FARTHEST_CM)
 
     def _look(self, points: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """(4,) gaze; closed eyes keep the last one."""

@@ -120,6 +120,8 @@ def learn_appearance(
         points, pictures, model.tri, model.uv, camera.focal_px, np.asarray(camera.principal), size_px, alpha=mattes,
         lights=lights[owner] if light else None,
     )  # fmt: skip
+    if not weight.any():
+        raise ValueError("no frame shows any skin")
     return {"texture": texture, "texture_weight": weight, "light": lights[owner].mean(axis=0), "lights": lights}
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from stages.face.camera import Camera
 from stages.face.clip import ClipFit, eye_span, reprojection_error
-from stages.face.landmark_sets import landmark_weights
+from stages.face.landmark_sets import MEDIAPIPE, landmark_weights
 from stages.face.morphable import MorphableModel
 from stages.face.photometric import positive
 from stages.face.smoothing import OK, takes
@@ -112,6 +112,9 @@ class Scene:
         expression = st.expression_step * np.maximum(model.expression_scale, 1e-6)
         pose = np.concatenate([np.full(3, st.rotation_step), np.array([1, 1, 3]) * st.translation_step])
         self.steps = self.tensor(np.concatenate([pose, expression]))
+        free = np.full(6, np.inf)
+        low, high = model.expression_limits()
+        self.low, self.high = self.tensor(np.concatenate([-free, low])), self.tensor(np.concatenate([free, high]))
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.asarray(array), device=self.device).to(self.dtype)
@@ -234,6 +237,9 @@ def refine(
             (energy + scene.landmark_energy(points, wanted[rows], span[rows])).sum().backward()
         optimiser.step()
         schedule.step()
+        with torch.no_grad():  # weights of blendshapes keep within their limits
+            kept = (base + change * scene.steps).clamp(scene.low, scene.high)
+            change.copy_((kept - base) / scene.steps)
     moved = change.detach()
     final = (base + moved * scene.steps).cpu().double().numpy()
     lights = torch.cat([ambient, directed / factors], dim=1).detach().cpu().numpy()
@@ -245,14 +251,14 @@ def refine(
 
 def refine_clip(
     scene: Scene, clip: ClipFit, points: np.ndarray, texture: np.ndarray, lights: np.ndarray,
-    read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], set_name: str = MEDIAPIPE,
 ) -> ClipFit:  # fmt: skip
     """The clip with pose and expression refined under a known texture (T, T, 3) uint8 and lights (N, 9, 3).
 
-    points (N, L, 2) px; read: pictures (n, S, S, 3) and mattes (n, S, S) uint8 of rows (n,). Takes are refined piece by
-    piece, each tied to the one before; lost frames stay lost.
+    points (N, L, 2) px, of the landmark set `set_name`. read: pictures (n, S, S, 3) and mattes (n, S, S) uint8 of rows
+    (n,). Takes are refined piece by piece, each tied to the one before; lost frames stay lost.
     """
-    span, known = eye_span(points), np.where((clip.quality == OK)[:, None, None], points, np.nan)
+    span, known = eye_span(points, set_name), np.where((clip.quality == OK)[:, None, None], points, np.nan)
     pose, expression = np.concatenate([clip.rotation, clip.translation], axis=1), clip.expression.copy()
     for take in takes(clip.quality, clip.cuts):
         before = None
@@ -273,7 +279,7 @@ def refine_clip(
 
 def refine_look(
     backend: RasterBackend, model: MorphableModel, camera: Camera, fit: FitResult, shots: tuple[np.ndarray, ...],
-    owner: np.ndarray, look: dict[str, np.ndarray],
+    owner: np.ndarray, look: dict[str, np.ndarray], set_name: str = MEDIAPIPE,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """The arrays texture (T, T, 3) uint8 and light (9, 3), refined together with the frames' pose and expression.
 
@@ -281,8 +287,8 @@ def refine_look(
     look: the arrays of `photometric.learn_appearance` to start from.
     """
     points, _, pictures, mattes = shots
-    scene = Scene(backend, model, camera, landmark_weights())
-    footage = Shots(pictures, mattes, points, eye_span(points), np.zeros(len(points) - 1, bool))
+    scene = Scene(backend, model, camera, landmark_weights(set_name))
+    footage = Shots(pictures, mattes, points, eye_span(points, set_name), np.zeros(len(points) - 1, bool))
     start = Appearance(
         fit.rotation, fit.translation, fit.expression, look["texture"] / 255.0, look["lights"], owner
     )

@@ -50,8 +50,9 @@ def curves(
 
 def _mark(axis, time_s: np.ndarray, quality: np.ndarray) -> None:
     """Bands where frames are bridged or lost."""
+    edges = np.append(time_s, time_s[-1] + (np.median(np.diff(time_s)) if len(time_s) > 1 else 1.0))
     for kind, colour in BAD.items():
         bad = np.concatenate([[False], quality == kind, [False]]).astype(np.int8)
         starts, ends = np.flatnonzero(np.diff(bad) == 1), np.flatnonzero(np.diff(bad) == -1)
         for start, end in zip(starts, ends, strict=True):
-            axis.axvspan(time_s[start], time_s[min(end, len(time_s) - 1)], color=colour, alpha=0.35, linewidth=0)
+            axis.axvspan(edges[start], edges[end], color=colour, alpha=0.35, linewidth=0)

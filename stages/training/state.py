@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -37,6 +36,18 @@ def discard_state(folder: Path) -> None:
     (folder / STATE_NAME).unlink(missing_ok=True)
 
 
+def is_whole(path: Path) -> bool:
+    """There is such a file and it can be read."""
+    if not path.is_file():
+        return False
+    try:
+        torch.load(path, map_location="meta", weights_only=True)
+    except Exception:  # as above
+        log.warning("%s is damaged; it is made again", path)
+        return False
+    return True
+
+
 def write_torch(path: Path, content: dict[str, Any]) -> None:
     """torch.save in one piece. By way of memory: its own writer hides a full disk behind an inner error."""
     buffer = io.BytesIO()
@@ -52,7 +63,7 @@ def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | Non
         return None
     try:
         return torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # depending on the damage, torch raises a dozen different ones
         log.warning("the training state %s cannot be read (%s); training starts anew", path, error)
         return None
 

@@ -79,12 +79,28 @@ def test_choices_that_cannot_work_together(stage, change):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [({"model": "ict"}, "set fit.model_path"), ({"focal": "estimate"}, "set fit.focal: fixed")]
+    ("change", "words"),
+    [
+        ({"model": "ict"}, "set fit.model_path"),
+        ({"focal": "estimate"}, "set fit.focal: fixed"),
+        ({"model": "bfm", "model_path": "x"}, "set landmarks.detector to 'face_alignment'"),
+    ],
 )
 def test_a_fit_that_cannot_be_is_refused(change, words):
     settings = {stage: stage_settings(stage) for stage in STAGES}
     with pytest.raises(UserError, match=words):
         check_choices(settings | {"fit": settings["fit"] | change})
+
+
+def test_training_without_end_is_refused_at_once():
+    settings = {stage: stage_settings(stage) for stage in STAGES}
+    with pytest.raises(UserError, match=r"train.images and train.minutes are both 0"):
+        check_choices(settings | {"train": settings["train"] | {"images": 0, "minutes": 0}})
+
+
+def test_a_plain_off_is_explained():
+    with pytest.raises(UserError, match='YAML reads a plain off as false: write "off" in quotes'):
+        stage_settings("fit", {"photometric": False})
 
 
 def test_numbers_have_one_form_and_are_finite():

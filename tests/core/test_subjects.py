@@ -87,6 +87,18 @@ def test_test_frames_inside_training_frames_are_refused(tmp_path):
         assert len(read_sheet(sheet(tmp_path, train, good)).clips) == 2
 
 
+def test_two_spellings_of_a_seed_are_one_actor(tmp_path):
+    rows = [ROW.replace("anna.mp4", "demo:1"), ROW.replace("talk\ttrain\tanna.mp4", "two\ttest\tdemo:01")]
+    with pytest.raises(UserError, match="row 3: clip 'two' measures frames"):
+        read_sheet(sheet(tmp_path, *rows))
+
+
+def test_a_home_of_nobody_is_said(tmp_path):
+    rows = [ROW.replace("anna.mp4", "~nobodyhere/v.mp4"), ROW.replace("talk\ttrain", "two\ttest")]
+    with pytest.raises(UserError, match="'~nobodyhere/v.mp4' cannot be resolved"):
+        read_sheet(sheet(tmp_path, *rows))
+
+
 def test_names_that_differ_only_in_case_are_refused(tmp_path):
     with pytest.raises(UserError, match="row 3: subject 'Anna' differs only in case from 'anna' in row 2"):
         read_sheet(sheet(tmp_path, ROW, ROW.replace("anna\t", "Anna\t", 1).replace("talk", "two")))

@@ -98,3 +98,12 @@ def test_one_euro_follows_a_constant_and_calms_noise():
     assert found[100:].std() < 0.5 * noisy[100:].std() and abs(found[100:].mean() - 5) < 0.2
     filter_.reset()
     assert filter_.update(np.array([7.0]), 0.0)[0] == 7.0
+
+
+def test_points_on_one_spot_and_a_mirrored_face_are_nobody(clip):
+    subject, *_, points = clip
+    fit = OnlineFit(subject, makers.camera(), smooth=False)
+    assert fit.update(np.full_like(points[0], 30.0), 0.0) is None
+    mirrored = points[0].copy()
+    mirrored[:, 0] = 2 * makers.camera().principal[0] - mirrored[:, 0]
+    assert fit.update(mirrored, 0.1) is None

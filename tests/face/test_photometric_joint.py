@@ -1,5 +1,7 @@
 """The joint refinement: drawn as the renderer draws, its gradients against finite differences, and what it mends."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -120,6 +122,17 @@ def test_pictures_mend_pose_texture_and_light(spoilt) -> None:
     assert change.shape == (3, 8)
 
 
+def test_weights_of_blendshapes_keep_within_their_limits(spoilt) -> None:
+    scene, shots, start, (_, model, camera) = spoilt
+    bounded = replace(
+        model, expression_low=np.zeros(model.expression_count), expression_high=np.full(model.expression_count, 0.05)
+    )
+    tight = Scene(scene.backend, bounded, camera, np.ones(len(model.landmark_vertices)), scene.settings)
+    start = replace(start, expression=np.clip(start.expression, 0, 0.05))
+    result, _ = refine(tight, shots, start, learn_appearance=False)
+    assert result.expression.min() >= -1e-6 and result.expression.max() <= 0.05 + 1e-6
+
+
 def test_a_clip_keeps_texture_gaps_and_ties(spoilt, monkeypatch) -> None:
     scene, shots, start, (rotation, model, camera) = spoilt
     order = np.array([0, 1, 2, 2])
@@ -128,7 +141,7 @@ def test_a_clip_keeps_texture_gaps_and_ties(spoilt, monkeypatch) -> None:
     expression = np.where((quality == "lost")[:, None], np.nan, start.expression[order])
     clip = ClipFit(quality == "ok", *values, expression, np.zeros((4, 4)), np.zeros(4), quality, np.zeros(3, bool))
     monkeypatch.setattr("stages.face.photometric_joint._CHUNK", 2)
-    monkeypatch.setattr("stages.face.photometric_joint.eye_span", lambda points: np.full(len(points), 20.0))
+    monkeypatch.setattr("stages.face.photometric_joint.eye_span", lambda points, _set: np.full(len(points), 20.0))
     texture = np.round(start.texture * 255).astype(np.uint8)
     seen = []
 

@@ -82,6 +82,15 @@ def test_finished_run_is_taken_up_not_repeated(subject):
     assert rows and all("val_face_db" in row for row in rows)
 
 
+def test_a_damaged_copy_is_made_again(subject, caplog):
+    run(subject, out="h/avatar.pt", seed=5, images=8)
+    kept = [path for path in subject.glob("train/*/avatar.pt") if torch.load(path, weights_only=True)["images"] == 8]
+    for path in kept:
+        path.write_bytes(b"junk")
+    assert run(subject, out="h/avatar.pt", seed=5, images=8)["images"] == 8
+    assert "is damaged; it is made again" in caplog.text
+
+
 def test_a_stopped_run_survives_a_finished_one(subject, monkeypatch):
     from stages.training.trainer import Trainer
 

@@ -58,7 +58,7 @@ def test_report_of_what_is_there(made_project):
     text = sheet.read_text()
     try:
         sheet.write_text(text + "nobody\ttalk\ttrain\ttalk.mp4\t0\t70\tdemo\tsynthetic\tsmoke\n")
-        command = [sys.executable, made_project.code / "workflow" / "report.py", "results", "--config"]
+        command = [sys.executable, made_project.code / "workflow" / "report.py", "--config"]
         subprocess.run([*command, "subjects=sheet.tsv"], cwd=made_project.work, check=True)
         page = (made_project.work / "results/report.html").read_text()
         assert "smoke" in page and "tracking.html" in page

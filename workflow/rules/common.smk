@@ -12,6 +12,7 @@ from stages.core.assets import ASSETS, asset_folder, needed_files
 from stages.core.config import PATHS, STAGES, canonical_json, check_choices, check_config, load_preset, stage_settings
 from stages.core.device import visible_cards
 from stages.core.errors import UserError
+from stages.core.files import expand
 from stages.core.provenance import code_digest
 from stages.core.subjects import NAME, read_sheet
 from stages.nets.sizes import refuse_sizes
@@ -39,7 +40,7 @@ def sheet_path():
     return (
         Path(workflow.basedir, PATHS["subjects"])
         if config["subjects"] == PATHS["subjects"]
-        else Path(config["subjects"]).expanduser()
+        else or_stop(expand, config["subjects"])
     )
 
 
@@ -49,7 +50,7 @@ OVERLAY = workflow.config_settings.overwrite_config
 
 
 pathvars:
-    results=str(Path(config["results"]).expanduser()),
+    results=str(or_stop(expand, config["results"])),
     subject="<results>/{subject}",
     clip="<results>/{subject}/clips/{clip}",
     log="<results>/{subject}/logs",

@@ -10,7 +10,7 @@ def source_of(wildcards):
     """Path of the clip's footage, or of the demo actor's video, which a rule makes."""
     clip = clip_of(wildcards)
     if clip.demo_seed is None:
-        return str(Path(clip.source).expanduser())
+        return str(or_stop(expand, clip.source))
     return f"<results>/{clip.subject}/source/demo-{clip.demo_seed}.mp4"
 
 
@@ -31,7 +31,7 @@ def face_model(wildcards):
     model = settings_of("fit", wildcards.subject)
     if model["model"] == "facemesh":
         return []
-    path = Path(model["model_path"]).expanduser()
+    path = or_stop(expand, model["model_path"])
     if not path.exists():
         raise WorkflowError(
             f"fit.model_path {path.absolute()} does not exist; see docs/models.md for where models come from"

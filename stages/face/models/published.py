@@ -186,6 +186,8 @@ def take(data: Mapping[str, Any], key: str, shape: tuple[int | None, ...], kind:
     if len(shape) != array.ndim or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
         wanted = " x ".join("n" if side is None else str(side) for side in shape)
         raise ValueError(f"'{key}' is {' x '.join(map(str, array.shape)) or 'one number'} where {wanted} is expected")
+    if 0 in array.shape:
+        raise ValueError(f"'{key}' is empty")
     if not np.isfinite(array).all():
         raise ValueError(f"'{key}' holds numbers that are not finite")
     if kind == "f":
