@@ -27,7 +27,6 @@ from stages.video.writer import VideoWriter
 
 log = logging.getLogger(__name__)
 
-# A denser mesh would hide the face: of more triangles only some are drawn.
 _MOST_TRIANGLES = 1500
 GAZE_CM = 5.0  # length of the gaze arrows
 
@@ -80,8 +79,6 @@ class Clip:
         self._points = self.landmarks["points_px"]
         self._drawn = self.render["render_hash"]
         self._outward = panels.outward_sign(self.model.template, self.model.tri)
-        step = -(-len(self.model.tri) // _MOST_TRIANGLES)
-        self._tri = self.model.tri[::step]
         self.zoom = self.side / int(self.decode.metadata["size_px"])
 
     def __len__(self) -> int:
@@ -114,8 +111,7 @@ class Clip:
         canvas = panels.mask_outline(canvas, alpha, max(1, self.side // 384))
         points = self.points(row)
         if points is not None:
-            tri = panels.facing_triangles(points, self._tri, self._outward)
-            canvas = draw.wireframe(canvas, self.camera.project(points) * self.zoom, tri, opacity=0.35)
+            canvas = self._draw_model(canvas, points)
         canvas = draw.landmarks(canvas, self._points[row].reshape(-1, 2) * self.zoom, radius=self.side / 600)
         gaze = self.gaze(row) if points is not None else None
         if gaze is not None:
@@ -124,6 +120,15 @@ class Clip:
         if np.isfinite(self._columns["landmark_error"][row]):
             label += f" {100 * float(self._columns['landmark_error'][row]):.1f} %"
         return draw.text(canvas, label, height=max(12, self.side // 22))
+
+    def _draw_model(self, canvas: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """The mesh, or of a mesh so dense that it would hide the face, its landmarks."""
+        pixels = self.camera.project(points) * self.zoom
+        if len(self.model.tri) > _MOST_TRIANGLES:
+            at = self.model.landmark_vertices[self.model.used_landmarks]
+            return draw.landmarks(canvas, pixels[at], draw.CYAN, radius=self.side / 400)
+        tri = panels.facing_triangles(points, self.model.tri, self._outward)
+        return draw.wireframe(canvas, pixels, tri, opacity=0.35)
 
     def mosaic(self, row: int) -> np.ndarray:
         """(2 side, 2 side, 3) uint8: overlay, I_R, normals, checkerboard on I_UV; black where the fit is lost."""
