@@ -3,7 +3,7 @@
 In: samples.parquet, identity.npz, the clips' folders. Out: avatar.pt, which alone (with a driving video) is enough to
 reenact. Everything about a run lies in <train-dir>/<key of configuration, code and data>: the state from which a
 stopped run goes on, curves, grids, and a copy of the finished avatar, taken again when the same run is asked for.
-cpu-128: 20 minutes on two cores, 2 GB of memory; gpu-512: hours, one card.
+cpu-128: 24 minutes on two cores, 2 GB of memory; gpu-512: hours, one card.
 """
 
 from __future__ import annotations
