@@ -20,7 +20,6 @@ export PYTHON
 SNAKEMAKE = $(PY) -m snakemake --cores $(CORES)
 
 # The demo's clips are rows of the sheet; each has a contact sheet to look at.
-DEMO_SHEETS = $$(awk -F'\t' '$$1 == "demo" { print "results/demo/clips/" $$2 "/contact.png" }' config/subjects.tsv)
 
 # The first python that runs at all; it may be too old for the project, bootstrap.py says so. The environment's own
 # folder is left out: bootstrap.py may have to make it anew.
@@ -42,9 +41,9 @@ ifneq ($(ENV),active)
 endif
 
 demo: setup ## make an avatar of the procedural demo subject, and measure it (about 10 minutes on two cores)
-	@$(SNAKEMAKE) results/demo/avatar.pt results/demo/metrics.json $(DEMO_SHEETS)
+	@$(SNAKEMAKE) results/demo/avatar.pt results/demo/metrics.json results/demo/tracking.html
 	@echo "The demo's avatar is ready. Where to look:"
-	@for path in results/demo/self.mp4 results/demo/metrics.json results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4; do \
+	@for path in results/demo/self.mp4 results/demo/metrics.json results/demo/tracking.html results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4; do \
 	  if [ -e "$$path" ]; then echo "  $$path"; fi; done
 
 test: setup lint ## style, workflow checks and every test, the slow ones too
