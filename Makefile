@@ -19,8 +19,6 @@ endif
 export PYTHON
 SNAKEMAKE = $(PY) -m snakemake --cores $(CORES)
 
-# The demo's clips are rows of the sheet; each has a contact sheet to look at.
-
 # The first python that runs at all; it may be too old for the project, bootstrap.py says so. The environment's own
 # folder is left out: bootstrap.py may have to make it anew.
 FIND_PYTHON = IFS=:; for folder in $$PATH; do for name in python3 python3.12 python3.11 python; do \
