@@ -22,6 +22,7 @@ from stages.core.manifest import Manifest, read_manifest
 from stages.face.camera import Camera, transform
 from stages.face.morphable import MorphableModel
 from stages.graphics import draw, panels
+from stages.graphics.normals import orient_outwards
 from stages.graphics.renderer import gaze_axes
 from stages.video.writer import VideoWriter
 
@@ -78,7 +79,7 @@ class Clip:
         self._quality = self.fit["quality"]
         self._points = self.landmarks["points_px"]
         self._drawn = self.render["render_hash"]
-        self._outward = panels.outward_sign(self.model.template, self.model.tri)
+        self._outward = orient_outwards(self.model.template, self.model.tri)
         self.zoom = self.side / int(self.decode.metadata["size_px"])
 
     def __len__(self) -> int:

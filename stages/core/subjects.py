@@ -80,7 +80,7 @@ class Sheet:
         """Names of the clips that the identity is learnt from: those to train on, or all of a pure driver."""
         return [clip.clip for clip in self.of(subject, "train") or self.of(subject)]
 
-    def test_clips(self, subject: str) -> list[str]:
+    def to_test(self, subject: str) -> list[str]:
         """Names of the clips to measure on; none when a share of the training clips is held out."""
         return [clip.clip for clip in self.of(subject, "test")]
 

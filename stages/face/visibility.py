@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 
 from stages.face.landmark_sets import contour_landmarks
 from stages.face.morphable import MorphableModel
+from stages.graphics.normals import orient_outwards, vertex_normals
 
 # Cosine between the outward normal and the way to the camera: fully trusted above, hardly below.
 SEEN, HIDDEN = 0.25, -0.15
@@ -16,22 +17,16 @@ _STRIP_REACH = 0.5  # how far they go towards the middle of the face
 _STRIP_WIDTH = 0.06  # half, of that way
 
 
-def vertex_normals(vertices: np.ndarray, tri: np.ndarray) -> np.ndarray:
+def outward_normals(vertices: np.ndarray, tri: np.ndarray) -> np.ndarray:
     """(V, 3) unit normals that point out of the surface, whichever way round its triangles run.
 
     A vertex without a triangle (a landmark somewhere on the surface) takes the normal of the nearest one that has.
     """
-    corners = vertices[tri].astype(float)
-    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    outward = np.einsum("fi,fi->", faces, corners.mean(1) - vertices.mean(0))
-    normals = np.stack([
-        np.bincount(tri.ravel(), np.repeat(faces[:, axis], 3), len(vertices)) for axis in range(3)
-    ], 1)  # fmt: skip
-    normals *= 1.0 if outward >= 0 else -1.0
+    normals = vertex_normals(vertices, tri).astype(float) * orient_outwards(vertices, tri)
     used = np.zeros(len(vertices), bool)
     used[tri] = True
     normals[~used] = normals[used][cKDTree(vertices[used]).query(vertices[~used])[1]]
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return normals
 
 
 def facing(normals: np.ndarray, rotation: np.ndarray, camera_points: np.ndarray) -> np.ndarray:
@@ -65,7 +60,7 @@ class Sight:
         used = model.used_landmarks
         contour = np.intersect1d(used, contour_landmarks(len(model.landmark_vertices)))
         fixed = np.setdiff1d(used, contour)
-        normals = vertex_normals(model.template, model.tri)
+        normals = outward_normals(model.template, model.tri)
         middle = model.template[model.landmark_vertices[fixed]].mean(0) if len(fixed) else model.template.mean(0)
         strips = [_strip(model.template, normals, model.landmark_vertices[at], middle) for at in contour]
         sizes = [len(strip) for strip in strips]

@@ -31,10 +31,11 @@ def _add_face_normals(vertices, tri, normals):
 
 
 def orient_outwards(vertices: np.ndarray, tri: np.ndarray) -> float:
-    """+1 when `vertex_normals` of a face mesh point away from the head, -1 when they point into it.
+    """+1 when `vertex_normals` of a face or head point out of it, -1 when they point into it.
 
-    A face that looks at the camera (model axes: z away from it) has its outward normals towards smaller z.
+    Told by the nose, the part nearest to the camera in model axes, so that a closed head has an answer too.
     """
     corners = np.asarray(vertices, np.float64)[tri]
-    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    return 1.0 if area[:, 2].sum() <= 0.0 else -1.0
+    normal_z = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2]
+    nearest = np.argsort(corners[..., 2].mean(axis=1))[: max(1, len(tri) // 20)]
+    return 1.0 if np.median(normal_z[nearest]) <= 0.0 else -1.0

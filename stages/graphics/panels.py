@@ -14,18 +14,10 @@ _DIM = 0.35  # of the frame behind the drawings
 
 
 def facing_triangles(points: np.ndarray, tri: np.ndarray, outward: float) -> np.ndarray:
-    """Triangles (M, 3) of tri (F, 3) that face the camera; points (V, 3) in camera space, see `outward_sign`."""
+    """Triangles (M, 3) of tri (F, 3) that face the camera; points (V, 3) in camera space, see `orient_outwards`."""
     a, b, c = (points[tri[:, i]] for i in range(3))
     normal = np.cross(b - a, c - a)
     return tri[outward * np.einsum("ij,ij->i", normal, a) < 0]
-
-
-def outward_sign(template: np.ndarray, tri: np.ndarray) -> float:
-    """1 if cross(b-a, c-a) points out of the head, -1 if into it: told by the nose, the part nearest to the camera."""
-    corners = template[tri]
-    normal_z = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2]
-    nearest = np.argsort(corners[..., 2].mean(axis=1))[: max(1, len(tri) // 20)]
-    return 1.0 if np.median(normal_z[nearest]) < 0 else -1.0
 
 
 def normal_picture(
@@ -33,7 +25,7 @@ def normal_picture(
 ) -> np.ndarray:
     """The mesh coloured by its normals over the dimmed picture: red right, green up, blue towards the camera.
 
-    points (V, 3) in camera space, cm; focal_px and principal (2,) in pixels of the picture; see `outward_sign`.
+    points (V, 3) in camera space, cm; focal_px and principal (2,) in pixels of the picture; see `orient_outwards`.
     """
     size = picture.shape[:2]
     rast = rasterize(clip_positions(points, focal_px, principal, size), tri, size)

@@ -8,7 +8,7 @@ from stages.face.camera import Camera, rotation_matrix, transform
 from stages.face.landmark_sets import IBUG, landmark_weights
 from stages.face.morphable import MorphableModel
 from stages.face.solver import SolverSettings, fit_landmarks
-from stages.face.visibility import HIDDEN_WEIGHT, Sight, facing, seen_weight, vertex_normals
+from stages.face.visibility import HIDDEN_WEIGHT, Sight, facing, outward_normals, seen_weight
 
 AXES = np.array([7.0, 9.0, 8.0])
 CAMERA = Camera.default(512)
@@ -39,19 +39,19 @@ def test_normals_are_trimeshs_and_point_out():
     model = ellipsoid()
     theirs = trimesh.Trimesh(model.template, model.tri, process=False).vertex_normals
     for tri in (model.tri, model.tri[:, ::-1]):
-        assert (vertex_normals(model.template, tri) * theirs).sum(1).min() > 0.999
+        assert (outward_normals(model.template, tri) * theirs).sum(1).min() > 0.999
 
 
 def test_a_landmark_between_vertices_has_the_normal_of_its_neighbour():
     model = ellipsoid()
     loose = np.concatenate([model.template, model.template[[5]] * 1.001])
-    normals = vertex_normals(loose, model.tri)
+    normals = outward_normals(loose, model.tri)
     np.testing.assert_array_equal(normals[-1], normals[5])
 
 
 def test_the_far_side_of_a_turned_head_counts_less():
     model = ellipsoid()
-    normals = vertex_normals(model.template, model.tri)
+    normals = outward_normals(model.template, model.tri)
     rotation, translation = np.array([[0, 0.7, 0]]), np.array([[0, 0, 90.0]])
     points = transform(model.template, rotation, translation)
     weight = seen_weight(facing(normals, rotation_matrix(rotation), np.swapaxes(points, 1, 2)))[0]

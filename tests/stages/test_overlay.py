@@ -12,6 +12,7 @@ from stages.core.files import PictureWriter, read_picture
 from stages.core.manifest import write_manifest
 from stages.face.morphable import MorphableModel
 from stages.graphics import draw, panels
+from stages.graphics.normals import orient_outwards
 from stages.video.reader import open_source
 
 SIZE, COUNT, LOST = 64, 5, 3
@@ -121,7 +122,7 @@ def test_mesh_is_projected_and_its_back_left_out(clip):
     shown = the_clip(clip)
     points = shown.points(2)  # expression 1: the tip moved by 1 cm
     pixels = shown.camera.project(points)
-    tri = panels.facing_triangles(points, shown.model.tri, panels.outward_sign(shown.model.template, shown.model.tri))
+    tri = panels.facing_triangles(points, shown.model.tri, orient_outwards(shown.model.template, shown.model.tri))
     # 100 px focal length; base at 22 cm, tip at 20 cm, principal point 32
     assert pixels[0] == pytest.approx([32 - 200 / 22] * 2)
     assert pixels[4] == pytest.approx([32 + 100 / 20, 32])
@@ -132,7 +133,7 @@ def test_mesh_is_projected_and_its_back_left_out(clip):
 def test_orientation_of_the_triangles_does_not_matter(clip):
     model = pyramid()
     for tri in (model.tri, model.tri[:, ::-1]):
-        sign = panels.outward_sign(model.template, tri)
+        sign = orient_outwards(model.template, tri)
         front = panels.facing_triangles(model.template + [0, 0, 21], tri, sign)
         assert all(4 in t for t in front.tolist()) and len(front) == 4
 

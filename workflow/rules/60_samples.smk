@@ -19,7 +19,7 @@ rule samples:
         cfg=stage_params("samples"),
         code=code_digest("stages.samples"),
         clips=lambda wildcards: " ".join(train_clips(wildcards.subject)),
-        role=lambda wildcards: "train" if test_clips(wildcards.subject) else "holdout",
+        role=lambda wildcards: "train" if to_test(wildcards.subject) else "holdout",
     message:
         "Choosing the training frames of {wildcards.subject}"
     shell:
@@ -30,11 +30,11 @@ rule samples:
 
 use rule samples as test_samples with:
     input:
-        decode=of_clips("decode.parquet", test_clips),
-        landmarks=of_clips("landmarks.parquet", test_clips),
-        matting=of_clips("matting.parquet", test_clips),
-        fit=of_clips("fit.parquet", test_clips),
-        render=of_clips("render.parquet", test_clips),
+        decode=of_clips("decode.parquet", to_test),
+        landmarks=of_clips("landmarks.parquet", to_test),
+        matting=of_clips("matting.parquet", to_test),
+        fit=of_clips("fit.parquet", to_test),
+        render=of_clips("render.parquet", to_test),
     output:
         "<subject>/test_samples.parquet",
     log:
@@ -42,7 +42,7 @@ use rule samples as test_samples with:
     params:
         cfg=stage_params("samples"),
         code=code_digest("stages.samples"),
-        clips=lambda wildcards: " ".join(test_clips(wildcards.subject)),
+        clips=lambda wildcards: " ".join(to_test(wildcards.subject)),
         role="test",
     message:
         "Choosing the test frames of {wildcards.subject}"

@@ -56,7 +56,7 @@ def train_clips(subject):
     return or_stop(SHEET.to_train, subject)
 
 
-test_clips, identity_clips = SHEET.test_clips, SHEET.identity_clips
+to_test, identity_clips = SHEET.to_test, SHEET.identity_clips
 
 
 def all_clips(subject):
@@ -66,12 +66,12 @@ def all_clips(subject):
 
 def measured_clips(subject):
     """Names of the clips whose frames evaluation reads: those to train on give the baselines."""
-    return train_clips(subject) + test_clips(subject)
+    return train_clips(subject) + to_test(subject)
 
 
 def held_out(wildcards):
     """Arguments --holdout and --gap-s: the share to measure on, of a subject without a clip to test on."""
-    if test_clips(wildcards.subject) or not SHEET.of(wildcards.subject, "train"):
+    if to_test(wildcards.subject) or not SHEET.of(wildcards.subject, "train"):
         return ""
     samples = settings_of("samples", wildcards.subject)
     return f"--holdout {samples['holdout']} --gap-s {samples['gap_s']}"

@@ -202,11 +202,3 @@ def in_range(name: str, numbers: np.ndarray, count: int, low: int = 0) -> np.nda
     if numbers.size and (numbers.min() < low or numbers.max() >= count):
         raise ValueError(f"'{name}' names {int(numbers.min())} to {int(numbers.max())}, but there are {count}")
     return numbers.astype(np.int32)
-
-
-def compact(tri: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (n,) that triangles use, in order, and for each of `count` vertices its new number, -1 if unused."""
-    used = np.zeros(count, bool)
-    used[tri] = True
-    number = np.where(used, np.cumsum(used) - 1, -1).astype(np.int32)
-    return np.flatnonzero(used), number
