@@ -15,6 +15,7 @@ from stages.core.errors import UserError
 from stages.core.files import beside, expand
 from stages.core.provenance import code_digest
 from stages.core.subjects import NAME, read_sheet
+from stages.datasets.mead import clip_labels
 from stages.face.imported import check_coefficients
 from stages.nets.sizes import refuse_sizes
 
