@@ -128,7 +128,7 @@ class GivenMasks:
     """Masks that a data set brings: one picture per source frame, of the source's size.
 
     Those of a picture folder are found by the names of its pictures, those of a film by the order of their names.
-    Grey, RGB (the first channel) or RGBA (the alpha channel), 8 or 16 bit, white = person.
+    Grey or colour (the first channel), 8 or 16 bit, white = person.
     """
 
     def __init__(self, folder: Path | None, decode: Manifest, source: Path) -> None:
@@ -157,7 +157,7 @@ class GivenMasks:
         path = self._files[int(self._numbers[number])]
         mask = read_picture(path)
         if mask.ndim == 3:
-            mask = mask[..., 3 if mask.shape[2] == 4 else 0]
+            mask = mask[..., 0]
         if mask.shape[::-1] != self._source_size:
             raise UserError(
                 f"{path} is {mask.shape[1]} x {mask.shape[0]} pixels, the source is "

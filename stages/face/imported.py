@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from stages.core.errors import UserError
+from stages.core.files import list_pictures
 
 CM_PER_M = 100.0
 FLAME_SCALE = 4.0  # IMAvatar's cameras see FLAME's metres four times as large
@@ -62,14 +63,36 @@ class Coefficients:
         return np.where(self.number[order[at]] == numbers, order[at], -1)
 
 
+def numbers_of(model: str, source: Path, source_frame: np.ndarray) -> np.ndarray:
+    """(n,) number, as files of coefficients count, of each frame of a source.
+
+    IMAvatar's are those in the names of a folder's pictures; of films, and for FaceVerse, the place from 1.
+    """
+    if model != "flame" or not source.is_dir():
+        return source_frame + 1
+    return np.array([picture_number(file.name) for file in list_pictures(source)])[source_frame]
+
+
+def no_picture(path: Path, track: Coefficients, source: Path, numbers: np.ndarray) -> UserError:
+    """What to say where the file has none of the pictures of a source with these numbers."""
+    return UserError(
+        f"{path} has coefficients of pictures {track.number.min()} to {track.number.max()}, but {source} shows "
+        f"{numbers.min()} to {numbers.max()}; give the file that belongs to it"
+    )
+
+
 @lru_cache
-def check_coefficients(path: Path, model: str, model_path: Path) -> None:
-    """Refuse a file of coefficients that the model cannot take, before time is spent.
+def check_coefficients(path: Path, model: str, model_path: Path, source: Path) -> None:
+    """Refuse a file of coefficients that the model or the source cannot take, before time is spent.
 
     Raises:
-        UserError: missing or damaged file, or other numbers of coefficients than the model's.
+        UserError: missing or damaged file, other numbers of coefficients than the model's, none of a folder's pictures.
     """
     track = read_coefficients(path, model)
+    if source.is_dir() and (pictures := list_pictures(source)):
+        numbers = numbers_of(model, source, np.arange(len(pictures)))
+        if (track.rows_of(numbers) < 0).all():
+            raise no_picture(path, track, source, numbers)
     found = len(track.identity), track.expression.shape[1]
     if model == "flame":
         from stages.face.models.flame import EXPRESSIONS, SHAPES  # the models are slow to import

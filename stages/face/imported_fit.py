@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from stages.core.errors import UserError
-from stages.core.files import list_pictures
 from stages.core.manifest import Manifest
 from stages.face import smoothing
 from stages.face.camera import Camera, rotation_matrix
 from stages.face.clip import ClipFit, eye_span, reprojection_error
 from stages.face.gaze import gaze_angles
-from stages.face.imported import Coefficients, picture_number, read_coefficients
+from stages.face.imported import Coefficients, no_picture, numbers_of, read_coefficients
 from stages.face.landmark_sets import MEDIAPIPE
 from stages.face.models.flame import JAW_NAMES, FlameModel
 from stages.face.models.published import PublishedModel, to_ours
@@ -71,16 +70,11 @@ def read_clip(path: Path, model: str, decode: Manifest) -> tuple[Coefficients, n
     if width != height:
         raise UserError(f"{path} is for square pictures, but {source} is {width} x {height} pixels; give the squares "
                         "that the coefficients were fitted to")  # fmt: skip
-    numbers = decode["source_frame"] + 1
-    if model == "flame" and source.is_dir():
-        numbers = np.array([picture_number(file.name) for file in list_pictures(source)])[decode["source_frame"]]
+    numbers = numbers_of(model, source, decode["source_frame"])
     found = track.rows_of(numbers)
     rows = np.flatnonzero(found >= 0)
     if not len(rows):
-        raise UserError(
-            f"{path} has coefficients of pictures {track.number.min()} to {track.number.max()}, but the clip shows "
-            f"{numbers.min()} to {numbers.max()}; give the file that belongs to {source}"
-        )
+        raise no_picture(path, track, source, numbers)
     x, y, side = decode.metadata["crop_px"]
     return track.take(found[rows]), rows, Crop((x, y, side), int(width), int(decode.metadata["size_px"]))
 

@@ -180,7 +180,7 @@ def test_two_crops_share_one_camera_and_the_residual_is_said(flame, tmp_path, ca
 def test_files_of_another_clip_are_refused(flame, tmp_path):
     clip, file, _ = flame_clip(flame, tmp_path / "talk", track.flame_content(FRAMES))
     track.write_flame(file, track.flame_content(FRAMES, first=500))
-    with pytest.raises(UserError, match="pictures 500 to 523, but the clip shows 1 to 24"):
+    with pytest.raises(UserError, match="pictures 500 to 523, but .*image shows 1 to 24"):
         learn(tmp_path, [clip], [file], **settings(flame))
     moved = track.flame_content(FRAMES)
     for frame in moved["frames"]:
@@ -195,18 +195,23 @@ def test_files_of_another_clip_are_refused(flame, tmp_path):
 def test_other_numbers_of_coefficients_are_refused(flame, tmp_path):
     good = track.flame_content(3)
     file = track.write_flame(tmp_path / "good.json", good)
-    check_coefficients(file, "flame", flame["folder"])
+    check_coefficients(file, "flame", flame["folder"], tmp_path)
     for name, change in (("shape", {"shape_params": [0.0] * 301}), ("expression", {})):
         content = good | change
         if name == "expression":
             content["frames"] = [frame | {"expression": [0.0] * 101} for frame in good["frames"]]
         with pytest.raises(UserError, match=f"{name}.json holds"):
-            check_coefficients(track.write_flame(tmp_path / f"{name}.json", content), "flame", flame["folder"])
+            bad = track.write_flame(tmp_path / f"{name}.json", content)
+            check_coefficients(bad, "flame", flame["folder"], tmp_path)
     twice = good | {"frames": good["frames"] + good["frames"][:1]}
     with pytest.raises(UserError, match="twice"):
-        check_coefficients(track.write_flame(tmp_path / "twice.json", twice), "flame", flame["folder"])
+        check_coefficients(track.write_flame(tmp_path / "twice.json", twice), "flame", flame["folder"], tmp_path)
+    with pytest.raises(UserError, match="pictures 1 to 3, but .* shows 9 to 9"):
+        (tmp_path / "image").mkdir()
+        (tmp_path / "image" / "9.png").touch()
+        check_coefficients(file, "flame", flame["folder"], tmp_path / "image")
     with pytest.raises(UserError, match="missing"):
-        check_coefficients(tmp_path / "none.json", "flame", flame["folder"])
+        check_coefficients(tmp_path / "none.json", "flame", flame["folder"], tmp_path)
 
 
 def test_faceverse_projects_as_faceverse_projects(tmp_path):
@@ -219,7 +224,7 @@ def test_faceverse_projects_as_faceverse_projects(tmp_path):
     used = model.used_landmarks
     clip = write_clip(tmp_path / "talk", truth[:, table["mediapipe_keypoints"][used]], used)
     np.save(clip / "coefficients.npy", rows)
-    check_coefficients(clip / "coefficients.npy", "faceverse", path)
+    check_coefficients(clip / "coefficients.npy", "faceverse", path, clip / "image")
     own = {"model": "faceverse", "model_path": str(path), "coefficients": "coefficients.npy", "texture_px": 64}
     learn(tmp_path, [clip], [clip / "coefficients.npy"], **own)
     found = fit_one(tmp_path, clip, clip / "coefficients.npy", **own)
@@ -234,7 +239,7 @@ def test_coefficients_of_v3_want_the_model_v3(tmp_path, version):
     np.save(tmp_path / "c.npy", track.faceverse_rows(3))
     path = makers.faceverse_file(tmp_path / f"v{version}.npy", makers.faceverse(version))
     with pytest.raises(UserError, match="FaceVerse v3"):
-        check_coefficients(tmp_path / "c.npy", "faceverse", path)
+        check_coefficients(tmp_path / "c.npy", "faceverse", path, tmp_path)
 
 
 def test_where_the_file_lies(tmp_path):

@@ -25,7 +25,7 @@ def coefficients_file(subject, clip):
             f"fit.coefficients: the demo actor (subject '{subject}', clip '{clip.clip}') has none; leave it empty"
         )
     path = beside(or_stop(expand, clip.source), fit["coefficients"])
-    or_stop(check_coefficients, path, fit["model"], or_stop(expand, fit["model_path"]))
+    or_stop(check_coefficients, path, fit["model"], or_stop(expand, fit["model_path"]), or_stop(expand, clip.source))
     return [str(path)]
 
 
