@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from stages.core.config import preset_names
@@ -48,6 +48,17 @@ class Sheet:
 
     def __init__(self, clips: Iterable[Clip]) -> None:
         self.clips = list(clips)
+        self._own: dict[str, list[Clip]] = {}
+        for clip in self.clips:
+            self._own.setdefault(clip.subject, []).append(clip)
+
+    @cached_property
+    def _of_place(self) -> dict[tuple[str, Path], list[Clip]]:
+        """Clips by subject and source: thousands of clips ask for those that share their crop."""
+        found: dict[tuple[str, Path], list[Clip]] = {}
+        for clip in self.clips:
+            found.setdefault((clip.subject, _place(clip.source)), []).append(clip)
+        return found
 
     def subjects(self) -> list[str]:
         """Names of the subjects that have something to train on."""
@@ -55,7 +66,7 @@ class Sheet:
 
     def of(self, subject: str, *roles: str) -> list[Clip]:
         """Clips of a subject, of the given roles or of all."""
-        return [clip for clip in self.clips if clip.subject == subject and clip.role in (roles or ROLES)]
+        return [clip for clip in self._own.get(subject, []) if clip.role in (roles or ROLES)]
 
     def clip(self, subject: str, name: str) -> Clip:
         """The clip of that name.
@@ -74,7 +85,7 @@ class Sheet:
 
         Test clips of the same source follow that crop, so that adding one changes no other clip.
         """
-        clips = [clip for clip in self.of(subject) if _place(clip.source) == _place(source)]
+        clips = self._of_place.get((subject, _place(source)), [])
         deciding = [clip for clip in clips if clip.role == "train"] or clips
         return [[clip.start_frame, clip.end_frame] for clip in deciding]
 

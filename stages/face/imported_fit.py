@@ -124,8 +124,8 @@ def _posed(published: PublishedModel, track: Coefficients) -> tuple[np.ndarray, 
     basis = np.linalg.pinv(owner.expression_basis[own:].reshape(len(JAW_NAMES), -1).astype(float))
 
     def jaw(expression: np.ndarray, pose: np.ndarray) -> np.ndarray:
-        opened, shut = (published.posed_vertices(owner, expression, joints) for joints in (pose, 0 * pose))
-        return (opened - shut).reshape(len(pose), -1) @ basis
+        shut = owner.vertices(padded(expression, owner.expression_count))
+        return (published.posed_vertices(owner, expression, pose) - shut).reshape(len(pose), -1) @ basis
 
     landmarks = _in_parts(lambda *part: published.posed_vertices(owner, *part)[:, corners], expression, pose)
     return np.concatenate([expression, _in_parts(jaw, expression, jaw_alone)], 1), landmarks

@@ -78,7 +78,7 @@ class Rig:
             moved[..., joint, :] = (place - turned[..., joint, :, :] @ at)[..., 0]
         blended = self.weights @ turned.reshape(*turned.shape[:-2], 9)
         blended = blended.reshape(*blended.shape[:-1], 3, 3)
-        return (blended @ corrected[..., None])[..., 0] + self.weights @ moved
+        return np.einsum("...vab,...vb->...va", blended, corrected) + self.weights @ moved
 
     def displacement(self, shape: np.ndarray, joint: int, rotation: tuple[float, float, float]) -> np.ndarray:
         """(V, 3) how far the vertices move when one joint turns."""
@@ -120,7 +120,7 @@ class FlameModel(PublishedModel):
         Where `person.vertices` gives the linear model's: the same order, axes and origin.
         """
         count = len(self.flame_source)
-        still = np.zeros((len(expression), len(JAW_NAMES)))
+        still = np.zeros((len(expression), len(JAW_NAMES)))  # the jaw turns below, not in the linear basis
         shape = np.repeat(self.rig.template[None], len(expression), axis=0)
         shape[:, self.flame_source] = to_ours(
             person.vertices(np.concatenate([expression, still], 1))[:, :count] + self.origin, 1 / _CM
