@@ -163,6 +163,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _report(clip, name: str) -> None:
+    known = clip.error[np.isfinite(clip.error)]
     lost, bridged = int((clip.quality == LOST).sum()), int((clip.quality == BRIDGED).sum())
     if not clip.fitted.any():
         raise UserError(
@@ -172,7 +173,7 @@ def _report(clip, name: str) -> None:
     log.log(
         logging.WARNING if lost else logging.INFO,
         "%s: median landmark error %.2f %% of the eye distance; %d of %d frames fitted, %d bridged, %d lost, %d cuts",
-        name, 100 * np.nanmedian(clip.error), int(clip.fitted.sum()), len(clip.fitted), bridged, lost,
+        name, 100 * np.median(known) if len(known) else np.nan, int(clip.fitted.sum()), len(clip.fitted), bridged, lost,
         int(clip.cuts.sum()),
     )  # fmt: skip
 

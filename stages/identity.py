@@ -122,25 +122,26 @@ def imported_person(
     model = published.with_identity(np.mean([padded(track.identity, count) for track, _, _ in read], axis=0))
     size = read[0][2].size_px
     camera = common_camera([crop.camera(track) for track, _, crop in read], size)
-    chosen, fits = [], []
-    share = -(-IDENTITY_FRAMES // len(read))
+    chosen, fits, share = [], [], -(-IDENTITY_FRAMES // len(read))
     for number, (track, rows, crop) in enumerate(read):
         at = np.flatnonzero((clip == number) & np.isin(frames, rows))
-        at = at[np.unique(np.linspace(0, len(at) - 1, min(share, len(at))).round().astype(int))] if len(at) else at
+        if not len(at):
+            continue
+        at = at[np.unique(np.linspace(0, len(at) - 1, min(share, len(at))).round().astype(int))]
         placed = place(published, model, camera, track.take(np.searchsorted(rows, frames[at])), crop)
         pose = np.concatenate([placed.rotation, placed.translation], 1)
         span = eye_span(points[at], set_name)
         error = reprojection_error(model, camera, points[at], span, pose, placed.expression)
         chosen.append(at)
         fits.append((placed.rotation, placed.translation, placed.expression, error))
-    fit = FitResult(*(np.concatenate(values) for values in zip(*fits, strict=True)))
-    if not (fit.error <= settings["max_error"]).any():
+    if not any((error <= settings["max_error"]).any() for *_, error in fits):
         raise UserError(
             f"the coefficients in {', '.join(map(str, args.coefficients))} do not lie on the faces in the pictures: "
             "all landmark errors are above `fit.max_error`; check that each file lies beside its own clip"
         )
     log.info("%s: identity and camera of %d files of coefficients, focal length %.2f times the side of the crop",
              settings["model"], len(read), camera.focal_px / size)  # fmt: skip
+    fit = FitResult(*(np.concatenate(values) for values in zip(*fits, strict=True)))
     return model, camera, fit, np.concatenate(chosen)
 
 

@@ -7,7 +7,7 @@ nearest to where the file's camera sees them. What is left over is said in pixel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,14 +48,14 @@ class Crop:
 @dataclass(frozen=True)
 class Placement:
     """N imported frames: rotation (N, 3) rad, translation (N, 3) cm, expression (N, E), gaze (N, 4) rad, NaN where the
-    file does not say, pixels (N, M, 2) of the used landmarks as the file sees them, residual (N,) px, RMS.
+    file does not say, residual (N,) px, root mean square distance between the landmarks as our and the file's camera
+    see them.
     """
 
     rotation: np.ndarray
     translation: np.ndarray
     expression: np.ndarray
     gaze: np.ndarray
-    pixels: np.ndarray
     residual: np.ndarray
 
 
@@ -107,7 +107,7 @@ def place(
     middle = focal * translation[:, :2] / translation[:, 2:] + principal - camera.principal
     guess = np.concatenate([middle * depth / camera.focal_px, depth], 1)
     rotation, translation, residual = resect(shapes, pixels, camera, rotation, guess)
-    return Placement(rotation, translation, expression, _gaze(track), pixels, residual)
+    return Placement(rotation, translation, expression, _gaze(track), residual)
 
 
 def _posed(published: PublishedModel, track: Coefficients) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +131,8 @@ def _posed(published: PublishedModel, track: Coefficients) -> tuple[np.ndarray, 
     return np.concatenate([expression, _in_parts(jaw, expression, jaw_alone)], 1), landmarks
 
 
-def _in_parts(function, *arrays: np.ndarray) -> np.ndarray:
+def _in_parts(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    """function(*arrays), a few frames at a time."""
     parts = [slice(start, start + _AT_ONCE) for start in range(0, max(len(arrays[0]), 1), _AT_ONCE)]
     return np.concatenate([function(*(array[part] for array in arrays)) for part in parts])
 

@@ -14,7 +14,7 @@ from stages.face.models import load_model
 from tests.face import imported_makers as track
 from tests.face.models import makers
 
-SOURCE, SIZE, FRAMES = 512, 256, 24
+SOURCE, SIZE, FRAMES = 512, 256, 12
 CROP = (40.0, 20.0, 430.0)
 
 
@@ -180,7 +180,7 @@ def test_two_crops_share_one_camera_and_the_residual_is_said(flame, tmp_path, ca
 def test_files_of_another_clip_are_refused(flame, tmp_path):
     clip, file, _ = flame_clip(flame, tmp_path / "talk", track.flame_content(FRAMES))
     track.write_flame(file, track.flame_content(FRAMES, first=500))
-    with pytest.raises(UserError, match="pictures 500 to 523, but .*image shows 1 to 24"):
+    with pytest.raises(UserError, match="pictures 500 to 511, but .*image shows 1 to 12"):
         learn(tmp_path, [clip], [file], **settings(flame))
     moved = track.flame_content(FRAMES)
     for frame in moved["frames"]:
@@ -246,3 +246,21 @@ def test_where_the_file_lies(tmp_path):
     (tmp_path / "talk" / "image").mkdir(parents=True)
     assert beside(tmp_path / "talk" / "image", "flame_params.json") == tmp_path / "talk" / "flame_params.json"
     assert beside(tmp_path / "talk.v2.mp4", "*.npy") == tmp_path / "talk.v2.npy"
+
+
+def test_a_clip_without_usable_frames_does_not_stop_the_others(flame, tmp_path):
+    """The second clip's file has a picture on which the detector found no face."""
+    clips, files, _ = zip(
+        flame_clip(flame, tmp_path / "a", track.flame_content(FRAMES)),
+        flame_clip(flame, tmp_path / "b", track.flame_content(FRAMES)),
+        strict=True,
+    )
+    content = track.flame_content(1)
+    track.write_flame(files[1], content)
+    stored = read_manifest(clips[1] / "landmarks.parquet", "landmarks")
+    columns = {name: stored[name].copy() for name in stored.table.column_names}
+    columns["found"][0], columns["points_px"][0] = False, np.nan
+    write_manifest(clips[1] / "landmarks.parquet", "landmarks", columns, stored.metadata)
+    learn(tmp_path, clips, files, **settings(flame))
+    found = fit_one(tmp_path, clips[1], files[1], **settings(flame))
+    assert found["quality"].tolist() == ["ok"] + ["lost"] * (FRAMES - 1) and np.isnan(found["landmark_error"]).all()
