@@ -85,6 +85,9 @@ def mead_clips(args: argparse.Namespace) -> list[Clip]:
     if not takes:
         raise UserError(f"{args.folder} holds no such film of MEAD ({len(found)} others); see `--help` for the layout")
     tests = mead.tested(takes, args.test_share, args.seed)
+    packed = sum(bool(take.member) for take in takes)
+    if packed:
+        log.info("unpacking %d films", packed)
     clips, places = [], mead.unpack_all(takes, args.folder, args.unpack)
     for take in takes:
         subject = take.actor if len(args.views) == 1 else f"{take.actor}_{take.view}"

@@ -15,7 +15,7 @@ import re
 import shutil
 import tarfile
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from stages.core.errors import UserError
@@ -103,7 +103,7 @@ def find_takes(folder: Path, packed: bool = True) -> tuple[list[Take], int]:
         if take is None:
             unclear += 1
             continue
-        take = Take(*list(asdict(take).values())[:6], path, member)
+        take = replace(take, path=path, member=member)
         before = found.setdefault((take.actor, take.clip), take)
         if before is not take and bool(before.member) == bool(member):
             raise UserError(
