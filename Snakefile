@@ -29,6 +29,7 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/sheet.smk"
+include: "workflow/rules/given.smk"
 include: "workflow/rules/00_demo.smk"
 include: "workflow/rules/05_assets.smk"
 include: "workflow/rules/10_decode.smk"

@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--start", type=int, help="first source frame of the clip (default: 0)")
     parser.add_argument("--end", type=int, help="source frame after the clip's last (default: all)")
     parser.add_argument("--ranges", default="[]", help="JSON list of [start, end] that decide the crop (default: own)")
+    parser.add_argument("--labels", type=json.loads, default={}, help="JSON object: what the clip shows, for metrics")
     parser.add_argument("--out-frames", type=Path, required=True, help="folder for the frames, 000000.png and so on")
     parser.add_argument("--manifest", type=Path, required=True, help="decode.parquet")
     return parser
@@ -191,7 +192,7 @@ def run(args: argparse.Namespace) -> None:
                 "size_px": size_px,
                 "crop_px": [float(v) for v in crop],
                 "source_size": list(source.size),
-                "reader": source.reader,
+                "reader": source.reader, "labels": args.labels,
                 "faces_per_frame_max": int(max(observer.faces_max, faces_max)),
                 "static_camera": observer.static_camera(),
             }

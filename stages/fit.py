@@ -14,11 +14,13 @@ from stages.core.arrays import read_identity
 from stages.core.cli import main, stage_parser
 from stages.core.device import lease_device
 from stages.core.errors import UserError
-from stages.core.files import picture_name, read_picture
-from stages.core.manifest import read_manifest, write_manifest
+from stages.core.files import expand, picture_name, read_picture
+from stages.core.manifest import Manifest, read_manifest, write_manifest
 from stages.face.camera import Camera, transform
 from stages.face.clip import ClipFit, fit_clip
+from stages.face.imported_fit import imported_clip, place, read_clip
 from stages.face.landmark_sets import landmark_set, landmark_weights
+from stages.face.models import load_model
 from stages.face.morphable import MorphableModel
 from stages.face.photometric import albedo_at, lights_over_time, photometric_mode, skin_readings
 from stages.face.registration import PASSES, register, shrink
@@ -37,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--decode", required=True, type=Path, help="decode.parquet of the clip")
     parser.add_argument("--frames", required=True, type=Path, help="folder frames/ of the clip")
     parser.add_argument("--alpha", required=True, type=Path, help="folder alpha/ of the clip")
+    parser.add_argument("--coefficients", nargs="*", type=Path, default=[], help="file of fitted coefficients, if any")
     parser.add_argument("--out", required=True, type=Path, help="fit.parquet to write")
     parser.add_argument("--gpu", type=int, default=0, help="cards granted to this job; 0 means the processor")
     return parser
@@ -129,6 +132,20 @@ def photometric_fit(
     return clip, lights
 
 
+def imported(
+    args: argparse.Namespace, model: MorphableModel, camera: Camera, points: np.ndarray, decode: Manifest, set_name: str
+) -> ClipFit:
+    """The clip as its file of coefficients says."""
+    published = load_model(args.settings["model"], expand(args.settings["model_path"]), set_name)
+    track, rows, crop = read_clip(args.coefficients[0], args.settings["model"], decode)
+    placed = place(published, model, camera, track, crop)
+    log.info(
+        "%s: %d of %d frames; the subject's camera sees them %.3f px (at most %.3f px) from where the file's does",
+        args.coefficients[0], len(rows), len(decode), np.median(placed.residual), placed.residual.max(),
+    )  # fmt: skip
+    return imported_clip(model, camera, placed, rows, points, decode["time_s"], args.settings, set_name)
+
+
 def run(args: argparse.Namespace) -> None:
     """Fits the clip and writes the manifest."""
     model, camera, identity = load_identity(args.identity)
@@ -146,7 +163,10 @@ def run(args: argparse.Namespace) -> None:
     size = int(landmarks.metadata["size_px"])
     camera = camera.scaled(size)
     points = landmarks["points_px"].reshape(len(landmarks), kind.count, 2)
-    clip = fit_clip(model, camera, points, decode["time_s"], args.settings, kind.name)
+    if args.coefficients:
+        clip = imported(args, model, camera, points, decode, kind.name)
+    else:
+        clip = fit_clip(model, camera, points, decode["time_s"], args.settings, kind.name)
     _report(clip, str(args.landmarks))
     footage = Footage(args.frames, args.alpha, decode["frame"], decode["time_s"])
     if "reference" in identity:
@@ -167,6 +187,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _report(clip, name: str) -> None:
+    known = clip.error[np.isfinite(clip.error)]
     lost, bridged = int((clip.quality == LOST).sum()), int((clip.quality == BRIDGED).sum())
     if not clip.fitted.any():
         raise UserError(
@@ -176,7 +197,7 @@ def _report(clip, name: str) -> None:
     log.log(
         logging.WARNING if lost else logging.INFO,
         "%s: median landmark error %.2f %% of the eye distance; %d of %d frames fitted, %d bridged, %d lost, %d cuts",
-        name, 100 * np.nanmedian(clip.error), int(clip.fitted.sum()), len(clip.fitted), bridged, lost,
+        name, 100 * np.median(known) if len(known) else np.nan, int(clip.fitted.sum()), len(clip.fitted), bridged, lost,
         int(clip.cuts.sum()),
     )  # fmt: skip
 

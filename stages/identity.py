@@ -17,8 +17,9 @@ from stages.core.files import atomic_file, expand, picture_name, read_picture
 from stages.core.holdout import hold_out
 from stages.core.manifest import Manifest, read_manifest
 from stages.face.camera import Camera, transform
-from stages.face.clip import eye_span, solver_settings
+from stages.face.clip import eye_span, reprojection_error, solver_settings
 from stages.face.identity_fit import fit_identity
+from stages.face.imported_fit import common_camera, padded, place, read_clip
 from stages.face.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from stages.face.models import facemesh, load_model
 from stages.face.morphable import MorphableModel
@@ -41,6 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--landmarks", required=True, nargs="+", type=Path, help="landmarks.parquet of each train clip")
     parser.add_argument("--frames", required=True, nargs="+", type=Path, help="folder frames/ of each train clip")
     parser.add_argument("--alpha", required=True, nargs="+", type=Path, help="folder alpha/ of each train clip")
+    parser.add_argument(
+        "--coefficients", nargs="*", type=Path, default=[], help="file of fitted coefficients of each train clip"
+    )
     parser.add_argument("--holdout", type=float, default=0.0, help="last share of all frames to leave out")
     parser.add_argument("--gap-s", type=float, default=0.0, help="seconds before them to leave out, too")
     parser.add_argument("--out", required=True, type=Path, help="identity.npz to write")
@@ -109,6 +113,41 @@ def published_person(
     return found.model, found.camera, found.fit, used
 
 
+def imported_person(
+    args: argparse.Namespace, decode: list[Manifest], points: np.ndarray, clip: np.ndarray, frames: np.ndarray,
+    set_name: str,
+) -> tuple[MorphableModel, Camera, FitResult, np.ndarray]:  # fmt: skip
+    """The person and camera of the clips' files of coefficients; the rest as `published_person`."""
+    settings = args.settings
+    published = load_model(settings["model"], expand(settings["model_path"]), set_name)
+    read = [read_clip(path, settings["model"], own) for path, own in zip(args.coefficients, decode, strict=True)]
+    count = len(published.identity_basis)
+    model = published.with_identity(np.mean([padded(track.identity, count) for track, _, _ in read], axis=0))
+    size = read[0][2].size_px
+    camera = common_camera([crop.camera(track) for track, _, crop in read], size)
+    chosen, fits, share = [], [], -(-IDENTITY_FRAMES // len(read))
+    for number, (track, rows, crop) in enumerate(read):
+        at = np.flatnonzero((clip == number) & np.isin(frames, rows))
+        if not len(at):
+            continue
+        at = at[np.unique(np.linspace(0, len(at) - 1, min(share, len(at))).round().astype(int))]
+        placed = place(published, model, camera, track.take(np.searchsorted(rows, frames[at])), crop)
+        pose = np.concatenate([placed.rotation, placed.translation], 1)
+        span = eye_span(points[at], set_name)
+        error = reprojection_error(model, camera, points[at], span, pose, placed.expression)
+        chosen.append(at)
+        fits.append((placed.rotation, placed.translation, placed.expression, error))
+    if not any((error <= settings["max_error"]).any() for *_, error in fits):
+        raise UserError(
+            f"the coefficients in {', '.join(map(str, args.coefficients))} do not lie on the faces in the pictures: "
+            "all landmark errors are above `fit.max_error`; check that each file lies beside its own clip"
+        )
+    log.info("%s: identity and camera of %d files of coefficients, focal length %.2f times the side of the crop",
+             settings["model"], len(read), camera.focal_px / size)  # fmt: skip
+    fit = FitResult(*(np.concatenate(values) for values in zip(*fits, strict=True)))
+    return model, camera, fit, np.concatenate(chosen)
+
+
 def pictures_of(
     args: argparse.Namespace, clip: np.ndarray, frames: np.ndarray, chosen: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -150,15 +189,17 @@ def learn_look(
 
 def run(args: argparse.Namespace) -> None:
     """Learns and writes identity.npz."""
-    lists = (args.decode, args.landmarks, args.frames, args.alpha)
+    lists = (args.decode, args.landmarks, args.frames, args.alpha, *([args.coefficients] if args.coefficients else []))
     if len({len(entries) for entries in lists}) != 1:
         raise UserError(
-            f"--decode, --landmarks, --frames and --alpha must name the same clips; they name {[len(e) for e in lists]}"
+            "--decode, --landmarks, --frames, --alpha and --coefficients must name the same clips; they name "
+            f"{[len(e) for e in lists]}"
         )
     settings: dict[str, Any] = args.settings
     landmarks = [read_manifest(path, "landmarks") for path in args.landmarks]
-    kept = kept_frames([read_manifest(path, "decode") for path in args.decode], args.holdout, args.gap_s)
-    personal = settings["model"] == facemesh.NAME
+    decode = [read_manifest(path, "decode") for path in args.decode]
+    kept = kept_frames(decode, args.holdout, args.gap_s)
+    personal, set_name = settings["model"] == facemesh.NAME, landmarks[0].metadata["landmark_set"]
     points, depth, clip, frames, size = gather(landmarks, args.landmarks, kept, MEDIAPIPE if personal else None)
     camera = Camera.default(size, settings["focal_ratio"])
     reference = {}
@@ -169,8 +210,10 @@ def run(args: argparse.Namespace) -> None:
             shown = [(shrink(picture), shrink(matte)) for picture, matte in pictures_of(args, clip, frames, used)]
             model, fit, texture = learn_registered(model, camera, fit, points[used], shown, solver, args.threads)
             reference = {"reference": texture}
+    elif args.coefficients:
+        model, camera, fit, used = imported_person(args, decode, points, clip, frames, set_name)
     else:
-        model, camera, fit, used = published_person(settings, points, camera, landmarks[0].metadata["landmark_set"])
+        model, camera, fit, used = published_person(settings, points, camera, set_name)
     arrays = model.to_arrays() | reference | {
         "focal_px": np.float32(camera.focal_px), "principal": np.array(camera.principal, np.float32), "size_px":
         np.int32(size),
@@ -182,7 +225,7 @@ def run(args: argparse.Namespace) -> None:
     pictures, mattes = map(np.stack, zip(*pictures_of(args, clip, frames, used[good]), strict=True))
     part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])
     shots = points[used[good]], clip[used[good]], pictures, mattes
-    arrays |= learn_look(args, model, camera, part, shots, landmarks[0].metadata["landmark_set"])
+    arrays |= learn_look(args, model, camera, part, shots, set_name)
     with atomic_file(args.out) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
     log.info(

@@ -19,7 +19,7 @@ import numpy as np
 from stages.core.assets import asset_path
 from stages.core.cli import main, progress, stage_parser
 from stages.core.errors import UserError
-from stages.core.files import PictureWriter, atomic_dir, read_picture, write_picture
+from stages.core.files import PictureWriter, atomic_dir, list_pictures, read_picture, write_picture
 from stages.core.manifest import Manifest, read_manifest, write_manifest
 from stages.matte.colour_line import Plate
 from stages.matte.plate import PlateBuilder
@@ -33,8 +33,6 @@ from stages.video.window import cut_window
 
 log = logging.getLogger("matting")
 
-MASK_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
-
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -46,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out-alpha", required=True, type=Path, help="folder for the alpha pictures")
     parser.add_argument("--manifest", required=True, type=Path, help="matting.parquet to write")
     parser.add_argument("--plate", type=Path, help="plate.png to write if a background plate is made")
-    parser.add_argument("--given", type=Path, help="method given: folder of masks, one per source frame, by name")
+    parser.add_argument("--given", type=Path, nargs="?", help="method given: folder of masks, one per source frame")
     return parser
 
 
@@ -87,7 +85,7 @@ def matte(
     settings = args.settings
     pictures = ((number, rgb) for number, _, rgb in reader)
     if settings["method"] == "given":
-        masks = GivenMasks(args.given, decode)
+        masks = GivenMasks(args.given, decode, args.source)
         return ((number, rgb, masks(number, rgb.shape[0])) for number, rgb in pictures)
     if settings["method"] == "rvm":
         network = RecurrentMatting(asset_path("rvm_mobilenetv3_fp32"), settings["rvm_downsample_ratio"], args.threads)
@@ -127,18 +125,28 @@ def make_plate(reader: CropReader, decode: Manifest, settings: dict[str, Any]) -
 
 
 class GivenMasks:
-    """Masks that a data set brings: one picture per source frame, in order of name, of the source's size.
+    """Masks that a data set brings: one picture per source frame, of the source's size.
 
-    Grey, RGB (the first channel) or RGBA (the alpha channel), 8 or 16 bit, white = person.
+    Those of a picture folder are found by the names of its pictures, those of a film by the order of their names.
+    Grey or colour (the first channel), 8 or 16 bit, white = person.
     """
 
-    def __init__(self, folder: Path | None, decode: Manifest) -> None:
+    def __init__(self, folder: Path | None, decode: Manifest, source: Path) -> None:
         if folder is None or not folder.is_dir():
             raise UserError(f"matting.method given needs a folder of masks: --given {folder} is not one")
-        self._files = sorted(path for path in folder.iterdir() if path.suffix.lower() in MASK_SUFFIXES)
+        self._files = list_pictures(folder)
         self._numbers, self._folder = decode["source_frame"], folder
         self._crop, self._source_size = tuple(decode.metadata["crop_px"]), tuple(decode.metadata["source_size"])
-        if len(decode) and int(self._numbers.max()) >= len(self._files):
+        if source.is_dir():
+            named, wanted = {path.stem: path for path in self._files}, [path.stem for path in list_pictures(source)]
+            lacking = [wanted[number] for number in self._numbers if wanted[number] not in named]
+            if lacking:
+                raise UserError(
+                    f"{folder} lacks masks of {len(lacking)} of the clip's pictures, the first '{lacking[0]}': there "
+                    "must be one mask per source frame, with the name of its picture"
+                )
+            self._files = [named.get(stem) for stem in wanted]
+        elif len(decode) and int(self._numbers.max()) >= len(self._files):
             raise UserError(
                 f"{folder} holds {len(self._files)} masks, but the clip uses source frame {int(self._numbers.max())}: "
                 "there must be one mask per source frame"
@@ -149,7 +157,7 @@ class GivenMasks:
         path = self._files[int(self._numbers[number])]
         mask = read_picture(path)
         if mask.ndim == 3:
-            mask = mask[..., 3 if mask.shape[2] == 4 else 0]
+            mask = mask[..., 0]
         if mask.shape[::-1] != self._source_size:
             raise UserError(
                 f"{path} is {mask.shape[1]} x {mask.shape[0]} pixels, the source is "

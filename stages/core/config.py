@@ -144,10 +144,26 @@ def check_choices(settings: Mapping[str, Mapping[str, Any]]) -> None:
             "fit.model 'facemesh' is learnt from the landmarks and leaves none to tell the focal length; set "
             "fit.focal: fixed, or choose another fit.model"
         )
-    if settings["matting"]["method"] == "given":
+    _check_coefficients(fit)
+
+
+def _check_coefficients(fit: Mapping[str, Any]) -> None:
+    """Refuse settings of the fit that leave nothing of given coefficients."""
+    if not fit["coefficients"]:
+        return
+    if fit["model"] not in ("flame", "faceverse"):
         raise UserError(
-            "matting.method 'given' needs the folder of masks of each clip, for which the sheet has no column; run "
-            "`python -m stages.matting --given DIR` by hand, or set matting.method to 'mediapipe'"
+            f"fit.coefficients '{fit['coefficients']}' are of FLAME or FaceVerse, not of fit.model '{fit['model']}'; "
+            "set fit.model to 'flame' or 'faceverse' with its fit.model_path, or leave fit.coefficients empty"
+        )
+    if fit["photometric"] in ("full", "auto"):
+        raise UserError(
+            f"fit.photometric '{fit['photometric']}' would change the coefficients that fit.coefficients takes as they "
+            "are; set fit.photometric to 'light' or 'off'"
+        )
+    if fit["focal"] == "estimate":
+        raise UserError(
+            "fit.focal 'estimate' contradicts fit.coefficients, whose file says the focal length; set fit.focal: fixed"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections import deque
 from collections.abc import Iterator
@@ -75,6 +76,15 @@ def expand(path: str) -> Path:
         raise UserError(f"the path '{path}' cannot be resolved ({error}); write it out in full") from error
 
 
+def beside(source: Path, name: str) -> Path:
+    """What a data set brings for a clip: `name` in the folder that holds the clip's film or picture folder.
+
+    A star stands for the name of the source without its ending, where several sources lie in one folder.
+    """
+    source = source.absolute()
+    return source.parent / name.replace("*", source.name if source.is_dir() else source.stem)
+
+
 def content_hash(data: bytes | Path) -> str:
     """Sixteen hexadecimal digits of BLAKE2b over bytes or a file's content (streamed)."""
     digest = hashlib.blake2b(digest_size=8)
@@ -85,6 +95,20 @@ def content_hash(data: bytes | Path) -> str:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder in natural order of their names: frame2 before frame10."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted((path for path in found if not path.name.startswith(".")), key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def picture_name(number: int) -> str:

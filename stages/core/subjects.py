@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 from stages.core.config import preset_names
@@ -46,6 +48,17 @@ class Sheet:
 
     def __init__(self, clips: Iterable[Clip]) -> None:
         self.clips = list(clips)
+        self._own: dict[str, list[Clip]] = {}
+        for clip in self.clips:
+            self._own.setdefault(clip.subject, []).append(clip)
+
+    @cached_property
+    def _of_place(self) -> dict[tuple[str, Path], list[Clip]]:
+        """Clips by subject and source: thousands of clips ask for those that share their crop."""
+        found: dict[tuple[str, Path], list[Clip]] = {}
+        for clip in self.clips:
+            found.setdefault((clip.subject, _place(clip.source)), []).append(clip)
+        return found
 
     def subjects(self) -> list[str]:
         """Names of the subjects that have something to train on."""
@@ -53,7 +66,7 @@ class Sheet:
 
     def of(self, subject: str, *roles: str) -> list[Clip]:
         """Clips of a subject, of the given roles or of all."""
-        return [clip for clip in self.clips if clip.subject == subject and clip.role in (roles or ROLES)]
+        return [clip for clip in self._own.get(subject, []) if clip.role in (roles or ROLES)]
 
     def clip(self, subject: str, name: str) -> Clip:
         """The clip of that name.
@@ -72,7 +85,7 @@ class Sheet:
 
         Test clips of the same source follow that crop, so that adding one changes no other clip.
         """
-        clips = [clip for clip in self.of(subject) if _place(clip.source) == _place(source)]
+        clips = self._of_place.get((subject, _place(source)), [])
         deciding = [clip for clip in clips if clip.role == "train"] or clips
         return [[clip.start_frame, clip.end_frame] for clip in deciding]
 
@@ -113,6 +126,11 @@ class Sheet:
 
 def _place(source: str) -> Path:
     """One spelling for each source: `v.mp4`, `./v.mp4` and the absolute path are the same film."""
+    return _resolved(source, os.getcwd())
+
+
+@cache  # thousands of clips ask for one another's places
+def _resolved(source: str, _folder: str) -> Path:
     match = DEMO.fullmatch(source)
     if match:
         return Path(f"demo:{int(match.group(1))}")
@@ -211,14 +229,18 @@ def _frame(where: str, column: str, text: str) -> int | None:
 
 def _check_apart(path: Path, clips: list[Clip], rows: list[int]) -> None:
     """Frames that are trained on must not be measured on."""
-    for i, test in enumerate(clips):
-        for j, train in enumerate(clips):
-            if test.role != "test" or train.role != "train" or test.subject != train.subject:
-                continue
-            if _place(test.source) == _place(train.source) and _overlap(test, train):
+    trained: dict[tuple[str, Path], list[tuple[Clip, int]]] = {}
+    for clip, row in zip(clips, rows, strict=True):
+        if clip.role == "train":
+            trained.setdefault((clip.subject, _place(clip.source)), []).append((clip, row))
+    for test, row in zip(clips, rows, strict=True):
+        if test.role != "test":
+            continue
+        for train, other in trained.get((test.subject, _place(test.source)), []):
+            if _overlap(test, train):
                 raise UserError(
-                    f"{path}, row {rows[i]}: clip '{test.clip}' measures frames that clip '{train.clip}' in row "
-                    f"{rows[j]} trains on; cut the ranges of the source so that they do not overlap"
+                    f"{path}, row {row}: clip '{test.clip}' measures frames that clip '{train.clip}' in row "
+                    f"{other} trains on; cut the ranges of the source so that they do not overlap"
                 )
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages.core.errors import UserError
+from stages.core.files import list_pictures
 
 CM_PER_M = 100.0
 FLAME_SCALE = 4.0  # IMAvatar's cameras see FLAME's metres four times as large
@@ -31,7 +33,7 @@ class Coefficients:
     """Fitted coefficients of N frames of a published model.
 
     Attributes:
-        number: (N,) number of each frame's picture, as its file is named.
+        number: (N,) number of each frame's picture: as its file is named, or its place in the film, from 1.
         identity: (K,). expression: (N, E).
         joints: (N, J, 3) axis-angle of neck, jaw and eyes where the model has them, else (N, 0, 3).
         rotation: (N, 3, 3) and translation (N, 3) cm: camera from model, both in OpenCV axes; of FLAME, with the root
@@ -48,6 +50,75 @@ class Coefficients:
     translation: np.ndarray
     focal: np.ndarray
     principal: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Coefficients:
+        """The frames of these rows (n,)."""
+        own = ("number", "expression", "joints", "root", "rotation", "translation")
+        return replace(self, **{name: getattr(self, name)[rows] for name in own})
+
+    def rows_of(self, numbers: np.ndarray) -> np.ndarray:
+        """(n,) row of each of these numbers (n,), -1 where the file has none."""
+        order = np.argsort(self.number, kind="stable")
+        at = np.minimum(np.searchsorted(self.number, numbers, sorter=order), len(order) - 1)
+        return np.where(self.number[order[at]] == numbers, order[at], -1)
+
+
+def numbers_of(model: str, source: Path, source_frame: np.ndarray) -> np.ndarray:
+    """(n,) number, as files of coefficients count, of each frame of a source.
+
+    IMAvatar's are those in the names of a folder's pictures; of films, and for FaceVerse, the place from 1.
+    """
+    if model != "flame" or not source.is_dir():
+        return source_frame + 1
+    return np.array([picture_number(file.name) for file in list_pictures(source)])[source_frame]
+
+
+def no_picture(path: Path, track: Coefficients, source: Path, numbers: np.ndarray) -> UserError:
+    """What to say where the file has none of the pictures of a source with these numbers."""
+    return UserError(
+        f"{path} has coefficients of pictures {track.number.min()} to {track.number.max()}, but {source} shows "
+        f"{numbers.min()} to {numbers.max()}; give the file that belongs to it"
+    )
+
+
+@lru_cache
+def check_coefficients(path: Path, model: str, model_path: Path, source: Path) -> None:
+    """Refuse a file of coefficients that the model or the source cannot take, before time is spent.
+
+    Raises:
+        UserError: missing or damaged file, other numbers of coefficients than the model's, none of a folder's pictures.
+    """
+    track = read_coefficients(path, model)
+    if source.is_dir() and (pictures := list_pictures(source)):
+        numbers = numbers_of(model, source, np.arange(len(pictures)))
+        if (track.rows_of(numbers) < 0).all():
+            raise no_picture(path, track, source, numbers)
+    found = len(track.identity), track.expression.shape[1]
+    if model == "flame":
+        from stages.face.models.flame import EXPRESSIONS, SHAPES  # the models are slow to import
+
+        # The first so many of the model's: the others are 0.
+        if found[0] > SHAPES or found[1] > EXPRESSIONS:
+            raise UserError(
+                f"{path} holds {found[0]} shape and {found[1]} expression coefficients, but FLAME has {SHAPES} and "
+                f"{EXPRESSIONS}; give the file of the FLAME model that `fit.model_path` names"
+            )
+        return
+    from stages.face.models import load_model
+
+    known = load_model(model, model_path)
+    if found != (len(known.identity_basis), known.expression_count) or not known.identity_eyes:
+        raise UserError(
+            f"{path} holds coefficients of FaceVerse v3, but {model_path} is another version; give v3's model file"
+        )
+
+
+def read_coefficients(path: Path, model: str) -> Coefficients:
+    """The file of coefficients of a model: "flame" is IMAvatar's JSON, "faceverse" stacked vectors of v3."""
+    track = {"flame": read_flame_params, "faceverse": read_faceverse}[model](path)
+    if len(np.unique(track.number)) < len(track.number):
+        raise UserError(f"{path} names a picture twice; keep one entry for each picture")
+    return track
 
 
 def read_flame_params(path: Path) -> Coefficients:
@@ -147,11 +218,17 @@ def _numbers(values: Any, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
+def picture_number(name: str) -> int:
+    """The number that a picture's name or path ends with, before its suffix; -1 if it is no number."""
+    found = re.search(r"(\d{1,9})(?:\.\w+)?$", name)
+    return int(found.group(1)) if found else -1
+
+
 def _frame_number(file_path: str) -> int:
-    found = re.search(r"(\d{1,9})(?:\.\w+)?$", file_path)
-    if not found:
+    number = picture_number(file_path)
+    if number < 0:
         raise ValueError(f"file_path {file_path[:80]!r} does not end in a number")
-    return int(found.group(1))
+    return number
 
 
 def _first_line(error: Exception) -> str:

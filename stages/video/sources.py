@@ -1,7 +1,6 @@
 """Where pictures come from: a video by PyAV, one by OpenCV, or a folder of images. All stream; none holds a clip."""
 
 import logging
-import re
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -13,11 +12,11 @@ import numpy as np
 from av.stream import Disposition
 
 from stages.core.errors import UserError
+from stages.core.files import PICTURE_SUFFIXES, list_pictures
 from stages.video import colour
 
 log = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg takes a text file for a "video" of its letters
 
 
@@ -270,11 +269,6 @@ class OpencvSource(VideoSource):
             capture.release()
 
 
-def _natural(path: Path) -> list:
-    """Sort key that puts frame2 before frame10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name.lower())]
-
-
 class FolderSource(VideoSource):
     """A folder of images of one size, in natural order of their names, `fps` pictures a second."""
 
@@ -282,10 +276,9 @@ class FolderSource(VideoSource):
 
     def __init__(self, path: Path, fps: float = 25.0):
         self.path, self.fps = path, fps
-        names = (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
-        self._files = sorted(names, key=_natural)
+        self._files = list_pictures(path)
         if not self._files:
-            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            kinds = ", ".join(sorted(PICTURE_SUFFIXES))
             raise UserError(f"{path} is a folder without pictures ({kinds}): check the path")
         sizes = [_image_size(file) for file in self._files]
         for file, size in zip(self._files, sizes, strict=True):

@@ -68,14 +68,14 @@ def test_a_path_must_be_a_path():
         check_config({"results": None}, "x")
 
 
-@pytest.mark.parametrize(
-    ("stage", "change"), [("landmarks", {"detector": "face_alignment"}), ("matting", {"method": "given"})]
-)
-def test_choices_that_cannot_work_together(stage, change):
+def test_choices_that_cannot_work_together():
     settings = {name: stage_settings(name) for name in STAGES}
     check_choices(settings)
-    with pytest.raises(UserError, match=f"{stage}.{next(iter(change))} '.*set {stage}"):
-        check_choices(settings | {stage: settings[stage] | change})
+    with pytest.raises(UserError, match="landmarks.detector '.*set landmarks"):
+        check_choices(settings | {"landmarks": settings["landmarks"] | {"detector": "face_alignment"}})
+
+
+FLAME = {"model": "flame", "model_path": "x", "coefficients": "flame_params.json"}
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,9 @@ def test_choices_that_cannot_work_together(stage, change):
         ({"model": "ict"}, "set fit.model_path"),
         ({"focal": "estimate"}, "set fit.focal: fixed"),
         ({"model": "bfm", "model_path": "x"}, "set landmarks.detector to 'face_alignment'"),
+        ({"coefficients": "c.npy"}, "set fit.model to 'flame'"),
+        ({**FLAME, "photometric": "auto"}, "set fit.photometric to 'light'"),
+        ({**FLAME, "focal": "estimate"}, "set fit.focal: fixed"),
     ],
 )
 def test_a_fit_that_cannot_be_is_refused(change, words):

@@ -132,6 +132,17 @@ def test_bad_settings_say_which(clip, tmp_path, capsys):
     assert not (tmp_path / "alpha").exists()
 
 
+def test_given_masks_go_by_the_names_of_the_pictures(tmp_path):
+    """Names without leading zeros, and one picture's mask more than needed."""
+    for number in (1, 2, 10):
+        write_picture(tmp_path / "frames" / f"{number}.png", np.full((160, 160, 3), 99, np.uint8))
+    for number in (1, 2, 5, 10):
+        write_picture(tmp_path / "masks" / f"{number}.png", np.full((160, 160), 20 * number, np.uint8))
+    command(tmp_path, tmp_path, {"method": "given"}, "--given", tmp_path / "masks", last=3)
+    seen = [read_picture(tmp_path / "alpha" / f"{number:06d}.png")[32, 32] for number in range(3)]
+    assert seen == [20, 40, 200]
+
+
 def test_given_masks_must_be_there_and_fit(clip, tmp_path, capsys):
     assert "--given" in failure(capsys, clip, tmp_path, {"method": "given"})
     (tmp_path / "few").mkdir()

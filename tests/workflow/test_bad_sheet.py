@@ -48,6 +48,20 @@ def test_a_size_that_no_network_fits(tmp_path):
     assert "decode.size_px 100" in said(tmp_path, HEADER + GOOD, "--configfile", "my.yaml")
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"matting": {"method": "given"}}, "has no folder of masks"),
+        ({"fit": {"model": "flame", "model_path": "x", "coefficients": "*.json"}}, "anna.json are missing"),
+    ],
+)
+def test_what_a_data_set_should_have_brought(tmp_path, change, sentence):
+    (tmp_path / "anna.mp4").touch()
+    (tmp_path / "x").mkdir()
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(change))
+    assert sentence in said(tmp_path, HEADER + GOOD, "--configfile", "my.yaml")
+
+
 def test_no_clip_to_train_on(tmp_path):
     (tmp_path / "anna.mp4").touch()
     sheet = HEADER + GOOD.replace("train", "drive")

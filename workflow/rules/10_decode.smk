@@ -16,8 +16,9 @@ rule decode:
         code=code_digest("stages.decode"),
         cut=frame_range,
         ranges=crop_ranges,
+        labels=labels,
     message:
         "Decoding {wildcards.subject}/{wildcards.clip}"
     shell:
         "python -m stages.decode --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
-        " --ranges {params.ranges:q} --out-frames {output.frames:q} --manifest {output.manifest:q} 2>&1 | tee -i {log:q}"
+        " --ranges {params.ranges:q} --labels {params.labels:q} --out-frames {output.frames:q} --manifest {output.manifest:q} 2>&1 | tee -i {log:q}"

@@ -3,6 +3,7 @@ rule matting:
         source=source_input,
         decode="<clip>/decode.parquet",
         weights=weights_of("matting"),
+        masks=given_masks,
     output:
         alpha=directory("<clip>/alpha"),
         manifest="<clip>/matting.parquet",
@@ -23,4 +24,4 @@ rule matting:
     shell:
         "python -m stages.matting --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
         " --decode {input.decode:q} --out-alpha {output.alpha:q} --manifest {output.manifest:q}"
-        " --plate {params.plate:q}/plate.png 2>&1 | tee -i {log:q}"
+        " --plate {params.plate:q}/plate.png --given {input.masks:q} 2>&1 | tee -i {log:q}"

@@ -6,6 +6,7 @@ rule identity:
         frames=ancient(of_clips("frames", identity_clips)),
         alpha=ancient(of_clips("alpha", identity_clips)),
         model=face_model,
+        coefficients=all_coefficients,
     output:
         "<subject>/identity.npz",
     log:
@@ -26,7 +27,7 @@ rule identity:
     shell:
         "python -m stages.identity --settings {params.cfg:q} --threads {threads} --decode {input.decode:q}"
         " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q} {params.holdout}"
-        " --out {output:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"
+        " --coefficients {input.coefficients:q} --out {output:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"
 
 
 rule fit:
@@ -37,6 +38,8 @@ rule fit:
         matting="<clip>/matting.parquet",
         frames=ancient("<clip>/frames"),
         alpha=ancient("<clip>/alpha"),
+        model=imported_model,
+        coefficients=coefficients,
     output:
         manifest="<clip>/fit.parquet",
     log:
@@ -56,4 +59,4 @@ rule fit:
     shell:
         "python -m stages.fit --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
         " --decode {input.decode:q} --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q}"
-        " --out {output.manifest:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"
+        " --coefficients {input.coefficients:q} --out {output.manifest:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"

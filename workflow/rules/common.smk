@@ -12,9 +12,11 @@ from stages.core.assets import ASSETS, asset_folder, needed_files
 from stages.core.config import PATHS, STAGES, canonical_json, check_choices, check_config, load_preset, stage_settings
 from stages.core.device import visible_cards
 from stages.core.errors import UserError
-from stages.core.files import expand
+from stages.core.files import beside, expand
 from stages.core.provenance import code_digest
 from stages.core.subjects import NAME, read_sheet
+from stages.datasets.mead import clip_labels
+from stages.face.imported import check_coefficients
 from stages.nets.sizes import refuse_sizes
 
 # Stages are run as modules of this project by the Python that runs Snakemake, from whichever folder. Threads that wait

@@ -51,6 +51,12 @@ def crop_ranges(wildcards):
     return canonical_json(SHEET.ranges(wildcards.subject, clip_of(wildcards).source))
 
 
+def labels(wildcards):
+    """What the name of a clip of MEAD says that it shows, as JSON; metrics can be grouped by it."""
+    clip = clip_of(wildcards)
+    return canonical_json(clip_labels(clip.clip) if clip.dataset == "mead" else {})
+
+
 def train_clips(subject):
     """Names of the clips to train on."""
     return or_stop(SHEET.to_train, subject)

@@ -97,7 +97,8 @@ def _build(data: dict[str, Any], landmarks: str, numbers: np.ndarray, keypoints:
     if (vertices[numbers] < 0).any():
         raise ValueError("a landmark lies on a vertex without a triangle")
     template = template[source]
-    template = template - between_eyes(template, vertices, landmarks)
+    origin = between_eyes(template, vertices, landmarks)
+    template = template - origin
     balls = tuple(np.flatnonzero(np.isin(source, eye)) for eye in eyes)
     found = eyeballs(template, balls) if balls else eyes_behind_lids(template, vertices, landmarks)
     ones = np.ones(len(expression), np.float32)
@@ -108,7 +109,7 @@ def _build(data: dict[str, Any], landmarks: str, numbers: np.ndarray, keypoints:
         tri_part=np.where(on_eye, EYE_PART, 0).astype(np.int8), uv=uv, landmark_vertices=vertices,
         eye_center=found[0], eye_radius=found[1], iris_radius=IRIS_CM, identity_basis=identity[:, source],
         identity_scale=np.ones(len(identity), np.float32), landmark_set=landmarks, expression_names=names,
-        identity_eyes=balls, source_vertices=source.astype(np.int32),
+        identity_eyes=balls, source_vertices=source.astype(np.int32), origin=origin,
     )  # fmt: skip
 
 

@@ -63,20 +63,22 @@ class Rig:
     weights: np.ndarray
 
     def posed(self, shape: np.ndarray, pose: np.ndarray) -> np.ndarray:
-        """Vertices (V, 3) of a neutral shape (V, 3) in a pose (5, 3) axis-angle, rad, of the joints."""
+        """Vertices (..., V, 3) of shapes (..., V, 3) at rest in poses (..., 5, 3) axis-angle, rad, of the joints."""
         rotations = rotation_matrix(np.asarray(pose, np.float64))
         joints = self.regressor @ shape
-        corrected = shape + self.correctives @ (rotations[1:] - np.eye(3)).ravel()
-        turned, moved = np.empty((JOINTS, 3, 3)), np.empty((JOINTS, 3))
+        bent = (rotations[..., 1:, :, :] - np.eye(3)).reshape(*rotations.shape[:-3], -1)
+        flat = self.correctives.reshape(-1, self.correctives.shape[-1])
+        corrected = shape + (bent @ flat.T).reshape(*bent.shape[:-1], -1, 3)
+        turned, moved = np.empty_like(rotations), np.empty_like(joints)
         for joint, parent in enumerate(self.parents):
-            turned[joint] = rotations[joint] if parent < 0 else turned[parent] @ rotations[joint]
+            own, at = rotations[..., joint, :, :], joints[..., joint, :, None]
+            turned[..., joint, :, :] = own if parent < 0 else turned[..., parent, :, :] @ own
             # A joint stays where its parent takes it: x -> R (x - j) + place of j.
-            place = joints[joint]
-            if parent >= 0:
-                place = turned[parent] @ joints[joint] + moved[parent]
-            moved[joint] = place - turned[joint] @ joints[joint]
-        blended = np.einsum("vj,jab->vab", self.weights, turned)
-        return np.einsum("vab,vb->va", blended, corrected) + self.weights @ moved
+            place = at if parent < 0 else turned[..., parent, :, :] @ at + moved[..., parent, :, None]
+            moved[..., joint, :] = (place - turned[..., joint, :, :] @ at)[..., 0]
+        blended = self.weights @ turned.reshape(*turned.shape[:-2], 9)
+        blended = blended.reshape(*blended.shape[:-1], 3, 3)
+        return np.einsum("...vab,...vb->...va", blended, corrected) + self.weights @ moved
 
     def displacement(self, shape: np.ndarray, joint: int, rotation: tuple[float, float, float]) -> np.ndarray:
         """(V, 3) how far the vertices move when one joint turns."""
@@ -97,21 +99,34 @@ class FlameModel(PublishedModel):
     """FLAME; the jaw's vectors at the end of the expression basis are those of the person's own skull.
 
     flame_source: vertex of FLAME of each vertex (n,), landmarks left out. flame_points: corners and weights (L, 3) of
-    the landmarks. flame_origin: (3,) cm, what was taken off the published places.
+    the landmarks.
     """
 
     rig: Rig | None = None
     flame_source: np.ndarray | None = None
     flame_points: tuple[np.ndarray, np.ndarray] = (np.zeros((0, 3), int), np.zeros((0, 3)))
-    flame_origin: np.ndarray | None = None
 
     def with_identity(self, coefficients: np.ndarray) -> MorphableModel:
         """As the base class, with the jaw turning about the person's own joint."""
         person = super().with_identity(coefficients)
         shape = self.rig.template.copy()
-        shape[self.flame_source] = to_ours(person.template[: len(self.flame_source)] + self.flame_origin, 1 / _CM)
+        shape[self.flame_source] = to_ours(person.template[: len(self.flame_source)] + self.origin, 1 / _CM)
         jaw = add_points(to_ours(self.rig.jaw_basis(shape), _CM)[:, self.flame_source], *self.flame_points)
         return replace(person, expression_basis=np.concatenate([person.expression_basis[: -len(jaw)], jaw]))
+
+    def posed_vertices(self, person: MorphableModel, expression: np.ndarray, pose: np.ndarray) -> np.ndarray:
+        """Vertices (N, V, 3) cm of a person by exact skinning, from coefficients (N, 100) and joints (N, 5, 3), rad.
+
+        Where `person.vertices` gives the linear model's: the same order, axes and origin.
+        """
+        count = len(self.flame_source)
+        still = np.zeros((len(expression), len(JAW_NAMES)))  # the jaw turns below, not in the linear basis
+        shape = np.repeat(self.rig.template[None], len(expression), axis=0)
+        shape[:, self.flame_source] = to_ours(
+            person.vertices(np.concatenate([expression, still], 1))[:, :count] + self.origin, 1 / _CM
+        )
+        posed = to_ours(self.rig.posed(shape, pose), _CM)[:, self.flame_source] - self.origin
+        return add_points(posed, *self.flame_points)
 
 
 def load(path: Path, landmarks: str = MEDIAPIPE) -> FlameModel:
@@ -192,7 +207,7 @@ def _build(
         landmark_set=landmarks, identity_eyes=eyes,
         expression_names=(*(f"expression_{number:03d}" for number in range(EXPRESSIONS)), *JAW_NAMES),
         contour_vertices=None if contour is None else (len(source) + contour).astype(np.int32),
-        rig=rig, flame_source=source, flame_points=(corners, weights), flame_origin=origin,
+        rig=rig, flame_source=source, flame_points=(corners, weights), origin=origin,
     )  # fmt: skip
 
 

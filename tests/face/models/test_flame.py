@@ -109,7 +109,7 @@ def test_a_persons_jaw_turns_about_the_persons_joint(data, model):
     coefficients = np.random.default_rng(1).normal(size=300)
     person = model.with_identity(coefficients)
     shape = data["v_template"] + data["shapedirs"][:, :, :300] @ coefficients
-    expected = (shape[model.flame_source] * FLIP * 100) - model.flame_origin
+    expected = (shape[model.flame_source] * FLIP * 100) - model.origin
     np.testing.assert_allclose(person.template[: len(expected)], expected, atol=1e-4)
     pose = np.zeros((5, 3))
     pose[2, 0] = 0.35
@@ -125,14 +125,14 @@ def test_landmarks_lie_on_their_triangles(data, model, by_ibug):
     vertices = data["v_template"] * FLIP * 100
     table = makers.flame_mediapipe(len(data["f"]))
     expected = np.einsum("lk,lkc->lc", table["lmk_b_coords"], vertices[data["f"]][table["lmk_face_idx"]])
-    mine = model.template[model.landmark_vertices[table["landmark_indices"]]] + model.flame_origin
+    mine = model.template[model.landmark_vertices[table["landmark_indices"]]] + model.origin
     np.testing.assert_allclose(mine, expected, atol=1e-4)
     assert (model.landmark_vertices >= 0).sum() == 51
     table = makers.flame_landmarks(len(data["f"]))
     inner = np.einsum("lk,lkc->lc", table["static_lmk_bary_coords"], vertices[data["f"]][table["static_lmk_faces_idx"]])
     border = np.einsum("alk,alkc->alc", table["dynamic_lmk_bary_coords"],
                        vertices[data["f"]][table["dynamic_lmk_faces_idx"]])  # fmt: skip
-    points = by_ibug.template + by_ibug.flame_origin
+    points = by_ibug.template + by_ibug.origin
     np.testing.assert_allclose(points[by_ibug.landmark_vertices], np.concatenate([border[0], inner]), atol=1e-4)
     # Rows of the file: 0, 1, ..., 39, -1, -2, ..., -39 degrees; ours rise from -39 to 39.
     degrees = np.r_[0:40, -1:-40:-1]

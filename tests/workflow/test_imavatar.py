@@ -1,0 +1,97 @@
+"""From IMAvatar's folder to renders: rows, given masks and the authors' tracking, none of it fitted or matted anew."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from stages.core.files import read_picture, write_picture
+from stages.core.manifest import read_manifest
+from stages.face.camera import transform
+from stages.face.models import load_model
+from stages.fit import load_identity
+from stages.video.reader import open_source
+from tests.face import imported_makers as track
+from tests.face.models import makers
+from tests.workflow.conftest import JOB, ROOT
+
+pytestmark = pytest.mark.slow
+
+FRAMES, TARGET = 12, "results/subject1/clips/MVI_1810/render.parquet"
+
+
+def build(folder, film):
+    """One video as IMAvatar's authors hand it out, numbered from 1 without leading zeros, and a FLAME folder."""
+    video = folder / "data/subject1/subject1/MVI_1810"
+    for number, _, picture in open_source(film).read(range(FRAMES)):
+        write_picture(video / "image" / f"{number + 1}.png", picture)
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        mask[:, : picture.shape[1] // 2] = 255
+        write_picture(video / "mask" / f"{number + 1}.png", mask)
+    content = track.flame_content(FRAMES, distance=3.5)
+    track.write_flame(video / "flame_params.json", content)
+    makers.flame_folder(folder / "flame")
+    # The actor is not this made-up head: landmarks may lie anywhere.
+    fit = {"model": "flame", "model_path": "flame", "coefficients": "flame_params.json", "max_error": 1000}
+    overlay = {"fit": fit, "matting": {"method": "given"}, "samples": {"gap_s": 0}}
+    (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    command = [sys.executable, "-m", "stages.ingest", "imavatar", str(folder / "data"), "--train", "MVI_1810"]
+    command += ["--consent", "synthetic", "--preset", "smoke", "--out", str(folder / "imavatar.tsv")]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return video, content
+
+
+@pytest.fixture(scope="module")
+def project(fresh_project):
+    video, content = build(fresh_project.work, fresh_project.work / "talk.mp4")
+
+    def run(*arguments, check=True):
+        return fresh_project.snakemake(
+            "subjects=imavatar.tsv", "--configfile", "overlay.yaml", *arguments, "--", TARGET, check=check
+        )
+
+    return fresh_project, run, video, content
+
+
+def test_given_is_taken_and_a_change_of_it_runs_again(project):
+    made, run, video, content = project
+    file = video / "flame_params.json"
+    before = file.read_bytes()
+    file.rename(file.with_suffix(".away"))
+    said = run(check=False)
+    assert said.returncode and "flame_params.json are missing" in said.stderr + said.stdout
+    assert not (made.work / "results/subject1").exists()
+    file.with_suffix(".away").rename(file)
+    run()
+    clip = made.work / TARGET.rpartition("/")[0]
+    decode, found = (read_manifest(clip / f"{name}.parquet", name) for name in ("decode", "fit"))
+    assert found["fitted"].all()
+    model, camera, _ = load_identity(made.work / "results/subject1/identity.npz")
+    seen = camera.project(transform(model.vertices(found["expression"]), found["rotation"], found["translation"]))
+    source = load_model("flame", made.work / "flame").flame_source
+    truth = track.flame_truth(makers.flame_data(), content)[:, source] * decode.metadata["source_size"][0]
+    left, top, side = decode.metadata["crop_px"]
+    truth = (truth - (left, top)) * decode.metadata["size_px"] / side
+    far = np.linalg.norm(seen[:, : len(source)] - truth, axis=2)
+    assert np.median(far) < 0.1
+    # The face is drawn where the vertices are; the mask's border is where it was given.
+    drawn = read_picture(clip / "uv" / "000003.png").max(axis=2) > 0
+    hull = np.zeros(drawn.shape, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.rint(truth[3] - 0.5).astype(np.int32)), 1)
+    assert (drawn & (hull > 0)).sum() > 0.8 * drawn.sum() > 100
+    alpha = read_picture(clip / "alpha" / "000003.png")
+    middle = round((decode.metadata["source_size"][0] / 2 - left) * decode.metadata["size_px"] / side)
+    assert (alpha[:, : middle - 2] > 250).all() and (alpha[:, middle + 2 :] < 5).all()
+
+    said = run("--dry-run")
+    assert "Nothing to be done" in said.stdout + said.stderr
+    content["frames"][2]["expression"][0] += 0.5
+    file.write_text(json.dumps(content))
+    said = run("--dry-run")
+    jobs = {rule for rule, _ in JOB.findall(said.stdout + said.stderr)}
+    assert {"identity", "fit", "render"} <= jobs and not {"decode", "landmarks", "matting"} & jobs
+    file.write_bytes(before)
