@@ -22,6 +22,7 @@ from stages.face.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from stages.face.models import facemesh, load_model
 from stages.face.morphable import MorphableModel
 from stages.face.photometric import learn_appearance, photometric_mode
+from stages.face.rest_pose import pose_arrays
 from stages.face.solver import FitResult
 from stages.graphics.texture import MOST_FRAMES
 
@@ -171,6 +172,7 @@ def run(args: argparse.Namespace) -> None:
     good = np.flatnonzero(np.isfinite(fit.error) & (fit.error <= settings["max_error"]))
     if not len(good):
         raise UserError("the face could not be fitted in any train frame; check that all clips show the same person")
+    arrays |= pose_arrays(fit.rotation[good], fit.translation[good])
     good = good[np.unique(np.linspace(0, len(good) - 1, min(MOST_FRAMES, len(good))).round().astype(int))]
     pictures, mattes = texture_pictures(args, clip, frames, used[good])
     part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])
