@@ -92,4 +92,17 @@ SCHEMAS: dict[str, pa.Schema] = {
             ),
         ]
     ),
+    "reenact": pa.schema(
+        [
+            FRAME,
+            _field("driven", pa.bool_(), "the avatar followed this frame of the driver; if not, the rest is NaN"),
+            _field("rotation", _vector(3), "axis-angle used, camera from model", "rad", "3"),
+            _field("translation", _vector(3), "used, camera from model", "cm", "3"),
+            _field("expression", _vector(), "coefficients used, of the avatar's expression basis", "", "expressions"),
+            _field("gaze", _vector(4), "used: left yaw, left pitch, right yaw, right pitch", "rad", "4"),
+            _field("aed", pa.float32(), "mean distance of the expression tracked in the picture from the one used, in "
+                   "standard deviations; NaN where the tracker found no face"),
+            _field("apd_deg", pa.float32(), "angle between the pose tracked in the picture and the one used", "deg"),
+        ]
+    ),
 }

@@ -21,7 +21,7 @@ from stages.face.rest_pose import posed, relative_pose, rest_pose
 
 POSES = ("relative", "absolute")
 
-# As in the fit (`SolverSettings`): the landmarks count as this many independent ones, with this error, against the prior.
+# As in `SolverSettings`: the landmarks count as this many independent ones, with this error, against the prior.
 _SUPPORT, _NOISE_CM, _PRIOR = 60.0, 0.05, 0.03
 _GAP_SUPPORT, _GAP_NOISE_CM = 20.0, 0.02  # of each eye's lids, and of the lips
 _RESTORE_NOISE_CM = 0.01  # to which closures are restored after the limits
@@ -157,7 +157,7 @@ class Retarget:
         self._prepare(np.flatnonzero(common & (landmark_weights(kind.name) > 0)))
 
     def _proportions(self, common: np.ndarray) -> None:
-        """scale (L, 3): the target's face over the driver's; of the mouth across, and of each eye's opening, its own."""
+        """scale (L, 3): target over driver, of the face; of the mouth across, and of each eye's opening, its own."""
         size = np.ptp(self._to[common], axis=0) / np.ptp(self._from[common], axis=0)
         self.scale = np.repeat(size[None], self.kind.count, axis=0)
         lips = [self.kind.regions[name] for name in ("lips_outer", "lips_inner")]

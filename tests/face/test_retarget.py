@@ -7,7 +7,7 @@ import pytest
 
 from stages.face import landmark_sets as ls
 from stages.face.camera import rotation_matrix, rotation_vector
-from stages.face.rest_pose import mean_rotation, pose_arrays, posed, relative_pose, rest_pose
+from stages.face.rest_pose import independent_count, mean_rotation, pose_arrays, posed, relative_pose, rest_pose
 from stages.face.retarget import Motion, Person, Retarget, driver_of, neutral_expression, same_person, soft_limit
 from tests.face import makers
 
@@ -194,6 +194,23 @@ def test_poses_about_a_rest():
     np.testing.assert_allclose(rest_pose(rotation, translation)[:3], rest[:3], atol=0.05)
     arrays = pose_arrays(rotation, translation)
     assert (arrays["pose_low"] < 0).all() and (arrays["pose_high"] > 0).all() and arrays["pose_rest"].shape == (6,)
+
+
+def test_a_short_lively_clip_rests_facing_the_camera_a_steady_one_where_it_is():
+    time = np.arange(200) / 25
+    lively = np.stack([0.1 + 0 * time, 0.35 * np.sin(0.4 * time - 0.9), 0 * time], 1)
+    steady = np.stack([0.1 + 0 * time, 0.7 + 0.01 * np.sin(9 * time), 0 * time], 1)
+    place = np.tile([1.0, 2.0, 80.0], (200, 1))
+    assert abs(rest_pose(lively, place)[1]) < 0.5 * abs(np.median(lively[:, 1]))
+    np.testing.assert_allclose(rest_pose(steady, place), [0.1, 0.7, 0, 1, 2, 80], atol=0.01)
+
+
+def test_independent_values_are_counted():
+    noise = np.random.default_rng(0).normal(size=(4000, 1))
+    slow = np.repeat(noise[:400], 10, axis=0)
+    assert independent_count(noise)[0] == pytest.approx(4000, rel=0.2)
+    assert independent_count(slow)[0] == pytest.approx(400, rel=0.3)
+    assert independent_count(np.ones((5, 1)))[0] > 0
 
 
 def test_models_of_other_landmarks_are_refused(people):
