@@ -86,9 +86,10 @@ SCHEMAS: dict[str, pa.Schema] = {
                 _field(f"{name}_{region}", pa.float32(), f"{doc} over the {region} region; NaN where it is empty", unit)
                 for name, doc, unit in (
                     ("psnr_db", "peak signal-to-noise ratio, at most 100", "dB"),
-                    ("ssim", "structural similarity", ""),
+                    ("ssim", "structural similarity, 11 x 11 Gaussian window", ""),
+                    ("sharpness", "mean gradient over the truth's", ""),
                 )
-                for region in ("full", "person", "face")
+                for region in ("full", "person", "face", "mouth", "eyes")
             ),
         ]
     ),

@@ -7,8 +7,9 @@ these figures are not zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -16,9 +17,10 @@ import numpy as np
 from stages.face.camera import Camera, rotation_matrix
 from stages.face.clip import eye_span
 from stages.face.detector import FaceDetector
-from stages.face.landmark_sets import landmark_set, landmark_weights
+from stages.face.landmark_sets import MEDIAPIPE, LandmarkSet, landmark_set, landmark_weights
 from stages.face.morphable import MorphableModel
 from stages.face.solver import FitResult, SolverSettings, fit_landmarks
+from stages.metrics.regions import mean_or_none
 
 
 class Tracker:
@@ -85,3 +87,75 @@ def jitter(points: np.ndarray, order: np.ndarray, set_name: str) -> np.ndarray:
     middle = np.flatnonzero((np.diff(order[:-1]) == 1) & (np.diff(order[1:]) == 1)) + 1
     second = points[middle - 1] - 2 * points[middle] + points[middle + 1]
     return np.linalg.norm(second, axis=2).mean(1) / eye_span(points[middle], set_name)
+
+
+class Retracking:
+    """Tracks the avatar's pictures and the true ones alike, clip by clip, and compares both.
+
+    model, camera: of the avatar. detector: makes a fresh detector for each clip. side_px: see `Tracker`.
+    """
+
+    def __init__(
+        self, model: MorphableModel, camera: Camera, detector: Callable[[], FaceDetector], side_px: int
+    ) -> None:  # fmt: skip
+        self.model, self.camera, self._detector, self._side_px = model, camera, detector, side_px
+        self._clips: list[tuple[Tracker, Tracker, list[np.ndarray]]] = []
+
+    def start_clip(self) -> None:
+        """The next pictures are of another clip."""
+        self._close()
+        self._clips.append((*(Tracker(self._detector(), self._side_px) for _ in range(2)), []))
+
+    def add(self, order: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> None:
+        """N more frames of the clip: order as of `TemporalSheet.add`, pictures (N,S,S,3) float in [0,1]."""
+        for tracker, pictures in zip(self._clips[-1][:2], (predicted, truth), strict=True):
+            tracker.add(np.round(pictures * 255).astype(np.uint8))
+        self._clips[-1][2].append(order)
+
+    def _close(self) -> None:
+        for tracker in self._clips[-1][:2] if self._clips else ():
+            tracker.detector.close()
+
+    def summary(self) -> dict[str, float | int | None]:
+        """Means over the frames whose both pictures show a face, and their number; the pictures of repeated frames do
+        not count for the jitter, which is None like the rest where nothing could be tracked."""
+        self._close()
+        parts: dict[str, list[np.ndarray]] = {}
+        for mine, true, orders in self._clips:
+            for name, values in self._compare(mine, true, np.concatenate(orders)).items():
+                parts.setdefault(name, []).append(values)
+        joined = {name: np.concatenate(values) for name, values in parts.items()}
+        found = int(np.isfinite(joined.get("akd", np.zeros(0))).sum())
+        return {"found": found} | {name: mean_or_none(values) for name, values in joined.items()}
+
+    def _compare(self, mine: Tracker, true: Tracker, order: np.ndarray) -> dict[str, np.ndarray]:
+        name = mine.detector.set_name
+        fits = [fit_points(self.model, self.camera, tracker.points, name) for tracker in (mine, true)]
+        expressions, rotations = ([getattr(fit, part) for fit in fits] for part in ("expression", "rotation"))
+        new = np.concatenate([[True], np.diff(order) > 0])
+        return {
+            "akd": keypoint_distance(mine.points, true.points, name),
+            "aed": expression_distance(*expressions, self.model.expression_scale),
+            "apd_deg": pose_distance_deg(*rotations),
+            "jitter": jitter(mine.points[new], order[new], name),
+            "jitter_truth": jitter(true.points[new], order[new], name),
+        }
+
+
+class Tracked(Protocol):
+    """What is asked of an avatar: the model that its person was tracked with."""
+
+    model: MorphableModel
+    camera: Camera
+    landmark_set: LandmarkSet
+
+
+def retracking_of(
+    avatar: Tracked, detector: Callable[[], FaceDetector], side_px: int
+) -> tuple[Retracking | None, str]:  # fmt: skip
+    """What tracks an avatar's pictures again with MediaPipe (`detector`), or None and why not."""
+    if not side_px:
+        return None, "tracked: left out by evaluate.retrack_px: 0"
+    if avatar.landmark_set.name != MEDIAPIPE:
+        return None, f"tracked: pictures are tracked again by MediaPipe, not by {avatar.landmark_set.name}"
+    return Retracking(avatar.model, avatar.camera, detector, side_px), ""
