@@ -166,13 +166,13 @@ class Avatar:
 
     def retarget(
         self, driver: MorphableModel, camera: Camera, motion: Motion, pose: str = "relative", gain: float = 1.0,
-        overshoot: float = 0.3,
+        overshoot: float = 1.0, pose_overshoot: float = 0.3,
     ) -> Callable[[Motion], Motion]:  # fmt: skip
         """Function from motions of the driver to motions of this avatar.
 
         Args:
             driver, camera: model and camera of the person who drives. motion: frames of theirs that tell their neutral
-            face and usual pose. pose, gain, overshoot: see `stages.face.retarget.Retarget`.
+            face and usual pose. pose, gain, overshoot, pose_overshoot: see `stages.face.retarget.Retarget`.
 
         Returns:
             The driver's coefficients carried over; unchanged where the driver is the avatar's own person.
@@ -193,7 +193,8 @@ class Avatar:
             )
         target = Person(own, self.camera, np.zeros(own.expression_count), self.identity["pose_rest"].astype(float))
         reach = np.stack([self.identity["pose_low"], self.identity["pose_high"]]).astype(float)
-        return Retarget(driver_of(driver, camera, motion, kind), target, kind, reach, pose, gain, overshoot)
+        mover = driver_of(driver, camera, motion, kind)
+        return Retarget(mover, target, kind, reach, pose, gain, overshoot, pose_overshoot)
 
 
 def camera_of(identity: Mapping[str, np.ndarray]) -> Camera:

@@ -175,9 +175,8 @@ def run(args: argparse.Namespace) -> None:
         torch.set_num_threads(max(args.threads, 1))
         avatar = Avatar.load(args.avatar, device)
         own = same_person(driver.model, avatar.model)
-        carry = avatar.retarget(
-            driver.model, driver.camera, driver.motion, settings["pose"], settings["gain"], settings["overshoot"]
-        )
+        chosen = {name: settings[name] for name in ("pose", "gain", "overshoot", "pose_overshoot")}
+        carry = avatar.retarget(driver.model, driver.camera, driver.motion, **chosen)
         asked = carry(driver.motion)
         light = driver.fit["light"][driver.rows] if own else None
         tracker, notes = None, []

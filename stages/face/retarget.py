@@ -21,12 +21,13 @@ from stages.face.rest_pose import posed, relative_pose, rest_pose
 
 POSES = ("relative", "absolute")
 
-# As in `SolverSettings`: the landmarks count as this many independent ones, with this error, against the prior.
-_SUPPORT, _NOISE_CM, _PRIOR = 60.0, 0.05, 0.03
+# Support and noise as in `SolverSettings`. The prior is strong: what is asked is another face's motion, which the target
+# should make in its own usual ways, rather than match by components that it hardly ever used.
+_SUPPORT, _NOISE_CM, _PRIOR = 60.0, 0.05, 3.0
 _GAP_SUPPORT, _GAP_NOISE_CM = 20.0, 0.02  # of each eye's lids, and of the lips
 _RESTORE_NOISE_CM = 0.01  # to which closures are restored after the limits
 _MOST_FRAMES = 400  # looked at for the neutral face
-_CALM, _NEAR = 0.3, 0.25  # share of calm frames, and of those that must lie near the neutral face
+_CALM, _NEAR = 0.12, 0.5  # share of calm frames, and of those that must lie near the neutral face
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,23 @@ def _landmarks(model: MorphableModel, shape: np.ndarray) -> np.ndarray:
     return points
 
 
+def _mouth_width(points: np.ndarray, kind: LandmarkSet) -> np.ndarray:
+    """(...) width of the mouth, cm, of points (..., L, 3)."""
+    return np.ptp(points[..., list(kind.regions["lips_outer"]), 0], axis=-1)
+
+
+def _brow_height(points: np.ndarray, kind: LandmarkSet) -> np.ndarray:
+    """(...) height of the brows above the lids, cm, of points (..., L, 3)."""
+    brows, eyes = ([*kind.regions[f"left_{part}"], *kind.regions[f"right_{part}"]] for part in ("brow", "eye"))
+    return points[..., eyes, 1].mean(-1) - points[..., brows, 1].mean(-1)
+
+
 def neutral_expression(model: MorphableModel, expression: np.ndarray, kind: LandmarkSet) -> np.ndarray:
     """(E,) coefficients of a clip's neutral face, wherever in the clip it is shown.
 
-    Calm frames have lips as good as closed and eyes open as usual; of those the commonest face is taken: the median of
-    the tightest group that a quarter of them forms. Neither the first frame nor the mean is trusted.
+    Calm frames have lips as good as closed, eyes open as usual, and mouth and brows as wide and as high as in the model's
+    own neutral face, so that a smile that is held does not pass for rest. Of those the commonest face is taken: the
+    median of the tightest group that half of them forms. Neither the first frame nor the mean is trusted.
 
     Args:
         expression: (N, E), N >= 1, finite.
@@ -85,7 +98,9 @@ def neutral_expression(model: MorphableModel, expression: np.ndarray, kind: Land
     left, right, lips = (np.abs(_gaps(points, pairs)).mean(1) for pairs in _pairs(kind))
     eyes = (left + right) / 2
     usual, closed = np.median(eyes), np.percentile(lips, 10)
-    unrest = np.maximum(lips - closed, 0) + np.abs(eyes - usual)
+    unrest = 3 * np.maximum(lips - closed, 0) + 2 * np.abs(eyes - usual)  # small distances that change a face much
+    for measure in (_mouth_width, _brow_height):
+        unrest += np.abs(measure(points, kind) - measure(_landmarks(model, model.template), kind))
     calm = np.argsort(unrest, kind="stable")[: max(1, round(_CALM * len(unrest)))]
     features = np.nan_to_num(points[calm]).reshape(len(calm), -1)
     square = (features**2).sum(1)
@@ -130,7 +145,7 @@ class Retarget:
         kind: landmark set of both models.
         pose_range: (2, 6) lowest and highest pose relative to the target's rest that the avatar has seen.
         pose: "relative" carries over how the driver moves from his rest, "absolute" where he is.
-        gain: on the expression. overshoot: see `soft_limit`.
+        gain: on the expression. overshoot, pose_overshoot: of expression and pose, see `soft_limit`.
 
     Raises:
         ValueError: the models have no landmarks in common, or `pose` is unknown.
@@ -138,14 +153,15 @@ class Retarget:
 
     def __init__(
         self, driver: Person, target: Person, kind: LandmarkSet, pose_range: np.ndarray, pose: str = "relative",
-        gain: float = 1.0, overshoot: float = 0.3,
+        gain: float = 1.0, overshoot: float = 1.0, pose_overshoot: float = 0.3,
     ) -> None:  # fmt: skip
         if pose not in POSES:
             raise ValueError(f"pose must be one of {POSES}, not {pose!r}")
         if any(len(person.model.landmark_vertices) != kind.count for person in (driver, target)):
             raise ValueError(f"both models must have the {kind.count} landmarks of {kind.name}")
         self.driver, self.target, self.kind = driver, target, kind
-        self.pose_range, self.pose, self.gain, self.overshoot = pose_range, pose, gain, overshoot
+        self.pose_range, self.pose, self.gain = pose_range, pose, gain
+        self.overshoot, self.pose_overshoot = overshoot, pose_overshoot
         self.direct = same_basis(driver.model, target.model)
         self._from, self._to = (
             _landmarks(p.model, p.model.vertices(p.neutral)[None])[0] for p in (driver, target)
@@ -235,7 +251,7 @@ class Retarget:
             zoom = [p.camera.focal_px / p.camera.size_px for p in (self.target, self.driver)]
             place = np.asarray(translation, float) * size * np.array([1.0, 1.0, zoom[0] / zoom[1]])
             pose = relative_pose(rotation, place, self.target.rest)
-        return posed(soft_limit(pose, *self.pose_range, self.overshoot), self.target.rest)
+        return posed(soft_limit(pose, *self.pose_range, self.pose_overshoot), self.target.rest)
 
     def _eye_span(self, shape: np.ndarray) -> float:
         right, left = self.kind.outer_eyes
