@@ -21,8 +21,8 @@ from stages.face.rest_pose import posed, relative_pose, rest_pose
 
 POSES = ("relative", "absolute")
 
-# Support and noise as in `SolverSettings`. The prior is strong: what is asked is another face's motion, which the target
-# should make in its own usual ways, rather than match by components that it hardly ever used.
+# Support and noise as in `SolverSettings`. The prior is strong: what is asked is another face's motion, which the
+# target should make in its own usual ways, rather than match by components that it hardly ever used.
 _SUPPORT, _NOISE_CM, _PRIOR = 60.0, 0.05, 3.0
 _GAP_SUPPORT, _GAP_NOISE_CM = 20.0, 0.02  # of each eye's lids, and of the lips
 _RESTORE_NOISE_CM = 0.01  # to which closures are restored after the limits
@@ -85,9 +85,9 @@ def _brow_height(points: np.ndarray, kind: LandmarkSet) -> np.ndarray:
 def neutral_expression(model: MorphableModel, expression: np.ndarray, kind: LandmarkSet) -> np.ndarray:
     """(E,) coefficients of a clip's neutral face, wherever in the clip it is shown.
 
-    Calm frames have lips as good as closed, eyes open as usual, and mouth and brows as wide and as high as in the model's
-    own neutral face, so that a smile that is held does not pass for rest. Of those the commonest face is taken: the
-    median of the tightest group that half of them forms. Neither the first frame nor the mean is trusted.
+    Calm frames have lips as good as closed, eyes open as usual, and mouth and brows as wide and as high as in the
+    model's own neutral face, so that a smile that is held does not pass for rest. Of those the commonest face is taken:
+    the median of the tightest group that half of them forms. Neither the first frame nor the mean is trusted.
 
     Args:
         expression: (N, E), N >= 1, finite.
