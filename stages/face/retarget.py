@@ -72,14 +72,26 @@ def _landmarks(model: MorphableModel, shape: np.ndarray) -> np.ndarray:
 
 
 def _mouth_width(points: np.ndarray, kind: LandmarkSet) -> np.ndarray:
-    """(...) width of the mouth, cm, of points (..., L, 3)."""
-    return np.ptp(points[..., list(kind.regions["lips_outer"]), 0], axis=-1)
+    """(...) width of the mouth, cm, of points (..., L, 3); 0 where the model has no lips."""
+    lips = points[..., list(kind.regions["lips_outer"]), 0]
+    known = np.isfinite(lips)
+    low, high = np.min(lips, -1, where=known, initial=np.inf), np.max(lips, -1, where=known, initial=-np.inf)
+    return np.where(known.any(-1), high - low, 0.0)
 
 
 def _brow_height(points: np.ndarray, kind: LandmarkSet) -> np.ndarray:
-    """(...) height of the brows above the lids, cm, of points (..., L, 3)."""
+    """(...) height of the brows above the lids, cm, of points (..., L, 3); 0 where the model lacks either."""
     brows, eyes = ([*kind.regions[f"left_{part}"], *kind.regions[f"right_{part}"]] for part in ("brow", "eye"))
-    return points[..., eyes, 1].mean(-1) - points[..., brows, 1].mean(-1)
+    heights = [_mean_known(points[..., part, 1]) for part in (eyes, brows)]
+    return np.nan_to_num(heights[0] - heights[1])
+
+
+def _mean_known(values: np.ndarray) -> np.ndarray:
+    """Mean along the last axis of what is not NaN; NaN where nothing is."""
+    known = np.isfinite(values)
+    count = known.sum(-1)
+    total = np.where(known, values, 0.0).sum(-1)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
 def neutral_expression(model: MorphableModel, expression: np.ndarray, kind: LandmarkSet) -> np.ndarray:
@@ -95,7 +107,7 @@ def neutral_expression(model: MorphableModel, expression: np.ndarray, kind: Land
     chosen = np.unique(np.linspace(0, len(expression) - 1, min(_MOST_FRAMES, len(expression))).round().astype(int))
     expression = np.asarray(expression, float)[chosen]
     points = _landmarks(model, model.vertices(expression))
-    left, right, lips = (np.abs(_gaps(points, pairs)).mean(1) for pairs in _pairs(kind))
+    left, right, lips = (np.nan_to_num(_mean_known(np.abs(_gaps(points, pairs)))) for pairs in _pairs(kind))
     eyes = (left + right) / 2
     usual, closed = np.median(eyes), np.percentile(lips, 10)
     unrest = 3 * np.maximum(lips - closed, 0) + 2 * np.abs(eyes - usual)  # small distances that change a face much
@@ -176,12 +188,15 @@ class Retarget:
         """scale (L, 3): target over driver, of the face; of the mouth across, and of each eye's opening, its own."""
         size = np.ptp(self._to[common], axis=0) / np.ptp(self._from[common], axis=0)
         self.scale = np.repeat(size[None], self.kind.count, axis=0)
-        lips = [self.kind.regions[name] for name in ("lips_outer", "lips_inner")]
-        width = [np.ptp(shape[list(lips[0]), 0]) for shape in (self._to, self._from)]
-        self.scale[np.concatenate(lips), 0] = width[0] / width[1]
+        to, source = (np.where(common[:, None], shape, np.nan) for shape in (self._to, self._from))
+        width = [_mouth_width(shape, self.kind) for shape in (to, source)]
+        if width[1] > 0:
+            lips = [self.kind.regions[name] for name in ("lips_outer", "lips_inner")]
+            self.scale[np.concatenate(lips), 0] = width[0] / width[1]
         for ring, pairs in zip(self.kind.eyes, _pairs(self.kind), strict=False):
-            gaps = [np.abs(_gaps(shape, pairs)).mean() for shape in (self._to, self._from)]
-            self.scale[list(ring), 1] = gaps[0] / max(gaps[1], 1e-6)
+            gaps = [_mean_known(np.abs(_gaps(shape, pairs))) for shape in (to, source)]
+            if gaps[1] > 0:
+                self.scale[list(ring), 1] = gaps[0] / gaps[1]
 
     def _prepare(self, used: np.ndarray) -> None:
         """The least-squares problem: rows for x, y, z of the landmarks `used`, then for the gaps that both have."""

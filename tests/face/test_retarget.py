@@ -127,6 +127,31 @@ def test_the_neutral_face_is_found_wherever_it_is():
     np.testing.assert_allclose(neutral_expression(model, expression[:1], KIND), expression[0])
 
 
+def test_a_smile_that_is_held_is_not_the_neutral_face():
+    """Lips meet mostly in smiles here; at rest they do so in a tenth of the frames."""
+    rng = np.random.default_rng(1)
+    model = makers.model()
+    expression = np.zeros((300, 4))
+    expression[:180, 2] = 3.0
+    expression[180:270, 1] = rng.uniform(0.3, 1, 90)
+    expression += rng.normal(0, 0.02, expression.shape)
+    found = neutral_expression(model, expression, KIND)
+    assert abs(found[2]) < 0.3 and abs(found[1]) < 0.1
+
+
+def test_models_that_lack_some_landmarks(people):
+    """What one model does not have is left to the landmarks that both have."""
+    driver, target, wanted, motion = people
+    sparse = driver.landmark_vertices.copy()
+    sparse[[*ls.LEFT_BROW, *ls.RIGHT_BROW, *ls.LIPS_INNER[::3], *ls.OVAL]] = -1
+    poor = replace(driver, landmark_vertices=sparse)
+    assert np.isfinite(neutral_expression(poor, motion.expression, KIND)).all()
+    found = Retarget(person(poor), person(target), KIND, WIDE)(motion).expression
+    blinks = motion.expression[:, 0] == 1
+    assert openings(target, found)[blinks, :2].max() < 0.1 * openings(target, np.zeros((1, 4)))[:, :2].max()
+    assert np.corrcoef(openings(target, found)[:, 2], openings(target, wanted)[:, 2])[0, 1] > 0.99
+
+
 def test_relative_pose_starts_from_the_target_s_rest(people):
     driver, target, _, motion = people
     mover, held = person(driver, (0.1, -0.2, 0.05, 2, 1, 80)), person(target, (-0.1, 0.3, 0.0, -1, 0, 60))
