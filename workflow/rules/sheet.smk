@@ -87,7 +87,7 @@ def of_driver(file):
 
     def path(wildcards):
         clip = or_stop(SHEET.driver, wildcards.driver)
-        return f"<results>/{clip.subject}/" + file.format(clip=f"clips/{clip.clip}")
+        return f"<results>/{clip.subject}/{file.format(clip=Path('clips', clip.clip))}"
 
     return path
 
