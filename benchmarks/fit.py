@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,14 +28,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from stages.core.config import stage_defaults  # noqa: E402
+from stages.core.files import picture_name, read_picture  # noqa: E402
 from stages.core.manifest import read_manifest, write_manifest  # noqa: E402
-from stages.face import gaze  # noqa: E402
+from stages.face import gaze, registration  # noqa: E402
 from stages.face.camera import Camera, transform  # noqa: E402
 from stages.face.clip import ClipFit, eye_span, fit_clip, solver_settings  # noqa: E402
 from stages.face.landmark_sets import landmark_weights  # noqa: E402
 from stages.face.models import facemesh  # noqa: E402
 from stages.face.morphable import MorphableModel  # noqa: E402
 from stages.face.online import OnlineFit  # noqa: E402
+from stages.face.registration import shrink  # noqa: E402
 from stages.face.solver import fit_landmarks  # noqa: E402
 
 SIZE = 512
@@ -97,6 +100,53 @@ def learn(clip: Clip, settings: dict) -> tuple[MorphableModel, Camera]:
     return model, camera
 
 
+def shown(clip: Clip) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Grey picture and matte of each frame; everything counts as person, since mattes are not made here."""
+    for number in range(len(clip.points)):
+        grey = shrink(read_picture(clip.folder / "frames" / picture_name(number)))
+        yield grey, np.full_like(grey, 255)
+
+
+def register_clip(clip: Clip, settings: dict) -> tuple[MorphableModel, Camera, ClipFit, list[str]]:
+    """The same with registration: model, camera, the clip's fit, and what it did to the skin of the test frames."""
+    train, solver = np.flatnonzero(clip.found & ~clip.test), solver_settings(settings)
+    camera = Camera.default(SIZE, settings["focal_ratio"])
+    model, fit, used = facemesh.learn(clip.points[train], clip.depth[train], camera, settings["components"],
+                                      settings=solver)  # fmt: skip
+    pictures = list(shown(clip))
+    chosen = [pictures[i] for i in train[used]]
+    before = skin(model, camera, fit_clip(model, camera, clip.points, clip.time_s, settings), pictures, clip, chosen)
+    began = time.process_time()
+    model, fit, reference = registration.learn(model, camera, fit, clip.points[train[used]], chosen, solver)
+    seconds, found = time.process_time() - began, fit_clip(model, camera, clip.points, clip.time_s, settings)
+    began = time.process_time()
+    for _ in range(registration.PASSES):
+        surface = transform(model.vertices(found.expression), found.rotation, found.translation)
+        points = registration.register(model, camera, reference, surface, clip.points, pictures)
+        found = fit_clip(model, camera, points, clip.time_s, settings)
+    each = 1000 * (time.process_time() - began) / len(clip.points)
+    after = skin(model, camera, found, pictures, clip, chosen)
+    row = [clip.name, *(f"{v:.3f}" for pair in zip(before, after, strict=True) for v in pair)]
+    return model, camera, found, [*row, f"{seconds:.1f} for {len(used)}", f"{each:.1f}"]
+
+
+def skin(model, camera, fit: ClipFit, pictures: list, clip: Clip, chosen: list) -> tuple[float, float]:
+    """How sharp the mean skin of the train frames is (mean gradient, contrast a texel), and how far that of the test
+    frames is from it (root mean square, contrast)."""
+    reader = registration.Registration(model, camera, len(chosen[0][0]))
+    surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
+    frames = {}
+    for name, rows in (("train", ~clip.test), ("test", clip.test)):
+        rows = np.flatnonzero(rows & (fit.quality == "ok"))
+        frames[name] = [reader.read(surface[i], *pictures[i]) for i in rows[:: max(1, len(rows) // 150)]]
+    weight = sum(f.weight for f in frames["train"])
+    mean = sum(f.contrast * f.weight for f in frames["train"]) / np.maximum(weight, 1e-6)
+    slope = np.hypot(cv2.Sobel(mean, cv2.CV_64F, 1, 0, scale=1 / 8), cv2.Sobel(mean, cv2.CV_64F, 0, 1, scale=1 / 8))
+    inside = cv2.erode((weight > 0.2 * weight.max()).astype(np.uint8), np.ones((5, 5))) > 0
+    square = sum(((f.contrast - mean) ** 2 * f.weight).sum() for f in frames["test"])
+    return slope[inside].mean(), np.sqrt(square / max(sum(f.weight.sum() for f in frames["test"]), 1e-6))
+
+
 def reproject(model: MorphableModel, camera: Camera, fit) -> np.ndarray:
     """(N, 478, 2) px of the fitted model; the irises stay at 0."""
     points = camera.project(transform(model.vertices(fit.expression), fit.rotation, fit.translation))
@@ -136,9 +186,11 @@ def jitter_ratio(points: np.ndarray, fitted: np.ndarray, good: np.ndarray, span:
     return float(np.median(bend[1]) / np.median(bend[0]))
 
 
-def measure(clip: Clip, model: MorphableModel, camera: Camera, settings: dict) -> list[str]:
-    """One row of the table of clips."""
-    smooth = fit_clip(model, camera, clip.points, clip.time_s, settings)
+def measure(
+    clip: Clip, model: MorphableModel, camera: Camera, settings: dict, smooth: ClipFit | None = None
+) -> list[str]:  # fmt: skip
+    """One row of the table of clips: of the landmark fit, or of the given one."""
+    smooth = smooth or fit_clip(model, camera, clip.points, clip.time_s, settings)
     span = eye_span(clip.points)
     raw = fit_landmarks(
         model, camera, clip.points, landmark_weights(), span, ~smooth.cuts, solver_settings(settings)
@@ -235,13 +287,14 @@ def pnp_error(clip: Clip, truth, crop: list[float], zoom: float) -> float:
 
 
 def speed(clip: Clip, model: MorphableModel, camera: Camera, counts: tuple[int, ...]) -> list[list[str]]:
-    """CPU and wall seconds of the process `stages.fit` for the first frames of a clip."""
+    """CPU and wall seconds of the process `stages.fit` on the landmarks of the first frames of a clip."""
     identity = clip.folder / "speed.npz"
-    np.savez(identity, **model.to_arrays(), focal_px=np.float32(camera.focal_px),
+    np.savez(identity, **model.to_arrays(), texture=np.zeros((8, 8, 3), np.uint8), focal_px=np.float32(camera.focal_px),
              principal=np.array(camera.principal, np.float32), size_px=np.int32(SIZE))  # fmt: skip
     rows = []
     for count in counts:
         words: list[str | Path] = ["--identity", identity, "--out", clip.folder / "speed_fit.parquet"]
+        words += ["--frames", clip.folder, "--alpha", clip.folder, "--settings", json.dumps({"photometric": "off"})]
         for name in ("decode", "landmarks"):
             whole = read_manifest(clip.folder / f"{name}.parquet", name)
             part = {column: whole[column][:count] for column in whole.table.column_names}
@@ -285,22 +338,29 @@ def main() -> None:
     sources = {"demo": demo / "x.mp4"} | {c: args.videos / VIDEOS[c] for c in args.clips if args.videos}
     head = ["clip", "frames to learn / test", "lost", "error before, %", "after, %", "jitter before", "after",
             "lag of mouth, frames", "of yaw", "blinks kept"]  # fmt: skip
-    rows = []
+    rows, registered, skins = [], [], []
     for name, source in sources.items():
         clip = prepare(name, source, args.work / source.stem if name != "demo" else demo)
         model, camera = learn(clip, settings)
         rows.append(measure(clip, model, camera, settings))
+        better, camera, found, row = register_clip(clip, settings)
+        skins.append(row)
+        registered.append(measure(clip, better, camera, settings, found))
         if name == "demo":
             fit = fit_clip(model, camera, clip.points, clip.time_s, settings)
             truth = np.load(demo / "x.npz", allow_pickle=False)
-            out.write(table(["demo actor, test frames, median", ""],
-                            [list(row) for row in against_truth(clip, fit, model, camera, truth)]))  # fmt: skip
+            both = [against_truth(clip, *of, camera, truth) for of in ((fit, model), (found, better))]
+            lines = [[*one, other[1]] for one, other in zip(*both, strict=True)]
+            out.write(table(["demo actor, test frames, median", "landmarks", "registered"], lines))
         if name == args.speed:
             total = len(clip.points)
             timed = speed(clip, model, camera, (total // 4, total // 2, total))
             out.write(table(["frames", "CPU s", "wall s", "CPU ms a frame"], timed))
             out.write("Live: {:.1f} ms a frame, 95th percentile {:.1f} ms.\n\n".format(*online_ms(clip, model, camera)))
-    out.write(table(head, rows))
+    out.write(table(head, rows) + "Registered:\n\n" + table(head, registered))
+    skin_head = ["clip", "sharpness before", "after", "test frames off before", "after", "learning, CPU s",
+                 "a frame, CPU ms"]  # fmt: skip
+    out.write(table(skin_head, skins))
 
 
 if __name__ == "__main__":

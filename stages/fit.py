@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from stages.face.clip import ClipFit, fit_clip
 from stages.face.landmark_sets import landmark_set, landmark_weights
 from stages.face.morphable import MorphableModel
 from stages.face.photometric import albedo_at, lights_over_time, photometric_mode, skin_readings
+from stages.face.registration import PASSES, register, shrink
 from stages.face.smoothing import BRIDGED, LOST, OK, takes
 from stages.graphics.shading import default_light
 from stages.graphics.texture import MOST_FRAMES
@@ -40,13 +42,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load_identity(path: Path) -> tuple[MorphableModel, Camera, np.ndarray]:
-    """Model, camera and texture of a subject; UserError if the file is missing or no identity."""
+def load_identity(path: Path) -> tuple[MorphableModel, Camera, dict[str, np.ndarray]]:
+    """Model, camera and all arrays of a subject; UserError if the file is missing or no identity."""
     arrays = read_identity(path)
     try:
         model = MorphableModel.from_arrays(arrays)
         principal = (float(arrays["principal"][0]), float(arrays["principal"][1]))
-        return model, Camera(float(arrays["focal_px"]), principal, int(arrays["size_px"])), arrays["texture"]
+        return model, Camera(float(arrays["focal_px"]), principal, int(arrays["size_px"])), arrays
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(f"{path} is not a readable identity ({error}); delete it and run the workflow again") from error
 
@@ -64,6 +66,25 @@ class Footage:
         """Pictures (n, S, S, 3) and mattes (n, S, S), uint8, of rows (n,)."""
         names = [picture_name(int(self.number[row])) for row in rows]
         return tuple(np.stack([read_picture(folder / name) for name in names]) for folder in (self.frames, self.alpha))
+
+
+    def greys(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Grey picture and matte of each frame, small, for the registration."""
+        for number in self.number:
+            name = picture_name(int(number))
+            yield shrink(read_picture(self.frames / name)), shrink(read_picture(self.alpha / name))
+
+
+def registered_fit(
+    model: MorphableModel, camera: Camera, reference: np.ndarray, clip: ClipFit, points: np.ndarray, footage: Footage,
+    args: argparse.Namespace,
+) -> ClipFit:  # fmt: skip
+    """The clip fitted anew to landmarks (N, L, 2) that follow the skin's texture."""
+    for _ in range(PASSES):
+        surface = transform(model.vertices(clip.expression), clip.rotation, clip.translation)
+        moved = register(model, camera, reference, surface, points, footage.greys(), args.threads)
+        clip = fit_clip(model, camera, moved, footage.time_s, args.settings)
+    return clip
 
 
 def clip_lights(
@@ -110,7 +131,7 @@ def photometric_fit(
 
 def run(args: argparse.Namespace) -> None:
     """Fits the clip and writes the manifest."""
-    model, camera, texture = load_identity(args.identity)
+    model, camera, identity = load_identity(args.identity)
     landmarks, decode = read_manifest(args.landmarks, "landmarks"), read_manifest(args.decode, "decode")
     if not np.array_equal(landmarks["frame"], decode["frame"]):
         raise UserError(
@@ -128,7 +149,10 @@ def run(args: argparse.Namespace) -> None:
     clip = fit_clip(model, camera, points, decode["time_s"], args.settings, kind.name)
     _report(clip, str(args.landmarks))
     footage = Footage(args.frames, args.alpha, decode["frame"], decode["time_s"])
-    clip, light = photometric_fit(args, model, camera, texture, clip, points, footage, kind.name)
+    if "reference" in identity:
+        clip = registered_fit(model, camera, identity["reference"], clip, points, footage, args)
+        log.info("registered on the skin: median distance %.2f %% of the eye distance", 100 * np.nanmedian(clip.error))
+    clip, light = photometric_fit(args, model, camera, identity["texture"], clip, points, footage, kind.name)
     columns = {
         "frame": landmarks["frame"], "fitted": clip.fitted, "rotation": clip.rotation, "translation": clip.translation,
         "expression": clip.expression, "gaze": clip.gaze, "light": light.reshape(-1, 27), "landmark_error":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from stages.face.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from stages.face.models import facemesh, load_model
 from stages.face.morphable import MorphableModel
 from stages.face.photometric import learn_appearance, photometric_mode
+from stages.face.registration import learn as learn_registered
+from stages.face.registration import shrink
 from stages.face.rest_pose import pose_arrays
 from stages.face.solver import FitResult
 from stages.graphics.texture import MOST_FRAMES
@@ -107,13 +110,13 @@ def published_person(
     return found.model, found.camera, found.fit, used
 
 
-def texture_pictures(
+def pictures_of(
     args: argparse.Namespace, clip: np.ndarray, frames: np.ndarray, chosen: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Frames (n, S, S, 3) and mattes (n, S, S), uint8, of the chosen rows."""
-    pictures = [read_picture(args.frames[clip[i]] / picture_name(int(frames[i]))) for i in chosen]
-    mattes = [read_picture(args.alpha[clip[i]] / picture_name(int(frames[i]))) for i in chosen]
-    return np.stack(pictures), np.stack(mattes)
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frame (S, S, 3) and matte (S, S), uint8, of each of the chosen rows."""
+    for i in chosen:
+        name = picture_name(int(frames[i]))
+        yield read_picture(args.frames[clip[i]] / name), read_picture(args.alpha[clip[i]] / name)
 
 
 def learn_look(
@@ -159,13 +162,17 @@ def run(args: argparse.Namespace) -> None:
     personal = settings["model"] == facemesh.NAME
     points, depth, clip, frames, size = gather(landmarks, args.landmarks, kept, MEDIAPIPE if personal else None)
     camera = Camera.default(size, settings["focal_ratio"])
+    reference = {}
     if personal:
-        model, fit, used = facemesh.learn(
-            points, depth, camera, settings["components"], settings=solver_settings(settings)
-        )
+        solver = solver_settings(settings)
+        model, fit, used = facemesh.learn(points, depth, camera, settings["components"], settings=solver)
+        if settings["registration"]:
+            shown = [(shrink(picture), shrink(matte)) for picture, matte in pictures_of(args, clip, frames, used)]
+            model, fit, texture = learn_registered(model, camera, fit, points[used], shown, solver, args.threads)
+            reference = {"reference": texture}
     else:
         model, camera, fit, used = published_person(settings, points, camera, landmarks[0].metadata["landmark_set"])
-    arrays = model.to_arrays() | {
+    arrays = model.to_arrays() | reference | {
         "focal_px": np.float32(camera.focal_px), "principal": np.array(camera.principal, np.float32), "size_px":
         np.int32(size),
     }  # fmt: skip
@@ -174,7 +181,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("the face could not be fitted in any train frame; check that all clips show the same person")
     arrays |= pose_arrays(fit.rotation[good], fit.translation[good])
     good = good[np.unique(np.linspace(0, len(good) - 1, min(MOST_FRAMES, len(good))).round().astype(int))]
-    pictures, mattes = texture_pictures(args, clip, frames, used[good])
+    pictures, mattes = map(np.stack, zip(*pictures_of(args, clip, frames, used[good]), strict=True))
     part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])
     shots = points[used[good]], clip[used[good]], pictures, mattes
     arrays |= learn_look(args, model, camera, part, shots, landmarks[0].metadata["landmark_set"])

@@ -106,6 +106,22 @@ def test_identity_holds_the_contract(subject):
     np.testing.assert_allclose(np.median(arrays["texture"][seen], axis=0), (200, 150, 120), atol=2)
 
 
+def test_the_reference_of_the_registration_is_kept_and_can_be_left_out(subject, tmp_path, monkeypatch):
+    _, clips, path = subject
+    with np.load(path, allow_pickle=False) as stored:
+        reference = stored["reference"]
+    assert reference.shape == (128, 128) and reference.dtype == np.uint8
+    asked = []
+    monkeypatch.setattr(fit, "register", lambda *args: asked.append(1) or args[4])
+    fit_one(path, clips[0])
+    assert len(asked) == fit.PASSES
+    plain = learn(tmp_path, clips[:1], registration=False)
+    with np.load(plain, allow_pickle=False) as stored:
+        assert "reference" not in stored
+    fit_one(plain, clips[0])
+    assert len(asked) == fit.PASSES
+
+
 def test_fit_holds_the_contract_and_marks_gaps(subject):
     _, clips, path = subject
     whole, gappy = fit_one(path, clips[0]), fit_one(path, clips[1])

@@ -191,6 +191,20 @@ def _refine_vertices(
     )
 
 
+def relearn(
+    model: MorphableModel, camera: Camera, points: np.ndarray, fit: FitResult, settings: SolverSettings
+) -> tuple[MorphableModel, FitResult]:  # fmt: skip
+    """The model improved on better landmarks (N, 478, 2) of the frames it was learnt from, whose fit is the start."""
+    settings, weights, span = replace(settings, temporal=0.0), ls.landmark_weights(), outer_eye_span(points)
+    apart = np.zeros(max(len(points) - 1, 0), bool)
+    for _ in range(2):
+        fit = fit_landmarks(model, camera, points, weights, span, apart, settings, fit)
+        model = _refine_vertices(model, camera, points, fit, span)
+    model, fit = _settle(model, fit, points)
+    fit = fit_landmarks(model, camera, points, weights, span, apart, settings, fit)
+    return finish(model, fit, points, camera), fit
+
+
 def _blank(template: np.ndarray, basis: np.ndarray) -> MorphableModel:
     """A model with topology but without UV and eyes."""
     tri, part = ls.facemesh_triangles()

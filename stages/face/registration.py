@@ -1,0 +1,239 @@
+"""Moves landmarks to where the skin itself says they are, by aligning every frame's texture with the subject's own.
+
+A detector errs with pose and expression: turn the head, and its points slide over the skin, so that a texture painted
+by them is blurred. Unwrapped by the fitted mesh, all frames show the same skin at the same texels but for that error.
+Optical flow (Kroeger et al., "Fast optical flow using dense inverse search", ECCV 2016) from the subject's reference
+texture to that of a frame measures it, and the landmarks follow. What has no texture takes the flow of the structure
+around it; what the head hides keeps what the detector said. Light is taken out first: both textures are of unit local
+contrast.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from stages.face.camera import Camera, transform
+from stages.face.landmark_sets import MEDIAPIPE, landmark_set
+from stages.face.models import facemesh
+from stages.face.models.facemesh import outer_eye_span
+from stages.face.morphable import MorphableModel
+from stages.face.solver import FitResult, SolverSettings
+from stages.graphics.normals import orient_outwards, vertex_normals
+from stages.graphics.texture import mesh_texels
+
+log = logging.getLogger(__name__)
+
+MOST_PICTURE_PX = 256  # larger pictures are halved first: a quarter pixel of the rest is what flow resolves anyway
+_SEEN = 0.3  # least cosine between the normal and the way to the camera
+_NEAR = 1 / 24  # deviation of the neighbourhood of local contrast, over the texture's side
+_REACH = 1 / 40  # and that over which structure carries flow to where there is none
+_LEAST_CONTRAST = 2.0  # in grey levels: below it there is noise
+_MOST_FLOW = 1 / 50  # over the texture's side: more is another thing than this skin
+_ROUNDS = 3  # of learning the model and its reference
+PASSES = 2  # over a clip, each from a better fit
+_CODE = 40.0  # grey levels of one unit of contrast in the stored reference
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """One frame on the T x T texels: contrast and weight (T, T) float32, the latter 0 where no skin is seen; pixels
+    (V, 2) of the vertices in the frame's picture."""
+
+    contrast: np.ndarray
+    weight: np.ndarray
+    pixels: np.ndarray
+
+
+def texture_side(picture_px: int) -> int:
+    """Texels on a side of the reference for pictures of this side: about two for a pixel of the face."""
+    return 96 if picture_px <= 160 else 128
+
+
+def shrink(picture: np.ndarray) -> np.ndarray:
+    """Grey (S, S) uint8 of an RGB or single-channel picture, halved until its side is at most MOST_PICTURE_PX."""
+    grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    factor = -(-grey.shape[0] // MOST_PICTURE_PX)
+    side = round(grey.shape[0] / factor)
+    return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA) if factor > 1 else grey
+
+
+class Registration:
+    """A subject's mesh made ready for one size of pictures.
+
+    Args:
+        model: with UV. camera: of pictures of any size. picture_px: side of those that will be given.
+    """
+
+    def __init__(self, model: MorphableModel, camera: Camera, picture_px: int) -> None:
+        self.model, self.camera = model, camera.scaled(picture_px)
+        self.side = texture_side(picture_px)
+        (rows, columns), face, weights = mesh_texels(model.tri, model.uv, self.side)
+        skin = model.tri_part[face] == 0
+        self.texels = rows[skin], columns[skin]
+        count = int(skin.sum())
+        corners = model.tri[face[skin]]
+        # Values at the texels = unwrap @ values at the vertices.
+        self.unwrap = csr_matrix(
+            (weights[skin].ravel(), (np.repeat(np.arange(count), 3), corners.ravel())), (count, len(model.template))
+        )
+        self.uv = (model.uv * self.side - 0.5).astype(np.float32)[None]
+        self.along = self._gradients()
+        self.outwards = orient_outwards(model.template, model.tri)
+        self.rings = landmark_set(MEDIAPIPE).eyes
+        self._near, self._reach = _NEAR * self.side, _REACH * self.side
+
+    def _gradients(self) -> tuple[csr_matrix, csr_matrix]:
+        """Derivatives by u and by v, per texel, of a quantity on the vertices: least squares over the neighbours."""
+        tri, uv, count = self.model.tri[self.model.tri_part == 0], self.uv[0].astype(float), len(self.model.template)
+        pairs = np.concatenate([tri[:, [0, 1]], tri[:, [1, 2]], tri[:, [2, 0]]])
+        pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
+        here, there = pairs.T
+        step = uv[there] - uv[here]
+        moment = np.zeros((count, 2, 2))
+        np.add.at(moment, here, step[:, :, None] * step[:, None, :])
+        moment += 1e-6 * np.eye(2)
+        share = np.einsum("pij,pj->pi", np.linalg.inv(moment)[here], step)
+        difference = [csr_matrix((share[:, k], (here, there)), (count, count)) for k in range(2)]
+        return tuple(d - csr_matrix((np.asarray(d.sum(1)).ravel(), (range(count), range(count)))) for d in difference)
+
+    def read(self, points: np.ndarray, grey: np.ndarray, matte: np.ndarray) -> Unwrapped:
+        """Unwraps a frame: camera points (V, 3) cm; grey picture and matte (S, S) uint8."""
+        normals = vertex_normals(points, self.model.tri) * self.outwards
+        facing = -(normals * points).sum(1) / np.linalg.norm(points, axis=1)
+        pixels = self.camera.project(points)
+        values = (self.unwrap @ np.column_stack([pixels, facing])).astype(np.float32)
+        place = np.full((self.side, self.side, 2), -1, np.float32)
+        weight = np.zeros((self.side, self.side), np.float32)
+        place[self.texels], weight[self.texels] = values[:, :2] - 0.5, np.maximum(values[:, 2], 0)
+        weight[weight < _SEEN] = 0
+        person = cv2.remap(matte, place, None, cv2.INTER_NEAREST, borderValue=0) >= 128
+        shown = cv2.remap(grey, place, None, cv2.INTER_LINEAR, borderValue=0).astype(np.float32)
+        weight = weight**2 * person
+        return Unwrapped(self._contrast(shown, weight), weight, pixels)
+
+    def _contrast(self, shown: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Departure from the local mean in units of the local deviation: what light changes little."""
+        def around(values: np.ndarray) -> np.ndarray:
+            return cv2.GaussianBlur(values * weight, (0, 0), self._near) / total
+
+        total = cv2.GaussianBlur(weight, (0, 0), self._near) + 1e-6
+        departure = np.where(weight > 0, shown - around(shown), 0).astype(np.float32)
+        return departure / np.sqrt(around(departure**2) + _LEAST_CONTRAST**2)
+
+    def reference(self, frames: Iterable[Unwrapped]) -> np.ndarray:
+        """(T, T) uint8, the weighted mean of the frames: 128 is no contrast, also where nothing is seen."""
+        total, weight = np.zeros((self.side, self.side)), np.full((self.side, self.side), 1e-6)
+        for frame in frames:
+            total += frame.contrast * frame.weight
+            weight += frame.weight
+        return np.clip(np.round(128 + _CODE * total / weight), 0, 255).astype(np.uint8)
+
+    def moved(self, reference: np.ndarray, frame: Unwrapped) -> tuple[np.ndarray, np.ndarray]:
+        """How far each vertex lies from its skin, (V, 2) px of the picture, and how surely that is seen, (V,) [0, 1].
+
+        reference: (T, T) of `reference`.
+        """
+        seen = (frame.weight > 0).astype(np.float32)
+        coded = np.clip(np.round(128 + _CODE * frame.contrast), 0, 255).astype(np.uint8)
+        flow = _flow(reference, np.where(seen > 0, coded, reference))
+        mean = reference.astype(np.float32) / _CODE
+        structure = cv2.Sobel(mean, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(mean, cv2.CV_32F, 0, 1) ** 2
+        structure = structure * seen + 1e-3
+        spread = cv2.GaussianBlur(flow * structure[..., None], (0, 0), self._reach)
+        flow = spread / cv2.GaussianBlur(structure, (0, 0), self._reach)[..., None]
+        length = np.linalg.norm(flow, axis=2, keepdims=True)
+        flow *= np.minimum(1, _MOST_FLOW * self.side / np.maximum(length, 1e-6))
+        sure = np.clip(2 * cv2.GaussianBlur(seen, (0, 0), self._reach) - 0.6, 0, 1)
+        at = cv2.remap(np.dstack([flow, sure]), self.uv, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+        by_u, by_v = (derivative @ frame.pixels for derivative in self.along)
+        return at[:, :1] * by_u + at[:, 1:2] * by_v, at[:, 2]
+
+    def landmarks(
+        self, reference: np.ndarray, points: np.ndarray, detected: np.ndarray, grey: np.ndarray, matte: np.ndarray,
+        scale: float,
+    ) -> np.ndarray:  # fmt: skip
+        """(L, 2) landmarks of a frame moved to their skin, in the pixels of `detected` (L, 2), of which one of the
+        picture has `scale`; points (V, 3) cm, the fit in the camera's axes.
+        """
+        frame = self.read(points, grey, matte)
+        away, sure = self.moved(reference, frame)
+        used = self.model.used_landmarks
+        vertices = self.model.landmark_vertices[used]
+        out = np.array(detected, np.float64)
+        out[used] = scale * (frame.pixels + sure[:, None] * away)[vertices]
+        # Lids fold, which is no flow of skin: an eye moves as a whole, as far open as the detector saw it.
+        for ring in map(list, self.rings):
+            out[ring] = detected[ring] + (out[ring] - detected[ring]).mean(0)
+        return out
+
+
+def register(
+    model: MorphableModel, camera: Camera, reference: np.ndarray, surface: np.ndarray, detected: np.ndarray,
+    pictures: Iterable[tuple[np.ndarray, np.ndarray]], threads: int = 1,
+) -> np.ndarray:  # fmt: skip
+    """(N, L, 2) landmarks of N frames moved to their skin; rows whose surface (N, V, 3), cm, is not finite stay.
+
+    detected (N, L, 2): in the pixels of the camera; pictures: grey and matte (S, S) uint8 of each frame, in order.
+    """
+    pictures = iter(pictures)
+    first = next(pictures)
+    registration = Registration(model, camera, len(first[0]))
+    out, scale = np.array(detected, np.float64), camera.size_px / len(first[0])
+
+    def follow(number: int, shown: tuple[np.ndarray, np.ndarray]) -> None:
+        if np.isfinite(surface[number]).all():
+            out[number] = registration.landmarks(reference, surface[number], detected[number], *shown, scale)
+
+    # Pictures come from the caller's thread, and no more of them are held than all threads need.
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        waiting: deque[Future] = deque()
+        for number, shown in enumerate(itertools.chain([first], pictures)):
+            waiting.append(pool.submit(follow, number, shown))
+            if len(waiting) > 2 * threads + 2:
+                waiting.popleft().result()
+        for last in waiting:
+            last.result()
+    return out
+
+
+def learn(
+    model: MorphableModel, camera: Camera, fit: FitResult, detected: np.ndarray,
+    pictures: list[tuple[np.ndarray, np.ndarray]], settings: SolverSettings, threads: int = 1,
+) -> tuple[MorphableModel, FitResult, np.ndarray]:  # fmt: skip
+    """The subject's model, its fit and the reference texture, each made better by the others in a few rounds.
+
+    detected: (N, 478, 2) px of the camera, and fit: of the frames that the model was learnt from; pictures: grey and
+    matte (S, S) uint8 of each.
+    """
+    side = len(pictures[0][0])
+    for number in range(_ROUNDS):
+        registration = Registration(model, camera, side)
+        surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
+        seen = np.flatnonzero(np.isfinite(surface).all((1, 2)))
+        reference = registration.reference(registration.read(surface[i], *pictures[i]) for i in seen)
+        points = register(model, camera, reference, surface, detected, pictures, threads)
+        moved = np.linalg.norm(points - detected, axis=2) / outer_eye_span(detected)[:, None]
+        log.info("registration round %d: contrast of the reference %.1f, landmarks %.2f %% from the detector's",
+                 number, np.std(reference[registration.texels].astype(float)), 100 * np.nanmedian(moved))  # fmt: skip
+        model, fit = facemesh.relearn(model, camera, points, fit, settings)
+    registration = Registration(model, camera, side)
+    surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
+    return model, fit, registration.reference(registration.read(s, *p) for s, p in zip(surface, pictures, strict=True))
+
+
+def _flow(reference: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """(T, T, 2) flow from one uint8 texture to the other. Its object holds memory of one pair: one for each call."""
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow.setFinestScale(1)
+    flow.setPatchSize(8)
+    flow.setPatchStride(4)
+    return flow.calc(reference, frame, None)
