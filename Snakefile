@@ -16,6 +16,7 @@
 #   results/{subject}/{samples,test_samples}.parquet             what is trained on, what is measured on
 #   results/{subject}/avatar.pt                                  the avatar
 #   results/{subject}/{metrics.json,self.parquet,self.mp4,self/} self-reenactment, measured
+#   results/{subject}/reenact/{driver}--{clip}.{mp4,parquet}     the avatar follows any clip of the sheet
 #   results/{subject}/{logs,benchmarks,train}/                   logs, timings, TensorBoard and resume state
 #   resources/assets/{file}                                      published weights, downloaded on request
 
@@ -42,6 +43,7 @@ include: "workflow/rules/57_tracking.smk"
 include: "workflow/rules/60_samples.smk"
 include: "workflow/rules/70_train.smk"
 include: "workflow/rules/80_evaluate.smk"
+include: "workflow/rules/85_reenact.smk"
 
 
 rule all:

@@ -1,8 +1,12 @@
-"""The avatar at run time: what evaluate, reenact, export and live share. Loads avatar.pt, paints frames, drives
-poses."""
+"""The avatar at run time: what evaluate, reenact, export and live share.
+
+`load` reads avatar.pt, `pose` draws the driving pictures of a pose, `paint` paints the person from them, `drive` does
+both, and `retarget` carries another person's motion over to this one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.core.errors import UserError
+from stages.face.camera import Camera
+from stages.face.landmark_sets import LandmarkSet, landmark_set_of
+from stages.face.morphable import MorphableModel
+from stages.face.retarget import Motion, Person, Retarget, driver_of, same_person
 from stages.nets.avatar_generator import AvatarGenerator
 from stages.nets.sizes import network_settings
 
@@ -101,27 +109,95 @@ class Avatar:
         alpha = F.interpolate((1 - background.float()) / 2, size=self.size_px, mode="bilinear", align_corners=False)
         return (picture.float() / 2 + 0.5).clamp(0, 1), alpha.clamp(0, 1)
 
-    def drive(
-        self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray, gaze: np.ndarray | None = None
+    def pose(
+        self,
+        rotation: np.ndarray,
+        translation: np.ndarray,
+        expression: np.ndarray,
+        gaze: np.ndarray | None = None,
+        light: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Paints frames from coefficients of this avatar's own model.
+        """Draws the driving pictures of frames from coefficients of this avatar's own model.
 
         Args:
             rotation: axis-angle (B,3) rad. translation: (B,3) cm. expression: (B,E). gaze: (B,4) rad, None looks ahead.
+            light: (B,27), None is the mean light of the avatar's own clips.
 
         Returns:
-            as `paint`.
+            I_R and I_UV (B,3,S,S) in [0,1], as `paint` wants them.
         """
         if self._renderer is None:
             from stages.graphics.renderer import Renderer
 
             self._renderer = Renderer(self.identity, self.size_px)
-        pictures = self._renderer.render_batch(
-            np.atleast_2d(rotation),
-            np.atleast_2d(translation),
-            np.atleast_2d(expression),
-            None if gaze is None else np.atleast_2d(gaze),
-        )
-        render = torch.from_numpy(pictures.picture).permute(0, 3, 1, 2).float() / 255
-        uv = torch.from_numpy(pictures.uv.astype(np.int32)).permute(0, 3, 1, 2).float() / 65535
-        return self.paint(render, uv)
+        count = len(np.atleast_2d(rotation))
+        rest = [[None] * count if given is None else np.atleast_2d(given) for given in (gaze, light)]
+        rows = zip(*map(np.atleast_2d, (rotation, translation, expression)), *rest, strict=True)
+        drawn = [self._renderer.render(*row) for row in rows]
+        render = torch.from_numpy(np.stack([face.picture for face in drawn])).permute(0, 3, 1, 2).float() / 255
+        uv = torch.from_numpy(np.stack([face.uv for face in drawn]).astype(np.int32)).permute(0, 3, 1, 2).float()
+        return render, uv / 65535
+
+    def drive(
+        self,
+        rotation: np.ndarray,
+        translation: np.ndarray,
+        expression: np.ndarray,
+        gaze: np.ndarray | None = None,
+        light: np.ndarray | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Paints frames from coefficients of this avatar's own model: arguments as of `pose`, returns as of `paint`."""
+        return self.paint(*self.pose(rotation, translation, expression, gaze, light))
+
+    @property
+    def model(self) -> MorphableModel:
+        """The person's face."""
+        return MorphableModel.from_arrays(self.identity)
+
+    @property
+    def camera(self) -> Camera:
+        """The camera of the avatar's pictures."""
+        return camera_of(self.identity).scaled(self.size_px)
+
+    @property
+    def landmark_set(self) -> LandmarkSet:
+        """The landmarks that the person was tracked by."""
+        return landmark_set_of(len(self.identity["landmark_vertices"]))
+
+    def retarget(
+        self, driver: MorphableModel, camera: Camera, motion: Motion, pose: str = "relative", gain: float = 1.0,
+        overshoot: float = 1.0, pose_overshoot: float = 0.3,
+    ) -> Callable[[Motion], Motion]:  # fmt: skip
+        """Function from motions of the driver to motions of this avatar.
+
+        Args:
+            driver, camera: model and camera of the person who drives. motion: frames of theirs that tell their neutral
+            face and usual pose. pose, gain, overshoot, pose_overshoot: see `stages.face.retarget.Retarget`.
+
+        Returns:
+            The driver's coefficients carried over; unchanged where the driver is the avatar's own person.
+
+        Raises:
+            UserError: the driver was tracked by other landmarks, or the avatar does not know its usual pose.
+        """
+        own, kind = self.model, self.landmark_set
+        if same_person(driver, own):
+            return lambda motion: motion
+        missing = [name for name in ("pose_rest", "pose_low", "pose_high") if name not in self.identity]
+        if missing:
+            raise UserError(f"the avatar's identity lacks {', '.join(missing)}; train it again with this version")
+        if len(driver.landmark_vertices) != kind.count:
+            raise UserError(
+                f"the driver was tracked by {len(driver.landmark_vertices)} landmarks, the avatar by {kind.count}; use "
+                "one `landmarks.detector` for both"
+            )
+        target = Person(own, self.camera, np.zeros(own.expression_count), self.identity["pose_rest"].astype(float))
+        reach = np.stack([self.identity["pose_low"], self.identity["pose_high"]]).astype(float)
+        mover = driver_of(driver, camera, motion, kind)
+        return Retarget(mover, target, kind, reach, pose, gain, overshoot, pose_overshoot)
+
+
+def camera_of(identity: Mapping[str, np.ndarray]) -> Camera:
+    """The camera in the arrays of identity.npz."""
+    x, y = np.asarray(identity["principal"], float)
+    return Camera(float(identity["focal_px"]), (float(x), float(y)), int(identity["size_px"]))

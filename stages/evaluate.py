@@ -15,6 +15,7 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,15 @@ from stages.core.device import lease_device
 from stages.core.errors import UserError
 from stages.core.files import PictureWriter, atomic_dir, atomic_file, picture_name, read_picture
 from stages.core.manifest import read_manifest, write_manifest
-from stages.metrics.baseline import fill_missing, mean_picture, nearest_frames
+from stages.face.detector import MediaPipeDetector
+from stages.face.landmark_sets import LandmarkSet, landmark_set
+from stages.metrics.baseline import Baselines, fill_missing
 from stages.metrics.network import NetworkScores
 from stages.metrics.panel import panel_size, side_by_side
 from stages.metrics.regions import REGIONS, region_masks
-from stages.metrics.report import as_json, package_versions, region_figures
+from stages.metrics.report import as_json, package_versions, result_figures
 from stages.metrics.results import Results
+from stages.metrics.retrack import retracking_of
 from stages.metrics.verdict import comparison, worse_than
 from stages.video.writer import VideoWriter
 
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 METHODS = ("avatar", "mean_frame", "nearest_frame")
-TABLE_FIGURES = ("psnr_db", "ssim")
+TABLE_FIGURES = ("psnr_db", "ssim", "sharpness")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -127,6 +131,17 @@ class Pictures:
                 raise UserError(f"{path} has another size or depth than its neighbours; run the workflow again")
         return np.stack(pictures)
 
+    def points(self, clip: str, frames: np.ndarray) -> tuple[np.ndarray, LandmarkSet]:
+        """Landmarks (N,L,2) px of a clip's frames, NaN where none were found, and their set."""
+        landmarks = read_manifest(self.clips_dir / clip / "landmarks.parquet", "landmarks")
+        kind = landmark_set(landmarks.metadata["landmark_set"])
+        return landmarks["points_px"][frames].reshape(len(frames), kind.count, 2), kind
+
+    def filled_points(self, clip: str, frames: np.ndarray) -> np.ndarray:
+        """`points`, where none were found those of the nearest frame that has some."""
+        landmarks = read_manifest(self.clips_dir / clip / "landmarks.parquet", "landmarks")
+        return fill_missing(landmarks["points_px"], landmarks["found"])[frames].reshape(len(frames), -1, 2)
+
     def batches(self, clip: str, frames: np.ndarray, size: int) -> Iterator[Batch]:
         """Batches of one clip."""
         for start in range(0, len(frames), size):
@@ -135,79 +150,59 @@ class Pictures:
             yield Batch(part, *(self.read(places, kind) for kind in ("frames", "alpha", "render", "uv")))
 
 
-class Baselines:
-    """The two pictures of each test frame that an avatar must beat."""
-
-    def __init__(self, subject: Subject, pictures: Pictures, clips_dir: Path, mean_frames: int) -> None:
-        self.pictures = pictures
-        if not subject.train:
-            raise UserError("the samples name no training frame to compare with; set evaluate.baselines: false")
-        places = [(clip, int(number)) for clip, frames in subject.train.items() for number in frames]
-        chosen = np.unique(np.linspace(0, len(places) - 1, min(mean_frames, len(places))).round().astype(int))
-        self.mean = mean_picture(pictures.read([places[i]], "frames")[0] for i in chosen)
-        known = np.concatenate([self._points(clips_dir, clip, frames) for clip, frames in subject.train.items()])
-        self.nearest: dict[tuple[str, int], tuple[str, int]] = {}
-        for clip, frames in subject.test.items():
-            index, _ = nearest_frames(self._points(clips_dir, clip, frames), known)
-            self.nearest |= {(clip, int(f)): places[i] for f, i in zip(frames, index, strict=True)}
-
-    def of(self, clip: str, batch: Batch) -> dict[str, np.ndarray]:
-        """Name of the baseline -> (N,S,S,3)."""
-        places = [self.nearest[(clip, int(number))] for number in batch.frames]
-        return {
-            "mean_frame": np.broadcast_to(self.mean, batch.truth.shape),
-            "nearest_frame": self.pictures.read(places, "frames"),
-        }
-
-    @staticmethod
-    def _points(clips_dir: Path, clip: str, frames: np.ndarray) -> np.ndarray:
-        landmarks = read_manifest(clips_dir / clip / "landmarks.parquet", "landmarks")
-        return fill_missing(landmarks["points_px"], landmarks["found"])[frames].reshape(len(frames), -1, 2)
+def baselines_of(subject: Subject, pictures: Pictures, mean_frames: int) -> Baselines:
+    """What the avatar must beat. UserError without a training frame."""
+    if not subject.train:
+        raise UserError("the samples name no training frame to compare with; set evaluate.baselines: false")
+    read = partial(pictures.read, kind="frames")
+    return Baselines(subject.train, subject.test, pictures.filled_points, read, mean_frames)
 
 
 def measure(args: argparse.Namespace, subject: Subject, painter: Painter, pictures: Pictures, folder: Path) -> Results:
     """Paint, score, write and film every test frame."""
     settings, tile_px = args.settings, args.settings["video_tile_px"]
-    baselines = Baselines(subject, pictures, args.clips_dir, settings["mean_frames"]) if settings["baselines"] else None
+    baselines = baselines_of(subject, pictures, settings["mean_frames"]) if settings["baselines"] else None
     network = NetworkScores(painter.device, settings["network_metrics"])
-    result = Results(METHODS if baselines else METHODS[:1], network)
+    tracked, why = retracking_of(painter.avatar, MediaPipeDetector, settings["retrack_px"])
+    result = Results(METHODS if baselines else METHODS[:1], network, tracked)
+    result.notes += [why] if why else []
     decoded = {clip: read_manifest(args.clips_dir / clip / "decode.parquet", "decode") for clip in subject.test}
     fps = float(next(iter(decoded.values())).metadata["fps"] or 25.0)
     film = VideoWriter(args.video, fps, panel_size(subject.size_px, tile_px), settings["video_crf"])
     with film, progress(total=sum(map(len, subject.test.values()))) as bar:
         for clip, frames in subject.test.items():
+            points, kind = pictures.points(clip, frames)
             order = np.cumsum(~decoded[clip]["duplicate"])  # counts the pictures that differ from the one before
             with PictureWriter(folder / clip, args.threads) as writer:
                 for batch in pictures.batches(clip, frames, settings["batch_size"]):
                     image, alpha = painter.paint(batch.render, batch.uv)
-                    shown = {METHODS[0]: image} | (baselines.of(clip, batch) if baselines else {})
-                    masks = region_masks(batch.alpha, batch.uv[..., 2] > 0)
+                    shown = {METHODS[0]: image} | (baselines.of(clip, batch.frames) if baselines else {})
+                    seen = points[np.searchsorted(frames, batch.frames)]
+                    masks = region_masks(batch.alpha, batch.uv[..., 2] > 0, seen, kind)
                     result.add(clip, batch.frames, order[batch.frames], batch.truth, masks, shown)
                     for k, number in enumerate(batch.frames.tolist()):
                         writer.put(number, np.round(image[k] * 255).astype(np.uint8))
                         row = (batch.truth[k], batch.render[k], alpha[k], image[k])
                         film.put(side_by_side(*row, caption=f"{clip} {number}", least_px=tile_px))
                     bar.update(len(batch.frames))
+    result.block = round(fps)  # a second: its frames say nearly the same
     result.fps = painter.frames_per_second(batch.render, batch.uv, settings["speed_frames"])
     return result
 
 
 def report(args: argparse.Namespace, subject: Subject, painter: Painter, result: Results) -> dict:
     """The content of metrics.json."""
-    figures = {name: region_figures(sheet, result.network, name) for name, sheet in result.sheets.items()}
-    notes = [f"{name}: {why}" for name, why in result.network.notes.items()]
     if subject.left_out:
-        notes.append(f"{subject.left_out} test frames left out, reasons in samples.parquet")
-    return as_json(
-        {"subject": subject.name, "variant": args.variant, "split": "self"}
-        | {"frames": len(result.frames), "size_px": subject.size_px}
-        | figures.pop(METHODS[0])
-        | {"temporal": result.temporal.summary(), "baselines": figures}
-        | {"speed": {"fps": result.fps, "device": painter.device_name()}}
-        | {"training": painter.avatar.training}
-        | {"weights": painter.avatar.weights | result.network.weights}
-        | {"versions": package_versions(), "notes": notes}
-    )
+        result.notes.append(f"{subject.left_out} test frames left out, reasons in samples.parquet")
+    facts = {"subject": subject.name, "variant": args.variant, "split": "self"}
+    facts |= {"frames": len(result.frames), "size_px": subject.size_px}
+    rest = {
+        "speed": {"fps": result.fps, "device": painter.device_name()},
+        "training": painter.avatar.training,
+        "weights": painter.avatar.weights | result.network.weights,
+    }
+    rest |= {"versions": package_versions(), "notes": result.all_notes()}
+    return as_json(facts | result_figures(result) | rest)
 
 
 def load_painter(path: Path, device: str, threads: int, size_px: int) -> Painter:
@@ -242,7 +237,7 @@ def run(args: argparse.Namespace) -> None:
     with atomic_file(args.out) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
     log.info("%s, %d frames never trained on; PSNR / SSIM:", subject.name, len(result.frames))
-    for region in REGIONS:
+    for region in REGIONS[:3]:
         log.info("  %s", comparison(content, region))
     short = worse_than(content)
     if short:

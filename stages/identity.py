@@ -26,6 +26,7 @@ from stages.face.morphable import MorphableModel
 from stages.face.photometric import learn_appearance, photometric_mode
 from stages.face.registration import learn as learn_registered
 from stages.face.registration import shrink
+from stages.face.rest_pose import pose_arrays
 from stages.face.solver import FitResult
 from stages.graphics.texture import MOST_FRAMES
 
@@ -221,6 +222,7 @@ def run(args: argparse.Namespace) -> None:
     good = np.flatnonzero(np.isfinite(fit.error) & (fit.error <= settings["max_error"]))
     if not len(good):
         raise UserError("the face could not be fitted in any train frame; check that all clips show the same person")
+    arrays |= pose_arrays(fit.rotation[good], fit.translation[good])
     good = good[np.unique(np.linspace(0, len(good) - 1, min(MOST_FRAMES, len(good))).round().astype(int))]
     pictures, mattes = map(np.stack, zip(*pictures_of(args, clip, frames, used[good]), strict=True))
     part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])

@@ -34,7 +34,9 @@ PRESET_FOLDER = ROOT / "config" / "presets"
 README_FILE = ROOT / "config" / "README.md"
 
 # In the order of the data flow, which is also the order of the sections in config.yaml.
-STAGES = ("demo", "decode", "landmarks", "matting", "fit", "render", "overlay", "samples", "train", "evaluate")
+STAGES = (
+    "demo", "decode", "landmarks", "matting", "fit", "render", "overlay", "samples", "train", "evaluate", "reenact",
+)  # fmt: skip
 # Keys of the top level that are not a stage's section.
 PATHS = {"subjects": "config/subjects.tsv", "results": "results"}
 

@@ -86,10 +86,24 @@ SCHEMAS: dict[str, pa.Schema] = {
                 _field(f"{name}_{region}", pa.float32(), f"{doc} over the {region} region; NaN where it is empty", unit)
                 for name, doc, unit in (
                     ("psnr_db", "peak signal-to-noise ratio, at most 100", "dB"),
-                    ("ssim", "structural similarity", ""),
+                    ("ssim", "structural similarity, 11 x 11 Gaussian window", ""),
+                    ("sharpness", "mean gradient over the truth's", ""),
                 )
-                for region in ("full", "person", "face")
+                for region in ("full", "person", "face", "mouth", "eyes")
             ),
+        ]
+    ),
+    "reenact": pa.schema(
+        [
+            FRAME,
+            _field("driven", pa.bool_(), "the avatar followed this frame of the driver; if not, the rest is NaN"),
+            _field("rotation", _vector(3), "axis-angle used, camera from model", "rad", "3"),
+            _field("translation", _vector(3), "used, camera from model", "cm", "3"),
+            _field("expression", _vector(), "coefficients used, of the avatar's expression basis", "", "expressions"),
+            _field("gaze", _vector(4), "used: left yaw, left pitch, right yaw, right pitch", "rad", "4"),
+            _field("aed", pa.float32(), "mean distance of the expression tracked in the picture from the one used, in "
+                   "standard deviations; NaN where the tracker found no face"),
+            _field("apd_deg", pa.float32(), "angle between the pose tracked in the picture and the one used", "deg"),
         ]
     ),
 }

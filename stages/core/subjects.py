@@ -80,6 +80,21 @@ class Sheet:
                 return clip
         raise UserError(f"subject '{subject}' has no clip '{name}'; it has: {', '.join(clip.clip for clip in clips)}")
 
+    def driver(self, text: str) -> Clip:
+        """The clip that `<subject>--<clip>` names.
+
+        Raises:
+            UserError: there is no such clip, or the text can be read in two ways.
+        """
+        found = [clip for clip in self.clips if f"{clip.subject}--{clip.clip}" == text]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            both = " and ".join(f"clip '{clip.clip}' of '{clip.subject}'" for clip in found)
+            raise UserError(f"'{text}' could be {both}; rename one of them in the sheet")
+        known = ", ".join(f"{clip.subject}--{clip.clip}" for clip in self.clips)
+        raise UserError(f"no clip of the sheet is called '{text}' (subject, two dashes, clip); it has: {known}")
+
     def ranges(self, subject: str, source: str) -> list[list[int | None]]:
         """[start, end] of the clips that decide the one crop of a source: those to train on, or all if there are none.
 

@@ -98,6 +98,14 @@ def landmark_set(name: str) -> LandmarkSet:
     return LANDMARK_SETS[name]
 
 
+def landmark_set_of(count: int) -> LandmarkSet:
+    """The set with `count` landmarks; KeyError names the known ones."""
+    for kind in LANDMARK_SETS.values():
+        if kind.count == count:
+            return kind
+    raise KeyError(f"no set of {count} landmarks; known: {', '.join(LANDMARK_SETS)}")
+
+
 def contour_landmarks(count: int) -> tuple[int, ...]:
     """Contour of the set with `count` landmarks; empty for a set without one, or an unknown set."""
     return next((kind.contour for kind in LANDMARK_SETS.values() if kind.count == count), ())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
+
+Place = tuple[str, int]  # clip, frame
 
 
 def mean_picture(pictures: Iterable[np.ndarray]) -> np.ndarray:
@@ -58,3 +60,34 @@ def fill_missing(points: np.ndarray, found: np.ndarray) -> np.ndarray:
     before = np.clip(after - 1, 0, len(have) - 1)
     closer = np.where(np.abs(have[before] - rows) <= np.abs(have[after] - rows), have[before], have[after])
     return points[closer]
+
+
+class Baselines:
+    """The two pictures of each test frame that an avatar must beat.
+
+    train, test: clip -> frame numbers (N,); at least one training frame. points: (clip, frames) -> landmarks (N,K,2)
+    px. read: places -> pictures (N,S,S,3) float in [0,1]. mean_frames: most frames that the mean is made of.
+    """
+
+    def __init__(
+        self,
+        train: Mapping[str, np.ndarray],
+        test: Mapping[str, np.ndarray],
+        points: Callable[[str, np.ndarray], np.ndarray],
+        read: Callable[[list[Place]], np.ndarray],
+        mean_frames: int,
+    ) -> None:
+        self._read = read
+        places = [(clip, int(number)) for clip, frames in train.items() for number in frames]
+        chosen = np.unique(np.linspace(0, len(places) - 1, min(mean_frames, len(places))).round().astype(int))
+        self.mean = mean_picture(read([places[i]])[0] for i in chosen)
+        known = np.concatenate([points(clip, frames) for clip, frames in train.items()])
+        self.nearest: dict[Place, Place] = {}
+        for clip, frames in test.items():
+            index, _ = nearest_frames(points(clip, frames), known)
+            self.nearest |= {(clip, int(f)): places[i] for f, i in zip(frames, index, strict=True)}
+
+    def of(self, clip: str, frames: np.ndarray) -> dict[str, np.ndarray]:
+        """Name of the baseline -> (N,S,S,3) of test frames (N,)."""
+        nearest = self._read([self.nearest[(clip, int(number))] for number in frames])
+        return {"mean_frame": np.broadcast_to(self.mean, nearest.shape), "nearest_frame": nearest}

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import torch
 
 NETWORKS = {"lpips": "alexnet", "fid": "inception"}
+# Small boxes on black say nothing to a network that was trained on whole pictures.
+FID_REGIONS = ("full", "person", "face")
+# Inception's features: of fewer frames the covariance is singular, and FID is biased upwards.
+FID_ENOUGH = 2048
 
 
 class NetworkScores:
@@ -23,6 +27,7 @@ class NetworkScores:
         self.notes: dict[str, str] = {}
         self.weights: dict[str, str | None] = dict.fromkeys(NETWORKS.values())
         self._lpips = self._fid = None
+        self._count = 0
         self._parts: dict[tuple[str, str], list[np.ndarray]] = {}
         if not wanted:
             self.notes = dict.fromkeys(NETWORKS, "left out by evaluate.network_metrics: false")
@@ -45,21 +50,32 @@ class NetworkScores:
 
     def add(self, methods: Mapping[str, np.ndarray], truth: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
         """Score N more frames of every method; pictures (N,H,W,3) float in [0,1], masks region -> (N,H,W) bool."""
+        shown = {region: mask for region, mask in masks.items() if region in FID_REGIONS}
         if self._fid is not None:
-            self._fid.add("truth", truth, masks)
+            self._fid.add("truth", truth, shown)
+            self._count += len(truth)
         for method, pictures in methods.items():
             if self._fid is not None:
-                self._fid.add(method, pictures, masks)
+                self._fid.add(method, pictures, shown)
             if self._lpips is not None:
                 for region, values in self._lpips(pictures, truth, masks).items():
                     self._parts.setdefault((method, region), []).append(values)
 
+    def warnings(self) -> list[str]:
+        """What to bear in mind about the figures that there are."""
+        if self._fid is None or self._count >= FID_ENOUGH:
+            return []
+        return [
+            f"fid: of {self._count} frames, fewer than the {FID_ENOUGH} features, which biases it upwards; compare it "
+            "with figures of the same number of frames only"
+        ]
+
     def summary(self, method: str) -> dict[str, dict[str, float | None]]:
-        """{region: {"lpips": mean or None, "fid": value or None}}."""
-        return {
-            region: {
-                "lpips": mean_or_none(np.concatenate(self._parts.get((method, region), [np.zeros(0)]))),
-                "fid": None if self._fid is None else self._fid.value(method, region),
-            }
-            for region in REGIONS
-        }
+        """{region: {"lpips": mean or None, "fid": value or None}}; no "fid" for the boxes."""
+        found: dict[str, dict[str, float | None]] = {}
+        for region in REGIONS:
+            parts = self._parts.get((method, region), [np.zeros(0)])
+            found[region] = {"lpips": mean_or_none(np.concatenate(parts))}
+            if region in FID_REGIONS:
+                found[region]["fid"] = None if self._fid is None else self._fid.value(method, region)
+        return found

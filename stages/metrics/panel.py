@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -16,6 +18,24 @@ def panel_size(size_px: int, least_px: int = 256) -> tuple[int, int]:
     """(width, height) of the panel of frames of ``size_px``; both even, as video wants."""
     tile = tile_side(size_px, least_px)
     return tile * len(TILES), tile + STRIP_PX
+
+
+def tiles_in_a_row(pictures: Sequence[np.ndarray], labels: Sequence[str], caption: str, side: int) -> np.ndarray:
+    """Labelled row of square pictures (S,S,3), each scaled to `side`, as RGB uint8 (side + 24, side * K, 3).
+
+    caption stands at the right end of the label strip.
+    """
+    row = np.full((side + STRIP_PX, side * len(pictures), 3), 24, np.uint8)
+    for place, (label, picture) in enumerate(zip(labels, pictures, strict=True)):
+        left = slice(place * side, (place + 1) * side)
+        shown = draw.as_rgb8(picture)
+        shape = cv2.INTER_AREA if shown.shape[0] > side else cv2.INTER_CUBIC
+        row[STRIP_PX:, left] = cv2.resize(shown, (side, side), interpolation=shape)
+        row[:STRIP_PX, left] = draw.text(row[:STRIP_PX, left], label, (6, 5), 13)
+    if caption:
+        width = min(9 * len(caption) + 6, row.shape[1])
+        row[:STRIP_PX, -width:] = draw.text(row[:STRIP_PX, -width:], caption, (2, 6), 11)
+    return row
 
 
 def tile_side(size_px: int, least_px: int) -> int:

@@ -6,22 +6,28 @@ that it takes to have it measured, averaged and written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from stages.metrics.bootstrap import mean_interval
 from stages.metrics.psnr import psnr_db
 from stages.metrics.regions import REGIONS, mean_or_none
 from stages.metrics.sharpness import sharpness
-from stages.metrics.ssim import ssim
+from stages.metrics.ssim import ssim, ssim_uniform7
 
 FrameMetric = Callable[[np.ndarray, np.ndarray, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
-FRAME_METRICS: dict[str, FrameMetric] = {"ssim": ssim, "psnr_db": psnr_db, "sharpness": sharpness}
+FRAME_METRICS: dict[str, FrameMetric] = {
+    "ssim": ssim,
+    "ssim_uniform7": ssim_uniform7,
+    "psnr_db": psnr_db,
+    "sharpness": sharpness,
+}
 
 # Where more is better; for all others less is.
-MORE_IS_BETTER = frozenset({"ssim", "psnr_db"})
+MORE_IS_BETTER = frozenset({"ssim", "ssim_uniform7", "psnr_db"})
 
 
 @dataclass
@@ -44,3 +50,13 @@ class ScoreSheet:
     def summary(self) -> dict[str, dict[str, float | None]]:
         """{region: {figure: mean over the frames that have the region, or None}}."""
         return {r: {name: mean_or_none(self.per_frame(r, name)) for name in self.metrics} for r in REGIONS}
+
+    def frames(self) -> dict[str, int]:
+        """{region: number of frames that have it}."""
+        return {r: int(np.isfinite(self.per_frame(r, "psnr_db")).sum()) for r in REGIONS}
+
+    def intervals(self, clips: Sequence[str], block: int) -> dict[str, dict[str, list[float] | None]]:
+        """{region: {figure: 95 % interval of the mean, or None}}; clips: of each frame, block: see `mean_interval`."""
+        return {
+            r: {name: mean_interval(self.per_frame(r, name), clips, block) for name in self.metrics} for r in REGIONS
+        }

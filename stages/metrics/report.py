@@ -9,18 +9,50 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+from stages.metrics import bootstrap
 from stages.metrics.network import NetworkScores
 from stages.metrics.regions import REGIONS
 from stages.metrics.registry import ScoreSheet
+from stages.metrics.results import Results
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "lpips", "torch_fidelity")
 DIGITS = 6
 
 
+# Which form of a figure is meant, since several go by one name.
+DEFINITIONS = {
+    "ssim": "11 x 11 Gaussian window, sigma 1.5, mean of R, G, B, whole windows (Wang et al. 2004)",
+    "ssim_uniform7": "7 x 7 flat window, unbiased variances: scikit-image's default, for papers that name no form",
+    "psnr_db": "mean over frames of 10 log10(1 / mean square error over the region's pixels)",
+    "sharpness": "mean gradient of the avatar's luma over the truth's",
+    "akd": "mean distance of the landmarks tracked in both pictures, over the outer eye corners' distance",
+    "aed": "mean absolute difference of the expression tracked in both, in standard deviations of the subject's",
+    "apd_deg": "angle between the head poses tracked in both, degrees",
+    "jitter": "mean second difference of tracked landmarks over the eye corners' distance; _truth: of the true ones",
+    "mouth, eyes": "boxes around the landmarks of lips and lids; no FID there",
+    "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of the mean over frames, {bootstrap.DRAWS} draws",
+}
+
+
+def result_figures(result: Results) -> dict[str, Any]:
+    """The measured part of metrics.json: regions of the avatar, steadiness, what was tracked again, baselines."""
+    figures = {name: region_figures(sheet, result.network, name) for name, sheet in result.sheets.items()}
+    sheet = result.sheets[result.avatar]
+    tracked = None if result.retracking is None else result.retracking.summary()
+    drawn = bootstrap.method(result.clips, result.block)
+    return figures.pop(result.avatar) | {
+        "temporal": result.temporal.summary(),
+        "tracked": tracked,
+        "intervals": sheet.intervals(result.clips, result.block) | {"drawn": drawn, "seed": bootstrap.SEED},
+        "baselines": figures,
+        "definitions": DEFINITIONS,
+    }
+
+
 def region_figures(sheet: ScoreSheet, network: NetworkScores, method: str) -> dict[str, dict[str, float | None]]:
-    """{region: {ssim, psnr_db, sharpness, lpips, fid}} of a method."""
-    mine, deep = sheet.summary(), network.summary(method)
-    return {region: mine[region] | deep[region] for region in REGIONS}
+    """{region: {frames, ssim, psnr_db, sharpness, lpips, fid, ...}} of a method; frames: how many have the region."""
+    mine, deep, frames = sheet.summary(), network.summary(method), sheet.frames()
+    return {region: {"frames": frames[region]} | mine[region] | deep[region] for region in REGIONS}
 
 
 def package_versions() -> dict[str, str]:

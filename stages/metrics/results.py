@@ -8,19 +8,21 @@ import numpy as np
 
 from stages.metrics.network import NetworkScores
 from stages.metrics.registry import ScoreSheet
+from stages.metrics.retrack import Retracking
 from stages.metrics.temporal import TemporalSheet
 
 
 class Results:
     """Sheets of scores by method (the first is the avatar), and the frames in the order in which they were added."""
 
-    def __init__(self, methods: Sequence[str], network: NetworkScores) -> None:
+    def __init__(self, methods: Sequence[str], network: NetworkScores, retracking: Retracking | None = None) -> None:
         self.avatar = methods[0]
         self.sheets = {name: ScoreSheet() for name in methods}
-        self.network, self.temporal = network, TemporalSheet()
+        self.network, self.temporal, self.retracking = network, TemporalSheet(), retracking
         self.clips: list[str] = []
         self.frames: list[int] = []
-        self.fps = 0.0
+        self.notes: list[str] = []
+        self.fps, self.block = 0.0, 25
 
     def add(
         self,
@@ -37,9 +39,18 @@ class Results:
         """
         if not self.clips or clip != self.clips[-1]:
             self.temporal.start_clip()
+            if self.retracking is not None:
+                self.retracking.start_clip()
         for name, sheet in self.sheets.items():
             sheet.add(shown[name], truth, masks)
         self.network.add(shown, truth, masks)
         self.temporal.add(order, shown[self.avatar], truth, masks["face"])
+        if self.retracking is not None:
+            self.retracking.add(order, shown[self.avatar], truth)
         self.clips += [clip] * len(frames)
         self.frames += frames.tolist()
+
+    def all_notes(self) -> list[str]:
+        """Why figures are missing, and what to bear in mind about others."""
+        missing = [f"{name}: {why}" for name, why in self.network.notes.items()]
+        return missing + self.network.warnings() + self.notes

@@ -30,6 +30,16 @@ def test_only_training_clips_decide_the_crop(tmp_path):
     assert read_sheet(sheet(tmp_path, *rows)).ranges("anna", "anna.mp4") == [[0, 9]]
 
 
+def test_a_driver_is_named_by_subject_and_clip(tmp_path):
+    rows = [ROW, ROW.replace("talk", "x--y"), ROW.replace("anna\t", "anna--x\t").replace("talk", "y")]
+    found = read_sheet(sheet(tmp_path, *rows))
+    assert found.driver("anna--talk").clip == "talk"
+    with pytest.raises(UserError, match="clip 'x--y' of 'anna' and clip 'y' of 'anna--x'; rename"):
+        found.driver("anna--x--y")
+    with pytest.raises(UserError, match="no clip of the sheet is called 'anna--walk'.*it has: anna--talk"):
+        found.driver("anna--walk")
+
+
 def test_two_spellings_of_a_source_are_one(tmp_path):
     rows = [ROW, "anna\tt2\ttrain\t./anna.mp4\t0\t5\tselfie\tself\t"]
     assert read_sheet(sheet(tmp_path, *rows)).ranges("anna", "anna.mp4") == [[None, None], [0, 5]]

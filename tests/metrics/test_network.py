@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 
-from stages.metrics.network import NetworkScores
+from stages.metrics.network import FID_REGIONS, NetworkScores
 from stages.metrics.regions import REGIONS
 
-NOTHING = {region: {"lpips": None, "fid": None} for region in REGIONS}
+NOTHING = {region: {"lpips": None} | ({"fid": None} if region in FID_REGIONS else {}) for region in REGIONS}
 
 
 def add_one(scores):
@@ -40,3 +40,20 @@ def test_lpips_is_kept_by_method_and_region():
     scores.add({"avatar": truth, "mean_frame": truth + 1}, truth, masks)
     assert scores.summary("avatar")["face"]["lpips"] == 0.0
     assert scores.summary("mean_frame")["full"]["lpips"] == 1.0
+
+
+def test_a_small_sample_is_said():
+    scores = NetworkScores("cpu", wanted=False)
+    assert scores.warnings() == []
+    seen = []
+
+    class Fid:
+        def add(self, name, pictures, masks):
+            seen.append((name, set(masks)))
+
+    scores._fid = Fid()
+    add_one(scores)
+    assert scores.warnings() == [scores.warnings()[0]] and "of 1 frames, fewer than the 2048" in scores.warnings()[0]
+    assert seen == [("truth", set(FID_REGIONS)), ("avatar", set(FID_REGIONS))]
+    scores._count = 2048
+    assert scores.warnings() == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from stages.metrics.ssim import BORDER, ssim, ssim_map
+from stages.metrics.ssim import BORDER, ssim, ssim_map, ssim_uniform7
 
 ORACLE = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis=-1)
 
@@ -35,6 +35,14 @@ def test_regions_average_the_map_over_their_windows():
     scores = ssim(predicted[None], truth[None], {"face": mask[None], "none": np.zeros((1, 48, 48), bool)})
     assert scores["face"][0] == pytest.approx(full.mean(axis=2)[mask & inner].mean(), abs=2e-5)
     assert np.isnan(scores["none"][0])
+
+
+def test_the_flat_window_is_scikit_image_s_default():
+    predicted, truth = pictures(2)
+    value = structural_similarity(truth, predicted, data_range=1, channel_axis=-1)
+    found = ssim_uniform7(predicted[None], truth[None], {"full": np.ones((1, 48, 48), bool)})["full"][0]
+    assert found == pytest.approx(value, abs=1e-5)
+    assert abs(found - ssim_map(predicted, truth).mean()) > 1e-3, "the two forms are different figures"
 
 
 def test_equal_pictures_score_one_also_where_they_are_flat():

@@ -12,11 +12,14 @@ from stages.core.config import stage_defaults
 from stages.core.errors import UserError
 from stages.core.files import read_picture, write_picture
 from stages.core.manifest import read_manifest, write_manifest
+from stages.face import landmark_sets as ls
+from stages.face.detector import Detection
 from stages.metrics.painter import Painter
 from stages.metrics.panel import panel_size
+from tests.face import makers as face_makers
 
 SIZE = 64
-POINTS = 5
+POINTS = 478
 FAULT = 8  # grey levels by which the avatar below is too bright
 
 
@@ -28,6 +31,15 @@ class TooBright:
 
     def paint(self, render, uv):
         return render + FAULT / 255, uv[:, 2:3]
+
+
+def face_points():
+    """(478, 2) px from the upper left corner of the face: lips 10 px wide at its lower end, eyes 6 px wide above."""
+    points = np.tile([12.0, 12.0], (POINTS, 1))
+    for ring, middle, width in ((ls.LIPS_OUTER, (12, 18), 10), (ls.LEFT_EYE, (18, 8), 6), (ls.RIGHT_EYE, (6, 8), 6)):
+        angle = np.linspace(0, 2 * np.pi, len(ring), endpoint=False)
+        points[list(ring)] = middle + width / 2 * np.stack([np.cos(angle), 0.5 * np.sin(angle)], 1)
+    return points
 
 
 def write_clip(folder, count, seed, missing_landmarks=()):
@@ -44,7 +56,7 @@ def write_clip(folder, count, seed, missing_landmarks=()):
         uv[20:44, left : left + 24] = 65535
         for kind, picture in (("frames", frame), ("alpha", alpha), ("render", frame), ("uv", uv)):
             write_picture(folder / kind / f"{number:06d}.png", picture)
-        points[number] = [left, 20] + np.arange(POINTS)[:, None] * [4.0, 3.0]
+        points[number] = [left, 20] + face_points()
     found = ~np.isin(np.arange(count), missing_landmarks)
     points[~found] = np.nan
     write_decode(folder, count)
@@ -111,7 +123,7 @@ def arguments(subject, out, **settings):
             "--threads", "1",
         ]
     )  # fmt: skip
-    args.settings = stage_defaults("evaluate") | {"speed_frames": 1, "batch_size": 4} | settings
+    args.settings = stage_defaults("evaluate") | {"speed_frames": 1, "batch_size": 4, "retrack_px": 0} | settings
     return args
 
 
@@ -136,7 +148,8 @@ def metrics(out):
 
 def test_metrics_hold_what_the_contract_says(metrics):
     wanted = {"subject", "variant", "split", "frames", "size_px", "full", "person", "face", "temporal", "speed"}
-    assert wanted | {"weights", "versions", "notes", "baselines", "training"} == set(metrics)
+    added = {"mouth", "eyes", "tracked", "intervals", "definitions"}
+    assert wanted | added | {"weights", "versions", "notes", "baselines", "training"} == set(metrics)
     assert (metrics["subject"], metrics["split"], metrics["frames"], metrics["size_px"]) == (
         "somebody",
         "self",
@@ -160,6 +173,65 @@ def test_figures_are_those_of_the_known_fault(metrics):
     assert metrics["temporal"]["difference_error"] == pytest.approx(0.0, abs=1e-6)
     assert metrics["temporal"]["flicker_static"] == pytest.approx(0.0, abs=1e-6)
     assert metrics["temporal"]["pairs"] == 4  # frames 0 1 2 (3 repeats 2) 4 5
+
+
+def test_boxes_of_mouth_and_eyes(metrics, out, subject):
+    wanted = -20 * np.log10(FAULT / 255)
+    for region in ("mouth", "eyes"):
+        assert metrics[region]["psnr_db"] == pytest.approx(wanted, abs=1e-3) and "fid" not in metrics[region]
+        assert metrics[region]["frames"] == 5  # the detector found nothing in one of the six
+    table = read_manifest(out / "self.parquet", "self")
+    assert np.isnan(table["psnr_db_mouth"]).tolist() == [False, False, True, False, False, False]
+
+
+def test_intervals_hold_the_mean_and_say_what_was_drawn(metrics):
+    for region in ("full", "face", "eyes"):
+        low, high = metrics["intervals"][region]["ssim"]
+        assert low - 1e-6 <= metrics[region]["ssim"] <= high + 1e-6
+    assert metrics["intervals"]["drawn"] == "blocks of 25 neighbouring frames"
+    assert "Gaussian" in metrics["definitions"]["ssim"]
+    assert metrics["full"]["ssim_uniform7"] != metrics["full"]["ssim"]
+
+
+class Person:
+    """Paints the render, and has the model of a made-up person."""
+
+    weights, training = TooBright.weights, TooBright.training
+    model, camera, landmark_set = face_makers.model(), face_makers.camera().scaled(SIZE), ls.landmark_set(ls.MEDIAPIPE)
+
+    def paint(self, render, uv):
+        return render, uv[:, 2:3]
+
+
+class Sees:
+    """A detector of the made-up person; every other one, which tracks the avatar's pictures, sees closed eyes."""
+
+    set_name, made = ls.MEDIAPIPE, []
+
+    def __init__(self):
+        rotation, translation, expression = face_makers.movement(6)
+        expression[:, 0] = len(self.made) % 2 == 0
+        self.made.append(self)
+        points = face_makers.landmarks(Person.model, rotation, translation, expression)[0]
+        self.points = iter(points / face_makers.SIZE)
+
+    def detect(self, picture):
+        return Detection((next(self.points) * picture.shape[0]).astype(np.float32), np.zeros(POINTS), 1.0)
+
+    def close(self):
+        self.points = None
+
+
+def test_the_avatar_s_pictures_are_tracked_again(subject, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "MediaPipeDetector", Sees)
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: Painter(Person(), device))
+    evaluate.run(arguments(subject, tmp_path, network_metrics=False, baselines=False, retrack_px=64))
+    tracked = json.loads((tmp_path / "metrics.json").read_text())["tracked"]
+    assert tracked["found"] == 6 and tracked["apd_deg"] < 1
+    # one of four coefficients is off by one standard deviation
+    assert tracked["aed"] == pytest.approx(0.25, abs=0.05) and 0 < tracked["akd"] < 0.05
+    assert tracked["jitter"] == pytest.approx(tracked["jitter_truth"], rel=0.2)
+    assert len(Sees.made) == 2 and all(one.points is None for one in Sees.made)
 
 
 def test_what_cannot_be_had_is_null_with_a_note(metrics):

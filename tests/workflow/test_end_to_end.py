@@ -4,14 +4,23 @@ import json
 import subprocess
 import sys
 
+import av
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from stages.core.arrays import read_identity
 from stages.core.files import read_picture
 from stages.core.manifest import read_manifest
 
 pytestmark = pytest.mark.slow
+
+
+def film_of(path):
+    """Frames of a video, RGB uint8."""
+    with av.open(str(path)) as film:
+        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
 
 
 def test_the_files_of_the_contract(made_project):
@@ -64,6 +73,34 @@ def test_report_of_what_is_there(made_project):
         assert "smoke" in page and "tracking.html" in page
     finally:
         sheet.write_text(text)
+
+
+def test_a_guest_drives_the_avatar(made_project):
+    made_project.snakemake("--", "results/smoke/reenact/guest--talk.mp4")
+    folder = made_project.work / "results/smoke/reenact"
+    table = read_manifest(folder / "guest--talk.parquet", "reenact")
+    assert table["frame"].tolist() == list(range(20)) and table["driven"].all()
+    assert table.metadata["aed"] is None or 0 < table.metadata["aed"] < 10
+    model = read_identity(made_project.work / "results/smoke/identity.npz")
+    reach = np.maximum(np.abs(model["expression_low"]), np.abs(model["expression_high"]))
+    assert (np.abs(table["expression"]) < 3 * reach + 1).all() and table["expression"].std(axis=0).max() > 0.05
+    assert len(film_of(folder / "guest--talk.mp4")) == 20
+
+
+def test_driving_one_s_own_test_clip_is_self_reenactment(made_project):
+    made_project.snakemake("--", "results/smoke/reenact/smoke--other.mp4")
+    film = film_of(made_project.work / "results/smoke/reenact/smoke--other.mp4")
+    for number in (0, 13, 29):
+        picture = read_picture(made_project.work / f"results/smoke/self/other/{number:06d}.png")
+        tile = film[number][24:, film[number].shape[1] // 2 :]
+        found = cv2.resize(np.ascontiguousarray(tile), picture.shape[1::-1], interpolation=cv2.INTER_AREA)
+        # what is left is the film's compression
+        assert -10 * np.log10(np.mean((found.astype(float) - picture) ** 2) / 255**2) > 30
+
+
+def test_a_driver_that_is_not_in_the_sheet_is_said_at_once(made_project):
+    said = made_project.snakemake("--", "results/smoke/reenact/nobody--talk.mp4", check=False)
+    assert said.returncode and "no clip of the sheet is called 'nobody--talk'" in said.stdout + said.stderr
 
 
 def test_a_guest_is_only_tracked(made_project):

@@ -85,6 +85,23 @@ def test_a_test_clip(made_project):
         kept.replace(film)
 
 
+def test_reenactment(made_project, tmp_path):
+    """Made on request only; its settings and its modules run it again, and nothing else."""
+    target = ("--", "results/smoke/reenact/guest--talk.mp4")
+    made_project.snakemake(*target)
+    assert made_project.pending(*target) == {}
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(yaml.safe_dump({"reenact": {"pose": "absolute"}}))
+    assert made_project.pending("--configfile", str(overlay), *target) == {"reenact": 1}
+    path = made_project.code / "stages/face/retarget.py"
+    text = path.read_text()
+    try:
+        path.write_text(text + "\nCHANGED = True\n")
+        assert made_project.pending(*target) == {"reenact": 1}
+    finally:
+        path.write_text(text)
+
+
 def test_published_weights_are_downloaded_first(made_project, tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"train": {"backbone_weights": "imagenet"}}))

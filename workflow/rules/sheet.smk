@@ -88,6 +88,16 @@ def of_clips(file, clips):
     return lambda wildcards: [f"<results>/{wildcards.subject}/clips/{name}/{file}" for name in clips(wildcards.subject)]
 
 
+def of_driver(file):
+    """Input function: `file` of the clip that drives, or of its subject."""
+
+    def path(wildcards):
+        clip = or_stop(SHEET.driver, wildcards.driver)
+        return f"<results>/{clip.subject}/{file.format(clip=Path('clips', clip.clip))}"
+
+    return path
+
+
 def all_targets():
     """What the sheet asks for: each subject's avatar and metrics, and the page about the tracking of its clips."""
     avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in ("avatar.pt", "metrics.json")]

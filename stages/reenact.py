@@ -1,0 +1,203 @@
+"""Stage `reenact`: the avatar of one person follows a clip of another (cross-reenactment).
+
+In: avatar.pt, the driver's identity.npz, and decode.parquet, fit.parquet and frames/ of the clip that drives; nothing
+is trained. Out: a video of driver | avatar, and a table of the coefficients used, with the distances (AED, APD) of
+what a tracker sees in the avatar's own pictures from what was asked. A driver who is the avatar's own person needs no
+retargeting: that is self-reenactment, under the light of the clip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages.core.arrays import read_identity
+from stages.core.cli import main, progress, stage_parser
+from stages.core.device import lease_device
+from stages.core.errors import UserError
+from stages.core.files import picture_name, read_picture
+from stages.core.manifest import Manifest, read_manifest, write_manifest
+from stages.face.camera import Camera
+from stages.face.detector import MediaPipeDetector
+from stages.face.landmark_sets import MEDIAPIPE
+from stages.face.morphable import MorphableModel
+from stages.face.retarget import Motion, same_person
+from stages.metrics.panel import tiles_in_a_row
+from stages.metrics.regions import mean_or_none
+from stages.metrics.report import as_json
+from stages.metrics.retrack import Tracker, expression_distance, fit_points, pose_distance_deg
+from stages.video.writer import VideoWriter
+
+if TYPE_CHECKING:
+    from stages.avatar import Avatar
+
+log = logging.getLogger(__name__)
+
+COEFFICIENTS = ("rotation", "translation", "expression", "gaze")
+NO_FACE_NETWORK = "identity_similarity: no face network's weights are among the assets"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of the stage."""
+    parser = stage_parser(__doc__, "reenact")
+    parser.add_argument("--avatar", required=True, type=Path, help="avatar.pt of the person who is shown")
+    parser.add_argument("--driver", required=True, help="name of the driver, for caption and table")
+    parser.add_argument("--identity", required=True, type=Path, help="identity.npz of the driver")
+    parser.add_argument("--decode", required=True, type=Path, help="decode.parquet of the clip that drives")
+    parser.add_argument("--fit", required=True, type=Path, help="fit.parquet of the clip that drives")
+    parser.add_argument("--frames", required=True, type=Path, help="folder frames/ of the clip that drives")
+    parser.add_argument("--out-video", required=True, type=Path, help="video of driver | avatar to write")
+    parser.add_argument("--manifest", required=True, type=Path, help="table of coefficients and distances to write")
+    parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 runs on the CPU")
+    return parser
+
+
+@dataclass
+class Driver:
+    """The clip that drives: model and camera of its person, and the rows (M,) of its manifest that can be followed."""
+
+    model: MorphableModel
+    camera: Camera
+    fit: Manifest
+    rows: np.ndarray
+    motion: Motion
+    fps: float
+
+
+def read_driver(args: argparse.Namespace) -> Driver:
+    """Read and check what drives.
+
+    Raises:
+        UserError: files of different runs, or no frame with a face.
+    """
+    from stages.avatar import camera_of
+
+    arrays = read_identity(args.identity)
+    try:
+        model, camera = MorphableModel.from_arrays(arrays), camera_of(arrays)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{args.identity} is not a readable identity ({error}); run the workflow again") from error
+    fit, decode = read_manifest(args.fit, "fit"), read_manifest(args.decode, "decode")
+    if not np.array_equal(fit["frame"], decode["frame"]) or fit["expression"].shape[1:] != (model.expression_count,):
+        raise UserError(f"{args.fit}, {args.decode} and {args.identity} come from different runs; run the fit again")
+    usable = fit["fitted"] & (fit["quality"] != "lost")
+    for name in COEFFICIENTS[:3]:
+        usable &= np.isfinite(fit[name]).all(axis=1)
+    rows = np.flatnonzero(usable)
+    if not len(rows):
+        raise UserError(f"no frame of {args.fit} shows a face that the avatar could follow; choose another clip")
+    # Where a set of landmarks has no irises, the eyes look ahead.
+    motion = Motion(*(np.nan_to_num(fit[name][rows]).astype(float) for name in COEFFICIENTS))
+    return Driver(model, camera.scaled(int(fit.metadata["size_px"])), fit, rows, motion, decode.metadata["fps"] or 25.0)
+
+
+def film(
+    args: argparse.Namespace, avatar: Avatar, driver: Driver, asked: Motion, light: np.ndarray | None,
+    tracker: Tracker | None,
+) -> None:  # fmt: skip
+    """Paint every frame that can be followed, write the video, and show the pictures to the tracker."""
+    side, frames = args.settings["video_tile_px"], driver.fit["frame"]
+    side = max(side, avatar.size_px)
+    names = (f"driver {args.driver}", f"avatar {avatar.subject}")
+    place = np.full(len(frames), -1)
+    place[driver.rows] = np.arange(len(driver.rows))
+    black = np.zeros((avatar.size_px, avatar.size_px, 3), np.uint8)
+    size = tiles_in_a_row([black, black], names, "", side).shape[1::-1]
+    painted: dict[int, np.ndarray] = {}
+    with VideoWriter(args.out_video, driver.fps, size, args.settings["video_crf"]) as video:
+        for row in progress(range(len(frames)), desc="reenact"):
+            at = place[row]
+            if at >= 0 and at not in painted:
+                part = np.arange(at, min(at + args.settings["batch_size"], len(driver.rows)))
+                image, _ = avatar.drive(
+                    *(getattr(asked, name)[part] for name in COEFFICIENTS), None if light is None else light[part]
+                )
+                pictures = image.mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+                painted = dict(zip(part.tolist(), pictures, strict=True))
+                if tracker is not None:
+                    tracker.add(pictures)
+            number = int(frames[row])
+            caption = f"{number}" if at >= 0 else f"{number}: no face to follow"
+            shown = [read_picture(args.frames / picture_name(number)), painted[at] if at >= 0 else black]
+            video.put(tiles_in_a_row(shown, names, caption, side))
+
+
+def distances(avatar: Avatar, asked: Motion, tracker: Tracker) -> dict[str, np.ndarray]:
+    """(M,) aed and apd_deg of the painted frames; NaN where the tracker finds no face in the picture."""
+    model = avatar.model
+    found = fit_points(model, avatar.camera, tracker.points, tracker.detector.set_name)
+    return {
+        "aed": expression_distance(found.expression, asked.expression, model.expression_scale),
+        "apd_deg": pose_distance_deg(found.rotation, asked.rotation),
+    }
+
+
+def write_table(
+    args: argparse.Namespace, avatar: Avatar, driver: Driver, asked: Motion, measured: dict[str, np.ndarray],
+    notes: list[str],
+) -> dict[str, Any]:  # fmt: skip
+    """Write the manifest, a row for each frame of the clip, NaN where nothing was followed; returns its facts."""
+    frames = driver.fit["frame"]
+    driven = np.zeros(len(frames), bool)
+    driven[driver.rows] = True
+    columns: dict[str, np.ndarray] = {"frame": frames, "driven": driven}
+    for name, values in ({name: getattr(asked, name) for name in COEFFICIENTS} | measured).items():
+        whole = np.full((len(frames), *np.shape(values)[1:]), np.nan, np.float32)
+        whole[driver.rows] = values
+        columns[name] = whole
+    facts = {
+        "subject": avatar.subject, "driver": args.driver, "size_px": avatar.size_px, "pose": args.settings["pose"],
+        "frames": len(frames), "driven": len(driver.rows),
+        "found": int(np.isfinite(measured["aed"]).sum()),
+        "aed": mean_or_none(measured["aed"]), "apd_deg": mean_or_none(measured["apd_deg"]),
+        "identity_similarity": None, "notes": [*notes, NO_FACE_NETWORK],
+    }  # fmt: skip
+    facts = as_json(facts)
+    write_manifest(args.manifest, "reenact", columns, facts)
+    return facts
+
+
+def run(args: argparse.Namespace) -> None:
+    """Let the avatar follow the clip; writes the video and the table."""
+    settings = args.settings
+    driver = read_driver(args)
+    nothing = dict.fromkeys(("aed", "apd_deg"), np.full(len(driver.rows), np.nan))
+    with lease_device(args.gpu) as device:
+        import torch
+
+        from stages.avatar import Avatar
+
+        torch.set_num_threads(max(args.threads, 1))
+        avatar = Avatar.load(args.avatar, device)
+        own = same_person(driver.model, avatar.model)
+        chosen = {name: settings[name] for name in ("pose", "gain", "overshoot", "pose_overshoot")}
+        carry = avatar.retarget(driver.model, driver.camera, driver.motion, **chosen)
+        asked = carry(driver.motion)
+        light = driver.fit["light"][driver.rows] if own else None
+        tracker, notes = None, []
+        if not settings["retrack_px"]:
+            notes.append("aed, apd_deg: left out by reenact.retrack_px: 0")
+        elif avatar.landmark_set.name != MEDIAPIPE:
+            notes.append(f"aed, apd_deg: pictures are tracked again by MediaPipe, not by {avatar.landmark_set.name}")
+        else:
+            tracker = Tracker(MediaPipeDetector(), settings["retrack_px"])
+        try:
+            film(args, avatar, driver, asked, light, tracker)
+        finally:
+            if tracker is not None:
+                tracker.detector.close()
+        measured = nothing if tracker is None else distances(avatar, asked, tracker)
+        facts = write_table(args, avatar, driver, asked, measured, notes)
+    log.info(
+        "%s followed by %s: %d of %d frames, AED %s, APD %s degrees", args.driver, avatar.subject, facts["driven"],
+        facts["frames"], facts["aed"], facts["apd_deg"],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)

@@ -1,0 +1,49 @@
+"""Confidence intervals against SciPy's bootstrap, a closed form, and a chain whose variance is known."""
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from stages.metrics.bootstrap import mean_interval, method
+
+
+def test_independent_frames_are_scipy_s_percentile_bootstrap():
+    values = np.random.default_rng(0).gamma(2.0, size=300)
+    ours = mean_interval(values, ["a"] * 300, block=1, draws=5000)
+    theirs = bootstrap((values,), np.mean, n_resamples=5000, method="percentile", rng=np.random.default_rng(3))
+    np.testing.assert_allclose(ours, theirs.confidence_interval, atol=0.02)
+
+
+def test_neighbours_that_are_alike_widen_the_interval():
+    """AR(1) with correlation r: the variance of the mean is (1 + r) / (1 - r) times that of independent frames."""
+    rng, r, count = np.random.default_rng(1), 0.9, 4000
+    values = np.zeros(count)
+    for k, step in enumerate(rng.normal(size=count)[1:], start=1):
+        values[k] = r * values[k - 1] + step
+    half = 1.96 * np.sqrt(values.var() / count * (1 + r) / (1 - r))
+    low, high = mean_interval(values, ["a"] * count, block=100)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.25)
+    narrow = mean_interval(values, ["a"] * count, block=1)
+    assert (narrow[1] - narrow[0]) < 0.4 * (high - low)
+
+
+def test_many_clips_are_drawn_whole():
+    level = np.random.default_rng(2).normal(size=20)
+    values, clips = np.repeat(level, 50), np.repeat([f"c{k}" for k in range(20)], 50).tolist()
+    low, high = mean_interval(values, clips, block=25)
+    assert (high - low) / 2 == pytest.approx(1.96 * level.std() / np.sqrt(20), rel=0.15)
+    assert method(clips, 25) == "whole clips, 20 of them"
+    assert method(["a", "b"], 25) == "blocks of 25 neighbouring frames"
+
+
+def test_blocks_do_not_reach_over_clips_and_missing_frames_do_not_count():
+    values = np.r_[np.zeros(40), np.full(40, np.nan), np.ones(40)]
+    clips = ["a"] * 40 + ["b"] * 40 + ["c"] * 40
+    low, high = mean_interval(values, clips, block=40)
+    assert 0 <= low < 0.3 and 0.7 < high <= 1
+    assert mean_interval(np.full(9, np.nan), ["a"] * 9, 3) is None and mean_interval(np.zeros(0), [], 3) is None
+
+
+def test_the_same_again_is_the_same():
+    values = np.random.default_rng(4).random(60)
+    assert mean_interval(values, ["a"] * 60, 5) == mean_interval(values, ["a"] * 60, 5)

@@ -1,0 +1,204 @@
+"""The stage on a tiny avatar with a made-up face: who drives, what is written, what is refused."""
+
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from stages import reenact
+from stages import train as train_stage
+from stages.avatar import Avatar, camera_of
+from stages.core.config import stage_defaults
+from stages.core.errors import UserError
+from stages.core.files import picture_name, write_picture
+from stages.core.manifest import read_manifest, write_manifest
+from stages.face.camera import Camera
+from stages.face.rest_pose import pose_arrays
+from stages.graphics.shading import default_light
+from stages.training.dataset import FrameStore
+from stages.training.loop import Frames, train
+from tests.face import makers
+from tests.training.makers import SIZE, settings, write_clip
+
+FRAMES, LOST = 12, 5
+
+
+def identity(model, seed=0):
+    """Arrays of identity.npz of a made-up person."""
+    rotation, translation, _ = makers.movement(80, seed)
+    camera = Camera.default(SIZE)
+    return model.to_arrays() | pose_arrays(rotation, translation) | {
+        "focal_px": np.float32(camera.focal_px), "principal": np.array(camera.principal, np.float32),
+        "size_px": np.int32(SIZE), "texture": np.full((16, 16, 3), 128, np.uint8), "light": default_light(),
+    }  # fmt: skip
+
+
+def write_driver(folder, model, seed=0):
+    """identity.npz, decode.parquet, fit.parquet and frames/ of a clip with one lost frame."""
+    folder.mkdir()
+    np.savez(folder / "identity.npz", **identity(model, seed))
+    rotation, translation, expression = makers.movement(FRAMES, seed)
+    good = np.arange(FRAMES) != LOST
+    motion = {"rotation": rotation, "translation": translation, "expression": expression,
+              "gaze": np.full((FRAMES, 4), 0.1), "light": np.tile(1.1 * default_light().ravel(), (FRAMES, 1)),
+              "landmark_error": np.zeros(FRAMES)}  # fmt: skip
+    for values in motion.values():
+        values[~good] = np.nan
+    common = {"frame": np.arange(FRAMES)}
+    fit = common | motion | {"fitted": good, "quality": np.where(good, "ok", "lost").astype(object)}
+    write_manifest(folder / "fit.parquet", "fit", fit, {"size_px": SIZE})
+    decode = common | {
+        "time_s": np.arange(FRAMES) / 25, "source_frame": np.arange(FRAMES), "face": good,
+        "face_box_px": np.zeros((FRAMES, 4)), "duplicate": np.zeros(FRAMES, bool), "sharpness": np.ones(FRAMES),
+        "picture_hash": [""] * FRAMES,
+    }  # fmt: skip
+    write_manifest(folder / "decode.parquet", "decode", decode, {"fps": 25.0, "size_px": SIZE})
+    for number in range(FRAMES):
+        write_picture(folder / "frames" / picture_name(number), np.full((SIZE, SIZE, 3), 10 * number, np.uint8))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Folder with avatar.pt, and the drivers `own` and `other`."""
+    folder = tmp_path_factory.mktemp("reenact")
+    write_clip(folder / "a", 8)
+    frames = Frames(FrameStore([(folder / "a", k) for k in range(8)], SIZE, 10**9, 1), np.ones(8), [])
+    trainer = train(settings(images=16), SIZE, frames, folder / "run", "cpu")
+    own = makers.model()
+    torch.save(train_stage.avatar_file(trainer, identity(own), "anna"), folder / "avatar.pt")
+    write_driver(folder / "own", own)
+    write_driver(folder / "other", replace(own, template=own.template * 1.1,
+                                           expression_basis=own.expression_basis[[3, 1, 0, 2]]), seed=4)  # fmt: skip
+    return folder
+
+
+def arguments(made, driver, out, **changes):
+    clip = made / driver
+    args = reenact.build_parser().parse_args(
+        ["--avatar", str(made / "avatar.pt"), "--driver", f"{driver}--talk", "--identity", str(clip / "identity.npz"),
+         "--decode", str(clip / "decode.parquet"), "--fit", str(clip / "fit.parquet"), "--frames",
+         str(clip / "frames"), "--out-video", str(out / "x.mp4"), "--manifest", str(out / "x.parquet"),
+         "--threads", "1"]
+    )  # fmt: skip
+    args.settings = stage_defaults("reenact") | {"retrack_px": 0, "batch_size": 4, "video_tile_px": 64} | changes
+    return args
+
+
+def test_a_clip_of_another_person_drives(made, tmp_path):
+    reenact.run(arguments(made, "other", tmp_path))
+    table = read_manifest(tmp_path / "x.parquet", "reenact")
+    driven = np.arange(FRAMES) != LOST
+    np.testing.assert_array_equal(table["driven"], driven)
+    for name in ("rotation", "translation", "expression", "gaze"):
+        assert np.isfinite(table[name][driven]).all() and np.isnan(table[name][LOST]).all()
+    facts = table.metadata
+    wanted = {"subject": "anna", "driver": "other--talk", "driven": 11, "pose": "relative"}
+    assert {name: facts[name] for name in wanted} == wanted
+    assert facts["aed"] is None and facts["identity_similarity"] is None and len(facts["notes"]) == 2
+    with av.open(str(tmp_path / "x.mp4")) as film:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(pictures) == FRAMES and pictures[0].shape == (64 + 24, 128, 3)
+    for number in (0, 7):
+        assert abs(int(pictures[number][60, 30, 0]) - 10 * number) < 4, "the driver's own frame is at the left"
+    assert pictures[LOST][24:, 66:].max() < 20 < pictures[0][24:, 66:].max(), "nothing is made up for a lost frame"
+
+
+def test_the_coefficients_follow_the_driver_s_geometry(made, tmp_path):
+    reenact.run(arguments(made, "other", tmp_path, overshoot=3.0))
+    used = read_manifest(tmp_path / "x.parquet", "reenact")["expression"]
+    asked = read_manifest(made / "other" / "fit.parquet", "fit")["expression"]
+    keep = np.arange(FRAMES) != LOST
+    # the driver's coefficients are the avatar's in another order; each counts from the driver's own neutral
+    for mine, theirs in enumerate((2, 1, 3, 0)):
+        if asked[keep, theirs].std() > 0.05:
+            assert np.corrcoef(used[keep, mine], asked[keep, theirs])[0, 1] > 0.98
+
+
+def test_one_s_own_clip_is_self_reenactment(made, tmp_path, monkeypatch):
+    """Every coefficient and the clip's light reach the avatar unchanged, whatever the settings say."""
+    drive, seen = Avatar.drive, []
+
+    def spy(self, *given):
+        seen.append(given)
+        return drive(self, *given)
+
+    monkeypatch.setattr(Avatar, "drive", spy)
+    reenact.run(arguments(made, "own", tmp_path, pose="relative", gain=0.3, overshoot=0.0))
+    fit = read_manifest(made / "own" / "fit.parquet", "fit")
+    for place, name in enumerate(("rotation", "translation", "expression", "gaze", "light")):
+        given = np.concatenate([call[place] for call in seen])
+        np.testing.assert_allclose(given, fit[name][np.arange(FRAMES) != LOST], atol=1e-6, err_msg=name)
+
+
+def test_light_reaches_the_picture(made):
+    avatar = Avatar.load(made / "avatar.pt")
+    pose = np.zeros((1, 3)), np.array([[0, 0, 90.0]]), np.zeros((1, 4))
+    plain, _ = avatar.pose(*pose)
+    lit, _ = avatar.pose(*pose, None, 1.3 * default_light().reshape(1, 27))
+    mean, _ = avatar.pose(*pose, np.zeros((1, 4)), avatar.identity["light"].reshape(1, 27))
+    assert lit.sum() > 1.1 * plain.sum()
+    torch.testing.assert_close(plain, mean)
+
+
+class Sees:
+    """A detector that sees what was asked of the avatar."""
+
+    set_name = "mediapipe478"
+
+    def __init__(self):
+        model = makers.model()
+        rotation, translation, expression = (v[np.arange(FRAMES) != LOST] for v in makers.movement(FRAMES))
+        self.points = iter(makers.landmarks(model, rotation, translation, expression)[0] / makers.SIZE)
+
+    def detect(self, picture):
+        from stages.face.detector import Detection
+
+        return Detection((next(self.points) * picture.shape[0]).astype(np.float32), np.zeros(478), 1.0)
+
+    def close(self):
+        pass
+
+
+def test_distances_are_none_where_the_tracker_sees_what_was_asked(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(reenact, "MediaPipeDetector", Sees)
+    reenact.run(arguments(made, "own", tmp_path, retrack_px=64))
+    table = read_manifest(tmp_path / "x.parquet", "reenact")
+    assert table.metadata["found"] == FRAMES - 1 and table.metadata["aed"] < 0.1 and table.metadata["apd_deg"] < 1
+    assert np.isnan(table["aed"][LOST]) and table["aed"][0] == pytest.approx(0, abs=0.2)
+
+
+@pytest.mark.parametrize("what", ["nobody", "mixed", "landmarks", "old", "damaged"])
+def test_what_cannot_be_is_said_before_anything_is_written(made, tmp_path, what):
+    args, out = arguments(made, "other", tmp_path / "out"), tmp_path / "out"
+    fit = read_manifest(args.fit, "fit")
+    columns = {name: fit[name] for name in ("frame", "fitted", "rotation", "translation", "expression", "gaze", "light",
+                                            "landmark_error", "quality")}  # fmt: skip
+    arrays = dict(np.load(args.identity))
+    if what == "nobody":
+        columns["quality"] = np.array(["lost"] * FRAMES, object)
+    elif what == "mixed":
+        columns["expression"] = columns["expression"][:, :3]
+    elif what == "landmarks":
+        arrays["landmark_vertices"] = arrays["landmark_vertices"][:68]
+    elif what == "old":
+        content = torch.load(args.avatar, weights_only=True)
+        del content["identity"]["pose_rest"]
+        args.avatar = tmp_path / "old.pt"
+        torch.save(content, args.avatar)
+    elif what == "damaged":
+        del arrays["template"]
+    args.fit, args.identity = tmp_path / "fit.parquet", tmp_path / "identity.npz"
+    write_manifest(args.fit, "fit", columns, {"size_px": SIZE})
+    np.savez(args.identity, **arrays)
+    words = {"nobody": "no frame of", "mixed": "different runs", "landmarks": "68 landmarks", "old": "pose_rest",
+             "damaged": "not a readable identity"}  # fmt: skip
+    with pytest.raises(UserError, match=words[what]):
+        reenact.run(args)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_camera_of_an_identity():
+    camera = camera_of(identity(makers.model()))
+    assert camera == Camera.default(SIZE)

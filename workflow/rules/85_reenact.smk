@@ -1,0 +1,35 @@
+rule reenact:
+    input:
+        avatar="<subject>/avatar.pt",
+        identity=of_driver("identity.npz"),
+        decode=of_driver("{clip}/decode.parquet"),
+        fit=of_driver("{clip}/fit.parquet"),
+        frames=ancient(of_driver("{clip}/frames")),
+    output:
+        video=report(
+            "<subject>/reenact/{driver}.mp4",
+            category="Cross-reenactment",
+            labels={"subject": "{subject}", "driver": "{driver}", "what": "driver, avatar"},
+        ),
+        manifest="<subject>/reenact/{driver}.parquet",
+    log:
+        "<log>/{driver}.reenact.log",
+    benchmark:
+        "<bench>/{driver}.reenact.tsv"
+    wildcard_constraints:
+        driver=f"{NAME.pattern}--{NAME.pattern}",
+    conda:
+        "../../environment.yaml"
+    threads: 2
+    resources:
+        gpu=gpu_need(),
+    params:
+        cfg=stage_params("reenact"),
+        code=code_digest("stages.reenact"),
+    message:
+        "The avatar of {wildcards.subject} follows {wildcards.driver}"
+    shell:
+        "python -m stages.reenact --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
+        " --avatar {input.avatar:q} --driver {wildcards.driver:q} --identity {input.identity:q}"
+        " --decode {input.decode:q} --fit {input.fit:q} --frames {input.frames:q}"
+        " --out-video {output.video:q} --manifest {output.manifest:q} 2>&1 | tee -i {log:q}"
