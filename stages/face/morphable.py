@@ -21,7 +21,8 @@ class MorphableModel:
         expression_basis: (E, V, 3) float32 cm. expression_scale: (E,) standard deviation of each coefficient.
         expression_low, expression_high: (E,) 1st and 99th percentile over the frames that the model was learnt from; of
             blendshapes, whose low is 0, the limits that a fit keeps.
-        tri: (F, 3) int32. tri_part: (F,) int8, 0 skin, 1 eye opening, 2 mouth opening. uv: (V, 2) float32 in [0, 1].
+        tri: (F, 3) int32. tri_part: (F,) int8, 0 skin, 1 eye opening, 2 mouth opening, 3 hides others but is not drawn,
+            4 teeth. uv: (V, 2) float32 in [0, 1].
         landmark_vertices: (L,) int32, the vertex that stands for each landmark of the detector's set, -1 for none.
         eye_center: (2, 3), eye_radius: (2,) cm, left and right eyeball in the template. iris_radius: cm.
     """
