@@ -31,14 +31,12 @@ class PublishedModel(MorphableModel):
         expression_names: (E,) names of the coefficients, as published.
         identity_eyes: vertices (n,) of the left and of the right eyeball; empty where the model has none.
         source_vertices: (V,) number of each vertex in the published mesh, -1 for landmarks.
-        contour_vertices: (A, 17) vertices of the jaw's visible border for A head yaws, -39 to 39 degrees, or None.
     """
 
     landmark_set: str = ""
     expression_names: tuple[str, ...] = ()
     identity_eyes: tuple[np.ndarray, ...] = ()
     source_vertices: np.ndarray | None = None
-    contour_vertices: np.ndarray | None = None
 
     def with_identity(self, coefficients: np.ndarray) -> MorphableModel:
         """The model of one person: (K,) coefficients, in units of the basis (not of its deviations)."""
