@@ -25,17 +25,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from stages.face.camera import Camera, transform  # noqa: E402
 from stages.face.detector import MediaPipeDetector  # noqa: E402
-from stages.face.landmark_sets import FACE_VERTICES, IBUG, SKIN_PART, mirror_pairs  # noqa: E402
+from stages.face.landmark_sets import FACE_VERTICES, HIDDEN_PART, IBUG, SKIN_PART, mirror_pairs  # noqa: E402
 from stages.face.models import ict  # noqa: E402
 from stages.face.models.published import PublishedModel  # noqa: E402
+from stages.graphics.normals import orient_outwards, vertex_normals  # noqa: E402
 from stages.graphics.renderer import Renderer  # noqa: E402
-from stages.graphics.shading import orient_outwards, vertex_normals  # noqa: E402
 
 SIZE = 640
 TEXTURE = 1024
 LEAST_FACING = 0.1  # cosine between a vertex's normal and the direction to the camera that counts as seen
 LEAST_SEEN = 0.3  # share of the pictures that must see a place
 RINGS = 4  # of triangles within which both halves are averaged
+WHOLE_HEAD = (SKIN_PART, HIDDEN_PART)  # a detector wants more of a person than the face
+FULL_FACE = 9409  # the first vertices, "full face area": with ears, scalp's border and neck
 SUBDIVISIONS = 8  # of a triangle's sides: places are as fine as 0.3 mm
 log = logging.getLogger("ict_landmarks")
 
@@ -69,13 +71,14 @@ def look(model: PublishedModel, count: int, seed: int = 0) -> tuple[np.ndarray, 
     """Projected vertices (N, V, 2) px, which of them face the camera (N, V) bool, and landmarks (N, 468, 2) px."""
     rng, camera, texture = np.random.default_rng(seed), Camera.default(SIZE), painted(model)
     outwards = orient_outwards(model.template, model.tri)
+    part = np.where(np.isin(model.tri_part, WHOLE_HEAD), SKIN_PART, model.tri_part)
     projected, facing, landmarks = [], [], []
     while len(landmarks) < count:
         identity, expression, rotation, translation, gaze = random_head(model, rng)
         person = model.with_identity(identity)
         arrays = person.to_arrays() | {
             "focal_px": np.float32(camera.focal_px), "principal": np.array(camera.principal, np.float32),
-            "size_px": np.int32(SIZE), "texture": texture,
+            "size_px": np.int32(SIZE), "texture": texture, "tri_part": part,
         }  # fmt: skip
         picture = Renderer(arrays).render(rotation, translation, expression, gaze).picture
         picture = np.where(picture.any(2, keepdims=True), picture, np.uint8(150))
@@ -163,7 +166,7 @@ def main() -> None:
     model = ict.load(args.model, IBUG)
     number = model.source_vertices
     projected, facing, landmarks = look(model, args.renders)
-    skin = model.tri[(model.tri_part == SKIN_PART) & (number[model.tri] < ict.FACE_AREA).all(1)]
+    skin = model.tri[np.isin(model.tri_part, WHOLE_HEAD) & (number[model.tri] < FULL_FACE).all(1)]
     corners, weights, errors = best_places(projected, facing, landmarks, skin)
     span = np.linalg.norm(landmarks[:, 33] - landmarks[:, 263], axis=1).mean()
     log.info("distance to the detector over the eye corners' (%.0f px): median landmark %.2f %%, worst %.2f %%", span,

@@ -1,11 +1,10 @@
-"""Pieces of geometry: joining them, simple solids, and normals of a moving mesh."""
+"""Pieces of geometry: joining them and simple solids."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 
 from stages.actor.shape import grid_triangles
 
@@ -45,23 +44,3 @@ def ellipsoid(centre: tuple, radii: tuple, material: int, rows: int = 20, cols: 
     ring = np.sin(polar)
     unit = np.stack(np.broadcast_arrays(ring * np.sin(turn), -np.cos(polar), -ring * np.cos(turn)), -1)
     return sheet(np.asarray(centre) + unit * np.asarray(radii), material)
-
-
-@njit(cache=True, nogil=True)
-def vertex_normals(vertices: np.ndarray, tri: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals (V,3) f32 of ``vertices`` (V,3) f32."""
-    normals = np.zeros_like(vertices)
-    for f in range(tri.shape[0]):
-        i, j, k = tri[f, 0], tri[f, 1], tri[f, 2]
-        ax, ay, az = vertices[j, 0] - vertices[i, 0], vertices[j, 1] - vertices[i, 1], vertices[j, 2] - vertices[i, 2]
-        bx, by, bz = vertices[k, 0] - vertices[i, 0], vertices[k, 1] - vertices[i, 1], vertices[k, 2] - vertices[i, 2]
-        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-        for v in (i, j, k):
-            normals[v, 0] += nx
-            normals[v, 1] += ny
-            normals[v, 2] += nz
-    for v in range(normals.shape[0]):
-        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2)
-        if length > 1e-12:
-            normals[v] /= length
-    return normals

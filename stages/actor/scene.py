@@ -12,10 +12,10 @@ from stages.actor.body import body_pieces
 from stages.actor.head import EYE, Head, gaze_rotation
 from stages.actor.identity import Identity, draw_identity
 from stages.actor.landmarks import FacePoints
-from stages.actor.mesh import vertex_normals
 from stages.actor.motion import Motion, roll_rotation
 from stages.actor.paint import paint_all
 from stages.actor.shade import MATERIALS, develop, pack_textures, room_light, shade_picture, tone_curve
+from stages.graphics.normals import vertex_normals
 from stages.graphics.raster_cpu import ZBuffer, clip_positions
 
 FOCAL_PER_SIZE = 1.25  # focal length over the picture's side: the field of view of a laptop's camera

@@ -61,8 +61,9 @@ class LandmarkEnergy:
 
     def show(self, points: np.ndarray, span: np.ndarray) -> None:
         """Exchanges points (n, M, 2) and span (n,) for those of other frames."""
-        offset = points - np.asarray(self.camera.principal)
-        self.points = np.ascontiguousarray(np.swapaxes(offset, 1, 2), self.dtype)
+        self.points = np.empty((len(points), 2, points.shape[1]), self.dtype)
+        for rows in self._chunks(np.arange(len(points))):
+            self.points[rows] = np.swapaxes(points[rows] - np.asarray(self.camera.principal), 1, 2)
         self.scale2 = (1 / (self.noise * np.asarray(span, float)) ** 2).astype(self.dtype)[:, None]
 
     def _chunks(self, rows: np.ndarray):

@@ -43,7 +43,8 @@ MOUTH_RIGHT, MOUTH_LEFT = 61, 291
 LEFT_LIDS = ((386, 374), (385, 380), (387, 373))
 RIGHT_LIDS = ((159, 145), (158, 153), (160, 144))
 
-SKIN_PART, EYE_PART, MOUTH_PART = 0, 1, 2
+# What a triangle shows. Hidden ones (neck, scalp) only hide what lies behind them and are no part of the face.
+SKIN_PART, EYE_PART, MOUTH_PART, HIDDEN_PART, TEETH_PART = range(5)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,11 @@ class MorphableModel:
         expression_basis: (E, V, 3) float32 cm. expression_scale: (E,) standard deviation of each coefficient.
         expression_low, expression_high: (E,) 1st and 99th percentile over the frames that the model was learnt from; of
             blendshapes, whose low is 0, the limits that a fit keeps.
-        tri: (F, 3) int32. tri_part: (F,) int8, 0 skin, 1 eye opening, 2 mouth opening. uv: (V, 2) float32 in [0, 1].
+        tri: (F, 3) int32. tri_part: (F,) int8, 0 skin, 1 eye opening, 2 mouth opening, 3 hides others but is not drawn,
+            4 teeth. uv: (V, 2) float32 in [0, 1].
         landmark_vertices: (L,) int32, the vertex that stands for each landmark of the detector's set, -1 for none.
+        contour_vertices: (A, C) vertices of the face's visible border for A head yaws, one column for each of the set's
+            contour landmarks, where the model's authors publish them; else None.
         eye_center: (2, 3), eye_radius: (2,) cm, left and right eyeball in the template. iris_radius: cm.
     """
 
@@ -41,6 +44,7 @@ class MorphableModel:
     iris_radius: float
     identity_basis: np.ndarray | None = None
     identity_scale: np.ndarray | None = None
+    contour_vertices: np.ndarray | None = None
 
     @property
     def expression_count(self) -> int:
@@ -78,6 +82,8 @@ class MorphableModel:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Plain arrays for identity.npz (the identity space is baked into the template and left out)."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if not f.name.startswith("identity_")}
+        if self.contour_vertices is None:
+            del arrays["contour_vertices"]
         arrays["model"] = np.array(arrays.pop("name"))
         arrays["iris_radius"] = np.float32(self.iris_radius)
         return {key: value.astype(np.float32) if value.dtype == np.float64 else value for key, value in arrays.items()}
@@ -85,10 +91,11 @@ class MorphableModel:
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> MorphableModel:
         """The inverse of `to_arrays`; ValueError names what is missing."""
-        needed = [f.name for f in fields(cls) if f.name != "name" and not f.name.startswith("identity_")]
+        needed = [f.name for f in fields(cls) if f.name != "name" and f.default is not None]
         missing = [key for key in ("model", *needed) if key not in arrays]
         if missing:
             raise ValueError(f"not an identity: {', '.join(missing)} missing")
         values = {key: np.asarray(arrays[key]) for key in needed}
         values["iris_radius"] = float(values["iris_radius"])
+        values["contour_vertices"] = arrays.get("contour_vertices")
         return cls(name=str(arrays["model"]), **values)

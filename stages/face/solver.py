@@ -1,7 +1,8 @@
 """Fits pose and expression of a clip to landmarks: Gauss-Newton with Levenberg damping, all frames at once.
 
 The unknowns of a frame are rotation (3), translation (3) and E expression coefficients. Frames are coupled by first
-differences only, so the normal equations are banded and the cost is linear in the number of frames.
+differences only, so the normal equations are banded and the cost is linear in the number of frames. What is large is
+made for some frames at a time, so memory hardly grows with the clip.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from stages.face.visibility import Sight
 
 # Turning points of the robust cost, in medians of a frame's distances: in the first iterations, and afterwards.
 WIDE, NARROW, TRUSTING = 100.0, 8.0, 3
+# Frames whose normal equations are solved together, and frames beyond them on each side that are solved along. A step
+# fades along the chain, by the expression prior alone to 0.7 of it from one frame to the next: at the end of so many
+# frames what is cut off is far below 32-bit coordinates.
+BLOCK, HALO = 512, 64
+_FRAMES_IN_VIEW = 256
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,10 @@ class FitResult:
     expression: np.ndarray
     error: np.ndarray
     iterations: int = field(default=0)
+
+
+def _parts(count: int, size: int) -> list[slice]:
+    return [slice(low, min(low + size, count)) for low in range(0, count, size)]
 
 
 def initial_pose(
@@ -98,8 +108,8 @@ class LandmarkFit:
     ) -> None:  # fmt: skip
         used = model.used_landmarks
         self.sight = sight = Sight(model, weights, settings.occlusion)
-        self.good = np.isfinite(points[:, used]).all((1, 2)) & (span > 0)
-        self.points = points[self.good][:, sight.landmarks].astype(float)
+        self.good = np.isfinite(points).all(2)[:, used].all(1) & (span > 0)
+        self.points = points[np.ix_(self.good, sight.landmarks)]
         self.span = span[self.good].astype(float)
         self.camera, self.settings = camera, settings
         self.template = model.template[sight.vertices].astype(float)
@@ -124,9 +134,10 @@ class LandmarkFit:
         """(n, 6 + E) first guess of the good frames, from given values or from the scaled-orthographic pose."""
         parameters = np.zeros((len(self.points), 6 + self.expressions))
         if rotation is None or translation is None:
-            parameters[:, :3], parameters[:, 3:6] = initial_pose(
-                self.template, self.points, self.sight.upright, self.camera
-            )
+            for part in _parts(len(parameters), BLOCK):
+                parameters[part, :3], parameters[part, 3:6] = initial_pose(
+                    self.template, self.points[part].astype(float), self.sight.upright, self.camera
+                )
         else:
             parameters[:, :3], parameters[:, 3:6] = rotation[self.good], translation[self.good]
         if expression is not None:
@@ -135,8 +146,9 @@ class LandmarkFit:
 
     def weigh(self, parameters: np.ndarray) -> None:
         """Finds what is seen of the head as it is posed now."""
-        rotation, _, points = self.energy.place(parameters)
-        self.energy.weights[:] = self.sight.weigh(rotation, points)
+        for part in _parts(len(parameters), _FRAMES_IN_VIEW):
+            rotation, _, points = self.energy.place(parameters[part])
+            self.energy.weights[part] = self.sight.weigh(rotation, points)
 
     def cost(self, parameters: np.ndarray) -> np.ndarray:
         """(n,) energy of each frame: landmarks, expression prior, its half of the temporal terms."""
@@ -147,11 +159,6 @@ class LandmarkFit:
 
     def _step(self, parameters: np.ndarray, damping: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(k, 6 + E) Levenberg-Marquardt step of the frames `rows`; the others stand still."""
-        hessian, gradient = self.energy.normal_equations(parameters, rows)
-        diagonal = np.arange(parameters.shape[1])
-        hessian[:, diagonal, diagonal] += self.ridge
-        hessian[:, diagonal, diagonal] *= 1 + damping[rows, None]
-        hessian[:, diagonal, diagonal] += 1e-9
         stiffness = self.chain.stiffness(parameters)
         pull = np.zeros_like(parameters)
         pull[1:] += np.diff(parameters, axis=0) * stiffness
@@ -159,6 +166,23 @@ class LandmarkFit:
         around = np.zeros_like(parameters)
         around[1:] += stiffness
         around[:-1] += stiffness
+        step = np.empty((len(rows), parameters.shape[1]))
+        for part in _parts(len(rows), BLOCK):
+            wide = slice(max(part.start - HALO, 0), part.stop + HALO)
+            solved = self._solved(parameters, damping, rows[wide], stiffness, around, pull)
+            step[part] = solved[part.start - wide.start :][: part.stop - part.start]
+        return step
+
+    def _solved(
+        self, parameters: np.ndarray, damping: np.ndarray, rows: np.ndarray, stiffness: np.ndarray,
+        around: np.ndarray, pull: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """`_step` of so few frames that their Hessians may be in memory together; the last three are of the chain."""
+        hessian, gradient = self.energy.normal_equations(parameters, rows)
+        diagonal = np.arange(parameters.shape[1])
+        hessian[:, diagonal, diagonal] += self.ridge
+        hessian[:, diagonal, diagonal] *= 1 + damping[rows, None]
+        hessian[:, diagonal, diagonal] += 1e-9
         hessian[:, diagonal, diagonal] += around[rows]
         gradient += parameters[rows] * self.ridge + pull[rows]
         link = stiffness[rows[:-1]] * (np.diff(rows) == 1)[:, None]

@@ -12,6 +12,7 @@ from stages.graphics.normals import orient_outwards, vertex_normals
 # Cosine between the outward normal and the way to the camera: fully trusted above, hardly below.
 SEEN, HIDDEN = 0.25, -0.15
 HIDDEN_WEIGHT = 0.15
+_MOST_YAWS = 20  # of a published contour
 _STRIP_POINTS = 10  # candidates for each landmark of a contour
 _STRIP_REACH = 0.5  # how far they go towards the middle of the face
 _STRIP_WIDTH = 0.06  # half, of that way
@@ -46,9 +47,10 @@ def seen_weight(cosine: np.ndarray) -> np.ndarray:
 class Sight:
     """The points of a model that stand for its landmarks, and how much each counts at a given pose.
 
-    A landmark on the contour has a strip of candidates, from its vertex towards the middle of the face; at each pose
-    only the outermost in the picture counts, which is where the silhouette lies (as Zhu et al., "High-fidelity pose
-    and expression normalization", CVPR 2015, landmark marching).
+    A landmark on the contour has a strip of candidates: those that the model's authors publish for some yaws, or the
+    vertices from its own towards the middle of the face. At each pose only the outermost in the picture counts, which
+    is where the silhouette lies (as Zhu et al., "High-fidelity pose and expression normalization", CVPR 2015, landmark
+    marching).
 
     Attributes:
         landmarks, vertices: (M,) landmark and vertex of each point. weights: (M,) of its landmark; they sum to 1 over
@@ -62,7 +64,7 @@ class Sight:
         fixed = np.setdiff1d(used, contour)
         normals = outward_normals(model.template, model.tri)
         middle = model.template[model.landmark_vertices[fixed]].mean(0) if len(fixed) else model.template.mean(0)
-        strips = [_strip(model.template, normals, model.landmark_vertices[at], middle) for at in contour]
+        strips = [_candidates(model, normals, at, middle) for at in contour]
         sizes = [len(strip) for strip in strips]
         self.landmarks = np.concatenate([fixed, np.repeat(contour, sizes)]).astype(int)
         self.vertices = np.concatenate([model.landmark_vertices[fixed], *strips]).astype(int)
@@ -86,6 +88,19 @@ class Sight:
             outermost = np.einsum("ni,nim->nm", direction, flat).argmax(1)
             weights[:, strip] = self.weights[strip] * (np.arange(strip.stop - strip.start) == outermost[:, None])
         return weights
+
+
+def _candidates(model: MorphableModel, normals: np.ndarray, landmark: int, middle: np.ndarray) -> np.ndarray:
+    """(K,) vertices where a landmark of the contour may lie; that of a head that faces the camera first."""
+    vertex = model.landmark_vertices[landmark]
+    if model.contour_vertices is None:
+        return _strip(model.template, normals, vertex, middle)
+    column = contour_landmarks(len(model.landmark_vertices)).index(landmark)
+    # Neighbouring yaws share a triangle, or nearly: every third degree is fine enough.
+    chosen = model.contour_vertices[:: max(1, len(model.contour_vertices) // _MOST_YAWS), column]
+    places, first = np.unique(model.template[chosen].round(3), axis=0, return_index=True)
+    same = (places == model.template[vertex].round(3)).all(1)
+    return np.concatenate([[vertex], chosen[np.sort(first[~same])]])
 
 
 def _strip(template: np.ndarray, normals: np.ndarray, vertex: int, middle: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-SKIN, EYE, MOUTH = 0, 1, 2
+SKIN, EYE, MOUTH, HIDDEN, TEETH = range(5)  # as in stages.face.landmark_sets
 # Brightness of the inside of the mouth relative to its texture, and the plain colours of an eyeball (0 to 255).
 MOUTH_DIMMING = 0.35
 SCLERA = np.array([232.0, 226.0, 222.0], np.float32)
@@ -129,7 +129,7 @@ def _row_of_faces(
         face, end = faces[start], start + np.uint64(1)
         while end < right and faces[end] == face:
             end += np.uint64(1)
-        if face >= 0:
+        if face >= 0 and part[face] != HIDDEN:
             _attribute_lines(edges, tri, values, np.uint64(face), y, lines)
             for x in range(start, end):
                 scale[x] = 1.0 / (lines[0, 0] * ((np.float64(x) + 0.5) * step) + lines[0, 1])
@@ -205,7 +205,7 @@ def paint_uv(
         py, last = row + 0.5, np.int32(-1)
         for column in range(np.uint64(extent[0]), np.uint64(extent[2])):
             face = face_at[row, column]
-            if face < 0:
+            if face < 0 or part[face] == HIDDEN:
                 continue
             if face != last:
                 last = face

@@ -16,7 +16,9 @@ from numba import njit
 
 NEAR_CM = 1.0
 FAR_CM = 1000.0
-_SMALLEST = 5e-324  # the smallest positive number
+# The smallest positive number that counts as one in every mode of the processor: torch and others may have denormal
+# numbers flushed to zero, and a threshold that became zero would draw samples on a shared edge twice.
+_SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 def clip_matrix(

@@ -9,6 +9,8 @@ fixed to the lids, but lie in a disc of their own in a corner of the UV square t
 centre is the point that the eye looks through, its rim lies 90 degrees off. So the learnt texture holds one iris, in
 the middle of the disc, and it moves with the gaze and disappears under the lids by sampling alone. UV jumps at the
 lids: sample it with nearest neighbours, or scale it up after the look-up, never before.
+
+Hidden triangles (tri_part 3), such as a neck, hide what lies behind them and leave both pictures and the mask empty.
 """
 
 import threading

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from stages.graphics import shading
-from stages.graphics.face_kernels import EYE, IRIS, MOUTH, MOUTH_DIMMING, PUPIL, PUPIL_SHARE, SCLERA
+from stages.graphics.face_kernels import EYE, HIDDEN, IRIS, MOUTH, MOUTH_DIMMING, PUPIL, PUPIL_SHARE, SCLERA
 from stages.graphics.normals import vertex_normals
 from stages.graphics.raster import RasterBackend, camera_to_clip
 
@@ -44,13 +44,15 @@ class _Scene:
         return torch.as_tensor(np.asarray(array, np.float32), device=self.device)
 
     def draw(self, factor: int) -> tuple[torch.Tensor, ...]:
-        """At factor times the size: face (H, W) long, -1 if none; shading (H, W, 3); uv (H, W, 2)."""
+        """At factor times the size: face (H, W) long, -1 if none or hidden; shading (H, W, 3); uv (H, W, 2)."""
         owner, side = self.owner, self.owner.size_px * factor
         principal = tuple(float(value) * factor for value in owner.principal)
         clip = camera_to_clip(self.points, owner.focal_px * factor, principal, (side, side))
         rast = self.backend.rasterize(clip, self.tri, (side, side))
         values = self.backend.interpolate(self.values, rast, self.tri)[0]
-        return rast[0, ..., 3].round().long() - 1, values[..., :3], values[..., 3:]
+        face = rast[0, ..., 3].round().long() - 1
+        face = torch.where(self.part[face.clamp(min=0)] == HIDDEN, -1, face)
+        return face, values[..., :3], values[..., 3:]
 
     def eyeballs(self, face: torch.Tensor, factor: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Pixels of eye openings (row, column) as a mask (H, W), their eye (P,), and points (P, 3) in gaze axes."""

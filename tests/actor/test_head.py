@@ -6,7 +6,7 @@ import pytest
 from stages.actor.head import EXPRESSIONS, Head, gaze_rotation, unit_expression
 from stages.actor.identity import draw_identity
 from stages.actor.landmarks import FacePoints
-from stages.actor.mesh import vertex_normals
+from stages.graphics.normals import vertex_normals
 
 STILL = np.zeros(4)
 

@@ -148,10 +148,12 @@ def test_npy_of_a_dict_and_of_objects(tmp_path):
 
 def test_shared_and_circular_data(tmp_path):
     shared = np.arange(4)
-    loop = [shared, shared]
-    loop.append(loop)
-    read = load_pickle(written(tmp_path / "a.pkl", loop))
-    assert read[0] is read[1] and read[2] is read
+    pair = [shared, shared]
+    read = load_pickle(written(tmp_path / "a.pkl", [pair, pair, (pair,)]))
+    assert read[0] is read[1] and read[2][0] is read[0] and read[0][0] is read[0][1]
+    pair.append(pair)  # as an array it would have no end
+    with pytest.raises(UserError, match="contains itself"):
+        load_pickle(written(tmp_path / "a.pkl", pair))
 
 
 DTYPE = np.dtype("O")
@@ -271,6 +273,35 @@ BOMBS = {
 }
 
 
+def _again(first: bytes, again: bytes, times: int = 20_000) -> bytes:
+    """A list of what `again` makes of what `first` put into the memo under 0, many times."""
+    return b"\x80\x02" + first + b"q\x000](" + again * times + b"e."
+
+
+def _shared(levels: int) -> list:
+    """A list of 10 ** levels numbers written out, in a few bytes."""
+    value = [0.5] * 10
+    for _ in range(levels - 1):
+        value = [value] * 10
+    return value
+
+
+_TEXT = b"X" + struct.pack("<I", 100_000) + b"a" * 100_000
+BOMBS |= {
+    "empty sets": b"\x80\x04(" + b"\x8f" * 2_000_000 + b"l.",
+    "empty lists": b"\x80\x04(" + b"]" * 2_000_000 + b"l.",
+    "marks": b"\x80\x04" + b"(" * 2_000_000 + b".",
+    "memo of everything": b"\x80\x04N" + b"\x94" * 2_000_000 + b".",
+    "numbers": b"\x80\x02(" + b"G" + b"\0" * 8 + (b"G" + b"?" * 8) * 1_000_000 + b"l.",
+    "the same text encoded again": _again(_TEXT, b"c_codecs\nencode\nh\x00\x85R"),
+    "the same list as sets": _again(b"(" + b"".join(b"M" + struct.pack("<H", n) for n in range(20_000)) + b"l",
+                                    b"c__builtin__\nset\nh\x00\x85R"),
+    "lists of lists": pickle.dumps({"v": _shared(12)}, 2),
+    "one long text among short ones": pickle.dumps([*"ab" * 50_000, "c" * 100_000], 2),
+    "the same array again": pickle.dumps([np.zeros(100_000)] * 1000, 2),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", BOMBS)
 def test_memory_bombs_allocate_nothing(tmp_path, name):
     resource = pytest.importorskip("resource")
@@ -281,7 +312,16 @@ def test_memory_bombs_allocate_nothing(tmp_path, name):
     else:
         with pytest.raises(UserError, match="bomb.pkl"):
             load_pickle(path)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 << 10  # KiB
+
+
+def test_the_same_buffer_in_another_byte_order_is_not_copied_without_end(tmp_path):
+    buffer, swapped = b"\0" * 100_000, np.dtype(">f8")
+    make = np.core.multiarray._reconstruct
+    many = [Calls(make, np.ndarray, (0,), b"b", state=(1, (12_500,), swapped, False, buffer)) for _ in range(500)]
+    with pytest.raises(UserError, match="far larger"):
+        load_pickle(written(tmp_path / "a.pkl", many))
+    assert len(load_pickle(written(tmp_path / "a.pkl", many[:5]))) == 5
 
 
 @pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")

@@ -1,12 +1,13 @@
 """The fit against synthetic truth, OpenCV's pose and finite differences."""
 
 import time
+import tracemalloc
 
 import cv2
 import numpy as np
 import pytest
 
-from stages.face import landmark_energy
+from stages.face import landmark_energy, solver
 from stages.face import landmark_sets as ls
 from stages.face.camera import rotation_matrix, transform
 from stages.face.landmark_energy import LandmarkEnergy
@@ -152,3 +153,30 @@ def test_cost_is_linear_in_the_frames(subject):
         fit_landmarks(subject, makers.camera(), points, ls.landmark_weights(), span_of(points))
         used.append(time.process_time() - begin)
     assert used[1] < 8 * used[0]
+
+
+def test_frames_solved_in_blocks_give_what_all_together_give(subject, monkeypatch):
+    rotation, translation, expression = makers.movement(200)
+    points, _ = makers.landmarks(subject, rotation, translation, expression)
+    points = points + np.random.default_rng(0).normal(size=points.shape) * 0.3
+    points[50:53] = np.nan
+    fits = []
+    for block in (1000, 40):
+        monkeypatch.setattr(solver, "BLOCK", block)
+        monkeypatch.setattr(solver, "_FRAMES_IN_VIEW", block)
+        fits.append(fit_landmarks(subject, makers.camera(), points, ls.landmark_weights(), span_of(points)))
+    for name in ("rotation", "translation", "expression", "error"):
+        np.testing.assert_allclose(getattr(fits[1], name), getattr(fits[0], name), atol=1e-6)
+
+
+def test_memory_hardly_grows_with_the_clip(subject):
+    peaks = []
+    for count in (600, 1600):
+        points, _ = makers.landmarks(subject, *makers.movement(count))
+        points = points.astype(np.float32)
+        tracemalloc.start()
+        fit_landmarks(subject, makers.camera(), points, ls.landmark_weights(), span_of(points))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # A frame's landmarks themselves are 4 kB.
+    assert (peaks[1] - peaks[0]) / 1000 < 20_000

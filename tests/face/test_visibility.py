@@ -1,5 +1,7 @@
 """Normals against trimesh; hidden landmarks and the sliding contour against an ellipsoid whose outline is known."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import trimesh
@@ -105,3 +107,30 @@ def test_the_fit_follows_the_outline():
     fit = fit_landmarks(model, CAMERA, pixels, weights, np.full(2, 100.0), settings=settings)
     assert np.abs(fit.rotation - rotation).max() < np.radians(1.5)
     assert fit.error.max() < 0.02
+
+
+def test_a_published_contour_is_where_the_outline_is():
+    model = ellipsoid()
+    middle = model.template[model.landmark_vertices[17:]].mean(0)
+    away = (model.template[model.landmark_vertices[:17]] - middle)[:, :2]
+    turns = rotation_matrix(np.radians([[0, yaw, 0] for yaw in range(-39, 40)]).astype(float))
+    # For each yaw the vertex that lies farthest out in the direction of each landmark: a true silhouette.
+    reach = np.einsum("vi,aji,ajk,lk->avl", model.template - middle, turns[:, :2], turns[:, :2, :2], away)
+    reach[39] = -np.inf
+    reach[39, model.landmark_vertices[:17], np.arange(17)] = 0
+    published = replace(model, contour_vertices=reach.argmax(1).astype(np.int32))
+    sight = Sight(published, landmark_weights(IBUG), occlusion=False)
+    for number in range(17):
+        strip = sight.vertices[sight.landmarks == number]
+        assert strip[0] == model.landmark_vertices[number] and len(strip) == len(np.unique(strip)) > 1
+        assert np.isin(strip, published.contour_vertices[:, number]).all()
+    rotation = np.array([[0, yaw, 0] for yaw in (-0.6, 0.6)])
+    translation = np.tile([0, 0, 100.0], (2, 1))
+    placed = transform(model.template[sight.vertices], rotation, translation)
+    chosen = sight.weigh(rotation_matrix(rotation), np.swapaxes(placed, 1, 2)) > 0
+    order = [np.argsort(sight.landmarks[row])[:17] for row in chosen]
+    slid = np.stack([CAMERA.project(placed[n])[chosen[n]][order[n]] for n in range(2)])
+    fixed = CAMERA.project(transform(model.template, rotation, translation))[:, model.landmark_vertices[:17]]
+    ours, theirs = (inside_outline(model, rotation, translation, p) for p in (slid, fixed))
+    for frame, far in ((0, slice(12, 17)), (1, slice(0, 5))):
+        assert theirs[frame, far].mean() > 8 and ours[frame, far].mean() < 0.25 * theirs[frame, far].mean()

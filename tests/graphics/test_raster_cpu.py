@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from stages.graphics.raster_cpu import bilinear, clip_positions, interpolate, rasterize
 from tests.graphics.meshes import bumpy_sphere, ict_head
@@ -52,6 +53,16 @@ def test_same_triangles_as_ray_casting_on_a_real_head() -> None:
     assert_agrees_with_embree(vertices - middle + np.float32([0.0, 0.0, 70.0]), tri, near_edge=0.05)
 
 
+@pytest.fixture(params=[False, True], ids=["denormals kept", "denormals flushed"])
+def flushing(request) -> None:
+    """The processor's mode for denormal numbers, which libraries such as torch change for the whole thread."""
+    before = torch.zeros(1, dtype=torch.float64).add(5e-324).item() == 0.0
+    torch.set_flush_denormal(request.param)
+    yield
+    torch.set_flush_denormal(before)
+
+
+@pytest.mark.usefixtures("flushing")
 def test_a_fan_covers_each_pixel_exactly_once() -> None:
     generator = np.random.default_rng(3)
     angles = np.sort(generator.uniform(0, 2 * np.pi, 40))

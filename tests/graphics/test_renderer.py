@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stages.core.errors import UserError
+from stages.graphics.face_kernels import HIDDEN
 from stages.graphics.raster_cpu import bilinear
 from stages.graphics.renderer import Renderer, eye_discs
 from stages.graphics.shading import default_light
@@ -179,3 +180,25 @@ def test_light_is_the_callers_else_the_identitys_else_the_fixed_one() -> None:
     on_device = Renderer(arrays, backend=CpuBackend()).render(*AHEAD, light=own)
     mask = on_device.mask & lit.render(*AHEAD).mask
     assert np.abs(on_device.picture.astype(int) - lit.render(*AHEAD).picture)[mask].mean() < 0.5
+
+
+@pytest.mark.parametrize("backend", [None, "torch"])
+def test_hidden_triangles_hide_and_are_not_drawn(backend: str | None) -> None:
+    arrays = identity()
+    # A board before the lower half of the face.
+    board = np.array([[-9.0, 3.0, -3.0], [9.0, 3.0, -3.0], [9.0, 12.0, -3.0], [-9.0, 12.0, -3.0]], np.float32)
+    count = len(arrays["template"])
+    arrays["template"] = np.concatenate([arrays["template"], board])
+    arrays["uv"] = np.concatenate([arrays["uv"], np.full((4, 2), 0.5, np.float32)])
+    arrays["expression_basis"] = np.pad(arrays["expression_basis"], ((0, 0), (0, 4), (0, 0)))
+    arrays["tri"] = np.concatenate([arrays["tri"], np.array([[0, 1, 2], [0, 2, 3]], np.int32) + count])
+    arrays["tri_part"] = np.append(arrays["tri_part"], np.array([HIDDEN, HIDDEN], np.int8))
+    if backend:
+        backend = pytest.importorskip("stages.graphics.raster").CpuBackend()
+    plain = Renderer(identity(), backend=backend, supersample=1).render(*AHEAD)
+    covered = Renderer(arrays, backend=backend, supersample=1).render(*AHEAD)
+    edge = int(48 + 2.2 * 96 * 3.0 / 42.0)
+    assert plain.mask[edge + 1 :].any() and not covered.mask[edge + 1 :].any()
+    assert not covered.picture[edge + 1 :].any() and not covered.uv[edge + 1 :].any()
+    np.testing.assert_array_equal(covered.uv[: edge - 1], plain.uv[: edge - 1])
+    np.testing.assert_array_equal(covered.mask[: edge - 1], plain.mask[: edge - 1])

@@ -1,32 +1,23 @@
 # Wiring that all rules share: the configuration, the settings of each stage, paths and wildcards. No science here.
 
-import shlex
 import sys
-from pathlib import Path
-
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 
 from stages.core.assets import ASSETS, asset_folder, needed_files
-from stages.core.config import PATHS, STAGES, canonical_json, check_choices, check_config, load_preset, stage_settings
+from stages.core.config import STAGES, canonical_json, check_choices, check_config, load_preset, stage_settings
 from stages.core.device import visible_cards
 from stages.core.errors import UserError
 from stages.core.files import beside, expand
 from stages.core.provenance import code_digest
 from stages.core.subjects import NAME, read_sheet
+from stages.core.workflow import sheet_path, shell_prefix
 from stages.datasets.mead import clip_labels
 from stages.face.imported import check_coefficients
 from stages.nets.sizes import refuse_sizes
 
-# Stages are run as modules of this project by the Python that runs Snakemake, from whichever folder. Threads that wait
-# must sleep: spinning ones would slow down the other jobs of the machine several times. glibc gives pictures back to the
-# kernel and fetches them anew for every frame, a sixth of the renderer's time, unless told to keep up to 256 MB. A
-# prefix takes the place of Snakemake's own, so it has to make the pipe into `tee` fail when the stage fails.
-shell.prefix(
-    f"set -euo pipefail; export PYTHONPATH={shlex.quote(workflow.basedir)}${{{{PYTHONPATH:+:$PYTHONPATH}}}} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
-    " OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456; "
-)
+shell.prefix(shell_prefix(workflow.basedir))
 
 
 def or_stop(function, *args, **kwargs):
@@ -37,17 +28,9 @@ def or_stop(function, *args, **kwargs):
         raise WorkflowError(str(error)) from None
 
 
-def sheet_path():
-    """The sheet given by --config, as seen from the working directory, or the one of this project."""
-    return (
-        Path(workflow.basedir, PATHS["subjects"])
-        if config["subjects"] == PATHS["subjects"]
-        else or_stop(expand, config["subjects"])
-    )
-
-
 or_stop(check_config, config, "the configuration (config/config.yaml and --configfile)")
-SHEET = or_stop(read_sheet, sheet_path())
+SHEET_FILE = or_stop(sheet_path, config["subjects"], workflow.basedir)
+SHEET = or_stop(read_sheet, SHEET_FILE)
 OVERLAY = workflow.config_settings.overwrite_config
 
 

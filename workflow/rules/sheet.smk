@@ -1,5 +1,7 @@
 # What the rules ask the sheet of clips: where a clip's footage lies, which clips train, which measure. Wiring only.
 
+from pathlib import Path
+
 
 def clip_of(wildcards):
     """The row of the sheet that the wildcards name."""
@@ -20,7 +22,7 @@ def source_input(wildcards):
     clip = clip_of(wildcards)
     if clip.demo_seed is None and not Path(source).exists():
         raise WorkflowError(
-            f"{sheet_path()}: the source '{clip.source}' of subject '{clip.subject}', clip '{clip.clip}' does not "
+            f"{SHEET_FILE}: the source '{clip.source}' of subject '{clip.subject}', clip '{clip.clip}' does not "
             f"exist (looked for {Path(source).absolute()}); mend the path, which counts from the working directory"
         )
     return source

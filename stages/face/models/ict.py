@@ -1,9 +1,11 @@
 """ICT-FaceKit light (Li et al., "Learning Formation of Physically-Based Face Attributes", CVPR 2020; MIT licence).
 
 Read from the authors' folder of OBJ files (FaceXModel) or from one .npz with the same content. The model is in cm,
-y up. Of its meshes, face, head with the sockets, gums, tongue, teeth and the scleras are kept. Left out are helper
-shells that would hide the eye (eye blend, eye occlusion, lacrimal fluid, lashes) and the irises, which lie inside the
-closed scleras: the renderer draws the iris on the sphere that the sclera gives.
+y up. Of its meshes, face, head with the sockets, gums, tongue and teeth are kept. What its authors call the narrow
+face area is the face; the rest of the head, ears, neck and shoulders only hide what lies behind them. Left out are
+helper shells (eye blend, eye occlusion, lacrimal fluid, lashes), the irises, and the triangles of the scleras, which
+are a third larger than people's (radius 1.58 cm) and come through the lids: where the sockets show between the lids,
+the renderer draws eyes of the usual size. Their place is read off the scleras' vertices, which no triangle uses.
 """
 
 from __future__ import annotations
@@ -15,7 +17,16 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.core.safe_pickle import load_npz
-from stages.face.landmark_sets import EYE_PART, IBUG, MEDIAPIPE, MOUTH_PART, landmark_set
+from stages.face.landmark_sets import (
+    EYE_PART,
+    HIDDEN_PART,
+    IBUG,
+    MEDIAPIPE,
+    MOUTH_PART,
+    SKIN_PART,
+    TEETH_PART,
+    landmark_set,
+)  # fmt: skip
 from stages.face.models.ict_data import IBUG_VERTICES, mediapipe_places
 from stages.face.models.published import (
     IRIS_CM,
@@ -33,15 +44,15 @@ from stages.face.models.published import (
 
 NAME = "ict"
 VERTICES = 26719
-FACE_AREA = 9409  # the first vertices: the face without the back of the head, sockets, teeth and eyeballs
+NARROW_FACE = 6706  # the first vertices, "narrow face area" in the authors' README: from the hairline to the chin
 NEUTRAL_FILE = "generic_neutral_mesh.obj"
 MEND = "take all of the folder FaceXModel of https://github.com/ICT-VGL/ICT-FaceKit (docs/models.md)"
-_LEFT, _RIGHT = "M_ScleraLeft", "M_ScleraRight"
-_MOUTH_SOCKET = (11248, 13294)  # vertices of the mouth's inside
-# Material -> place of its UV tile in our square: corner and side. The free squares take the discs of the irises.
+_MOUTH_SOCKET, _EYE_SOCKETS = (11248, 13294), (13294, 14062)  # vertices of the insides of mouth and lids
+_SCLERAS = (21451, 22221), (23021, 23791)  # of the left and the right eye
+# Material -> place of its UV tile in our square: corner and side. The free corners take the discs of the irises.
 _TILES = {
     "M_Face": (0.0, 0.0, 0.72), "M_BackHead": (0.72, 0.0, 0.28), "M_Teeth": (0.0, 0.72, 0.28),
-    "M_GumsTongue": (0.28, 0.72, 0.28), _LEFT: (0.56, 0.72, 0.14), _RIGHT: (0.56, 0.86, 0.14),
+    "M_GumsTongue": (0.28, 0.72, 0.28),
 }  # fmt: skip
 _ONLY_IRISES = ("PupilDilate_L", "PupilDilate_R")
 
@@ -83,11 +94,14 @@ def _build(raw: dict[str, Any], landmarks: str) -> PublishedModel:
     kept = np.isin(material, list(_TILES))
     tri, tri_uv, material = tri[kept], tri_uv[kept], material[kept]
     source, split, uv = split_seams(tri, tri_uv, _atlas(uv, tri_uv, material))
+    ends = len(source) + np.cumsum([0, *(end - first for first, end in _SCLERAS)])
+    source = np.concatenate([source, *(np.arange(*ball) for ball in _SCLERAS)])
+    uv = np.concatenate([uv, np.zeros((len(source) - len(uv), 2), uv.dtype)])
+    eyes = tuple(np.arange(low, high) for low, high in zip(ends[:-1], ends[1:], strict=True))
     corners, weights, vertices = _places(landmarks, first_copies(source, VERTICES), len(source))
     moving = [number for number, name in enumerate(names) if name not in _ONLY_IRISES]
     template = add_points(to_ours(neutral[source]), corners, weights)
     template -= between_eyes(template, vertices, landmarks)
-    eyes = tuple(np.unique(split[material == name]) for name in (_LEFT, _RIGHT))
     centre, radius = eyeballs(template, eyes)
     ones = np.ones(len(moving), np.float32)
     return PublishedModel(
@@ -114,11 +128,13 @@ def _atlas(uv: np.ndarray, tri_uv: np.ndarray, material: np.ndarray) -> np.ndarr
 
 
 def _parts(tri: np.ndarray, material: np.ndarray) -> np.ndarray:
-    """(F,) int8: the scleras show through the eye openings, teeth, gums and the mouth's inside through the mouth."""
-    socket = ((tri >= _MOUTH_SOCKET[0]) & (tri < _MOUTH_SOCKET[1])).all(1)
-    part = np.zeros(len(tri), np.int8)
-    part[socket | np.isin(material, ("M_Teeth", "M_GumsTongue"))] = MOUTH_PART
-    part[np.isin(material, (_LEFT, _RIGHT))] = EYE_PART
+    """(F,) int8: the narrow face, what shows between the lids and between the lips, and the rest of the head."""
+    part = np.full(len(tri), HIDDEN_PART, np.int8)
+    part[(tri < NARROW_FACE).all(1)] = SKIN_PART
+    for (first, end), inside in ((_MOUTH_SOCKET, MOUTH_PART), (_EYE_SOCKETS, EYE_PART)):
+        part[((tri >= first) & (tri < end)).any(1)] = inside
+    part[material == "M_GumsTongue"] = MOUTH_PART
+    part[material == "M_Teeth"] = TEETH_PART
     return part
 
 

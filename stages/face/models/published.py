@@ -31,7 +31,6 @@ class PublishedModel(MorphableModel):
         expression_names: (E,) names of the coefficients, as published.
         identity_eyes: vertices (n,) of the left and of the right eyeball; empty where the model has none.
         source_vertices: (V,) number of each vertex in the published mesh, -1 for landmarks.
-        contour_vertices: (A, 17) vertices of the jaw's visible border for A head yaws, -39 to 39 degrees, or None.
         origin: (3,) cm, our origin in the published model's place, our axes.
     """
 
@@ -39,19 +38,16 @@ class PublishedModel(MorphableModel):
     expression_names: tuple[str, ...] = ()
     identity_eyes: tuple[np.ndarray, ...] = ()
     source_vertices: np.ndarray | None = None
-    contour_vertices: np.ndarray | None = None
     origin: np.ndarray | None = None
 
     def with_identity(self, coefficients: np.ndarray) -> MorphableModel:
         """The model of one person: (K,) coefficients, in units of the basis (not of its deviations)."""
         flat = np.asarray(coefficients, np.float64) @ self.identity_basis.reshape(len(self.identity_basis), -1)
         template = (self.template + flat.reshape(self.template.shape)).astype(np.float32)
-        centre, radius = self.eye_center, self.eye_radius
         if self.identity_eyes:
             centre, radius = eyeballs(template, self.identity_eyes)
-        else:  # the eyes move with the corners of the lids
-            corners = self.landmark_vertices[list(landmark_set(self.landmark_set).outer_eyes)][::-1]
-            centre = centre + template[corners] - self.template[corners]
+        else:
+            centre, radius = eyes_behind_lids(template, self.landmark_vertices, self.landmark_set)
         return replace(
             self._plain(), template=template, eye_center=centre, eye_radius=radius, identity_basis=None,
             identity_scale=None,
@@ -66,7 +62,10 @@ class PublishedModel(MorphableModel):
 
 
 def eyeballs(vertices: np.ndarray, eyes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (2, 3) and radii (2,), cm, of the spheres through the vertices of each eyeball, by least squares."""
+    """Centres (2, 3) and radii (2,), cm, of the spheres through the vertices of each eyeball, by least squares.
+
+    Eyeballs that are larger than people's shrink towards their front, so that they still touch the lids from behind.
+    """
     centres, radii = [], []
     for eye in eyes:
         points = vertices[eye].astype(np.float64)
@@ -74,8 +73,9 @@ def eyeballs(vertices: np.ndarray, eyes: tuple[np.ndarray, ...]) -> tuple[np.nda
         points = points - middle
         # |p - c|^2 = r^2 is linear in c and r^2 - |c|^2.
         solution = np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(1), rcond=None)[0]
-        centres.append(middle + solution[:3])
-        radii.append(np.sqrt(solution[3] + solution[:3] @ solution[:3]))
+        radius = np.sqrt(solution[3] + solution[:3] @ solution[:3])
+        radii.append(min(radius, EYEBALL_CM))
+        centres.append(middle + solution[:3] - [0, 0, radius - radii[-1]])
     return np.array(centres, np.float32), np.array(radii, np.float32)
 
 

@@ -10,6 +10,8 @@ from scipy.spatial.transform import Rotation
 from stages.core.errors import UserError
 from stages.face import landmark_sets as ls
 from stages.face.models import load_model
+from stages.face.morphable import MorphableModel
+from stages.face.visibility import Sight
 from tests.face.models import makers
 
 FLIP = np.array([1, -1, -1])
@@ -137,6 +139,17 @@ def test_landmarks_lie_on_their_triangles(data, model, by_ibug):
     # Rows of the file: 0, 1, ..., 39, -1, -2, ..., -39 degrees; ours rise from -39 to 39.
     degrees = np.r_[0:40, -1:-40:-1]
     np.testing.assert_allclose(points[by_ibug.contour_vertices], border[np.argsort(degrees)], atol=1e-4)
+
+
+def test_the_border_of_the_jaw_stays_with_the_person_and_slides(by_ibug):
+    person = by_ibug.with_identity(np.random.default_rng(1).normal(size=300))
+    again = MorphableModel.from_arrays(person.to_arrays())
+    np.testing.assert_array_equal(again.contour_vertices, by_ibug.contour_vertices)
+    sight = Sight(again, ls.landmark_weights(ls.IBUG), occlusion=False)
+    for number in range(17):
+        strip = sight.vertices[sight.landmarks == number]
+        assert strip[0] == again.landmark_vertices[number] and len(strip) > 10
+        assert np.isin(strip[1:], again.contour_vertices[:, number]).all()
 
 
 def test_eyes_and_parts(data, model):

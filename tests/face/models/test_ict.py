@@ -71,8 +71,8 @@ def test_axes_origin_and_bases_are_ours(arrays, made_up):
 
 
 def test_seams_are_split_and_lashes_left_out(arrays, made_up):
-    seam = made_up.source_vertices[:-468]
-    assert (np.bincount(seam[seam >= 0], minlength=12)[2:7] == 2).any()
+    seam = made_up.source_vertices[np.unique(made_up.tri)]
+    assert (np.bincount(seam, minlength=12)[2:7] == 2).any()
     assert not ((seam >= 25351) | ((seam >= 22221) & (seam < 23021))).any()
     corners = np.sort(made_up.source_vertices[made_up.tri], axis=1)
     kept = np.isin(arrays["tri_material"], [makers.MATERIALS.index(name) for name in ict._TILES])
@@ -80,9 +80,22 @@ def test_seams_are_split_and_lashes_left_out(arrays, made_up):
 
 
 def test_parts_and_eyes(made_up):
-    on_eye = np.isin(made_up.source_vertices[made_up.tri], np.r_[21451:22221, 23021:23791]).all(1)
-    np.testing.assert_array_equal(made_up.tri_part == ls.EYE_PART, on_eye)
-    np.testing.assert_allclose(made_up.eye_radius, 1.5, atol=1e-4)
+    corners = made_up.source_vertices[made_up.tri]
+    socket = ((corners >= 13294) & (corners < 14062)).any(1)
+    np.testing.assert_array_equal(made_up.tri_part == ls.EYE_PART, socket)
+    np.testing.assert_array_equal(made_up.tri_part == ls.SKIN_PART, (corners < 6706).all(1))
+    assert (made_up.tri_part[(corners >= 17039).all(1)] == ls.TEETH_PART).all()
+    neck = (corners >= 9409).all(1) & (corners < 11248).all(1)
+    assert neck.any() and (made_up.tri_part[neck] == ls.HIDDEN_PART).all()
+
+
+def test_eyes_are_of_the_usual_size_and_touch_the_lids_where_the_published_ones_do(made_up):
+    np.testing.assert_allclose(made_up.eye_radius, 1.2, atol=1e-4)  # published: 1.5
+    balls = np.array([made_up.template[eye] for eye in made_up.identity_eyes])
+    for axis in (0, 1):
+        middle = 0.5 * (balls[..., axis].min(1) + balls[..., axis].max(1))
+        np.testing.assert_allclose(made_up.eye_center[:, axis], middle, atol=0.01)
+    np.testing.assert_allclose(made_up.eye_center[:, 2] - 1.2, balls[..., 2].min(1), atol=0.01)
     apart = made_up.eye_center[0] - made_up.eye_center[1]
     np.testing.assert_allclose(apart, (makers.EYES[0] - makers.EYES[1]) * [1, -1, -1], atol=1e-4)
 
@@ -107,8 +120,8 @@ def test_a_person_keeps_eyes_and_landmarks_on_the_surface(made_up):
     expected = made_up.template + np.einsum("k,kvc->vc", [1.0, -0.5, 0.2], made_up.identity_basis.astype(float))
     np.testing.assert_allclose(person.template, expected, atol=1e-5)
     assert person.identity_basis is None and type(person).__name__ == "MorphableModel"
-    middle = person.template[made_up.identity_eyes[0]].mean(0)
-    assert np.linalg.norm(person.eye_center[0] - middle) < 0.1
+    ball = person.template[made_up.identity_eyes[0]]
+    assert np.linalg.norm(person.eye_center[0] + [0, 0, 0.3] - ball.mean(0)) < 0.1
     assert set(person.to_arrays()) == set(made_up.to_arrays())
     again = MorphableModel.from_arrays(replace(made_up, identity_basis=None, identity_scale=None).to_arrays())
     np.testing.assert_array_equal(again.template, made_up.template)
@@ -248,7 +261,13 @@ def test_the_renderer_draws_a_real_person(real):
         "texture": np.full((32, 32, 3), 180, np.uint8),
     }  # fmt: skip
     drawn = Renderer(arrays).render(np.zeros(3), np.array([0, -3.0, 60]), np.zeros(55))
-    assert 0.2 < drawn.mask.mean() < 0.9
+    assert 0.15 < drawn.mask.mean() < 0.9
+    points = person.template[person.landmark_vertices[:468]] + [0, -3.0, 60]
+    low, high = (points[:, :2] / points[:, 2:] * 320 + 64).min(0), (points[:, :2] / points[:, 2:] * 320 + 64).max(0)
+    rows, columns = np.nonzero(drawn.mask)
+    # From the hairline to the chin: neither ears, neck nor shoulders.
+    assert low[0] - 4 < columns.min() and columns.max() < high[0] + 4
+    assert low[1] - 8 < rows.min() and rows.max() < high[1] + 8
     discs = eye_discs(person.uv, person.tri)
     uv = drawn.uv[drawn.mask][:, :2] / 65535
     in_eye = [np.linalg.norm(uv - disc[:2], axis=1) < disc[2] for disc in discs]
