@@ -30,6 +30,7 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/sheet.smk"
+include: "workflow/rules/source.smk"
 include: "workflow/rules/given.smk"
 include: "workflow/rules/00_demo.smk"
 include: "workflow/rules/05_assets.smk"
