@@ -140,9 +140,7 @@ def measure(clip: Clip, model: MorphableModel, camera: Camera, settings: dict) -
     """One row of the table of clips."""
     smooth = fit_clip(model, camera, clip.points, clip.time_s, settings)
     span = eye_span(clip.points)
-    raw = fit_landmarks(
-        model, camera, clip.points, landmark_weights(), span, ~smooth.cuts, solver_settings(settings)
-    )
+    raw = fit_landmarks(model, camera, clip.points, landmark_weights(), span, ~smooth.cuts, solver_settings(settings))
     good, eyes = smooth.quality == "ok", np.linalg.norm(clip.points[:, 33] - clip.points[:, 263], axis=1)
     errors, shown = [], {}
     for name, fit in (("raw", raw), ("smooth", smooth)):

@@ -35,7 +35,8 @@ from stages.training.trainer import Trainer  # noqa: E402
 log = logging.getLogger("train_step")
 
 RESULT = ROOT / "benchmarks" / "results" / "train_step.md"
-# name: preset, side of the pictures; the preset `demo` trains as cpu-128 does (the small networks on large pictures show what loading costs at its worst)
+# name: preset, side of the pictures. The preset `demo` trains as cpu-128 does; small networks on large pictures show
+# what loading costs at its worst.
 CASES = {
     "smoke": ("smoke", 64),
     "cpu-128": ("cpu-128", 128),

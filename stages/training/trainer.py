@@ -48,15 +48,11 @@ class Trainer:
     def __init__(self, settings: dict[str, Any], size_px: int, device: str, team: Team = ALONE) -> None:
         torch.manual_seed(settings["seed"])
         self.settings, self.size_px, self.device, self.team = settings, size_px, torch.device(device), team
-        network = network_settings(settings)
         self.layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
-        layout = {"device": self.device, "memory_format": self.layout}
-        self.nets = AvatarNetworks(network, size_px).to(**layout)
-        self.average = copy.deepcopy(self.nets).requires_grad_(False)
+        self._make_generators()
         self.losses = DetailLoss(settings, self.device)
         self.gan = settings["weight_gan"] > 0
-        self.disc = Discriminator(network, size_px).to(**layout) if self.gan else nn.Identity()
-        self.optimizer = adamw(self.nets, settings, settings["lr_net"])
+        self.disc = self._placed(Discriminator(network_settings(settings), size_px)) if self.gan else nn.Identity()
         self.disc_optimizer = adamw(self.disc, settings, settings["lr_disc"]) if self.gan else None
         self.images, self.minutes, self.steps, self.returns, self.collapses = 0, 0.0, 0, 0, 0
         self.share, self.rate, self.disc_rate, self.whole = 0.0, 1.0, 1.0, True
@@ -65,9 +61,19 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.collapse = CollapseWatch(settings["collapse_below"])
         self.half = self.device.type == "cuda" and settings["precision"] == "bfloat16"
-        if settings["compile"]:
-            self.nets.compile()
-            self.disc.compile()
+
+    def _make_generators(self) -> None:
+        self.nets = AvatarNetworks(network_settings(self.settings), self.size_px)
+        self.average = copy.deepcopy(self.nets).to(self.device, memory_format=self.layout).requires_grad_(False)
+        self.nets = self._placed(self.nets)
+        self.optimizer = adamw(self.nets, self.settings, self.settings["lr_net"])
+
+    def _placed(self, module: nn.Module) -> nn.Module:
+        """On the device, in its memory format, and compiled if asked for."""
+        module.to(device=self.device, memory_format=self.layout)
+        if self.settings["compile"]:
+            module.compile()
+        return module
 
     # ------------------------------------------------------------------------------------------------ schedule
     def enter(self, share: float) -> bool:
@@ -229,6 +235,8 @@ class Trainer:
             return
         if state["frozen"] and not self.nets.maps_frozen:
             self._cache_maps()
+        if self.nets.maps_frozen and not state["frozen"]:  # a good state from before the maps were cached
+            self._make_generators()
         self.nets.load_state_dict(state["nets"])
         self.average.load_state_dict(state["average"])
         self.disc.load_state_dict(state["disc"])

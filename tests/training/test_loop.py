@@ -95,9 +95,10 @@ def spoil_at(monkeypatch, images, times):
 def test_not_finite_returns_to_the_last_good_state_then_gives_up(frames, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         spoil_at(patch, 28, 1)
-        trainer = train(settings(), SIZE, frames, tmp_path / "once", "cpu")
+        trainer = train(settings(maps_until=24), SIZE, frames, tmp_path / "once", "cpu")
     assert (trainer.returns, trainer.rate, trainer.disc_rate, trainer.images) == (1, 0.5, 1.0, 40)
     assert [row["images"] for row in trainer.history] == [12, 20, 32, 40], "back to 20, the last validation"
+    assert trainer.nets.maps_frozen, "once more: at 20 they were not"
     assert all(torch.isfinite(value).all() for value in weights_of(trainer).values())
     spoil_at(monkeypatch, 20, 99)
     with pytest.raises(UserError, match=f"not finite, {MOST_RETURNS + 1} times"):
