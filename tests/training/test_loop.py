@@ -285,3 +285,21 @@ def test_adversarial_loss_can_leave_the_face_alone(frames):
 
     assert moved("whole").max() > 0
     assert moved("around_face").max() == 0
+
+
+@pytest.mark.slow
+def test_compiled_networks_train_as_others_do(frames, tmp_path, monkeypatch):
+    """By the backend that needs no C++ compiler; the same graphs, the lazy R1 penalty and the cached maps included."""
+    compiled = []
+
+    def compile_by_aot(module):
+        compiled.append(module)
+        module._compiled_call_impl = torch.compile(module._call_impl, backend="aot_eager")
+
+    chosen = {"images": 32, "weight_gan": 0.1, "r1_every": 2, "window_px": 1.5, "validations": 2}
+    plain = train(settings(**chosen), SIZE, frames, tmp_path / "plain", "cpu")
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_by_aot)
+    trainer = train(settings(compile=True, **chosen), SIZE, frames, tmp_path / "compiled", "cpu")
+    assert compiled == [trainer.nets, trainer.disc]
+    assert trainer.history[-1]["l1"] == pytest.approx(plain.history[-1]["l1"], rel=1e-3)
+    assert trainer.history[-1]["disc"] == pytest.approx(plain.history[-1]["disc"], rel=1e-3)
