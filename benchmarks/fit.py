@@ -192,9 +192,7 @@ def measure(
     """One row of the table of clips: of the landmark fit, or of the given one."""
     smooth = smooth or fit_clip(model, camera, clip.points, clip.time_s, settings)
     span = eye_span(clip.points)
-    raw = fit_landmarks(
-        model, camera, clip.points, landmark_weights(), span, ~smooth.cuts, solver_settings(settings)
-    )
+    raw = fit_landmarks(model, camera, clip.points, landmark_weights(), span, ~smooth.cuts, solver_settings(settings))
     good, eyes = smooth.quality == "ok", np.linalg.norm(clip.points[:, 33] - clip.points[:, 263], axis=1)
     errors, shown = [], {}
     for name, fit in (("raw", raw), ("smooth", smooth)):

@@ -3,14 +3,18 @@
 In: samples.parquet, identity.npz, the clips' folders. Out: avatar.pt, which alone (with a driving video) is enough to
 reenact. Everything about a run lies in <train-dir>/<key of configuration, code and data>: the state from which a
 stopped run goes on, curves, grids, and a copy of the finished avatar, taken again when the same run is asked for.
-cpu-128: 24 minutes on two cores, 2 GB of memory; gpu-512: hours, one card.
+cpu-128: 24 minutes on two cores, 2 GB of memory; gpu-512: hours, one card. With several cards granted the stage starts
+itself once per card by torchrun.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +22,8 @@ import numpy as np
 
 from stages.core.arrays import read_identity
 from stages.core.cli import main, stage_parser
-from stages.core.device import lease_device
+from stages.core.config import canonical_json
+from stages.core.device import lease_device, visible_cards
 from stages.core.errors import UserError
 from stages.core.files import atomic_file, content_hash
 from stages.core.manifest import Manifest, read_manifest
@@ -44,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--train-dir", required=True, type=Path, help="folder for TensorBoard and the state to resume from"
     )
     parser.add_argument("--out", required=True, type=Path, help="avatar.pt")
-    parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 trains on the CPU")
+    parser.add_argument("--gpu", type=int, default=0, help="cards granted, which share each batch; 0 trains on the CPU")
     return parser
 
 
@@ -75,22 +80,27 @@ def check_settings(settings: dict[str, Any], size_px: int) -> None:
     refuse_sizes(settings, size_px)
 
 
-def avatar_file(trainer: Trainer, identity: dict[str, np.ndarray], subject: str) -> dict[str, Any]:
-    """Content of avatar.pt: tensors, numbers and strings only, so that torch.load(weights_only=True) reads it."""
+def avatar_file(
+    trainer: Trainer, taken: dict[str, Any], identity: dict[str, np.ndarray], subject: str
+) -> dict[str, Any]:
+    """Content of avatar.pt: tensors, numbers and strings only, so that torch.load(weights_only=True) reads it.
+
+    taken: the networks, of `avatar_parts`; the last row of the history says after how many images they stood so.
+    """
     import torch
 
-    nets = trainer.average
     arrays = {
         k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.array(v, order="C")) for k, v in identity.items()
     }
     history = [{key: float(value) for key, value in row.items()} for row in trainer.history]
+    history[-1]["taken_images"] = float(taken["images"])
     return {
         "format": FORMAT,
         "subject": subject,
         "size_px": trainer.size_px,
         "settings": trainer.settings,
-        "g_style": {name: value.detach().cpu().clone() for name, value in nets.style.state_dict().items()},
-        "maps": {"face": nets.face.cached(), "back": nets.back.cached()},
+        "g_style": taken["g_style"],
+        "maps": taken["maps"],
         "identity": arrays,
         "expression_range": {"low": arrays["expression_low"], "high": arrays["expression_high"]},
         "weights": dict(trainer.losses.backbone_labels),
@@ -102,51 +112,90 @@ def avatar_file(trainer: Trainer, identity: dict[str, np.ndarray], subject: str)
 
 
 def learn(
-    args: argparse.Namespace, samples: Manifest, identity: dict[str, np.ndarray], folder: Path, out: Path
+    args: argparse.Namespace, samples: Manifest, identity: dict[str, np.ndarray], folder: Path, out: Path, device: str
 ) -> None:
-    """Trains on the device granted, keeping the state in `folder`, and writes the avatar to `out`."""
+    """Trains on the device, keeping the state in `folder`, and writes the avatar to `out`; of torchrun's processes the
+    first does."""
+    import torch
+
+    from stages.training.dataset import FrameStore
+    from stages.training.loop import Frames, avatar_parts, train
+    from stages.training.parallel import joined
+    from stages.training.state import write_torch
+
     if samples.metadata.get("light") == "fixed":
         # The avatar is driven under the light that it was trained under.
         identity = identity | {"light": default_light()}
     size_px = int(samples.metadata["size_px"])
+    check_settings(args.settings, size_px)
     frames, weights, validation = chosen_frames(samples, args.clips_dir)
-    with lease_device(args.gpu) as device:
-        import torch
-
-        from stages.training.dataset import FrameStore
-        from stages.training.loop import Frames, train
-        from stages.training.state import write_torch
-
-        torch.set_num_threads(max(args.threads, 1))
-        # moments of Adam that fade into denormal numbers would slow a CPU down several times
-        torch.set_flush_denormal(True)
-        torch.set_float32_matmul_precision("high")
-        check_settings(args.settings, size_px)
-        store = FrameStore(frames, size_px, int(args.settings["cache_gb"] * 1e9), args.threads)
-        where = "in memory" if store.cached else "read as needed"
+    torch.set_num_threads(max(args.threads, 1))
+    # moments of Adam that fade into denormal numbers would slow a CPU down several times
+    torch.set_flush_denormal(True)
+    torch.set_float32_matmul_precision("high")
+    with joined(device) as team:
+        if not team.first:
+            logging.getLogger().setLevel(logging.ERROR)
+        store = FrameStore(frames, size_px, int(args.settings["cache_gb"] * 1e9 / team.size), args.threads)
+        where = f"{store.held} of them in memory, the others read as needed" if not store.cached else "in memory"
         log.info("%d frames of %d px (%s), training on %s; progress in %s", len(frames), size_px, where, device, folder)
-        trainer = train(args.settings, size_px, Frames(store, weights, validation), folder, device)
+        trainer = train(args.settings, size_px, Frames(store, weights, validation), folder, device, team)
         store.close()
-        write_torch(out, avatar_file(trainer, identity, samples.metadata["subject"]))
-    scores = {k[4:]: v for k, v in trainer.history[-1].items() if k.startswith("val_")}
+        if team.first:
+            taken = avatar_parts(trainer, folder)
+            write_torch(out, avatar_file(trainer, taken, identity, samples.metadata["subject"]))
+    scores = {k[4:]: v for k, v in trainer.history[-1].items() if k.startswith("val_")} if trainer.history else {}
     log.info(
         "avatar after %d images, %.1f minutes; validation frames (between the training frames, so flattering): %s",
         trainer.images, trainer.minutes, ", ".join(f"{name} {value:.3f}" for name, value in scores.items()) or "none",
     )  # fmt: skip
 
 
+def start_team(args: argparse.Namespace) -> None:
+    """Starts this stage once per card by torchrun, and waits; the cards are leased, and this process holds them.
+
+    Raises:
+        UserError: one of the processes failed; it has said why.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(args.gpu)]
+    command += ["-m", "stages.train", "--settings", canonical_json(args.settings), "--log-level", args.log_level]
+    command += ["--threads", str(max(args.threads // args.gpu, 1)), "--gpu", str(args.gpu)]
+    for name in ("samples", "identity", "clips_dir", "train_dir", "out"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    process = subprocess.Popen(command)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:  # torchrun passes it on, and the processes save between two steps
+        process.terminate()
+        process.wait()
+        raise
+    if status:
+        raise UserError(f"training on {args.gpu} cards has failed; the lines above say why")
+
+
 def run(args: argparse.Namespace) -> None:
     """Writes avatar.pt: of an earlier run with the same settings, code and data where there is one."""
+    from stages.training.parallel import team_from_environment
     from stages.training.state import discard_state, is_whole, run_key
 
     samples, identity = read_manifest(args.samples, "samples"), read_identity(args.identity)
     data = content_hash((content_hash(args.samples) + content_hash(args.identity)).encode())
     folder = args.train_dir / run_key(args.settings, code_digest("stages.train"), data)
     kept = folder / args.out.name
+    local_rank = os.environ.get("LOCAL_RANK")  # set by torchrun
     if is_whole(kept):
         log.info("taking the avatar of an earlier run with the same settings, code and data: %s", kept)
+    elif local_rank is not None:
+        device = f"cuda:{local_rank}" if args.gpu and visible_cards() else "cpu"
+        learn(args, samples, identity, folder, kept, device)
     else:
-        learn(args, samples, identity, folder, kept)
+        with lease_device(args.gpu) as device:
+            if args.gpu > 1 and device != "cpu":
+                start_team(args)
+                return
+            learn(args, samples, identity, folder, kept, device)
+    if not team_from_environment().first:
+        return
     discard_state(folder)
     with atomic_file(args.out) as temporary:
         shutil.copyfile(kept, temporary)

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from stages.core.errors import UserError
@@ -34,7 +34,7 @@ def visible_cards() -> list[str]:
 
 @contextmanager
 def lease_device(gpu: int, lock_folder: Path | None = None) -> Iterator[str]:
-    """Hold one card for the length of the block, or none.
+    """Hold as many cards as granted for the length of the block, or none.
 
     Call it before torch is imported: it sets CUDA_VISIBLE_DEVICES.
 
@@ -42,10 +42,10 @@ def lease_device(gpu: int, lock_folder: Path | None = None) -> Iterator[str]:
         gpu: cards that Snakemake granted; 0 means the CPU.
 
     Yields:
-        "cuda:0" or "cpu". A machine without a card gives "cpu", whatever was granted.
+        "cuda:0", the first of them, or "cpu". A machine without a card gives "cpu", whatever was granted.
 
     Raises:
-        UserError: there are cards, but other runs hold all of them.
+        UserError: there are cards, but fewer than granted, or other runs hold too many of them.
     """
     cards = visible_cards() if gpu > 0 else []
     if not cards:
@@ -53,19 +53,26 @@ def lease_device(gpu: int, lock_folder: Path | None = None) -> Iterator[str]:
             log.info("no NVIDIA card on this machine: running on the CPU")
         yield "cpu"
         return
+    if len(cards) < gpu:
+        raise UserError(f"{gpu} cards are asked for, but this machine has {len(cards)}; lower gpu of the rule")
     folder = lock_folder or Path(tempfile.gettempdir()) / f"selfieavatar-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for card in cards:
-        with (folder / f"{card.replace('/', '_')}.lock").open("w") as lock:
+    with ExitStack() as locks:
+        leased: list[str] = []
+        for card in cards:
+            lock = locks.enter_context((folder / f"{card.replace('/', '_')}.lock").open("w"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            os.environ["CUDA_VISIBLE_DEVICES"] = card
-            log.info("leased card %s", card)
-            yield "cuda:0"
-            return
+            leased.append(card)
+            if len(leased) == gpu:
+                os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(leased)
+                log.info("leased card %s", ", ".join(leased))
+                yield "cuda:0"
+                return
+    free = "all" if not leased else f"all but {len(leased)} of the"
     raise UserError(
-        f"all {len(cards)} cards of this machine are in use by other runs; wait for them, "
+        f"{free} {len(cards)} cards of this machine are in use by other runs; wait for them, "
         "or lower the number with --resources gpu=N"
     )

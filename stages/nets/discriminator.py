@@ -25,7 +25,7 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
     batch, channels, height, width = x.shape
     group = max(size for size in range(1, min(group, batch) + 1) if batch % size == 0)
     y = x.float().view(group, -1, channels, height, width)
-    y = (y.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3), keepdim=True)  # (B/group,1,1,1)
+    y = ((y - y.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3), keepdim=True)  # (B/group,1,1,1)
     return torch.cat([x, y.repeat(group, 1, height, width).to(x.dtype)], 1)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.core.files import write_picture
+from stages.core.files import atomic_file, write_picture
 
-COLLAPSE_WINDOW = 200
+CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the card
+COLLAPSE_LOOKS = 20  # at the discriminator's loss, over which its mean is taken: 200 steps
 
 
 class Monitor:
@@ -29,25 +30,43 @@ class Monitor:
 
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._writer = SummaryWriter(str(folder), purge_step=images or None)
-        self._sums: dict[str, list[float]] = defaultdict(list)
+        self._writer = SummaryWriter(str(folder), purge_step=images + 1)
+        self._noted: dict[str, list[float | Tensor]] = defaultdict(list)
+        self.forget_after(images)
 
-    def add(self, **figures: float) -> None:
-        """Notes figures of one step."""
+    def forget_after(self, images: int) -> None:
+        """Drops what was noted, and the lines of stats.jsonl beyond `images`: the run goes on from before them."""
+        self._noted.clear()
+        path = self.folder / "stats.jsonl"
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:  # a run was killed while it wrote
+                continue
+            if row["images"] <= images:
+                kept.append(line + "\n")
+        with atomic_file(path) as temporary:
+            temporary.write_text("".join(kept))
+
+    def add(self, **figures: float | Tensor) -> None:
+        """Notes figures of one step; those on a card are fetched at the next report only."""
         for name, value in figures.items():
-            self._sums[name].append(float(value))
+            self._noted[name].append(value)
 
     def mean(self, name: str) -> float:
         """Mean of a figure since the last report; NaN where it was not noted."""
-        values = self._sums.get(name)
-        return float(np.mean(values)) if values else math.nan
+        values = self._noted.get(name)
+        return float(np.mean([float(value) for value in values])) if values else math.nan
 
     def report(self, images: int, minutes: float, **extra: float) -> dict[str, float]:
         """Writes the means since the last report, and further figures, and forgets them."""
-        figures = {name: self.mean(name) for name in self._sums} | extra
-        self._sums.clear()
+        figures = {name: self.mean(name) for name in self._noted} | extra
+        self._noted.clear()
         row: dict[str, Any] = {"images": images, "minutes": round(minutes, 3)} | {
-            k: round(v, 6) for k, v in figures.items()
+            name: round(value, 6) if math.isfinite(value) else None for name, value in figures.items()
         }
         with (self.folder / "stats.jsonl").open("a") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
@@ -102,18 +121,19 @@ def sharpness_share(picture: Tensor, truth: Tensor, region: Tensor) -> Tensor:
 
 
 class CollapseWatch:
-    """Tells when the discriminator has won: its mean loss over 200 steps is so low that the generator learns
+    """Tells when the discriminator has won: its mean loss over the last looks is so low that the generator learns
     nothing."""
 
     def __init__(self, limit: float) -> None:
-        self.limit, self._losses = limit, []
+        self.limit = limit
+        self.losses: list[float] = []  # part of the resume state
 
     def collapsed(self, loss: float) -> bool:
-        """Notes a loss; True once when the mean of the last window falls below the limit, then the window starts
+        """Notes a loss; True when the mean of the last window is below the limit, after which the window starts
         anew."""
-        self._losses.append(loss)
-        if len(self._losses) < COLLAPSE_WINDOW:
+        self.losses.append(loss)
+        if len(self.losses) < COLLAPSE_LOOKS:
             return False
-        mean = sum(self._losses) / len(self._losses)
-        self._losses = self._losses[COLLAPSE_WINDOW // 2 :] if mean >= self.limit else []
+        mean = sum(self.losses) / len(self.losses)
+        self.losses = self.losses[COLLAPSE_LOOKS // 2 :] if mean >= self.limit else []
         return mean < self.limit

@@ -1,9 +1,17 @@
-"""What a training run needs to go on after a kill exactly as if it had not been stopped."""
+"""What a training run needs to go on after a kill exactly as if it had not been stopped, and to return to after a
+collapse.
+
+state.pt          the last state; a killed run goes on from it
+good_<steps>.pt   states at validations, to return to when the loss is not finite or the discriminator has won
+best_<images>.pt  the averaged networks with the best validation score
+"""
 
 from __future__ import annotations
 
 import io
 import logging
+import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -31,9 +39,40 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     write_torch(folder / STATE_NAME, state)
 
 
+def good_name(steps: int) -> str:
+    """File of the good state after so many steps."""
+    return f"good_{steps:09d}.pt"
+
+
+def best_name(images: int) -> str:
+    """File of the best averaged networks, seen after so many images."""
+    return f"best_{images:09d}.pt"
+
+
+def keep_good(folder: Path, steps: list[int]) -> None:
+    """Keeps the state just saved as the good one of the last of `steps`, and drops those of no step in the list."""
+    path = folder / good_name(steps[-1])
+    path.unlink(missing_ok=True)
+    try:  # state.pt is only ever replaced, never written to: both names may share the bytes
+        os.link(folder / STATE_NAME, path)
+    except OSError:  # a file system without hard links
+        with atomic_file(path) as temporary:
+            shutil.copyfile(folder / STATE_NAME, temporary)
+    drop_others(folder, "good", [good_name(number) for number in steps])
+
+
+def drop_others(folder: Path, kind: str, names: list[str]) -> None:
+    """Removes the files of a kind (good, best) that are not among `names`."""
+    for path in folder.glob(f"{kind}_*.pt"):
+        if path.name not in names:
+            path.unlink()
+
+
 def discard_state(folder: Path) -> None:
-    """Removes the state of a finished run; its avatar, curves and grids stay."""
+    """Removes the states of a finished run; its avatar, curves and grids stay."""
     (folder / STATE_NAME).unlink(missing_ok=True)
+    for kind in ("good", "best"):
+        drop_others(folder, kind, [])
 
 
 def is_whole(path: Path) -> bool:
@@ -57,20 +96,32 @@ def write_torch(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | None:
-    """The last state of a run, or None where there is none that can be read (said in the log)."""
-    path = folder / STATE_NAME
-    if not path.is_file():
+    """The last state of a run, the last good one where it is damaged, or None where none can be read (said in the
+    log)."""
+    for path in (folder / STATE_NAME, *sorted(folder.glob("good_*.pt"), reverse=True)):
+        if not path.is_file():
+            continue
+        try:
+            return torch.load(path, map_location=device, weights_only=True)
+        except Exception as error:  # depending on the damage, torch raises a dozen different ones
+            log.warning("the training state %s cannot be read (%s)", path, error)
+    if folder.is_dir() and any(folder.glob("*.pt")):
+        log.warning("no readable state in %s: training starts anew", folder)
+    return None
+
+
+def load_good(folder: Path, steps: list[int], before: int, device: torch.device | str) -> dict[str, Any] | None:
+    """The newest good state of at most `before` steps, else the oldest that there is; None where there is none."""
+    there = sorted(number for number in steps if (folder / good_name(number)).is_file())
+    if not there:
         return None
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # depending on the damage, torch raises a dozen different ones
-        log.warning("the training state %s cannot be read (%s); training starts anew", path, error)
-        return None
+    chosen = max((number for number in there if number <= before), default=there[0])
+    return torch.load(folder / good_name(chosen), map_location=device, weights_only=True)
 
 
 @contextmanager
-def stop_between_steps() -> Iterator[Callable[[], None]]:
-    """Holds Ctrl-C and SIGTERM back until the function that it yields is called, which then raises KeyboardInterrupt.
+def stop_between_steps() -> Iterator[Callable[[], bool]]:
+    """Holds Ctrl-C and SIGTERM back, and yields a function that tells whether one has come.
 
     A step that is cut in two would leave networks and counters that do not belong together. A second Ctrl-C is not held
     back. Outside the main thread, where Python cannot watch signals, nothing is held back.
@@ -82,16 +133,12 @@ def stop_between_steps() -> Iterator[Callable[[], None]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    def check() -> None:
-        if asked:
-            raise KeyboardInterrupt
-
     if threading.current_thread() is not threading.main_thread():
-        yield check
+        yield lambda: False
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield check
+        yield lambda: bool(asked)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

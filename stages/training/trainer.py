@@ -17,41 +17,63 @@ from stages.losses.total import DetailLoss
 from stages.nets.avatar_networks import AvatarNetworks
 from stages.nets.discriminator import Discriminator
 from stages.nets.sizes import network_settings
-from stages.training.dataset import Batch, jitter_render, shift_window
-from stages.training.monitor import CollapseWatch
+from stages.training.dataset import Batch, blur_render, jitter_render, shift_window
+from stages.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS, CollapseWatch
+from stages.training.optimizer import adamw
+from stages.training.parallel import ALONE, Team
 
 log = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 50
-MOST_RETURNS = 3  # to the last good state, after which the run ends
-CHECK_EVERY = 10  # steps between looks at the loss value: each look waits for the card
+MOST_RETURNS = 3  # to a good state because of a loss that is not finite, after which the run ends; because of collapse
+COUNTERS = ("images", "minutes", "steps", "returns", "collapses", "rate", "disc_rate")
+
+
+class Diverged(Exception):
+    """The training has to return to an earlier state. collapse: the discriminator has won; else the loss is not
+    finite."""
+
+    def __init__(self, collapse: bool) -> None:
+        super().__init__("collapse" if collapse else "not finite")
+        self.collapse = collapse
 
 
 class Trainer:
-    """Networks, optimisers, averages and counters of one run."""
+    """Networks, optimisers, averages and counters of one run.
 
-    def __init__(self, settings: dict[str, Any], size_px: int, device: str) -> None:
+    whole: no step is under way, so that networks and counters belong together. good: the steps of the good states.
+    best: score and images of the best averaged networks so far.
+    """
+
+    def __init__(self, settings: dict[str, Any], size_px: int, device: str, team: Team = ALONE) -> None:
         torch.manual_seed(settings["seed"])
-        self.settings, self.size_px, self.device = settings, size_px, torch.device(device)
-        network = network_settings(settings)
-        layout = {"device": self.device, "memory_format": torch.channels_last}
-        self.nets = AvatarNetworks(network, size_px).to(**layout)
-        self.average = copy.deepcopy(self.nets).requires_grad_(False)
+        self.settings, self.size_px, self.device, self.team = settings, size_px, torch.device(device), team
+        self.layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
+        self._make_generators()
         self.losses = DetailLoss(settings, self.device)
         self.gan = settings["weight_gan"] > 0
-        self.disc = Discriminator(network, size_px).to(**layout) if self.gan else nn.Identity()
-        betas = (settings["beta1"], settings["beta2"])
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.nets, settings, settings["lr_net"]), betas=betas)
-        self.disc_optimizer = (
-            torch.optim.AdamW(parameter_groups(self.disc, settings, settings["lr_disc"]), betas=betas)
-            if self.gan
-            else None
-        )
-        self.images, self.minutes, self.steps, self.returns = 0, 0.0, 0, 0
-        self.share, self.rate, self.disc_rate, self.healthy = 0.0, 1.0, 1.0, True
+        self.disc = self._placed(Discriminator(network_settings(settings), size_px)) if self.gan else nn.Identity()
+        self.disc_optimizer = adamw(self.disc, settings, settings["lr_disc"]) if self.gan else None
+        self.images, self.minutes, self.steps, self.returns, self.collapses = 0, 0.0, 0, 0, 0
+        self.share, self.rate, self.disc_rate, self.whole = 0.0, 1.0, 1.0, True
+        self.good: list[int] = []
+        self.best = {"score": -math.inf, "images": 0}
         self.history: list[dict[str, float]] = []
         self.collapse = CollapseWatch(settings["collapse_below"])
         self.half = self.device.type == "cuda" and settings["precision"] == "bfloat16"
+
+    def _make_generators(self) -> None:
+        self.nets = AvatarNetworks(network_settings(self.settings), self.size_px)
+        self.average = copy.deepcopy(self.nets).to(self.device, memory_format=self.layout).requires_grad_(False)
+        self.nets = self._placed(self.nets)
+        self.optimizer = adamw(self.nets, self.settings, self.settings["lr_net"])
+
+    def _placed(self, module: nn.Module) -> nn.Module:
+        """On the device, in its memory format, and compiled if asked for."""
+        module.to(device=self.device, memory_format=self.layout)
+        if self.settings["compile"]:
+            module.compile()
+        return module
 
     # ------------------------------------------------------------------------------------------------ schedule
     def enter(self, share: float) -> bool:
@@ -80,29 +102,56 @@ class Trainer:
         return self.gan and self.share >= self.settings["gan_from"]
 
     def augment(self, batch: Batch) -> Batch:
-        """Sliding window and colour jitter, by configuration; random by seed and images seen, so that it resumes."""
-        settings = self.settings
+        """Sliding window, colour and blur of the rendering, by configuration.
+
+        Drawn for the whole batch by seed and images seen, so that it resumes and does not depend on the team.
+        """
+        settings, part = self.settings, self.team.part
+        count = batch.picture.shape[0] * self.team.size
         random = torch.Generator().manual_seed(settings["seed"] * 1_000_003 + self.images)
         if settings["window_px"] > 0:
-            batch = shift_window(batch, settings["window_px"], math.ceil(3 * settings["window_px"]), random)
+            limit = math.ceil(3 * settings["window_px"])
+            shift = (torch.randn(count, 2, generator=random) * settings["window_px"]).round().clamp(-limit, limit)
+            batch = shift_window(batch, part(shift.long()), limit)
         if settings["colour_jitter"] > 0:
-            batch = jitter_render(batch, settings["colour_jitter"], random)
+            gain, offset = (settings["colour_jitter"] * torch.randn(count, 3, 1, 1, generator=random) for _ in range(2))
+            batch = jitter_render(batch, part(1 + gain), part(offset))
+        if settings["blur_jitter_px"] > 0:
+            sigma = settings["blur_jitter_px"] * torch.rand(count, generator=random)
+            batch = blur_render(batch, part(sigma), settings["blur_jitter_px"])
         return batch
 
     # ------------------------------------------------------------------------------------------------ one step
-    def step(self, batch: Batch) -> dict[str, float] | None:
-        """Generators first, then the discriminator. Figures for the monitor; None when the loss is not finite."""
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Generators first, then the discriminator. Figures for the monitor, means over the team.
+
+        Raises:
+            Diverged: the loss is not finite, or the discriminator has won; what the step has changed is of no use.
+        """
+        self.whole = False
         figures, fake = self._generator_step(batch)
-        if figures is None:
-            return None
         if self.adversarial:
             figures |= self._discriminator_step(batch, fake)
-        self._move_average(batch.picture.shape[0])
-        self.images += batch.picture.shape[0]
+        means = self.team.mean(torch.stack([value.detach().float().to(self.device) for value in figures.values()]))
+        if self.steps % CHECK_EVERY == 0:
+            self._look(dict(zip(figures, means.tolist(), strict=True)))
+        self._move_average()
+        self.images += self.settings["batch"]
         self.steps += 1
-        return figures
+        self.whole = True
+        return dict(zip(figures, means, strict=True))
 
-    def _generator_step(self, batch: Batch) -> tuple[dict[str, float] | None, Tensor]:
+    def _look(self, figures: dict[str, float]) -> None:
+        """Watches for what is not finite and for a discriminator that has won."""
+        if not all(math.isfinite(value) for value in figures.values()):
+            raise Diverged(collapse=False)
+        if "disc" in figures and self.collapse.collapsed(figures["disc"]):
+            if self.collapses < MOST_RETURNS:
+                raise Diverged(collapse=True)
+            self.disc_rate /= 2
+            log.warning("the discriminator has won (loss %.3f): its learning rate is halved", figures["disc"])
+
+    def _generator_step(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         settings = self.settings
         time_code = batch.time if settings["net_time_code"] else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
@@ -124,18 +173,15 @@ class Trainer:
             total = total + settings["weight_gradient"] * terms["gradient"]
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        look = self.steps % CHECK_EVERY == 0
-        norms = {}
+        self.team.average_gradients(self.nets.parameters())
+        norms = {"total": total}
         for name in ("face", "back", "style"):
             norm = nn.utils.clip_grad_norm_(getattr(self.nets, name).parameters(), settings["clip_norm"], foreach=True)
             norms[f"norm_{name}"] = norm
-        if look and not all(bool(torch.isfinite(value)) for value in (total.detach(), *norms.values())):
-            return None, fake
         self.optimizer.step()
-        figures = {name: value.item() for name, value in (terms | norms).items()} if look else {}
-        return figures, fake.detach()
+        return terms | norms, fake.detach()
 
-    def _discriminator_step(self, batch: Batch, fake: Tensor) -> dict[str, float]:
+    def _discriminator_step(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
         settings = self.settings
         real = 2 * batch.picture - 1
         if batch.validity is not None:  # where the truth is unknown, both sides show the same
@@ -144,25 +190,24 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits_real, logits_fake = self.disc(real, batch.render), self.disc(fake, batch.render)
         loss = discriminator_loss(logits_real, logits_fake)
-        figures = {"disc": loss.item(), "d_real": logits_real.mean().item(), "d_fake": logits_fake.mean().item()}
+        figures = {"disc": loss, "d_real": logits_real.mean(), "d_fake": logits_fake.mean()}
         if self.steps % settings["r1_every"] == 0:  # lazily, weighted up; in full precision
             real = real.detach().requires_grad_(True)
-            # of the mean logit, which makes patches and the whole alike
-            penalty = r1_penalty(self.disc(real, batch.render).flatten(1).mean(1), real)
+            # of the mean logit, which makes patches and the whole alike; a compiled network has no second backward
+            penalty = r1_penalty(self.disc.forward(real, batch.render).flatten(1).mean(1), real)
             loss = loss + settings["r1_gamma"] / 2 * settings["r1_every"] * penalty
-            figures["r1"] = penalty.item()
+            figures["r1"] = penalty
         self.disc_optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.team.average_gradients(self.disc.parameters())
+        figures["norm_disc"] = nn.utils.get_total_norm([p.grad for p in self.disc.parameters()], foreach=True)
         self.disc_optimizer.step()
-        if self.collapse.collapsed(figures["disc"]):
-            self.disc_rate /= 2
-            log.warning("the discriminator has won (loss %.3f): its learning rate is halved", figures["disc"])
         return figures
 
     @torch.no_grad()
-    def _move_average(self, batch: int) -> None:
+    def _move_average(self) -> None:
         """EMA over all generators; the half-life is counted in images, and is shorter at the start."""
-        decay = 0.5 ** (batch / self.settings["ema_images"])
+        decay = 0.5 ** (self.settings["batch"] / self.settings["ema_images"])
         decay = min(decay, (1 + self.steps) / (10 + self.steps))
         mine, averaged = self.nets.state_dict(), self.average.state_dict()
         torch._foreach_lerp_(list(averaged.values()), [mine[name] for name in averaged], 1 - decay)
@@ -170,7 +215,6 @@ class Trainer:
     # ------------------------------------------------------------------------------------------------ state
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs, as tensors and plain values."""
-        counters = ("images", "minutes", "steps", "returns", "rate", "disc_rate")
         return {
             "nets": self.nets.state_dict(),
             "average": self.average.state_dict(),
@@ -179,7 +223,10 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "disc_optimizer": self.disc_optimizer.state_dict() if self.disc_optimizer else {},
             "history": self.history,
-            "counters": {name: getattr(self, name) for name in counters},
+            "collapse": self.collapse.losses,
+            "good": self.good,
+            "best": self.best,
+            "counters": {name: getattr(self, name) for name in COUNTERS},
         }
 
     def restore(self, state: dict[str, Any] | None) -> None:
@@ -188,69 +235,86 @@ class Trainer:
             return
         if state["frozen"] and not self.nets.maps_frozen:
             self._cache_maps()
+        if self.nets.maps_frozen and not state["frozen"]:  # a good state from before the maps were cached
+            self._make_generators()
         self.nets.load_state_dict(state["nets"])
         self.average.load_state_dict(state["average"])
         self.disc.load_state_dict(state["disc"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.disc_optimizer:
             self.disc_optimizer.load_state_dict(state["disc_optimizer"])
-        self.history = list(state["history"])
+        self.history, self.collapse.losses = list(state["history"]), list(state["collapse"])
+        self.good, self.best = list(state["good"]), dict(state["best"])
         for name, value in state["counters"].items():
             setattr(self, name, value)
+        self.whole = True
         if self.images:
             log.info("going on after %d images and %.1f minutes", self.images, self.minutes)
 
-    def fall_back(self, state: dict[str, Any] | None) -> None:
-        """Returns to the last good state with half the learning rates and another order of the frames.
+    def taken(self) -> dict[str, Any]:
+        """What the avatar takes from the averaged networks, on the CPU: weights of G_style, the cached maps, images."""
+        style = {name: value.detach().cpu().clone() for name, value in self.average.style.state_dict().items()}
+        maps = {"face": self.average.face.cached(), "back": self.average.back.cached()}
+        return {"g_style": style, "maps": maps, "images": self.images}
+
+    @property
+    def returns_in_all(self) -> int:
+        """Returns to a good state, whatever for; each goes on with another order of the frames."""
+        return self.returns + self.collapses
+
+    def good_before(self, problem: Diverged) -> int:
+        """The latest step whose state is not part of the problem: a collapse began a whole window ago."""
+        return self.steps - (COLLAPSE_LOOKS * CHECK_EVERY if problem.collapse else 0)
+
+    def mark_good(self) -> None:
+        """Notes that the state now is one to return to. Two notes stay far enough apart to lie before any collapse.
 
         Raises:
-            UserError: it has happened too often, or there is no state.
+            Diverged: it is not, since a weight is not finite.
         """
-        returns, minutes, rate = self.returns + 1, self.minutes, self.rate / 2
+        if not all(bool(p.isfinite().all()) for module in (self.nets, self.disc) for p in module.parameters()):
+            self.whole = False
+            raise Diverged(collapse=False)
+        last_two_close = len(self.good) > 1 and self.good[-1] - self.good[-2] < COLLAPSE_LOOKS * CHECK_EVERY
+        self.good = [*(self.good[:-1] if last_two_close else self.good), self.steps][-3:]
+
+    def fall_back(self, problem: Diverged, state: dict[str, Any] | None) -> None:
+        """Returns to a good state with half the learning rates, of the discriminator alone where it has won, and
+        another order of the frames.
+
+        Raises:
+            UserError: the loss was not finite too often, or there is no state.
+        """
+        returns, collapses = self.returns + (not problem.collapse), self.collapses + problem.collapse
         if state is None or returns > MOST_RETURNS:
-            self.healthy = False
             raise UserError(
                 f"the training loss is not finite, {returns} times; lower train.lr_net and train.lr_maps, or look at "
                 "the frames and renderings of the clips"
             )
-        log.warning(
-            "the loss is not finite at %d images: back to the last good state, learning rates halved", self.images
-        )
+        what = "the discriminator has won" if problem.collapse else "the loss is not finite"
+        whose = "the discriminator's learning rate" if problem.collapse else "learning rates"
+        log.warning("%s at %d images: back to a good state, %s halved", what, self.images, whose)
+        rate, disc_rate = (self.rate, self.disc_rate / 2) if problem.collapse else (self.rate / 2, self.disc_rate)
+        kept = {"returns": returns, "collapses": collapses, "rate": rate, "disc_rate": disc_rate}
+        kept |= {"minutes": self.minutes, "best": self.best}
         self.restore(state)
-        self.returns, self.minutes, self.rate = returns, minutes, rate
+        self.collapse.losses = []
+        for name, value in kept.items():
+            setattr(self, name, value)
 
     def headline(self) -> str:
         """The words behind the progress bar."""
         last = self.history[-1] if self.history else {}
-        left = (1 - self.share) / max(self.share, 1e-6) * self.minutes if self.share > 0 else 0.0
-        l1, val = last.get("l1", math.nan), last.get("val_face_db", math.nan)
-        return f"{self.images} images, l1 {l1:.4f}, val {val:.2f} dB, {left:.0f} min left"
+        left = (1 - self.share) / self.share * self.minutes if self.share > 0 else 0.0
+        val = next((row["val_face_db"] for row in reversed(self.history) if "val_face_db" in row), math.nan)
+        speed, l1 = last.get("images_per_s", math.nan), last.get("l1", math.nan)
+        return f"{self.images} images, {speed:.1f}/s, l1 {l1:.4f}, val {val:.2f} dB, {left:.0f} min left"
 
     def _cache_maps(self) -> None:
         """Caches the maps and drops their generators, also from the optimiser; what stays keeps its moments."""
         self.nets.freeze_maps()
         self.average.freeze_maps()
-        moments = dict(self.optimizer.state)
-        betas = (self.settings["beta1"], self.settings["beta2"])
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.nets, self.settings, self.settings["lr_net"]), betas=betas
-        )
+        moments = self.optimizer.state
+        self.optimizer = adamw(self.nets, self.settings, self.settings["lr_net"])
         alive = {parameter for group in self.optimizer.param_groups for parameter in group["params"]}
         self.optimizer.state.update({parameter: state for parameter, state in moments.items() if parameter in alive})
-
-
-def parameter_groups(module: nn.Module, settings: dict[str, Any], lr: float) -> list[dict[str, Any]]:
-    """Parameters by learning rate and weight decay: free maps; weights; biases, noise weights and constants (no
-    decay)."""
-    groups: dict[str, list[nn.Parameter]] = {"maps": [], "weights": [], "plain": []}
-    for name, parameter in module.named_parameters():
-        free = name.endswith(("feature_free", "skip_free"))
-        plain = parameter.ndim < 2 or name.endswith("constant")
-        groups["maps" if free else "plain" if plain else "weights"].append(parameter)
-    rate = {"maps": settings["lr_maps"], "weights": lr, "plain": lr}
-    decay = {"maps": 0.0, "weights": settings["weight_decay"], "plain": 0.0}
-    return [
-        {"params": group, "lr": rate[name], "base_lr": rate[name], "weight_decay": decay[name]}
-        for name, group in groups.items()
-        if group
-    ]

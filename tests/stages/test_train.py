@@ -1,6 +1,12 @@
 """Stage `train` from manifests to avatar.pt: what the file holds, resumption, and what is refused."""
 
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -37,10 +43,14 @@ def write_samples(path, used=None, size_px=SIZE, **facts):
     write_manifest(path, "samples", columns, {"subject": "x", "size_px": size_px} | facts)
 
 
+def words(folder, out="avatar.pt", samples="samples.parquet", identity="identity.npz"):
+    said = ["--samples", folder / samples, "--identity", folder / identity, "--clips-dir", folder / "clips"]
+    said += ["--train-dir", folder / "train", "--out", folder / out, "--threads", 1]
+    return [str(word) for word in said]
+
+
 def run(folder, out="avatar.pt", samples="samples.parquet", identity="identity.npz", **changes):
-    words = ["--samples", folder / samples, "--identity", folder / identity, "--clips-dir", folder / "clips"]
-    words += ["--train-dir", folder / "train", "--out", folder / out, "--threads", 1]
-    args = train.build_parser().parse_args([str(word) for word in words])
+    args = train.build_parser().parse_args(words(folder, out, samples, identity))
     args.settings = settings(**changes)
     train.run(args)
     return torch.load(folder / out, weights_only=True)
@@ -127,3 +137,125 @@ def test_refusals_are_one_sentence(subject, tmp_path):
     with pytest.raises(UserError, match="32x32 px instead of 64"):
         run(subject, samples="big.parquet", out="never.pt")
     assert not (subject / "never.pt").exists()
+
+
+# everything that is random or has a schedule takes part
+EVERYTHING = {
+    "weight_gan": 0.1,
+    "weight_mrf": 0.01,
+    "weight_cos": 0.01,
+    "mrf_every": 2,
+    "mrf_crop_px": 16,
+    "mrf_positions": 8,
+    "cos_every": 3,
+    "cos_size_px": 32,
+    "gan_from": 0.2,
+    "r1_every": 3,
+    "window_px": 1.5,
+    "colour_jitter": 0.1,
+    "blur_jitter_px": 1.0,
+    "maps_until": 60,
+    "images": 160,
+    "validations": 5,
+}
+
+
+def start(folder, out, *before, **changes):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    said = [sys.executable, *before, "-m", "stages.train", "--settings", json.dumps(settings(**changes))]
+    return subprocess.Popen(said + words(folder, out), env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def assert_same_networks(first, second, **tolerance):
+    for name, value in first["g_style"].items():
+        torch.testing.assert_close(value, second["g_style"][name], **tolerance)
+    for region in ("face", "back"):
+        for name, value in first["maps"][region].items():
+            torch.testing.assert_close(value, second["maps"][region][name], **tolerance)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_started_again_is_bitwise_the_same(subject):
+    """SIGKILL at random moments, three times; the clock decides what was saved by then."""
+    whole = run(subject, out="whole.pt", save_s=600, **EVERYTHING)
+    seed = time.time_ns()
+    moments, killed = random.Random(seed), []
+    changes = EVERYTHING | {"save_s": 0.4, "report_s": 0.3}
+    for _ in range(3):
+        process = start(subject, "killed.pt", **changes)
+        before = {path: path.stat().st_mtime_ns for path in subject.glob("train/*/state.pt")}
+        while process.poll() is None and before == {
+            path: path.stat().st_mtime_ns for path in subject.glob("train/*/state.pt")
+        }:
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        killed.append(process.returncode == -signal.SIGKILL)
+    assert killed[0], f"it was over before it could be killed (seed {seed})"
+    process = start(subject, "killed.pt", **changes)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    parts = torch.load(subject / "killed.pt", weights_only=True)
+    assert parts["images"] == whole["images"] == 160
+    assert_same_networks(whole, parts, atol=0, rtol=0)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does_on_their_batches_together(subject):
+    """Gloo on the CPU. ID-MRF draws its squares per process and is left out, and so is the border that shifting
+    leaves."""
+    changes = {"batch": 8, "images": 120, "weight_gan": 0.1, "r1_every": 3, "colour_jitter": 0.1, "maps_until": 48}
+    changes |= {"validations": 15, "weight_cos": 0.01, "cos_size_px": 32, "report_s": 600}
+    known = set(subject.glob("train/*"))
+    process = start(
+        subject, "two.pt", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", **changes
+    )
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    (folder,) = set(subject.glob("train/*")) - known
+    two = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    content = torch.load(subject / "two.pt", weights_only=True)
+    (folder / "avatar.pt").unlink(missing_ok=True)
+    (folder / "two.pt").unlink()
+    (folder / "stats.jsonl").unlink()
+    whole = run(subject, out="one.pt", **changes)
+    one = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    assert [row["images"] for row in two] == [row["images"] for row in one] == list(range(8, 121, 8))
+    for name in ("l1", "mask", "cos", "gan", "disc", "d_real", "norm_style", "norm_disc", "val_full_db"):
+        np.testing.assert_allclose(
+            [row[name] for row in two], [row[name] for row in one], rtol=2e-3, atol=2e-4, err_msg=name
+        )
+    assert_same_networks(whole, content, atol=2e-3, rtol=1e-2)
+
+
+def test_several_cards_start_the_stage_once_per_card(subject, monkeypatch):
+    started = []
+
+    class Process:
+        def __init__(self, command):
+            started.append(command)
+
+        def wait(self):
+            return len(started) - 1
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    args = train.build_parser().parse_args([*words(subject), "--gpu", "2", "--threads", "8"])
+    args.settings = settings()
+    train.start_team(args)
+    launcher, stage = started[0][: started[0].index("stages.train")], started[0][started[0].index("stages.train") + 1 :]
+    assert launcher[1:] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    worker = train.build_parser().parse_args(stage)
+    assert json.loads(worker.settings) == args.settings and worker.threads == 4
+    for name in ("samples", "identity", "clips_dir", "train_dir", "out", "gpu"):
+        assert getattr(worker, name) == getattr(args, name)
+    with pytest.raises(UserError, match="training on 2 cards has failed"):
+        train.start_team(args)
+
+
+def test_the_file_says_which_networks_were_taken(subject, monkeypatch):
+    scores = iter([3.0, 1.0, 2.0, 2.5])
+    monkeypatch.setattr("stages.training.loop.validation_score", lambda figures: next(scores))
+    content = run(subject, out="i/avatar.pt", seed=9)
+    assert content["images"] == 40 and content["history"][-1]["taken_images"] == 12
+    assert not list(subject.glob("train/*/best_*.pt")) and not list(subject.glob("train/*/good_*.pt"))

@@ -22,6 +22,7 @@ SETTINGS = TINY | {
     "backbone_weights": "random",
     "report_s": 600,
     "save_s": 600,
+    "validations": 4,
 }
 
 

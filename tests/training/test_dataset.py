@@ -5,10 +5,20 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from stages.core.errors import UserError
 from stages.core.files import picture_name, write_picture
-from stages.training.dataset import FrameStore, batch_positions, jitter_render, make_batch, shift_window
+from stages.training.dataset import (
+    BYTES_PER_PIXEL,
+    FrameStore,
+    batch_positions,
+    blur_render,
+    jitter_render,
+    make_batch,
+    read_frame,
+    shift_window,
+)
 from tests.training.makers import SIZE, pictures, write_clip
 
 
@@ -75,22 +85,53 @@ def test_order_goes_on_after_a_stop_as_if_there_had_been_none():
 def test_shift_moves_everything_together_and_marks_what_came_in(clip):
     store = FrameStore(frames_of(clip), SIZE, 10**9, 1)
     batch = make_batch(store.read([0, 3]), np.zeros(2), "cpu")
-    moved = shift_window(batch, 4.0, 8, torch.Generator().manual_seed(5))
+    moved = shift_window(batch, torch.tensor([[5, -8], [0, 3]]), 8)
+    assert moved.shift_px.tolist() == [[5, -8], [0, 3]]
     for k in range(2):
         dx, dy = (int(value) for value in moved.shift_px[k])
-        assert abs(dx) <= 8 and abs(dy) <= 8
         for name in ("picture", "alpha", "render", "uv"):
             shifted = torch.roll(getattr(batch, name)[k], (dy, dx), (1, 2))
             valid = moved.validity[k] > 0
             assert torch.equal(getattr(moved, name)[k] * valid, shifted * valid), name
         assert valid.sum() == (SIZE - abs(dx)) * (SIZE - abs(dy))
-    assert moved.shift_px.abs().max() > 0
 
 
 def test_colour_jitter_stays_on_the_face(clip):
     store = FrameStore(frames_of(clip), SIZE, 10**9, 1)
     batch = make_batch(store.read([0]), np.zeros(1), "cpu")
-    before = batch.render.clone()
-    after = jitter_render(batch, 0.2, torch.Generator().manual_seed(0)).render
-    off = (batch.uv[:, 2:3] == 0).expand_as(after)
-    assert after[off].abs().max() == 0 and (after - before)[~off].abs().max() > 0.01
+    after = jitter_render(batch, torch.full((1, 3, 1, 1), 1.3), torch.full((1, 3, 1, 1), -0.1)).render
+    face = (batch.uv[:, 2:3] > 0).expand_as(after)
+    assert after[~face].abs().max() == 0
+    torch.testing.assert_close(after[face], (1.3 * batch.render[face] - 0.1).clamp(0, 1))
+
+
+def test_blur_is_that_of_scipy_within_the_face(clip):
+    store = FrameStore(frames_of(clip), SIZE, 10**9, 1)
+    batch = make_batch(store.read([0, 3]), np.zeros(2), "cpu")
+    blurred = blur_render(batch, torch.tensor([1.5, 0.0]), 2.0).render
+    face = batch.uv[0, 2].numpy()
+    weight = gaussian_filter(face, 1.5, mode="constant", radius=6)
+    for channel in range(3):
+        expected = gaussian_filter(batch.render[0, channel].numpy() * face, 1.5, mode="constant", radius=6)
+        expected = np.where(face > 0, expected / np.maximum(weight, 1e-6), 0)
+        np.testing.assert_allclose(blurred[0, channel].numpy(), expected, atol=1e-5)
+    torch.testing.assert_close(blurred[1], batch.render[1], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("held", [0, 2, 8])
+def test_frames_in_memory_are_bounded_and_change_nothing(clip, held):
+    frames = frames_of(clip)
+    store = FrameStore(frames, SIZE, cache_bytes=held * SIZE**2 * BYTES_PER_PIXEL, threads=2)
+    assert store.held == min(held, len(frames)) and store.cached == (held >= len(frames))
+    positions = [0, 3, 1, 5]
+    for name, values in store.read(positions).items():
+        for k, position in enumerate(positions):
+            np.testing.assert_array_equal(values[k], read_frame(*frames[position], SIZE)[name])
+
+
+def test_memory_formats_hold_the_same_values(clip):
+    arrays = FrameStore(frames_of(clip), SIZE, 10**9, 1).read([0, 3])
+    last, first = (make_batch(arrays, np.zeros(2), "cpu", x) for x in (torch.channels_last, torch.contiguous_format))
+    for name in ("picture", "alpha", "render", "uv"):
+        assert torch.equal(getattr(last, name), getattr(first, name)) and getattr(first, name).is_contiguous()
+    assert last.picture.is_contiguous(memory_format=torch.channels_last)

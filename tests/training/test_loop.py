@@ -7,8 +7,11 @@ import torch
 from stages.core.errors import UserError
 from stages.training import loop
 from stages.training.dataset import FrameStore, make_batch
-from stages.training.loop import Budget, Frames, train, validate
-from stages.training.trainer import Trainer, parameter_groups
+from stages.training.loop import Budget, Frames, avatar_parts, train, validate, validation_score
+from stages.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS
+from stages.training.optimizer import parameter_groups
+from stages.training.parallel import Team
+from stages.training.trainer import MOST_RETURNS, Diverged, Trainer
 from tests.training.makers import SIZE, settings, write_clip
 
 
@@ -70,25 +73,166 @@ def test_minutes_of_earlier_runs_count(frames, tmp_path):
     assert again.images == 8 and again.minutes > 0
 
 
-def test_not_finite_returns_to_the_last_good_state_then_gives_up(frames, tmp_path, monkeypatch):
+@pytest.fixture
+def every_step_is_looked_at(monkeypatch):
+    monkeypatch.setattr("stages.training.trainer.CHECK_EVERY", 1)
+
+
+def spoil_at(monkeypatch, images, times):
+    """The picture of the step after `images` images is NaN, the first `times` times."""
     step, spoiled = Trainer.step, []
 
     def step_that_breaks(self, batch):
-        if self.images == 20 and len(spoiled) < limit:
+        if self.images == images and len(spoiled) < times:
             spoiled.append(1)
             batch.picture = batch.picture * float("nan")
         return step(self, batch)
 
-    monkeypatch.setattr("stages.training.trainer.CHECK_EVERY", 1)
     monkeypatch.setattr(Trainer, "step", step_that_breaks)
-    limit = 1
-    trainer = train(settings(), SIZE, frames, tmp_path / "once", "cpu")
-    assert trainer.returns == 1 and trainer.rate == 0.5 and trainer.images == 40
+
+
+@pytest.mark.usefixtures("every_step_is_looked_at")
+def test_not_finite_returns_to_the_last_good_state_then_gives_up(frames, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        spoil_at(patch, 28, 1)
+        trainer = train(settings(maps_until=24), SIZE, frames, tmp_path / "once", "cpu")
+    assert (trainer.returns, trainer.rate, trainer.disc_rate, trainer.images) == (1, 0.5, 1.0, 40)
+    assert [row["images"] for row in trainer.history] == [12, 20, 32, 40], "back to 20, the last validation"
+    assert trainer.nets.maps_frozen, "once more: at 20 they were not"
     assert all(torch.isfinite(value).all() for value in weights_of(trainer).values())
-    spoiled.clear()
-    limit = 99
-    with pytest.raises(UserError, match="not finite"):
+    spoil_at(monkeypatch, 20, 99)
+    with pytest.raises(UserError, match=f"not finite, {MOST_RETURNS + 1} times"):
         train(settings(), SIZE, frames, tmp_path / "often", "cpu")
+    state = loop.load_state(tmp_path / "often", "cpu")
+    assert all(value.isfinite().all() for value in state["nets"].values()), "what was saved is not spoiled"
+
+
+def test_weights_that_are_not_finite_are_never_a_good_state(frames, tmp_path, monkeypatch):
+    """Looked at are steps 0 and 10; the validation after step 5 comes first and finds it."""
+    step, spoiled = Trainer.step, []
+
+    def step_that_breaks(self, batch):
+        figures = step(self, batch)
+        if self.images == 16 and not spoiled:
+            spoiled.append(self.nets.style.mask.bias.data.fill_(float("nan")))
+        return figures
+
+    monkeypatch.setattr(Trainer, "step", step_that_breaks)
+    trainer = train(settings(), SIZE, frames, tmp_path, "cpu")
+    assert trainer.returns == 1 and trainer.images == 40
+    assert all(torch.isfinite(value).all() for value in weights_of(trainer).values())
+
+
+def collapsing(monkeypatch):
+    """Settings of a run whose discriminator is said to win at step 300 of 400 (while its rate is the first one)."""
+    monkeypatch.setattr("stages.training.trainer.CHECK_EVERY", 10)
+
+    def step(self, batch):
+        self.whole = False
+        if self.steps % CHECK_EVERY == 0:
+            lost = self.steps >= 100 and self.disc_rate == 1
+            self._look({"disc": 0.0 if lost else 1.0})
+        self.images += self.settings["batch"]
+        self.steps += 1
+        self.whole = True
+        return {"l1": torch.tensor(0.1)}
+
+    monkeypatch.setattr(Trainer, "step", step)
+    return settings(weight_gan=0.1, images=1600, validations=16, maps_until=10**6)
+
+
+def test_collapse_returns_to_a_state_from_before_it_began(frames, tmp_path, monkeypatch):
+    went_back = []
+    fall_back = Trainer.fall_back
+
+    def noting(self, problem, state):
+        went_back.append((problem.collapse, self.steps, state["counters"]["steps"]))
+        fall_back(self, problem, state)
+
+    monkeypatch.setattr(Trainer, "fall_back", noting)
+    trainer = train(collapsing(monkeypatch), SIZE, frames, tmp_path, "cpu")
+    (collapse, seen_at, state_of), window = went_back[0], COLLAPSE_LOOKS * CHECK_EVERY
+    assert len(went_back) == 1 and collapse and 100 + window // 2 <= seen_at < 100 + window
+    assert state_of <= seen_at - window, "a state of during the collapse is not good"
+    assert (trainer.collapses, trainer.returns, trainer.disc_rate, trainer.rate) == (1, 0, 0.5, 1.0)
+    assert trainer.images == 1600
+
+
+def test_good_states_lie_a_window_apart(frames):
+    trainer, window = Trainer(settings(), SIZE, "cpu"), COLLAPSE_LOOKS * CHECK_EVERY
+    for trainer.steps in range(0, 1500, 36):
+        trainer.mark_good()
+        assert trainer.good[-1] == trainer.steps and len(trainer.good) <= 3
+        if trainer.steps >= 2 * window:
+            assert any(window <= trainer.steps - good <= 3 * window for good in trainer.good)
+
+
+def test_after_too_many_collapses_only_the_rate_falls(frames):
+    trainer = Trainer(settings(weight_gan=0.1, collapse_below=0.05), SIZE, "cpu")
+    trainer.collapse.losses = [0.0] * (COLLAPSE_LOOKS - 1)
+    with pytest.raises(Diverged):
+        trainer._look({"disc": 0.01})
+    trainer.collapses, trainer.collapse.losses = MOST_RETURNS, [0.0] * (COLLAPSE_LOOKS - 1)
+    trainer._look({"disc": 0.01})
+    assert trainer.disc_rate == 0.5
+
+
+def test_the_best_by_validation_becomes_the_avatar(frames, tmp_path, monkeypatch):
+    scores, kept = iter([1.0, 3.0, 2.0, 2.5]), {}
+    monkeypatch.setattr(loop, "validation_score", lambda figures: next(scores))
+    check = loop.Run.check
+
+    def noting(self):
+        check(self)
+        kept[self.trainer.images] = self.trainer.taken()
+
+    monkeypatch.setattr(loop.Run, "check", noting)
+    trainer = train(settings(maps_until=30), SIZE, frames, tmp_path, "cpu")
+    assert trainer.best == {"score": 3.0, "images": 20} and trainer.images == 40
+    assert len(list(tmp_path.glob("best_*.pt"))) == 1
+    taken = avatar_parts(trainer, tmp_path)
+    assert taken["images"] == 20
+    for name, value in kept[20]["g_style"].items():
+        assert torch.equal(taken["g_style"][name], value)
+    assert torch.equal(taken["maps"]["face"]["feature"], kept[20]["maps"]["face"]["feature"])
+    trainer.best["score"] = 2.5
+    assert avatar_parts(trainer, tmp_path)["images"] == 40, "no better than the last"
+
+
+def test_before_the_discriminator_joins_nothing_is_best(frames, tmp_path):
+    trainer = train(settings(weight_gan=0.1, gan_from=0.9), SIZE, frames, tmp_path, "cpu")
+    assert trainer.best["images"] == 40
+
+
+def test_validation_score_dislikes_blur_and_ringing_alike():
+    figures = {"val_full_db": 20.0, "val_face_db": 30.0}
+    assert validation_score(figures | {"val_sharpness": 1.0}) == pytest.approx(25)
+    for ratio in (10 ** (1 / 20), 10 ** (-1 / 20)):
+        assert validation_score(figures | {"val_sharpness": ratio}) == pytest.approx(24)
+
+
+def test_a_step_that_was_cut_in_two_is_not_saved(frames, tmp_path, monkeypatch):
+    def cut(self, batch):
+        if self.images == 24:
+            raise KeyboardInterrupt  # the second Ctrl-C
+        return move(self, batch)
+
+    move = Trainer._generator_step
+    monkeypatch.setattr(Trainer, "_generator_step", cut)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(), SIZE, frames, tmp_path, "cpu")
+    assert loop.load_state(tmp_path, "cpu")["counters"]["images"] == 20, "the last validation"
+
+
+@pytest.mark.parametrize("change", [{"channels_last": False}, {"blur_jitter_px": 1.5}])
+def test_other_forms_train_too(frames, tmp_path, change):
+    trainer = train(settings(weight_gan=0.1, **change), SIZE, frames, tmp_path, "cpu")
+    assert np.isfinite(trainer.history[-1]["l1"]) and trainer.history[-1]["norm_disc"] > 0
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(frames, tmp_path):
+    with pytest.raises(UserError, match="train.batch 4 cannot be shared by 3 cards"):
+        train(settings(), SIZE, frames, tmp_path, "cpu", Team(0, 3))
 
 
 def test_learning_rates_warm_up_and_fall(frames):
@@ -141,3 +285,21 @@ def test_adversarial_loss_can_leave_the_face_alone(frames):
 
     assert moved("whole").max() > 0
     assert moved("around_face").max() == 0
+
+
+@pytest.mark.slow
+def test_compiled_networks_train_as_others_do(frames, tmp_path, monkeypatch):
+    """By the backend that needs no C++ compiler; the same graphs, the lazy R1 penalty and the cached maps included."""
+    compiled = []
+
+    def compile_by_aot(module):
+        compiled.append(module)
+        module._compiled_call_impl = torch.compile(module._call_impl, backend="aot_eager")
+
+    chosen = {"images": 32, "weight_gan": 0.1, "r1_every": 2, "window_px": 1.5, "validations": 2}
+    plain = train(settings(**chosen), SIZE, frames, tmp_path / "plain", "cpu")
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_by_aot)
+    trainer = train(settings(compile=True, **chosen), SIZE, frames, tmp_path / "compiled", "cpu")
+    assert compiled == [trainer.nets, trainer.disc]
+    assert trainer.history[-1]["l1"] == pytest.approx(plain.history[-1]["l1"], rel=1e-3)
+    assert trainer.history[-1]["disc"] == pytest.approx(plain.history[-1]["disc"], rel=1e-3)

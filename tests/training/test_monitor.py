@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from skimage.metrics import peak_signal_noise_ratio
 
 from stages.core.files import read_picture
-from stages.training.monitor import COLLAPSE_WINDOW, CollapseWatch, Monitor, psnr_db, sharpness_share
+from stages.training.monitor import COLLAPSE_LOOKS, CollapseWatch, Monitor, psnr_db, sharpness_share
 
 
 def test_psnr_is_that_of_scikit_image():
@@ -48,6 +48,20 @@ def test_report_writes_means_and_forgets_them(tmp_path):
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
+def test_going_on_drops_later_rows_and_a_half_written_one(tmp_path):
+    monitor = Monitor(tmp_path)
+    for images in (8, 16, 24):
+        monitor.add(l1=torch.tensor(0.5), disc=float("nan"))
+        monitor.report(images, 1.0)
+    monitor.close()
+    with (tmp_path / "stats.jsonl").open("a") as file:
+        file.write('{"images": 32, "min')
+    Monitor(tmp_path, 16).close()
+    rows = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert [row["images"] for row in rows] == [8, 16]
+    assert rows[0]["l1"] == 0.5 and rows[0]["disc"] is None, "what is not finite is null in JSON"
+
+
 def test_grid_lays_rows_under_each_other(tmp_path):
     monitor = Monitor(tmp_path)
     path = monitor.grid(4, [torch.zeros(2, 3, 8, 8), torch.ones(2, 1, 8, 8)])
@@ -59,6 +73,6 @@ def test_grid_lays_rows_under_each_other(tmp_path):
 
 def test_collapse_is_told_once_per_window():
     watch = CollapseWatch(0.05)
-    assert not any(watch.collapsed(1.0) for _ in range(2 * COLLAPSE_WINDOW))
-    told = [watch.collapsed(0.001) for _ in range(COLLAPSE_WINDOW * 2)]
+    assert not any(watch.collapsed(1.0) for _ in range(2 * COLLAPSE_LOOKS))
+    told = [watch.collapsed(0.001) for _ in range(COLLAPSE_LOOKS * 2)]
     assert 1 <= sum(told) <= 2

@@ -5,7 +5,16 @@ import signal
 import pytest
 import torch
 
-from stages.training.state import STATE_NAME, load_state, run_key, save_state, stop_between_steps
+from stages.training.state import (
+    STATE_NAME,
+    good_name,
+    keep_good,
+    load_good,
+    load_state,
+    run_key,
+    save_state,
+    stop_between_steps,
+)
 
 
 def test_round_trip(tmp_path):
@@ -35,13 +44,39 @@ def test_key_depends_on_configuration_code_and_data():
     assert len({base, *others}) == 4
 
 
+def test_a_damaged_state_is_replaced_by_the_last_good_one(tmp_path):
+    for steps in (100, 400):
+        save_state(tmp_path, {"steps": steps})
+        keep_good(tmp_path, [steps] if steps == 100 else [100, 400])
+    (tmp_path / STATE_NAME).unlink()
+    (tmp_path / STATE_NAME).write_bytes(b"junk")
+    assert load_state(tmp_path, "cpu")["steps"] == 400
+    save_state(tmp_path, {"steps": 500})
+    assert load_good(tmp_path, [100, 400], 400, "cpu")["steps"] == 400, "a later save leaves the good state alone"
+
+
+def test_good_states_are_chosen_by_age_and_others_dropped(tmp_path):
+    for steps, good in ((0, [0]), (250, [0, 250]), (600, [0, 250, 600])):
+        save_state(tmp_path, {"steps": steps})
+        keep_good(tmp_path, good)
+    assert [load_good(tmp_path, [0, 250, 600], before, "cpu")["steps"] for before in (700, 599, 250, 10)] == [
+        600, 250, 250, 0,
+    ]  # fmt: skip
+    save_state(tmp_path, {"steps": 250})
+    keep_good(tmp_path, [0, 250])
+    assert sorted(path.name for path in tmp_path.glob("good_*")) == [good_name(0), good_name(250)]
+    (tmp_path / good_name(0)).unlink()
+    assert load_good(tmp_path, [0, 250], 10, "cpu")["steps"] == 250, "the oldest that there is"
+    assert load_good(tmp_path, [1, 2], 10, "cpu") is None
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_wait_for_the_end_of_a_step(number):
-    before, steps = signal.getsignal(number), []
-    with pytest.raises(KeyboardInterrupt), stop_between_steps() as stop:
-        stop()
+    before = signal.getsignal(number)
+    with stop_between_steps() as asked:
+        assert not asked()
         signal.raise_signal(number)
-        steps.append("whole")
-        stop()
-        steps.append("never")
-    assert steps == ["whole"] and signal.getsignal(number) is before
+        assert asked()
+        with pytest.raises(KeyboardInterrupt):  # a second one does not wait
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before

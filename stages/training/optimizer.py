@@ -1,0 +1,31 @@
+"""AdamW over a network's parameters, grouped by learning rate and weight decay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def adamw(module: nn.Module, settings: dict[str, Any], lr: float) -> torch.optim.AdamW:
+    """AdamW by the section `train`; fused, which updates each parameter in one pass, on CPUs too."""
+    betas = (settings["beta1"], settings["beta2"])
+    return torch.optim.AdamW(parameter_groups(module, settings, lr), betas=betas, fused=True)
+
+
+def parameter_groups(module: nn.Module, settings: dict[str, Any], lr: float) -> list[dict[str, Any]]:
+    """Parameters by learning rate and weight decay: free maps; weights; biases, noise weights and constants (no
+    decay)."""
+    groups: dict[str, list[nn.Parameter]] = {"maps": [], "weights": [], "plain": []}
+    for name, parameter in module.named_parameters():
+        free = name.endswith(("feature_free", "skip_free"))
+        plain = parameter.ndim < 2 or name.endswith("constant")
+        groups["maps" if free else "plain" if plain else "weights"].append(parameter)
+    rate = {"maps": settings["lr_maps"], "weights": lr, "plain": lr}
+    decay = {"maps": 0.0, "weights": settings["weight_decay"], "plain": 0.0}
+    return [
+        {"params": group, "lr": rate[name], "base_lr": rate[name], "weight_decay": decay[name]}
+        for name, group in groups.items()
+        if group
+    ]
