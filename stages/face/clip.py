@@ -10,7 +10,7 @@ import numpy as np
 
 from stages.face import smoothing
 from stages.face.camera import Camera
-from stages.face.gaze import gaze_angles
+from stages.face.gaze import conjugate, gaze_angles
 from stages.face.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from stages.face.morphable import MorphableModel
 from stages.face.solver import LandmarkFit, SolverSettings, fit_landmarks
@@ -94,6 +94,7 @@ def fit_clip(
             )
     runs = smoothing.takes(quality, cuts)
     gaze[~fitted] = np.nan
+    gaze = conjugate(gaze)
     gaze = smoothing.hold_gaps(gaze, runs, time_s)
     pose = smoothing.bridge(np.concatenate([raw.rotation, raw.translation], 1), quality, time_s)
     expression = smoothing.bridge(raw.expression, quality, time_s)

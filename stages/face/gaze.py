@@ -10,6 +10,7 @@ from stages.face.landmark_sets import LEFT_LIDS, RIGHT_LIDS
 # Adults: eyeball radius 12.0 mm, iris radius 5.85 mm (Bekerman et al. 2014; Rufer et al. 2005): the ratio ties one to
 # the other.
 EYE_TO_IRIS = 12.0 / 5.85
+_OWN_SHARE = 0.25  # of its departure from the common movement that each eye keeps
 CLOSED_SHARE = 0.45  # an eye open less than this share of its usual opening hides the iris
 
 
@@ -105,3 +106,21 @@ def gaze_angles(
         pair[~(opening[:, eye] > CLOSED_SHARE * usual[eye])] = np.nan
         angles.append(pair)
     return np.concatenate(angles, 1)
+
+
+def conjugate(gaze: np.ndarray) -> np.ndarray:
+    """(N, 4) angles of `gaze_angles` with the noise of the two irises shared: eyes turn together (Hering's law).
+
+    The usual difference between both, a squint or a near object, stays; of what departs from it each eye keeps a
+    quarter. An eye whose iris is hidden follows the other; frames with both hidden stay NaN.
+    """
+    left, right = gaze[:, :2], gaze[:, 2:]
+    both = np.isfinite(left) & np.isfinite(right)
+    usual = np.array([np.median((left - right)[seen, k]) if seen.any() else 0.0 for k, seen in enumerate(both.T)])
+    # Where each eye says that the common gaze is.
+    said = np.stack([left - usual / 2, right + usual / 2])
+    known = np.isfinite(said)
+    common = np.where(known, said, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+    own = np.where(known, said - common, 0)
+    turned = common + _OWN_SHARE * own + np.stack([usual / 2, -usual / 2])[:, None]
+    return np.concatenate(list(turned), axis=1)

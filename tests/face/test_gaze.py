@@ -59,3 +59,22 @@ def test_eyeballs_lie_behind_the_usual_place_of_the_iris():
     assert np.abs(radius / 1.2 - 1).max() < 0.1
     assert np.abs(centre - subject.eye_center)[:, :2].max() < 0.25
     assert centre[0, 0] > 0 > centre[1, 0]
+
+
+def test_both_eyes_share_their_noise_and_keep_their_usual_difference():
+    rng = np.random.default_rng(0)
+    common, squint = rng.normal(0, 0.2, (400, 2)), np.array([0.08, -0.02])
+    true = np.concatenate([common + squint / 2, common - squint / 2], axis=1)
+    noisy = true + rng.normal(0, 0.06, true.shape)
+    better = gz.conjugate(noisy)
+    assert np.abs(better - true).mean() < 0.8 * np.abs(noisy - true).mean()
+    np.testing.assert_allclose(np.median(better[:, :2] - better[:, 2:], axis=0), squint, atol=0.01)
+
+
+def test_a_hidden_eye_follows_the_other():
+    angles = np.array([[0.1, 0.0, 0.06, 0.0], [0.3, 0.1, np.nan, np.nan], [np.nan] * 4, [0.2, 0.0, 0.16, 0.0]])
+    turned = gz.conjugate(angles)
+    np.testing.assert_allclose(turned[1], [0.3, 0.1, 0.26, 0.1], atol=1e-9)
+    assert np.isnan(turned[2]).all()
+    np.testing.assert_allclose(turned[[0, 3]], angles[[0, 3]], atol=1e-9)
+    assert np.isnan(gz.conjugate(np.full((3, 4), np.nan))).all()
