@@ -2,6 +2,7 @@
 #
 #   snakemake --cores all results/<subject>/avatar.pt     one avatar
 #   snakemake --cores all                                 everything of the sheet of clips
+#   snakemake --cores all variants                        all ablations and baselines of its avatars, too
 #
 # What the paths mean (config/subjects.tsv has one row per clip):
 #   results/{subject}/source/demo-{seed}.mp4                     the procedural demo actor; footage stays where it is
@@ -16,6 +17,7 @@
 #   results/{subject}/{samples,test_samples}.parquet             what is trained on, what is measured on
 #   results/{subject}/avatar.pt                                  the avatar
 #   results/{subject}/{metrics.json,self.parquet,self.mp4,self/} self-reenactment, measured
+#   results/{subject}/variants/{variant}/                        the same files of an ablation (config/variants)
 #   results/{subject}/{logs,benchmarks,train}/                   logs, timings, TensorBoard and resume state
 #   resources/assets/{file}                                      published weights, downloaded on request
 
@@ -47,4 +49,10 @@ rule all:
     default_target: True
     input:
         all_targets(),
+    localrule: True
+
+
+rule variants:
+    input:
+        variant_targets(),
     localrule: True

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.core.errors import UserError
-from stages.nets.avatar_generator import AvatarGenerator
+from stages.nets.avatar_networks import build_generator
 from stages.nets.sizes import network_settings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Avatar:
             region: {name: value.to(self.device) for name, value in maps.items()}
             for region, maps in content["maps"].items()
         }
-        self._network = AvatarGenerator(network_settings(self.settings), self.size_px)
+        self._network = build_generator(network_settings(self.settings), self.size_px)
         self._network.load_state_dict(content["g_style"])
         self._network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self._renderer: Renderer | None = None

@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from stages.core.assets import ASSETS, asset_folder, needed_files
-from stages.core.config import PATHS, STAGES, canonical_json, check_choices, check_config, load_preset, stage_settings
+from stages.core.config import PATHS, STAGES, canonical_json, check_choices, check_config, load_preset, load_variant, stage_settings, variant_names
 from stages.core.device import visible_cards
 from stages.core.errors import UserError
 from stages.core.files import expand
@@ -49,42 +49,63 @@ SHEET = or_stop(read_sheet, sheet_path())
 OVERLAY = workflow.config_settings.overwrite_config
 
 
+# Constraints stand in the path variables: Snakemake applies its section `wildcard_constraints` before it fills these in.
+SUBJECT, CLIP = f"{{subject,{NAME.pattern}}}", f"{{clip,{NAME.pattern}}}"
+VARIANT = f"{{variant,(/variants/{NAME.pattern})?}}"
+
+
 pathvars:
     results=str(or_stop(expand, config["results"])),
-    subject="<results>/{subject}",
-    clip="<results>/{subject}/clips/{clip}",
-    log="<results>/{subject}/logs",
-    bench="<results>/{subject}/benchmarks",
+    subject=f"<results>/{SUBJECT}",
+    clip=f"<results>/{SUBJECT}/clips/{CLIP}",
+    avatar=f"<results>/{SUBJECT}{VARIANT}",
+    log=f"<results>/{SUBJECT}/logs",
+    bench=f"<results>/{SUBJECT}/benchmarks",
     assets=str(asset_folder()),
 
 
 wildcard_constraints:
-    subject=NAME.pattern,
-    clip=NAME.pattern,
     seed=r"\d+",
 
 
-def settings_of(stage, subject):
-    """Validated settings of a stage for a subject: config.yaml, then its preset, then the command line."""
+def settings_of(stage, subject, variant=""):
+    """Validated settings of a stage: config.yaml, then the subject's preset, the command line, and last the variant."""
     preset = or_stop(load_preset, or_stop(SHEET.preset, subject))
-    layers = [layer.get(stage) or {} for layer in (config, preset, OVERLAY)]
+    layers = [layer.get(stage) or {} for layer in (config, preset, OVERLAY, or_stop(load_variant, variant))]
     return or_stop(stage_settings, stage, *layers)
 
 
-for subject in dict.fromkeys(clip.subject for clip in SHEET.clips):
-    found = {stage: settings_of(stage, subject) for stage in STAGES}
+def check_subject(subject, variant=""):
+    """Stop where the settings of the stages do not go together."""
+    found = {stage: settings_of(stage, subject, variant) for stage in STAGES}
     or_stop(check_choices, found)
     or_stop(refuse_sizes, found["train"], found["decode"]["size_px"])
 
 
+for subject in dict.fromkeys(clip.subject for clip in SHEET.clips):
+    check_subject(subject)
+
+
+def variant_of(wildcards):
+    """Name of the variant (config/variants) that the wildcards ask for; empty for the avatar itself."""
+    return wildcards.get("variant", "").removeprefix("/variants/")
+
+
 def stage_params(stage):
     """Params function: the stage's settings as one canonical JSON string (Snakemake compares strings reliably)."""
-    return lambda wildcards: canonical_json(settings_of(stage, wildcards.subject))
+
+    def of_wildcards(wildcards):
+        variant = variant_of(wildcards)
+        if variant:
+            check_subject(wildcards.subject, variant)
+        return canonical_json(settings_of(stage, wildcards.subject, variant))
+
+    return of_wildcards
 
 
 def weights_of(stage):
     """Input function: the published weights that the stage's settings ask for; the rule `asset` downloads them."""
-    return lambda wildcards: [str(path) for path in needed_files(stage, settings_of(stage, wildcards.subject))]
+    return lambda wildcards: [str(path) for path in needed_files(stage, settings_of(stage, wildcards.subject, variant_of(wildcards)))]
 
 
 def gpu_need():
