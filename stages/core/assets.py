@@ -72,19 +72,22 @@ ICT_FACEKIT = {
 }
 ASSETS |= ICT_FACEKIT
 
-# Settings that ask for published weights: (stage, key, value) -> names of assets. Those rules wait for them.
-NEEDS: dict[tuple[str, str, str], tuple[str, ...]] = {
-    ("landmarks", "detector", "face_alignment"): ("face_alignment_2d", "face_alignment_sfd"),
-    ("matting", "method", "rvm"): ("rvm_mobilenetv3_fp32",),
-    ("train", "backbone_weights", "imagenet"): ("vgg19_imagenet", "resnet50_imagenet"),
-}
+# Settings that ask for published weights: stage, key, value, name of the asset. The stage's rule waits for them.
+NEEDS: tuple[tuple[str, str, str, str], ...] = (
+    ("landmarks", "detector", "face_alignment", "face_alignment_2d"),
+    ("landmarks", "detector", "face_alignment", "face_alignment_sfd"),
+    ("matting", "method", "rvm", "rvm_mobilenetv3_fp32"),
+    ("train", "backbone_weights", "imagenet", "vgg19_imagenet"),
+    ("train", "backbone_weights", "imagenet", "resnet50_imagenet"),
+)
+# Assets of a loss, which nobody needs where its weight is zero.
+ONLY_WEIGHTED = {"vgg19_imagenet": "weight_mrf", "resnet50_imagenet": "weight_cos"}
 
 
 def needed_files(stage: str, settings: Mapping[str, Any]) -> list[Path]:
     """Paths of the assets that a stage needs with these settings, downloaded or not."""
-    names = [
-        name for (of, key, value), names in NEEDS.items() if of == stage and settings[key] == value for name in names
-    ]
+    names = [name for of, key, value, name in NEEDS if of == stage and settings[key] == value]
+    names = [name for name in names if name not in ONLY_WEIGHTED or settings[ONLY_WEIGHTED[name]] > 0]
     return [asset_folder() / ASSETS[name].file for name in names]
 
 
