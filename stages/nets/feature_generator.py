@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.graphics.haar import haar
 from stages.nets.blocks import Mapping, StyledConv, ToRGB, width_at
 
 
@@ -59,12 +60,12 @@ class FeatureGenerator(nn.Module):
     def forward(self) -> tuple[Tensor, Tensor]:
         """-> feature (1, C, map_px, map_px), unit variance, and Haar skip (1, 12, map_px, map_px)."""
         style = self.mapping(self.latent)
-        x, skip = self.constant, None
+        x, picture = self.constant, None
         for k, (up, conv, rgb) in enumerate(zip(self.ups, self.convs, self.to_rgb, strict=True)):
             noise = getattr(self, self.noises[k]) if self.noises else (None, None)
             x = conv(up(x, style, noise[0]), style, noise[1])
-            skip = rgb(x, style, skip)
-        return F.instance_norm(x), skip
+            picture = rgb(x, style, picture)
+        return F.instance_norm(x), haar(picture)
 
 
 class MapBank(nn.Module):

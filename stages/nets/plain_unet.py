@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stages.graphics.resample import upsample2
-from stages.nets.blocks import Conv, width_at
+from stages.nets.blocks import Conv, fold, width_at
 
 
 def _pair(cin: int, cout: int, equalized: bool) -> nn.Sequential:
@@ -60,5 +60,9 @@ class PlainUNet(nn.Module):
         kept.pop()
         for grow in self.grows:
             x = grow(torch.cat([upsample2(x), kept.pop()], 1))
-        x = self.out(x)
+        x = self.out(x).float()
         return x[:, :3], torch.tanh(x[:, 3:])
+
+    def fold(self, dtype: torch.dtype = torch.float32) -> None:
+        """Fixes the network for test time (see `blocks.fold`)."""
+        fold(self, None, dtype)

@@ -42,6 +42,15 @@ def test_skips_carry_single_pixels_to_the_output():
     assert share[16, 16] > 5 * share[share > 0].median()
 
 
+def test_folded_network_paints_the_same():
+    nets = networks().requires_grad_(False)
+    render = torch.rand(1, 3, 32, 32)
+    plain = nets(render, render)
+    nets.style.fold()
+    for folded, wanted in zip(nets(render, render), plain, strict=True):
+        torch.testing.assert_close(folded, wanted, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("name", "size_px"), [("smoke", 64), ("cpu-128", 128), ("gpu-512", 512), ("paper-1024", 1024)])
 def test_has_about_the_parameters_of_the_avatar(name, size_px):
     network = preset(name)
