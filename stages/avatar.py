@@ -54,7 +54,7 @@ class Avatar:
 
         Args:
             precision: of the convolutions, "float32" or "bfloat16"; the latter is several times faster on processors
-                that have it (AMX, AVX512-BF16, GPUs), at a cost far below what eyes see (benchmarks/results/networks.md).
+                that have it (AMX, AVX512-BF16, GPUs), and slightly coarser (benchmarks/results/networks.md).
 
         Raises:
             UserError: missing, damaged, not an avatar, or of another format.

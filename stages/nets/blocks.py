@@ -158,7 +158,7 @@ class ToRGB(nn.Module):
         self.fixed: tuple[Tensor, Tensor] | None = None
 
     def fold(self, style: Tensor) -> None:
-        """Fixes the convolution, and takes the inverse Haar transform into it; in float32, since colours show each step."""
+        """Fixes the convolution, and takes the inverse Haar transform into it; in float32, since colours show steps."""
         self.conv.fold(style, torch.float32)
         kernel, bias = self.conv.fixed
         count = len(bias)
@@ -217,7 +217,7 @@ def positional_code(position: Tensor, size: int) -> Tensor:
 
 
 def _haar_down_kernel() -> Tensor:
-    """The linear map of `haar_down` for one colour: a convolution (4,4,4,4) with stride 2, by its answers to impulses."""
+    """`haar_down` of one colour as a convolution (4,4,4,4) with stride 2, by its answers to impulses."""
     impulses = torch.eye(64, device="cpu").view(64, 4, 4, 4)
     answers = haar(downsample2(inverse_haar(F.pad(impulses, (1, 3, 1, 3)))))[:, :, 1, 1]
     return answers.T.reshape(4, 4, 4, 4)

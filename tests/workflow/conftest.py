@@ -39,7 +39,7 @@ class Project:
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         """Run Snakemake in the working folder."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.code / "Snakefile"), "--cores", "2"]
-        command += ["--config", "subjects=sheet.tsv", *arguments]
+        command += [*arguments, "--config", "subjects=sheet.tsv"]
         done = subprocess.run(command, cwd=self.work, capture_output=True, text=True, check=False)
         if check and done.returncode:
             pytest.fail(f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")
