@@ -14,7 +14,9 @@ rule evaluate:
         uv=ancient(of_clips("uv", measured_clips)),
     output:
         metrics=report(
-            "<avatar>/metrics.json", category="Self-reenactment", labels={"subject": "{subject}{variant}", "what": "metrics"}
+            "<avatar>/metrics.json",
+            category="Self-reenactment",
+            labels={"subject": "{subject}{variant}", "what": "metrics"},
         ),
         table="<avatar>/self.parquet",
         video=report(

@@ -9,7 +9,17 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from stages.core.assets import ASSETS, asset_folder, needed_files
-from stages.core.config import PATHS, STAGES, canonical_json, check_choices, check_config, load_preset, load_variant, stage_settings, variant_names
+from stages.core.config import (
+    PATHS,
+    STAGES,
+    canonical_json,
+    check_choices,
+    check_config,
+    load_preset,
+    load_variant,
+    stage_settings,
+    variant_names,
+)
 from stages.core.device import visible_cards
 from stages.core.errors import UserError
 from stages.core.files import expand
@@ -105,7 +115,9 @@ def stage_params(stage):
 
 def weights_of(stage):
     """Input function: the published weights that the stage's settings ask for; the rule `asset` downloads them."""
-    return lambda wildcards: [str(path) for path in needed_files(stage, settings_of(stage, wildcards.subject, variant_of(wildcards)))]
+    return lambda wildcards: [
+        str(path) for path in needed_files(stage, settings_of(stage, wildcards.subject, variant_of(wildcards)))
+    ]
 
 
 def gpu_need():
