@@ -220,7 +220,7 @@ class AvatarGenerator(nn.Module):
         out_mask = torch.tanh(self.mask(torch.cat([feature_base, feature_back.detach()], 1)).float())
         # nearly hard, and without gradient through the composition: the mask learns from L_mask and L_mrf alone
         m = (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
-        feature = feature_base + m * (feature_back - feature_base) + feature_warp
+        feature = (feature_base + m * (feature_back - feature_base) + feature_warp).to(feature_base.dtype)
         skip = skip_base + m * (skip_back - skip_base) + skip_warp
         picture, last = self.unet(feature, skip, self._noises(grid, inside, m), style)
         if self.network["skip_to_output"] and 2 * skip.shape[-1] == picture.shape[-1]:

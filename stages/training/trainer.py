@@ -145,6 +145,7 @@ class Trainer:
             logits_real, logits_fake = self.disc(real, batch.render), self.disc(fake, batch.render)
         loss = discriminator_loss(logits_real, logits_fake)
         figures = {"disc": loss.item(), "d_real": logits_real.mean().item(), "d_fake": logits_fake.mean().item()}
+        loss = settings["weight_disc"] * loss
         if self.steps % settings["r1_every"] == 0:  # lazily, weighted up; in full precision
             real = real.detach().requires_grad_(True)
             # of the mean logit, which makes patches and the whole alike
