@@ -101,6 +101,16 @@ def test_losses_without_weight_ask_for_no_file(change, wanted):
     assert needed_files("train", stage_settings("train", {"backbone_weights": "random"}, change)) == []
 
 
+def test_the_users_own_file_takes_the_place_of_the_published_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    asked = stage_settings("train", {"backbone_weights": "imagenet", "cos_vggface2": True})
+    with pytest.raises(UserError, match="resnet50_ft_weight.pkl is missing"):
+        needed_files("train", asked)
+    (tmp_path / "resnet50_ft_weight.pkl").touch()
+    assert [path.name for path in needed_files("train", asked)] == ["resnet50_ft_weight.pkl", "vgg19-dcbb9e9d.pth"]
+    assert len(needed_files("train", asked | {"weight_cos": 0})) == 1
+
+
 def test_a_wrong_file_is_refused_and_removed(server, tmp_path):
     with pytest.raises(UserError, match="not the published file"):
         download(asset(server, "wrong"), tmp_path / "weights.pth")

@@ -115,9 +115,12 @@ def stage_params(stage):
 
 def weights_of(stage):
     """Input function: the published weights that the stage's settings ask for; the rule `asset` downloads them."""
-    return lambda wildcards: [
-        str(path) for path in needed_files(stage, settings_of(stage, wildcards.subject, variant_of(wildcards)))
-    ]
+
+    def files(wildcards):
+        settings = settings_of(stage, wildcards.subject, variant_of(wildcards))
+        return [str(path) for path in or_stop(needed_files, stage, settings)]
+
+    return files
 
 
 def gpu_need():
