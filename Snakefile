@@ -2,6 +2,7 @@
 #
 #   snakemake --cores all results/<subject>/avatar.pt     one avatar
 #   snakemake --cores all                                 everything of the sheet of clips
+#   snakemake --cores all variants                        all ablations and baselines of its avatars, too
 #
 # What the paths mean (config/subjects.tsv has one row per clip):
 #   results/{subject}/source/demo-{seed}.mp4                     the procedural demo actor; footage stays where it is
@@ -17,6 +18,7 @@
 #   results/{subject}/avatar.pt                                  the avatar
 #   results/{subject}/{metrics.json,self.parquet,self.mp4,self/} self-reenactment, measured
 #   results/{subject}/reenact/{driver}--{clip}.{mp4,parquet}     the avatar follows any clip of the sheet
+#   results/{subject}/variants/{variant}/                        the same files of an ablation (config/variants)
 #   results/{subject}/{logs,benchmarks,train}/                   logs, timings, TensorBoard and resume state
 #   resources/assets/{file}                                      published weights, downloaded on request
 
@@ -29,6 +31,7 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/settings.smk"
 include: "workflow/rules/sheet.smk"
 include: "workflow/rules/source.smk"
 include: "workflow/rules/given.smk"
@@ -51,4 +54,10 @@ rule all:
     default_target: True
     input:
         all_targets(),
+    localrule: True
+
+
+rule variants:
+    input:
+        variant_targets(),
     localrule: True

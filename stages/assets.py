@@ -7,6 +7,7 @@ where it stopped when the command is run again (the part lies beside the target 
 from __future__ import annotations
 
 import argparse
+import http.client
 import logging
 import os
 import urllib.error
@@ -46,7 +47,7 @@ def download(asset: Asset, out: Path) -> None:
     part = out.with_name(out.name + ".part")
     try:
         _fetch(asset.url, part)
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+    except (OSError, http.client.HTTPException) as error:  # OSError: also URLError, a broken connection, a full disk
         raise UserError(
             f"{asset.url} could not be downloaded ({error}); run the command again to go on where it stopped, or put "
             f"the file at {out} by hand"

@@ -20,7 +20,7 @@ from stages.face.camera import Camera
 from stages.face.landmark_sets import LandmarkSet, landmark_set_of
 from stages.face.morphable import MorphableModel
 from stages.face.retarget import Motion, Person, Retarget, driver_of, same_person
-from stages.nets.avatar_generator import AvatarGenerator
+from stages.nets.avatar_networks import build_generator
 from stages.nets.sizes import network_settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Avatar:
     came from. settings: the train section it was made with. training: images and minutes that it took.
     """
 
-    def __init__(self, content: dict[str, Any], device: torch.device | str) -> None:
+    def __init__(self, content: dict[str, Any], device: torch.device | str, precision: str = "float32") -> None:
         self.device = torch.device(device)
         self.size_px = int(content["size_px"])
         self.subject: str = content.get("subject", "")
@@ -47,17 +47,22 @@ class Avatar:
         self.identity = {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
         self.expression_range = {k: v.numpy() for k, v in content["expression_range"].items()}
         self._maps = {
-            region: {name: value.to(self.device) for name, value in maps.items()}
+            region: {name: value.to(self.device, memory_format=torch.channels_last) for name, value in maps.items()}
             for region, maps in content["maps"].items()
         }
-        self._network = AvatarGenerator(network_settings(self.settings), self.size_px)
+        self._network = build_generator(network_settings(self.settings), self.size_px)
         self._network.load_state_dict(content["g_style"])
         self._network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self._network.fold(getattr(torch, precision))
         self._renderer: Renderer | None = None
 
     @classmethod
-    def load(cls, path: Path | str, device: torch.device | str = "cpu") -> Avatar:
+    def load(cls, path: Path | str, device: torch.device | str = "cpu", precision: str = "float32") -> Avatar:
         """Reads avatar.pt; nothing in the file is executed.
+
+        Args:
+            precision: of the convolutions, "float32" or "bfloat16"; the latter is several times faster on processors
+                that have it (AMX, AVX512-BF16, GPUs), and slightly coarser (benchmarks/results/networks.md).
 
         Raises:
             UserError: missing, damaged, not an avatar, or of another format.
@@ -82,7 +87,7 @@ class Avatar:
         if missing:
             raise UserError(f"{path} lacks {', '.join(missing)}; train the avatar again")
         try:
-            return cls(content, device)
+            return cls(content, device, precision)
         except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{path} does not fit together ({first}); train the avatar again") from error

@@ -72,19 +72,33 @@ ICT_FACEKIT = {
 }
 ASSETS |= ICT_FACEKIT
 
-# Settings that ask for published weights: (stage, key, value) -> names of assets. Those rules wait for them.
-NEEDS: dict[tuple[str, str, str], tuple[str, ...]] = {
-    ("landmarks", "detector", "face_alignment"): ("face_alignment_2d", "face_alignment_sfd"),
-    ("matting", "method", "rvm"): ("rvm_mobilenetv3_fp32",),
-    ("train", "backbone_weights", "imagenet"): ("vgg19_imagenet", "resnet50_imagenet"),
+# Files that only their publisher may hand out: name -> file in the folder of assets, where they come from.
+GIVEN = {
+    "resnet50_vggface2": (
+        "resnet50_ft_weight.pkl",
+        "the ResNet50 of VGGFace2 (Cao et al. 2018) as a pickle of NumPy arrays, whose terms you must accept",
+    )
 }
+
+# Settings that ask for published weights: stage, key, value, name of the asset. The stage's rule waits for them.
+NEEDS: tuple[tuple[str, str, str, str], ...] = (
+    ("landmarks", "detector", "face_alignment", "face_alignment_2d"),
+    ("landmarks", "detector", "face_alignment", "face_alignment_sfd"),
+    ("matting", "method", "rvm", "rvm_mobilenetv3_fp32"),
+    ("train", "backbone_weights", "imagenet", "vgg19_imagenet"),
+    ("train", "backbone_weights", "imagenet", "resnet50_imagenet"),
+)
+# Assets of a loss, which nobody needs where its weight is zero.
+ONLY_WEIGHTED = {"vgg19_imagenet": "weight_mrf", "resnet50_imagenet": "weight_cos"}
 
 
 def needed_files(stage: str, settings: Mapping[str, Any]) -> list[Path]:
     """Paths of the assets that a stage needs with these settings, downloaded or not."""
-    names = [
-        name for (of, key, value), names in NEEDS.items() if of == stage and settings[key] == value for name in names
-    ]
+    names = [name for of, key, value, name in NEEDS if of == stage and settings[key] == value]
+    names = [name for name in names if name not in ONLY_WEIGHTED or settings[ONLY_WEIGHTED[name]] > 0]
+    if stage == "train" and settings["cos_vggface2"] and settings["weight_cos"] > 0:
+        names = [name for name in names if name != "resnet50_imagenet"]
+        return [given_path("resnet50_vggface2"), *(asset_folder() / ASSETS[name].file for name in names)]
     return [asset_folder() / ASSETS[name].file for name in names]
 
 
@@ -107,6 +121,19 @@ def asset_path(name: str) -> Path:
             f"or download {asset.url} and put the file there"
         )
     verify(path, asset)
+    return path
+
+
+def given_path(name: str) -> Path:
+    """Path of a file that nobody but the user can bring.
+
+    Raises:
+        UserError: it is not there; says what it is and where it belongs.
+    """
+    file, what = GIVEN[name]
+    path = asset_folder() / file
+    if not path.is_file():
+        raise UserError(f"{path} is missing: {what}; put it there, or set train.cos_vggface2: false")
     return path
 
 

@@ -5,7 +5,8 @@ default and description; `config/config.yaml` and the table of `config/README.md
 
     python -m stages.core.config --write
 
-Order of precedence: schema default < config/config.yaml < the subject's preset < `--configfile` of the command line.
+Order of precedence: schema default < config/config.yaml < the subject's preset < `--configfile` of the command line <
+the variant.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMA_FOLDER = ROOT / "workflow" / "schemas"
 CONFIG_FILE = ROOT / "config" / "config.yaml"
 PRESET_FOLDER = ROOT / "config" / "presets"
+VARIANT_FOLDER = ROOT / "config" / "variants"
 README_FILE = ROOT / "config" / "README.md"
 
 # In the order of the data flow, which is also the order of the sections in config.yaml.
 STAGES = (
     "demo", "decode", "landmarks", "matting", "fit", "render", "overlay", "samples", "train", "evaluate", "reenact",
 )  # fmt: skip
+# What a variant of an avatar may change: it shares the results of all other stages with the avatar itself.
+VARIANT_STAGES = ("train", "evaluate")
 # Keys of the top level that are not a stage's section.
 PATHS = {"subjects": "config/subjects.tsv", "results": "results"}
 
@@ -181,11 +185,37 @@ def load_preset(name: str) -> dict[str, Any]:
     Raises:
         UserError: there is no such preset, or it is not valid.
     """
+    return _load_overlay(name, PRESET_FOLDER, "preset", preset_names()) if name else {}
+
+
+def variant_names() -> list[str]:
+    """Names of the variants in config/variants."""
+    return sorted(path.stem for path in VARIANT_FOLDER.glob("*.yaml"))
+
+
+@lru_cache
+def load_variant(name: str) -> dict[str, Any]:
+    """The overlay of an ablation or baseline; the empty name is the empty overlay, the avatar itself.
+
+    Raises:
+        UserError: there is no such variant, it is not valid, or changes a stage that it shares with the avatar itself.
+    """
     if not name:
         return {}
-    path = PRESET_FOLDER / f"{name}.yaml"
-    if name not in preset_names():
-        raise UserError(f"there is no preset '{name}'; known presets: {', '.join(preset_names())}")
+    overlay = _load_overlay(name, VARIANT_FOLDER, "variant", variant_names())
+    other = [stage for stage in overlay if stage not in VARIANT_STAGES]
+    if other:
+        raise UserError(
+            f"config/variants/{name}.yaml changes '{other[0]}', but a variant may change only "
+            f"{' and '.join(VARIANT_STAGES)}; for the rest, give the clips another subject and preset in the sheet"
+        )
+    return overlay
+
+
+def _load_overlay(name: str, folder: Path, kind: str, known: list[str]) -> dict[str, Any]:
+    if name not in known:
+        raise UserError(f"there is no {kind} '{name}'; known {kind}s: {', '.join(known)}")
+    path = folder / f"{name}.yaml"
     overlay = yaml.safe_load(path.read_text()) or {}
     check_config(overlay, str(path.relative_to(ROOT)))
     return overlay

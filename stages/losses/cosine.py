@@ -36,13 +36,14 @@ class CosineLoss(nn.Module):
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """image, target: (B,3,H,W) in [0,1]; only image receives gradients. Scalar in [0,2], 0 at equality."""
-        fake = self._features(image)
-        with torch.no_grad():
-            real = self._features(target)
-        if self.layers == "pooled":
-            last = list(fake)[-1]
-            return cosine_distance(fake[last].mean(dim=(2, 3)), real[last].mean(dim=(2, 3))).mean()
-        return torch.stack([cosine_distance(fake[name], real[name]).mean() for name in fake]).mean()
+        with torch.autocast(image.device.type, enabled=False):  # 1 - cos of what is alike is lost in half precision
+            fake = self._features(image.float())
+            with torch.no_grad():
+                real = self._features(target.float())
+            if self.layers == "pooled":
+                last = list(fake)[-1]
+                return cosine_distance(fake[last].mean(dim=(2, 3)), real[last].mean(dim=(2, 3))).mean()
+            return torch.stack([cosine_distance(fake[name], real[name]).mean() for name in fake]).mean()
 
     def _features(self, picture: Tensor) -> dict[str, Tensor]:
         if picture.shape[-2:] != (self.size_px, self.size_px):

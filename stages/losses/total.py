@@ -24,8 +24,8 @@ class DetailLoss:
     """The terms mask, mrf, l1 and cos of eq. 4 for one batch.
 
     settings: the section `train` of the configuration; read are weight_*, mrf_every, mrf_crop_px, mrf_positions,
-    cos_every, cos_size_px, cos_layers, backbone_weights, backbone_seed, mask_target. A backbone is loaded only where
-    its term has a weight.
+    cos_every, cos_size_px, cos_layers, cos_vggface2, backbone_weights, backbone_seed, mask_target. A backbone is loaded
+    only where its term has a weight.
     """
 
     def __init__(self, settings: Mapping, device: torch.device | str) -> None:
@@ -44,7 +44,8 @@ class DetailLoss:
             self._mrf = IDMRFLoss(vgg, max_positions=int(settings["mrf_positions"]))
             self.backbone_labels["vgg19"] = vgg.label
         if self.weights["cos"] > 0:
-            resnet = load_backbone("resnet50", source, self.seed).to(self.device)
+            face = "vggface2" if settings["cos_vggface2"] else source
+            resnet = load_backbone("resnet50", face, self.seed).to(self.device)
             self._cos = CosineLoss(resnet, settings["cos_layers"], int(settings["cos_size_px"]))
             self.backbone_labels["resnet50"] = resnet.label
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from stages.graphics.haar import haar, inverse_haar
 from stages.graphics.resample import downsample2
-from stages.nets.blocks import Conv, ConvBlock, Mapping, StyledConv, ToRGB, haar_down, positional_code, width_at
+from stages.nets.blocks import Conv, ConvBlock, Mapping, StyledConv, ToRGB, fold, haar_down, positional_code, width_at
 
 Maps = dict[str, Tensor]  # {"feature": (1,C,M,M), "skip": (1,12,M,M)}
 
@@ -79,7 +79,7 @@ class RenderEncoder(nn.Module):
             x = comb(torch.cat([x, kept[x.shape[-1]]], 1)) if isinstance(comb, Conv) else x
             x = conv(x, style)
         feature = self.feature(x, style)
-        return feature, self.to_rgb(feature, style)
+        return feature, self.to_rgb.conv(feature, style)  # in Haar space: it is composed at feature_px
 
     def _input(self, render: Tensor, uv: Tensor) -> Tensor:
         parts = []
@@ -134,21 +134,21 @@ class PictureUNet(nn.Module):
             width = out
 
     def forward(self, feature: Tensor, skip: Tensor, noises: dict[int, Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
-        """feature (B,C,f,f), skip (B,12,f,f), noises {px: (B,1,px,px)}, style (B or 1,L) -> Haar picture
-        (B,12,S/2,S/2) and the features that it was read from (B,C',S/2,S/2)."""
+        """feature (B,C,f,f), skip (B,12,f,f), noises {px: (B,1,px,px)}, style (B or 1,L) -> picture
+        (B,3,S,S) and the features that it was read from (B,C',S/2,S/2)."""
         x, kept = feature, {feature.shape[-1]: feature}
         for level, shrink in enumerate(self.shrinks):
             x = shrink(x)
             if level == 0:
                 x = x + self.from_rgb(haar_down(skip))
             kept[x.shape[-1]] = x
-        x, rgb = self.bottom(x), None
+        x, picture = self.bottom(x), None
         for up, comb, conv, to_rgb in zip(self.ups, self.combs, self.convs, self.to_rgb, strict=True):
             x = up(x, style)
             x = comb(torch.cat([x, kept[x.shape[-1]]], 1)) if isinstance(comb, Conv) else x
             x = conv(x, style, noises.get(x.shape[-1]))
-            rgb = to_rgb(x, style, rgb)
-        return rgb, x
+            picture = to_rgb(x, style, picture)
+        return picture, x
 
 
 class Refinement(nn.Module):
@@ -217,16 +217,20 @@ class AvatarGenerator(nn.Module):
         feature_warp, skip_warp = self._warp(face, grid, inside)
         feature_base, skip_base = self.encoder(render, uv, style)
         feature_back, skip_back = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0])
-        out_mask = torch.tanh(self.mask(torch.cat([feature_base, feature_back.detach()], 1)))
+        out_mask = torch.tanh(self.mask(torch.cat([feature_base, feature_back.detach()], 1)).float())
         # nearly hard, and without gradient through the composition: the mask learns from L_mask and L_mrf alone
         m = (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
-        feature = feature_base * (1 - m) + feature_back * m + feature_warp
-        skip = skip_base * (1 - m) + skip_back * m + skip_warp
-        rgb, last = self.unet(feature, skip, self._noises(grid, inside, m), style)
-        if self.network["skip_to_output"] and skip.shape[-1] == rgb.shape[-1]:
-            rgb = rgb + skip
-        picture = inverse_haar(rgb)
+        feature = (feature_base + m * (feature_back - feature_base) + feature_warp).to(feature_base.dtype)
+        skip = skip_base + m * (skip_back - skip_base) + skip_warp
+        picture, last = self.unet(feature, skip, self._noises(grid, inside, m), style)
+        if self.network["skip_to_output"] and 2 * skip.shape[-1] == picture.shape[-1]:
+            picture = picture + inverse_haar(skip)
         return (self.refine(last, picture) if self.refine is not None else picture), out_mask
+
+    def fold(self, dtype: torch.dtype = torch.float32) -> None:
+        """Fixes the network for test time (see `blocks.fold`); pictures, masks and coordinates stay float32."""
+        with torch.no_grad():
+            fold(self, self._style(None), dtype)
 
     def _style(self, time: Tensor | None) -> Tensor:
         """Style (B or 1, L): of the time code where there is one, else one for all frames."""

@@ -8,25 +8,31 @@ from typing import Any
 from torch import Tensor, nn
 
 from stages.nets.avatar_generator import AvatarGenerator, map_channels
-from stages.nets.feature_generator import MapBank
+from stages.nets.feature_generator import MapBank, NoMap
+from stages.nets.plain_unet import PlainUNet
+
+
+def build_generator(network: dict[str, Any], size_px: int) -> AvatarGenerator | PlainUNet:
+    """The network that paints frames: G_style, or the baseline that `net_generator` names."""
+    kinds = {"style": AvatarGenerator, "unet": PlainUNet}
+    return kinds[network.get("generator", "style")](network, size_px)  # older avatars do not name it
 
 
 class AvatarNetworks(nn.Module):
-    """G_fa (`face`), G_b (`back`) and G_style (`style`)."""
+    """G_fa (`face`), G_b (`back`) and G_style (`style`, or the baseline in its place, which has no maps)."""
 
     def __init__(self, network: dict[str, Any], size_px: int) -> None:
         super().__init__()
-        channels = map_channels(network)
-        self.face = MapBank(network["map_px"], channels["face"], network)
-        self.back = MapBank(network["feature_px"], channels["back"], network)
-        self.style = AvatarGenerator(network, size_px)
+        channels, plain = map_channels(network), network["generator"] == "unet"
+        self.face = NoMap() if plain else MapBank(network["map_px"], channels["face"], network)
+        self.back = NoMap() if plain else MapBank(network["feature_px"], channels["back"], network)
+        self.style = build_generator(network, size_px)
 
     def forward(
         self, render: Tensor, uv: Tensor, time: Tensor | None = None, shift_px: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `AvatarGenerator.forward`: picture (B,3,S,S) in about [-1,1] and background mask (B,1,f,f) in [-1,1]."""
-        face, back = (dict(zip(("feature", "skip"), bank(), strict=True)) for bank in (self.face, self.back))
-        return self.style(face, back, render, uv, time, shift_px)
+        return self.style(self.face(), self.back(), render, uv, time, shift_px)
 
     def freeze_maps(self) -> None:
         """Caches what G_fa and G_b give; from here on only their free residuals (if any) are trained."""

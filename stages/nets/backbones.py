@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50, vgg19
 
-from stages.core.assets import asset_path
+from stages.core.assets import asset_path, given_path
 from stages.core.errors import UserError
+from stages.core.safe_pickle import load_pickle
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+VGGFACE2_MEAN_BGR = (91.4953, 103.8827, 131.0912)  # of 0 to 255; its networks come from Caffe and see blue first
 
 # Places of the taps in torchvision's vgg19().features: conv1_1 is 0, every convolution is followed by its ReLU, and
 # each of the four blocks (2, 2, 4, 4 convolutions) that come before by one pooling layer. So conv3_2 is 12, conv4_2 is
@@ -127,16 +130,36 @@ class ResNet50Features(_Backbone):
             norm.training = False
 
 
+class VGGFace2Features(ResNet50Features):
+    """ResNet50 as trained on faces (Cao et al. 2018): the older form, which halves in the first convolution of a block
+    and pools without padding; pictures are BGR, less their mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+        for name in RESNET50_TAPS[1:]:
+            block = getattr(self.net, name)[0]
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+        self.register_buffer("mean_bgr", torch.tensor(VGGFACE2_MEAN_BGR).view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """(B,3,H,W) RGB in [0,1] -> what the published network expects."""
+        return 255 * image.flip(1) - self.mean_bgr
+
+
 def load_backbone(name: str, weights: str, seed: int = 0) -> VGG19Features | ResNet50Features:
     """Build a frozen feature network on the CPU.
 
     name: "vgg19" or "resnet50". weights: "imagenet" (torchvision's published state dict; a UserError of the asset rule
-    says what to do where the file is missing) or "random" (He-normal from ``seed``, then calibrated so that activations
-    have unit scale). The module's ``label`` is "imagenet" or "random:<seed>".
+    says what to do where the file is missing), "random" (He-normal from ``seed``, then calibrated so that activations
+    have unit scale) or, for resnet50, "vggface2" (the user's own file). The module's ``label`` is "imagenet",
+    "random:<seed>" or "vggface2".
     """
     builders = {"vgg19": VGG19Features, "resnet50": ResNet50Features}
     if name not in builders:
         raise UserError(f"unknown feature network {name!r}; known are {', '.join(builders)}")
+    if (name, weights) == ("resnet50", "vggface2"):
+        return _load_vggface2()
     backbone = builders[name]()
     if weights == "imagenet":
         _load_published(backbone, name)
@@ -168,6 +191,25 @@ def _load_published(backbone: VGG19Features | ResNet50Features, name: str) -> No
         if key.endswith("num_batches_tracked") and key not in found:
             found[key] = torch.zeros((), dtype=torch.long)
     target.load_state_dict(found)
+
+
+def _load_vggface2() -> VGGFace2Features:
+    """The network of the user's file: a pickle of a dict of NumPy arrays, of which nothing is executed."""
+    path = given_path("resnet50_vggface2")
+    published = load_pickle(path, encoding="latin1")
+    backbone = VGGFace2Features()
+    wanted = backbone.net.state_dict()
+    for key, value in wanted.items():
+        if key.endswith("num_batches_tracked"):
+            wanted[key] = torch.zeros_like(value)
+            continue
+        found = published.get(key) if isinstance(published, dict) else None
+        if not isinstance(found, np.ndarray) or found.shape != tuple(value.shape):
+            raise UserError(f"{path} does not hold VGGFace2's ResNet50: {key} is missing or of another shape")
+        wanted[key] = torch.from_numpy(found.astype(np.float32))
+    backbone.net.load_state_dict(wanted)
+    backbone.freeze("vggface2")
+    return backbone
 
 
 @torch.no_grad()

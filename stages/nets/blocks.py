@@ -48,10 +48,18 @@ class Conv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(cout))
         self.scale = std if equalized else 1.0
         self.stride, self.padding, self.active = stride, kernel // 2, active
+        self.fixed: tuple[Tensor, Tensor] | None = None  # kernel and bias of test time, see `fold`
+
+    def fold(self, dtype: torch.dtype) -> None:
+        """Fixes the kernel as it is now."""
+        self.fixed = ((self.weight * self.scale).to(dtype), self.bias.to(dtype))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, cin, H, W) -> (B, cout, H/stride, W/stride)
-        weight = self.weight * self.scale if self.scale != 1.0 else self.weight
-        x = F.conv2d(x, weight, self.bias, stride=self.stride, padding=self.padding)
+        if self.fixed is not None:
+            x = F.conv2d(x.to(self.fixed[0].dtype), *self.fixed, stride=self.stride, padding=self.padding)
+        else:
+            weight = self.weight * self.scale if self.scale != 1.0 else self.weight
+            x = F.conv2d(x, weight, self.bias, stride=self.stride, padding=self.padding)
         return F.leaky_relu(x, LEAK, inplace=True) if self.active else x
 
 
@@ -85,20 +93,32 @@ class StyledConv(nn.Module):
         nn.init.normal_(self.modulation.weight, std=0.1 / math.sqrt(style))
         nn.init.ones_(self.modulation.bias)
         self.up, self.active, self.demodulate, self.padding = up, active, demodulate, kernel // 2
+        self.fixed: tuple[Tensor, Tensor] | None = None  # kernel and bias of test time, see `fold`
+
+    def kernel(self, factor: Tensor) -> Tensor:
+        """The kernel modulated by factor (1, cin), and demodulated."""
+        weight = self.weight * self.scale if self.scale != 1.0 else self.weight
+        weight = weight * factor.view(1, -1, 1, 1)
+        if not self.demodulate:
+            return weight
+        energy = weight.float().square().sum((1, 2, 3), keepdim=True)
+        return weight * (self.gain * torch.rsqrt(energy + 1e-8)).to(weight)
+
+    def fold(self, style: Tensor, dtype: torch.dtype) -> None:
+        """Fixes the kernel to that of style (1, style)."""
+        kernel = self.kernel(self.modulation(style)).to(dtype).contiguous(memory_format=torch.channels_last)
+        self.fixed = (kernel, self.bias.to(dtype))
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None) -> Tensor:
         """x (B,cin,H,W), style (B or 1, style), noise (B or 1,1,H',W') or None -> (B,cout,H',W')."""
-        weight = self.weight * self.scale if self.scale != 1.0 else self.weight
+        if self.fixed is not None:
+            return self._folded(x, noise)
         factor = self.modulation(style)  # (b, cin), b = B or 1
         if factor.shape[0] == 1:
-            # one style for the whole batch (the usual case when there is no time code): fold it into the kernel
-            weight = weight * factor.view(1, -1, 1, 1)
-            if self.demodulate:
-                weight = weight * (
-                    self.gain * torch.rsqrt(weight.float().square().sum((1, 2, 3), keepdim=True) + 1e-8)
-                ).to(weight)
-            x = F.conv2d(x, weight, None if self.up else self.bias, padding=self.padding)
+            # one style for the whole batch (the usual case when there is no time code): into the kernel
+            x = F.conv2d(x, self.kernel(factor), None if self.up else self.bias, padding=self.padding)
         else:
+            weight = self.weight * self.scale if self.scale != 1.0 else self.weight
             x = F.conv2d(x * factor[:, :, None, None], weight, padding=self.padding)
             if self.demodulate:
                 energy = weight.float().square().sum((2, 3))  # (cout, cin)
@@ -111,18 +131,48 @@ class StyledConv(nn.Module):
             x = x + self.bias[None, :, None, None]
         return F.leaky_relu(x, LEAK, inplace=True) if self.active else x
 
+    def _folded(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        """The same in fewer passes over memory: the bias goes before the doubling, and the border, where the zeros
+        around the picture have their part, is mended afterwards."""
+        kernel, bias = self.fixed
+        x = F.conv2d(x.to(kernel.dtype), kernel, bias, padding=self.padding)
+        if self.up:
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            for line in (x[..., :1, :], x[..., -1:, :], x[..., :1], x[..., -1:]):
+                line.mul_(0.75).add_(0.25 * bias[None, :, None, None])
+        if noise is not None:
+            x = x.add_((self.noise_weight * noise).to(x.dtype))
+        return F.leaky_relu(x, LEAK, inplace=True) if self.active else x
+
 
 class ToRGB(nn.Module):
-    """1x1 modulated convolution to the twelve Haar channels, added to the branch from the coarser level."""
+    """1x1 modulated convolution to twelve Haar channels, as a picture, added to the branch from the coarser level.
+
+    The published network doubles the branch in Haar space: inverse transform, blur-up, transform. Since the transforms
+    of neighbouring levels cancel out, the branch is kept as a picture here: the same sum in a third of the steps.
+    """
 
     def __init__(self, cin: int, style: int, *, channels: int = 12, equalized: bool = False) -> None:
         super().__init__()
         self.conv = StyledConv(cin, channels, style, active=False, kernel=1, demodulate=False, equalized=equalized)
+        self.fixed: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, x: Tensor, style: Tensor, skip: Tensor | None = None) -> Tensor:
-        """x (B,cin,r,r), skip (B,12,r/2,r/2) or None -> (B,12,r,r)."""
-        rgb = self.conv(x, style)
-        return rgb if skip is None else rgb + haar_up(skip)
+    def fold(self, style: Tensor) -> None:
+        """Fixes the convolution, and takes the inverse Haar transform into it; in float32, since colours show steps."""
+        self.conv.fold(style, torch.float32)
+        kernel, bias = self.conv.fixed
+        count = len(bias)
+        bands = torch.eye(count, device=bias.device)[:, :, None, None]
+        transform = F.pixel_unshuffle(inverse_haar(bands), 2).view(count, count).T  # bands -> shuffled pixels
+        self.fixed = (torch.einsum("ok,kcij->ocij", transform, kernel), transform @ bias)
+
+    def forward(self, x: Tensor, style: Tensor, picture: Tensor | None = None) -> Tensor:
+        """x (B,cin,r,r), picture (B,3,r,r) or None -> picture (B,3,2r,2r)."""
+        if self.fixed is not None:
+            rgb = F.pixel_shuffle(F.conv2d(x.float(), *self.fixed), 2)
+        else:
+            rgb = inverse_haar(self.conv(x, style))
+        return rgb if picture is None else rgb + upsample2(picture)
 
 
 class ConvBlock(nn.Module):
@@ -166,11 +216,35 @@ def positional_code(position: Tensor, size: int) -> Tensor:
     return torch.cat([phase.sin(), phase.cos()], 1)
 
 
-def haar_up(x: Tensor) -> Tensor:
-    """Doubles a Haar-space picture: (B,4C,r,r) -> (B,4C,2r,2r)."""
-    return haar(upsample2(inverse_haar(x)))
+def _haar_down_kernel() -> Tensor:
+    """`haar_down` of one colour as a convolution (4,4,4,4) with stride 2, by its answers to impulses."""
+    impulses = torch.eye(64, device="cpu").view(64, 4, 4, 4)
+    answers = haar(downsample2(inverse_haar(F.pad(impulses, (1, 3, 1, 3)))))[:, :, 1, 1]
+    return answers.T.reshape(4, 4, 4, 4)
+
+
+_HAAR_DOWN = _haar_down_kernel()
 
 
 def haar_down(x: Tensor) -> Tensor:
-    """Halves a Haar-space picture: (B,4C,r,r) -> (B,4C,r/2,r/2)."""
-    return haar(downsample2(inverse_haar(x)))
+    """Halves a Haar-space picture: (B,4C,r,r) -> (B,4C,r/2,r/2), as inverse transform, blur-down and transform do."""
+    colours = x.shape[1] // 4
+    each = torch.eye(colours, device=x.device, dtype=x.dtype)
+    kernel = torch.einsum("oiab,cd->ocidab", _HAAR_DOWN.to(x), each).reshape(4 * colours, 4 * colours, 4, 4)
+    return F.conv2d(x, kernel, stride=2, padding=1)
+
+
+@torch.no_grad()
+def fold(module: nn.Module, style: Tensor | None, dtype: torch.dtype) -> None:
+    """Fixes all convolutions of a network for test time, with one style (1, L) for all frames; arithmetic in dtype.
+
+    What is constant from frame to frame (modulation, demodulation, scales) is computed once. Training ends with it.
+    """
+    for part in module.modules():
+        if isinstance(part, Conv):
+            part.fold(dtype)
+        elif isinstance(part, StyledConv):
+            part.fold(style, dtype)
+    for part in module.modules():
+        if isinstance(part, ToRGB):
+            part.fold(style)

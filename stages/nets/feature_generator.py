@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.graphics.haar import haar
 from stages.nets.blocks import Mapping, StyledConv, ToRGB, width_at
 
 
@@ -59,12 +60,12 @@ class FeatureGenerator(nn.Module):
     def forward(self) -> tuple[Tensor, Tensor]:
         """-> feature (1, C, map_px, map_px), unit variance, and Haar skip (1, 12, map_px, map_px)."""
         style = self.mapping(self.latent)
-        x, skip = self.constant, None
+        x, picture = self.constant, None
         for k, (up, conv, rgb) in enumerate(zip(self.ups, self.convs, self.to_rgb, strict=True)):
             noise = getattr(self, self.noises[k]) if self.noises else (None, None)
             x = conv(up(x, style, noise[0]), style, noise[1])
-            skip = rgb(x, style, skip)
-        return F.instance_norm(x), skip
+            picture = rgb(x, style, picture)
+        return F.instance_norm(x), haar(picture)
 
 
 class MapBank(nn.Module):
@@ -90,12 +91,12 @@ class MapBank(nn.Module):
             self.feature_free = nn.Parameter(torch.zeros(1, channels, map_px, map_px))
             self.skip_free = nn.Parameter(torch.zeros(1, 12, map_px, map_px))
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """-> feature (1,C,M,M), Haar skip (1,12,M,M)."""
+    def forward(self) -> dict[str, Tensor]:
+        """-> {"feature": (1,C,M,M), "skip": (1,12,M,M), in Haar space}."""
         feature, skip = self.generator() if self.generator is not None else (self.feature, self.skip)
         if self.free:
             feature, skip = feature + self.feature_free, skip + self.skip_free
-        return feature, skip
+        return {"feature": feature, "skip": skip}
 
     @torch.no_grad()
     def freeze(self) -> None:
@@ -109,5 +110,19 @@ class MapBank(nn.Module):
     @torch.no_grad()
     def cached(self) -> dict[str, Tensor]:
         """The maps as they are now: {"feature", "skip"}, detached copies on the CPU."""
-        feature, skip = self()
-        return {"feature": feature.detach().cpu().clone(), "skip": skip.detach().cpu().clone()}
+        return {name: value.detach().cpu().clone() for name, value in self().items()}
+
+
+class NoMap(nn.Module):
+    """In place of a `MapBank`, for a generator that takes no maps."""
+
+    generator = None
+
+    def forward(self) -> dict[str, Tensor]:
+        """-> nothing."""
+        return {}
+
+    cached = forward
+
+    def freeze(self) -> None:
+        """There is nothing to cache."""

@@ -191,6 +191,7 @@ class Trainer:
             logits_real, logits_fake = self.disc(real, batch.render), self.disc(fake, batch.render)
         loss = discriminator_loss(logits_real, logits_fake)
         figures = {"disc": loss, "d_real": logits_real.mean(), "d_fake": logits_fake.mean()}
+        loss = settings["weight_disc"] * loss
         if self.steps % settings["r1_every"] == 0:  # lazily, weighted up; in full precision
             real = real.detach().requires_grad_(True)
             # of the mean logit, which makes patches and the whole alike; a compiled network has no second backward

@@ -12,11 +12,13 @@ from stages.core.config import (
     check_config,
     config_yaml,
     load_preset,
+    load_variant,
     preset_names,
     readme_with_table,
     stage_defaults,
     stage_schema,
     stage_settings,
+    variant_names,
 )
 from stages.core.errors import UserError
 
@@ -37,6 +39,31 @@ def test_defaults_and_presets_are_valid():
     assert {"demo", "cpu-128", "gpu-512", "paper-1024", "smoke"} <= set(preset_names())
     for name in preset_names():
         load_preset(name)
+
+
+def test_variants_are_valid_on_every_preset_and_change_what_they_say():
+    assert {"no_mrf", "no_cos", "no_mask", "l1_only", "styleavatar", "unet"} <= set(variant_names())
+    for preset in preset_names():
+        layer = load_preset(preset)["train"]
+        own = {name: stage_settings("train", layer, load_variant(name)["train"]) for name in variant_names()}
+        assert own["no_mrf"]["weight_mrf"] == own["no_cos"]["weight_cos"] == own["no_mask"]["weight_mask"] == 0
+        assert [own["l1_only"][f"weight_{term}"] for term in ("mask", "mrf", "cos", "gan")] == [0] * 4
+        assert own["styleavatar"]["weight_gan"] > 0 and own["styleavatar"]["weight_mask"] > 0
+        assert own["unet"]["net_generator"] == "unet" and own["no_cos"]["net_generator"] == "style"
+
+
+def test_wrong_variants_are_named(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="there is no variant 'nomrf'; known variants: .*no_mrf"):
+        load_variant("nomrf")
+    monkeypatch.setattr("stages.core.config.ROOT", tmp_path)
+    monkeypatch.setattr("stages.core.config.VARIANT_FOLDER", tmp_path)
+    (tmp_path / "typo.yaml").write_text("train: {weight_mfr: 0}")
+    with pytest.raises(UserError, match="'train.weight_mfr' in typo.yaml; did you mean 'train.weight_mrf'"):
+        load_variant("typo")
+    (tmp_path / "wide.yaml").write_text("fit: {components: 3}")
+    with pytest.raises(UserError, match="wide.yaml changes 'fit', but a variant may change only train and evaluate"):
+        load_variant("wide")
+    assert load_variant("") == {}
 
 
 def test_written_files_are_in_step_with_the_schemas():

@@ -57,3 +57,14 @@ def test_gradients_are_finite_for_flat_pictures_and_reach_only_the_generated_one
 def test_unknown_layers_are_refused():
     with pytest.raises(ValueError, match="multiscale"):
         CosineLoss(TwoStages(), "all")
+
+
+@pytest.mark.parametrize("layers", ["pooled", "multiscale"])
+def test_half_precision_and_autocast_are_computed_in_float32(layers):
+    loss = CosineLoss(TwoStages(), layers, size_px=32)
+    target = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    image = (target + 0.01 * noise(1, 1, 3, 48, 48)).clamp(0, 1)
+    plain = loss(image, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(loss(image, target), plain)
+    assert loss(image.bfloat16(), target).dtype == torch.float32

@@ -122,3 +122,45 @@ def test_half_precision_input_is_computed_in_float32():
     value = loss(image.bfloat16(), target.bfloat16())
     assert value.dtype == torch.float32
     assert abs(value.item() - loss(image, target).item()) < 0.2
+
+
+def test_autocast_does_not_reach_it():
+    loss = IDMRFLoss(TinyBackbone())
+    image, target = random(2, 3, 16, 16, seed=1).sigmoid().requires_grad_(), random(2, 3, 16, 16, seed=2).sigmoid()
+    plain = loss(image, target)
+    plain.backward()
+    gradient, image.grad = image.grad, None
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(image, target)
+    value.backward()
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, plain)
+    torch.testing.assert_close(image.grad, gradient)
+
+
+def test_no_bound_compares_all_positions():
+    target, image = random(1, 3, 32, 32, seed=1).sigmoid(), random(1, 3, 32, 32, seed=2).sigmoid()
+    torch.testing.assert_close(
+        IDMRFLoss(TinyBackbone(), max_positions=0)(image, target), IDMRFLoss(TinyBackbone())(image, target)
+    )
+
+
+def kept_for_backward(loss, batch):
+    """Bytes that the graph holds until the way back."""
+    image = random(batch, 3, 64, 64, seed=1).sigmoid().requires_grad_()
+    held = {}
+
+    def note(tensor):
+        held[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        value = loss(image, random(batch, 3, 64, 64, seed=2).sigmoid(), torch.Generator().manual_seed(0))
+    value.backward()
+    return sum(held.values())
+
+
+def test_memory_does_not_grow_with_the_square_of_the_positions_times_the_batch():
+    loss = IDMRFLoss(TinyBackbone(), max_positions=1024)
+    square = 1024**2 * 4
+    assert kept_for_backward(loss, 8) < square  # the plain graph holds several such tensors for each of 8 pictures

@@ -18,6 +18,7 @@ SETTINGS = {
     "cos_every": 2,
     "cos_size_px": 32,
     "cos_layers": "pooled",
+    "cos_vggface2": False,
     "backbone_weights": "random",
     "backbone_seed": 0,
     "mask_target": "binary",

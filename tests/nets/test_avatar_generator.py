@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stages.graphics.haar import haar, inverse_haar
-from stages.nets.avatar_generator import AvatarGenerator, _window, map_channels
+from stages.nets.avatar_generator import AvatarGenerator, _coarser, _window, map_channels
 from stages.nets.avatar_networks import AvatarNetworks
 from stages.nets.blocks import count_parameters
 from stages.nets.discriminator import Discriminator
@@ -124,3 +124,44 @@ def test_time_code_matters_only_where_it_is_on():
         off, _ = AvatarNetworks(tiny(time_code=False), 32)(render, uv, times)
     assert (on[0] - on[1]).abs().max() > 1e-3
     torch.testing.assert_close(off[0], off[1])
+
+
+def lively(nets):
+    """The networks with all weights that start at zero, or at one, moved away from there."""
+    for parameter in nets.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return nets
+
+
+def test_noise_sticks_to_the_skin_and_stays_behind_it():
+    torch.manual_seed(0)
+    style = AvatarGenerator(tiny(noise=True, warp_scale=1, soft_edge=False), 32)
+    uv = identity_uv(32)
+    uv[:, 2, :, :8] = uv[:, 2, :, 24:] = 0
+    moved = torch.cat([uv[..., -4:], uv[..., :-4]], -1)  # the face four pixels to the right
+    m = torch.zeros(1, 1, 16, 16)
+    for name in ("base", "back"):
+        getattr(style, f"noise_{name}").zero_()
+    still, shifted = (style._noises(*style._grid(picture), m)[16] for picture in (uv, moved))
+    torch.testing.assert_close(shifted[..., 6:14], still[..., 4:12])
+    assert still[..., 4:12].std() > 0.5 and still[..., :4].abs().max() == 0
+    style.noise_face.zero_()
+    style.noise_back.normal_()
+    on_back, on_person = (style._noises(*style._grid(uv), m + side)[16] for side in (1, 0))
+    torch.testing.assert_close(on_back, _coarser(style.noise_back, 16))
+    assert on_person.abs().max() == 0
+
+
+@pytest.mark.parametrize("changes", [{}, {"noise": True, "equalized": True, "time_code": True, "refine_channels": 0}])
+def test_folded_network_paints_the_same(changes):
+    torch.manual_seed(0)
+    nets = lively(AvatarNetworks(tiny(**changes), 32)).requires_grad_(False)
+    render, uv = torch.rand(2, 3, 32, 32), identity_uv(32).expand(2, -1, -1, -1)
+    plain = nets(render, uv)
+    nets.style.fold()
+    for folded, wanted in zip(nets(render, uv), plain, strict=True):
+        torch.testing.assert_close(folded, wanted, rtol=1e-3, atol=1e-4)
+    nets.style.fold(torch.bfloat16)
+    picture, background = nets(render, uv)
+    assert picture.dtype == background.dtype == torch.float32
+    assert (picture - plain[0]).square().mean().sqrt() < 0.03 * plain[0].std()

@@ -1,5 +1,8 @@
 """The feature networks: the right layers, frozen, repeatable when random, and never silently random."""
 
+import pickle
+
+import numpy as np
 import pytest
 import torch
 from torchvision.models import resnet50, vgg19
@@ -133,3 +136,50 @@ def test_unknown_names_are_refused():
         load_backbone("vgg16", "random")
     with pytest.raises(UserError, match="imagenet"):
         load_backbone("vgg19", "pretrained")
+
+
+def vggface2_file(path, change=None):
+    """A file of the published form: NumPy arrays by the names of the layers, with the classifier, without counters."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        state = resnet50(weights=None, num_classes=10).state_dict()
+    arrays = {key: value.numpy() for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    path.write_bytes(pickle.dumps(arrays | (change or {}), protocol=2))
+    return arrays
+
+
+def test_vggface2_is_read_from_the_users_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    with pytest.raises(UserError, match="resnet50_ft_weight.pkl is missing: .*put it there"):
+        load_backbone("resnet50", "vggface2")
+    arrays = vggface2_file(tmp_path / "resnet50_ft_weight.pkl")
+    net = load_backbone("resnet50", "vggface2")
+    assert net.label == "vggface2" and not any(parameter.requires_grad for parameter in net.parameters())
+    picture = photo_like(1, 64)
+    taps = net(picture)
+    assert [tuple(tap.shape[1:]) for tap in taps.values()] == [
+        (256, 16, 16), (512, 8, 8), (1024, 4, 4), (2048, 2, 2)
+    ]  # fmt: skip
+    # the first layers by hand: BGR of 0 to 255 less the mean, convolution, norm, pooling without padding
+    bgr = 255 * picture[:, [2, 1, 0]] - torch.tensor([91.4953, 103.8827, 131.0912]).view(1, 3, 1, 1)
+    x = torch.nn.functional.conv2d(bgr, torch.from_numpy(arrays["conv1.weight"]), stride=2, padding=3)
+    x = torch.nn.functional.max_pool2d((x / (1 + 1e-5) ** 0.5).relu(), 3, 2, ceil_mode=True)
+    torch.testing.assert_close(net.net.maxpool(net.net.relu(net.net.bn1(net.net.conv1(net.normalise(picture))))), x)
+    assert [getattr(net.net, f"layer{k}")[0].conv1.stride for k in (1, 2, 3, 4)] == [(1, 1), (2, 2), (2, 2), (2, 2)]
+
+
+def test_a_hostile_or_other_vggface2_file_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    file = tmp_path / "resnet50_ft_weight.pkl"
+    vggface2_file(file, {"layer1.0.conv1.weight": np.zeros((3, 3), np.float32)})
+    with pytest.raises(UserError, match="layer1.0.conv1.weight is missing or of another shape"):
+        load_backbone("resnet50", "vggface2")
+
+    class Harm:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "harmed"), "w"))
+
+    file.write_bytes(pickle.dumps({"conv1.weight": Harm()}))
+    with pytest.raises(UserError):
+        load_backbone("resnet50", "vggface2")
+    assert not (tmp_path / "harmed").exists()

@@ -4,14 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from stages.graphics.haar import haar, inverse_haar
+from stages.graphics.resample import downsample2, upsample2
 from stages.nets.blocks import (
     Conv,
     ConvBlock,
     Mapping,
     StyledConv,
     ToRGB,
+    fold,
     haar_down,
-    haar_up,
     positional_code,
     width_at,
 )
@@ -61,16 +63,35 @@ def test_shapes_of_up_and_down():
     assert StyledConv(6, 5, 4, up=True)(x, style).shape == (2, 5, 16, 16)
     assert ConvBlock(6, 7)(x).shape == ConvBlock(6, 7, blur=True)(x).shape == (2, 7, 4, 4)
     assert Conv(6, 3, stride=2)(x).shape == (2, 3, 4, 4)
-    rgb = torch.randn(2, 12, 4, 4)
-    assert ToRGB(6, 4)(x, style, rgb).shape == (2, 12, 8, 8)
+    assert ToRGB(6, 4)(x, style, torch.randn(2, 3, 8, 8)).shape == (2, 3, 16, 16)
 
 
-def test_haar_space_is_resized_as_the_picture_is():
-    flat = torch.zeros(1, 12, 8, 8)
-    flat[:, :3] = 1.0  # a picture of constant 0.5
-    assert haar_up(flat).shape == (1, 12, 16, 16) and haar_down(flat).shape == (1, 12, 4, 4)
-    torch.testing.assert_close(haar_up(flat)[..., 6:10, 6:10], flat[..., :1, :1].expand(-1, -1, 4, 4))
-    torch.testing.assert_close(haar_down(flat)[..., 1:3, 1:3], flat[..., :2, :2])
+def test_the_branch_of_pictures_is_the_published_branch_in_haar_space():
+    x, style, bands = torch.randn(2, 6, 8, 8), torch.zeros(1, 4), torch.randn(2, 12, 4, 4)
+    layer = ToRGB(6, 4)
+    published = layer.conv(x, style) + haar(upsample2(inverse_haar(bands)))
+    torch.testing.assert_close(haar(layer(x, style, inverse_haar(bands))), published)
+
+
+@pytest.mark.parametrize("colours", [3, 6])
+def test_haar_space_is_halved_as_the_picture_is(colours):
+    bands = torch.randn(2, 4 * colours, 8, 8)
+    published = haar(downsample2(inverse_haar(bands)))
+    torch.testing.assert_close(haar_down(bands), published, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("equalized", [False, True])
+def test_folded_convolution_is_the_same(up, equalized):
+    torch.manual_seed(0)
+    layer = StyledConv(5, 4, 6, up=up, equalized=equalized)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter)
+    x, style, noise = torch.randn(3, 5, 8, 8), torch.randn(1, 6), torch.randn(1, 1, 16 if up else 8, 16 if up else 8)
+    with torch.no_grad():
+        plain = layer(x, style, noise)
+        fold(layer, style, torch.float32)
+        torch.testing.assert_close(layer(x, style, noise), plain, rtol=1e-4, atol=1e-5)
 
 
 def test_widths_follow_the_published_table():

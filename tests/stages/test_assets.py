@@ -7,20 +7,29 @@ import threading
 import pytest
 
 from stages.assets import download
-from stages.core.assets import ASSETS, Asset, asset_path
+from stages.core.assets import ASSETS, Asset, asset_path, needed_files
+from stages.core.config import stage_settings
 from stages.core.errors import UserError
 
 CONTENT = bytes(range(256)) * 4096
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves /good, /wrong and /drops (breaks the first answer half-way); everything else is 404."""
+    """Serves /good, /wrong, /drops (breaks the first answer half-way) and /whole (the same, and knows no Range)."""
 
     def do_GET(self):
         start = int((self.headers.get("Range") or "bytes=0-").split("=")[1].rstrip("-"))
         if self.path == "/missing":
             self.send_error(404)
             return
+        if self.path == "/chunks":  # breaks within a chunk, of no announced length
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"1000\r\n" + CONTENT[:100])
+            return
+        if self.path == "/whole":
+            start = 0
         if start >= len(CONTENT):
             self.send_error(416)
             return
@@ -29,7 +38,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.server.starts.append(start)
-        if self.path == "/drops" and len(self.server.starts) == 1:
+        if self.path in ("/drops", "/whole") and len(self.server.starts) == 1:
             content = content[: len(content) // 2]
         self.wfile.write(content)
 
@@ -65,6 +74,41 @@ def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
     download(wanted, tmp_path / "weights.pth")
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
     assert server.starts == [0, len(CONTENT) // 2]
+
+
+def test_a_server_that_ignores_range_begins_anew(server, tmp_path):
+    wanted = asset(server, "whole")
+    with pytest.raises(UserError, match="run the command again to go on"):
+        download(wanted, tmp_path / "weights.pth")
+    assert (tmp_path / "weights.pth.part").stat().st_size == len(CONTENT) // 2
+    download(wanted, tmp_path / "weights.pth")
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+
+
+def test_an_answer_of_no_length_that_breaks(server, tmp_path):
+    with pytest.raises(UserError, match="run the command again to go on"):
+        download(asset(server, "chunks"), tmp_path / "weights.pth")
+    assert not (tmp_path / "weights.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [({}, ["vgg19", "resnet50"]), ({"weight_mrf": 0}, ["resnet50"]), ({"weight_mrf": 0, "weight_cos": 0}, [])],
+)
+def test_losses_without_weight_ask_for_no_file(change, wanted):
+    files = needed_files("train", stage_settings("train", {"backbone_weights": "imagenet"}, change))
+    assert [path.name.split("-")[0] for path in files] == wanted
+    assert needed_files("train", stage_settings("train", {"backbone_weights": "random"}, change)) == []
+
+
+def test_the_users_own_file_takes_the_place_of_the_published_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    asked = stage_settings("train", {"backbone_weights": "imagenet", "cos_vggface2": True})
+    with pytest.raises(UserError, match="resnet50_ft_weight.pkl is missing"):
+        needed_files("train", asked)
+    (tmp_path / "resnet50_ft_weight.pkl").touch()
+    assert [path.name for path in needed_files("train", asked)] == ["resnet50_ft_weight.pkl", "vgg19-dcbb9e9d.pth"]
+    assert len(needed_files("train", asked | {"weight_cos": 0})) == 1
 
 
 def test_a_wrong_file_is_refused_and_removed(server, tmp_path):

@@ -21,6 +21,10 @@ smoke\ttalk\ttrain\ttalk.mp4\t\t\tdemo\tsynthetic\tsmoke
 smoke\tother\ttest\tother.mp4\t\t\tdemo\tsynthetic\tsmoke
 guest\ttalk\tdrive\tdemo:2\t0\t20\tdemo\tsynthetic\tsmoke
 """
+# A variant that a user might add: a baseline of few steps, to see that all stages take it.
+OWN_VARIANT = """train: {images: 8, minutes: 0, net_generator: unet, weight_mrf: 0, weight_cos: 0, weight_gan: 0}
+evaluate: {network_metrics: false}
+"""
 # "rule   count" of Snakemake's table of jobs.
 JOB = re.compile(r"^(\w+)\s+(\d+)$", re.MULTILINE)
 
@@ -35,7 +39,7 @@ class Project:
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         """Run Snakemake in the working folder."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.code / "Snakefile"), "--cores", "2"]
-        command += ["--config", "subjects=sheet.tsv", *arguments]
+        command += [*arguments, "--config", "subjects=sheet.tsv"]
         done = subprocess.run(command, cwd=self.work, capture_output=True, text=True, check=False)
         if check and done.returncode:
             pytest.fail(f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")
@@ -68,6 +72,15 @@ def fresh_project(tmp_path_factory) -> Project:
     text = SHEET.replace("talk.mp4\t\t", "talk.mp4\t0\t70").replace("other.mp4\t\t", "other.mp4\t70\t100")
     (project.work / "sheet.tsv").write_text(text)
     return project
+
+
+@pytest.fixture(scope="session")
+def made_variant(made_project) -> str:
+    """A variant of the project after its run: the target to ask for."""
+    (made_project.code / "config/variants/own.yaml").write_text(OWN_VARIANT)
+    target = "results/smoke/variants/own/metrics.json"
+    made_project.snakemake(target)
+    return target
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,14 @@
 """A wrong sheet or setting ends at once, with one sentence, before anything is made."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from stages.core.config import variant_names
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = "subject\tclip\trole\tsource\tstart_frame\tend_frame\tdataset\tconsent\tpreset\n"
@@ -85,3 +88,26 @@ def test_unknown_subject(tmp_path):
     assert "there is no subject 'bert' in the sheet; it has: anna" in said(
         tmp_path, HEADER + GOOD, "results/bert/avatar.pt"
     )
+
+
+def test_unknown_variant(tmp_path):
+    (tmp_path / "anna.mp4").touch()
+    asked = "results/anna/variants/no_mfr/metrics.json"
+    assert "there is no variant 'no_mfr'; known variants: l1_only, no_cos" in said(tmp_path, HEADER + GOOD, asked)
+
+
+def test_all_variants_of_the_sheet(tmp_path):
+    """The graph: tracked once, then trained and measured once for each variant."""
+    (tmp_path / "anna.mp4").touch()
+    (tmp_path / "sheet.tsv").write_text(HEADER + GOOD)
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "1", "--dry-run"]
+    done = subprocess.run(
+        [*command, "variants", "--config", "subjects=sheet.tsv"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    jobs = dict(re.findall(r"^(\w+)\s+(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    count = str(len(variant_names()))
+    assert jobs["fit"] == "1" and jobs["train"] == jobs["evaluate"] == count

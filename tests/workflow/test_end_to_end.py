@@ -61,6 +61,16 @@ def test_metrics(made_project):
     assert metrics["full"]["psnr_db"] == pytest.approx(psnr, abs=0.05)
 
 
+def test_a_variant_has_the_files_of_the_contract(made_project, made_variant):
+    folder = made_project.work / made_variant.removesuffix("metrics.json")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["variant"] == "own" and metrics["subject"] == "smoke" and metrics["weights"].get("vgg19") is None
+    assert metrics["full"]["psnr_db"] > 5
+    avatar = torch.load(folder / "avatar.pt", weights_only=True)
+    assert avatar["settings"]["net_generator"] == "unet" and avatar["maps"] == {"face": {}, "back": {}}
+    assert {path.name for path in folder.iterdir()} >= {"self.parquet", "self.mp4", "self", "logs", "train"}
+
+
 def test_report_of_what_is_there(made_project):
     """A subject of the sheet that was never made does not stop the report."""
     sheet = made_project.work / "sheet.tsv"

@@ -70,6 +70,31 @@ def test_a_module(made_project, module, expected):
         path.write_text(text)
 
 
+VARIANT = [
+    ("config/variants/own.yaml", "images: 8", "images: 12", LEARN),
+    ("config/variants/own.yaml", "network_metrics: false", "baselines: false", MEASURE),
+    ("config/variants/own.yaml", "train:", "# a comment\ntrain:", {}),
+    ("config/variants/no_mrf.yaml", "weight_mrf: 0", "weight_mrf: 0.1", {}),
+    ("config/presets/smoke.yaml", "ema_images: 60", "ema_images: 61", LEARN),
+    ("config/presets/smoke.yaml", "images: 480", "images: 481", {}),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "expected"), VARIANT)
+def test_a_variant(made_project, made_variant, file, old, new, expected):
+    """Its own overlay, and what it shares, run it again; what it overrides, or another's overlay, does not."""
+    path = made_project.code / file
+    text = path.read_text()
+    assert old in text and made_project.pending(made_variant) == {}
+    try:
+        path.write_text(text.replace(old, new))
+        assert made_project.pending(made_variant) == expected
+        if "variants" in file:
+            assert made_project.pending() == {}, "the avatar itself does not depend on variants"
+    finally:
+        path.write_text(text)
+
+
 def test_a_test_clip(made_project):
     """Another film for the test clip: its own stages and the measuring run again, never the training."""
     film = made_project.work / "other.mp4"

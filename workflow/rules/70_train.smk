@@ -1,3 +1,6 @@
+# {variant} is empty for the avatar itself and /variants/<name> for an ablation: one rule trains both.
+
+
 rule train:
     input:
         samples="<subject>/samples.parquet",
@@ -12,11 +15,11 @@ rule train:
         render=ancient(of_clips("render", train_clips)),
         uv=ancient(of_clips("uv", train_clips)),
     output:
-        "<subject>/avatar.pt",
+        "<avatar>/avatar.pt",
     log:
-        "<log>/train.log",
+        "<avatar>/logs/train.log",
     benchmark:
-        "<bench>/train.tsv"
+        "<avatar>/benchmarks/train.tsv"
     conda:
         "../../environment.yaml"
     threads: workflow.cores
@@ -25,10 +28,11 @@ rule train:
     params:
         cfg=stage_params("train"),
         code=code_digest("stages.train"),
-        subject=subpath(output[0], parent=True),
+        avatar=subpath(output[0], parent=True),
+        subject=subpath(input.samples, parent=True),
     message:
-        "Training the avatar of {wildcards.subject}"
+        "Training the avatar of {wildcards.subject}{wildcards.variant}"
     shell:
         "python -m stages.train --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
         " --samples {input.samples:q} --identity {input.identity:q} --clips-dir {params.subject:q}/clips"
-        " --train-dir {params.subject:q}/train --out {output:q} 2>&1 | tee -i {log:q}"
+        " --train-dir {params.avatar:q}/train --out {output:q} 2>&1 | tee -i {log:q}"

@@ -1,6 +1,6 @@
 rule evaluate:
     input:
-        avatar="<subject>/avatar.pt",
+        avatar="<avatar>/avatar.pt",
         samples="<subject>/samples.parquet",
         test=lambda wildcards: "<subject>/test_samples.parquet" if to_test(wildcards.subject) else [],
         # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
@@ -14,19 +14,21 @@ rule evaluate:
         uv=ancient(of_clips("uv", measured_clips)),
     output:
         metrics=report(
-            "<subject>/metrics.json", category="Self-reenactment", labels={"subject": "{subject}", "what": "metrics"}
-        ),
-        table="<subject>/self.parquet",
-        video=report(
-            "<subject>/self.mp4",
+            "<avatar>/metrics.json",
             category="Self-reenactment",
-            labels={"subject": "{subject}", "what": "truth, render, alpha, avatar, error"},
+            labels={"subject": "{subject}{variant}", "what": "metrics"},
         ),
-        pictures=directory("<subject>/self"),
+        table="<avatar>/self.parquet",
+        video=report(
+            "<avatar>/self.mp4",
+            category="Self-reenactment",
+            labels={"subject": "{subject}{variant}", "what": "truth, render, alpha, avatar, error"},
+        ),
+        pictures=directory("<avatar>/self"),
     log:
-        "<log>/evaluate.log",
+        "<avatar>/logs/evaluate.log",
     benchmark:
-        "<bench>/evaluate.tsv"
+        "<avatar>/benchmarks/evaluate.tsv"
     conda:
         "../../environment.yaml"
     threads: 2
@@ -35,11 +37,12 @@ rule evaluate:
     params:
         cfg=stage_params("evaluate"),
         code=code_digest("stages.evaluate"),
-        clips=subpath(input.avatar, parent=True),
+        subject=subpath(input.samples, parent=True),
+        variant=lambda wildcards: variant_of(wildcards) or "default",
     message:
-        "Measuring the avatar of {wildcards.subject}"
+        "Measuring the avatar of {wildcards.subject}{wildcards.variant}"
     shell:
         "python -m stages.evaluate --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
-        " --avatar {input.avatar:q} --samples {input.samples:q} {input.test:q} --clips-dir {params.clips:q}/clips"
-        " --out {output.metrics:q} --frames-table {output.table:q} --video {output.video:q}"
+        " --avatar {input.avatar:q} --samples {input.samples:q} {input.test:q} --clips-dir {params.subject:q}/clips"
+        " --variant {params.variant} --out {output.metrics:q} --frames-table {output.table:q} --video {output.video:q}"
         " --out-pictures {output.pictures:q} 2>&1 | tee -i {log:q}"

@@ -1,4 +1,4 @@
-# Wiring that all rules share: the configuration, the settings of each stage, paths and wildcards. No science here.
+# Wiring that all rules share: the configuration, the sheet, paths and wildcards. No science here.
 
 import sys
 from snakemake.exceptions import WorkflowError
@@ -6,7 +6,16 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from stages.core.assets import ASSETS, asset_folder, needed_files
-from stages.core.config import STAGES, canonical_json, check_choices, check_config, load_preset, stage_settings
+from stages.core.config import (
+    STAGES,
+    canonical_json,
+    check_choices,
+    check_config,
+    load_preset,
+    load_variant,
+    stage_settings,
+    variant_names,
+)
 from stages.core.device import visible_cards
 from stages.core.errors import UserError
 from stages.core.files import beside, expand
@@ -34,49 +43,25 @@ SHEET = or_stop(read_sheet, SHEET_FILE)
 OVERLAY = workflow.config_settings.overwrite_config
 
 
+# Constraints stand in the path variables: Snakemake applies its section `wildcard_constraints` before it fills these in.
+SUBJECT, CLIP = f"{{subject,{NAME.pattern}}}", f"{{clip,{NAME.pattern}}}"
+VARIANT = f"{{variant,(/variants/{NAME.pattern})?}}"
+
+
 pathvars:
     results=str(or_stop(expand, config["results"])),
-    subject="<results>/{subject}",
-    clip="<results>/{subject}/clips/{clip}",
-    log="<results>/{subject}/logs",
-    bench="<results>/{subject}/benchmarks",
+    subject=f"<results>/{SUBJECT}",
+    clip=f"<results>/{SUBJECT}/clips/{CLIP}",
+    avatar=f"<results>/{SUBJECT}{VARIANT}",
+    log=f"<results>/{SUBJECT}/logs",
+    bench=f"<results>/{SUBJECT}/benchmarks",
     assets=str(asset_folder()),
 
 
 wildcard_constraints:
-    subject=NAME.pattern,
-    clip=NAME.pattern,
     seed=r"\d+",
-
-
-def settings_of(stage, subject):
-    """Validated settings of a stage for a subject: config.yaml, then its preset, then the command line."""
-    preset = or_stop(load_preset, or_stop(SHEET.preset, subject))
-    layers = [layer.get(stage) or {} for layer in (config, preset, OVERLAY)]
-    return or_stop(stage_settings, stage, *layers)
-
-
-for subject in dict.fromkeys(clip.subject for clip in SHEET.clips):
-    found = {stage: settings_of(stage, subject) for stage in STAGES}
-    or_stop(check_choices, found)
-    or_stop(refuse_sizes, found["train"], found["decode"]["size_px"])
-
-
-def stage_params(stage):
-    """Params function: the stage's settings as one canonical JSON string (Snakemake compares strings reliably)."""
-    return lambda wildcards: canonical_json(settings_of(stage, wildcards.subject))
-
-
-def weights_of(stage):
-    """Input function: the published weights that the stage's settings ask for; the rule `asset` downloads them."""
-    return lambda wildcards: [str(path) for path in needed_files(stage, settings_of(stage, wildcards.subject))]
 
 
 def gpu_need():
     """GPUs of a GPU rule: none on a machine without a card, one otherwise and on clusters."""
     return 1 if visible_cards() or not workflow.local_exec else 0
-
-
-def photometric_gpu(wildcards):
-    """Resource function: a card where the fit may refine on the pictures, none for landmarks and light alone."""
-    return gpu_need() if settings_of("fit", wildcards.subject)["photometric"] in ("auto", "full") else 0

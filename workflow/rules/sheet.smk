@@ -62,3 +62,9 @@ def all_targets():
     avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in ("avatar.pt", "metrics.json")]
     everybody = dict.fromkeys(clip.subject for clip in SHEET.clips)
     return avatars + [f"<results>/{subject}/tracking.html" for subject in everybody]
+
+
+def variant_targets():
+    """Every variant of every avatar of the sheet, measured."""
+    folders = [f"<results>/{subject}/variants/{name}" for subject in SHEET.subjects() for name in variant_names()]
+    return [f"{folder}/{file}" for folder in folders for file in ("avatar.pt", "metrics.json")]
