@@ -33,6 +33,7 @@ from stages.graphics.texture import MOST_FRAMES
 log = logging.getLogger("identity")
 
 IDENTITY_FRAMES = 100  # diverse frames that tell who it is
+REGISTERED_FRAMES = 300  # of those that facemesh is learnt from
 FOCAL_SPREAD = 0.3  # of the log focal length around `focal_ratio`
 
 
@@ -208,6 +209,9 @@ def run(args: argparse.Namespace) -> None:
         solver = solver_settings(settings)
         model, fit, used = facemesh.learn(points, depth, camera, settings["components"], settings=solver)
         if settings["registration"]:
+            part = np.unique(np.linspace(0, len(used) - 1, min(REGISTERED_FRAMES, len(used))).round().astype(int))
+            rows = fit.rotation, fit.translation, fit.expression, fit.error
+            used, fit = used[part], FitResult(*(values[part] for values in rows))
             shown = [(shrink(picture), shrink(matte)) for picture, matte in pictures_of(args, clip, frames, used)]
             model, fit, texture = learn_registered(model, camera, fit, points[used], shown, solver, args.threads)
             reference = {"reference": texture}

@@ -211,23 +211,28 @@ def learn(
 ) -> tuple[MorphableModel, FitResult, np.ndarray]:  # fmt: skip
     """The subject's model, its fit and the reference texture, each made better by the others in a few rounds.
 
-    detected: (N, 478, 2) px of the camera, and fit: of the frames that the model was learnt from; pictures: grey and
-    matte (S, S) uint8 of each.
+    detected: (N, 478, 2) px of the camera, and fit: of frames that the model was learnt from, some hundreds;
+    pictures: grey and matte (S, S) uint8 of each.
     """
     side = len(pictures[0][0])
-    for number in range(_ROUNDS):
+
+    def unwrap() -> tuple[Registration, np.ndarray, np.ndarray]:
+        """The registration, surfaces (N, V, 3) and reference of the present model and fit."""
         registration = Registration(model, camera, side)
         surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
         seen = np.flatnonzero(np.isfinite(surface).all((1, 2)))
-        reference = registration.reference(registration.read(surface[i], *pictures[i]) for i in seen)
+        with ThreadPoolExecutor(max(threads, 1)) as pool:
+            reference = registration.reference(pool.map(lambda i: registration.read(surface[i], *pictures[i]), seen))
+        return registration, surface, reference
+
+    for number in range(_ROUNDS):
+        registration, surface, reference = unwrap()
         points = register(model, camera, reference, surface, detected, pictures, threads)
         moved = np.linalg.norm(points - detected, axis=2) / outer_eye_span(detected)[:, None]
         log.info("registration round %d: contrast of the reference %.1f, landmarks %.2f %% from the detector's",
                  number, np.std(reference[registration.texels].astype(float)), 100 * np.nanmedian(moved))  # fmt: skip
         model, fit = facemesh.relearn(model, camera, points, fit, settings)
-    registration = Registration(model, camera, side)
-    surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
-    return model, fit, registration.reference(registration.read(s, *p) for s, p in zip(surface, pictures, strict=True))
+    return model, fit, unwrap()[2]
 
 
 def _flow(reference: np.ndarray, frame: np.ndarray) -> np.ndarray:

@@ -172,20 +172,26 @@ def _refine_vertices(
     freedom[0] = _TEMPLATE_FREEDOM_CM
     ridge = np.repeat((_VERTEX_NOISE_CM / freedom) ** 2, 3)
     # One row in cm: divide by the focal length. Frames agree over time, so 600 frames count as 100 measurements.
-    trust = np.sqrt(min(1.0, 100 / frames))
+    trust = min(1.0, 100 / frames)
     present = np.concatenate(
         [model.template[None], model.expression_basis * model.expression_scale[:, None, None]]
     ).astype(float)
-    out = np.empty_like(present)
-    for vertex in range(ls.FACE_VERTICES):
-        ratio = flat[:, vertex, :, None] / camera.focal_px  # (n, 2, 1)
-        normal = rotation[:, :2] - ratio * rotation[:, 2:]  # (n, 2, 3)
-        right = ratio[..., 0] * translation[:, 2:] - translation[:, :2]
-        rows = (design[:, None, :, None] * normal[:, :, None, :]).reshape(2 * frames, -1) * trust
-        before = present[:, vertex].reshape(-1)
-        error = right.reshape(-1) * trust - rows @ before
-        step = np.linalg.solve(rows.T @ rows + np.diag(ridge), rows.T @ error)
-        out[:, vertex] = (before + step).reshape(-1, 3)
+    ratio = flat / camera.focal_px  # (n, V, 2)
+    normal = rotation[:, None, :2] - ratio[..., None] * rotation[:, None, 2:]  # (n, V, 2, 3)
+    right = ratio * translation[:, None, 2:] - translation[:, None, :2]
+    error = right - np.einsum("nvki,nvi->nvk", normal, np.tensordot(design, present, 1))
+    gradient = np.tensordot(design, np.einsum("nvki,nvk->nvi", normal, error), (0, 0))  # (1 + E, V, 3)
+    # Products of two columns of the design are the same for all vertices: one matrix product makes all Hessians.
+    one, other = np.triu_indices(count + 1)
+    moments = np.einsum("nvki,nvkj->nvij", normal, normal)
+    products = np.tensordot(design[:, one] * design[:, other], moments, (0, 0))  # (pairs, V, 3, 3)
+    hessian = np.empty((ls.FACE_VERTICES, count + 1, 3, count + 1, 3))
+    hessian[:, one, :, other] = products
+    hessian[:, other, :, one] = products
+    size = 3 * (count + 1)
+    hessian = trust * hessian.reshape(-1, size, size) + np.diag(ridge)
+    step = np.linalg.solve(hessian, trust * np.moveaxis(gradient, 0, 1).reshape(-1, size, 1))
+    out = present + np.moveaxis(step.reshape(-1, count + 1, 3), 1, 0)
     return replace(
         model, template=out[0], expression_basis=_without_rigid(out[1:], out[0]), expression_scale=np.ones(count)
     )
