@@ -122,7 +122,7 @@ def register_clip(clip: Clip, settings: dict) -> tuple[MorphableModel, Camera, C
     began = time.process_time()
     for _ in range(registration.PASSES):
         surface = transform(model.vertices(found.expression), found.rotation, found.translation)
-        points = registration.register(model, camera, reference, surface, clip.points, pictures)
+        points = registration.register(model, camera, reference, surface, clip.points, pictures.__getitem__)
         found = fit_clip(model, camera, points, clip.time_s, settings)
     each = 1000 * (time.process_time() - began) / len(clip.points)
     after = skin(model, camera, found, pictures, clip, chosen)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,8 @@ from stages.graphics.shading import default_light
 from stages.graphics.texture import MOST_FRAMES
 
 log = logging.getLogger("fit")
+
+KEPT_ROWS = 500  # whose small pictures stay in memory: 64 MB at most
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,6 +65,7 @@ class Footage:
     alpha: Path
     number: np.ndarray
     time_s: np.ndarray
+    kept: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pictures (n, S, S, 3) and mattes (n, S, S), uint8, of rows (n,)."""
@@ -71,11 +73,15 @@ class Footage:
         return tuple(np.stack([read_picture(folder / name) for name in names]) for folder in (self.frames, self.alpha))
 
 
-    def greys(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Grey picture and matte of each frame, small, for the registration."""
-        for number in self.number:
-            name = picture_name(int(number))
-            yield shrink(read_picture(self.frames / name)), shrink(read_picture(self.alpha / name))
+    def small(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Grey picture and matte of a row, small, for the registration; the first rows are kept for its next pass."""
+        if row not in self.kept:
+            name = picture_name(int(self.number[row]))
+            pair = shrink(read_picture(self.frames / name)), shrink(read_picture(self.alpha / name))
+            if row >= KEPT_ROWS:
+                return pair
+            self.kept[row] = pair
+        return self.kept[row]
 
 
 def registered_fit(
@@ -85,7 +91,10 @@ def registered_fit(
     """The clip fitted anew to landmarks (N, L, 2) that follow the skin's texture."""
     for _ in range(PASSES):
         surface = transform(model.vertices(clip.expression), clip.rotation, clip.translation)
-        moved = register(model, camera, reference, surface, points, footage.greys(), args.threads)
+        try:
+            moved = register(model, camera, reference, surface, points, footage.small, args.threads)
+        except ValueError as error:
+            raise UserError(f"{args.identity} is not of {args.frames} ({error}); run the workflow again") from error
         clip = fit_clip(model, camera, moved, footage.time_s, args.settings)
     return clip
 

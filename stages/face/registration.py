@@ -10,11 +10,9 @@ contrast.
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections import deque
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -178,30 +176,31 @@ class Registration:
 
 def register(
     model: MorphableModel, camera: Camera, reference: np.ndarray, surface: np.ndarray, detected: np.ndarray,
-    pictures: Iterable[tuple[np.ndarray, np.ndarray]], threads: int = 1,
+    read: Callable[[int], tuple[np.ndarray, np.ndarray]], threads: int = 1,
 ) -> np.ndarray:  # fmt: skip
     """(N, L, 2) landmarks of N frames moved to their skin; rows whose surface (N, V, 3), cm, is not finite stay.
 
-    detected (N, L, 2): in the pixels of the camera; pictures: grey and matte (S, S) uint8 of each frame, in order.
+    detected (N, L, 2): in the pixels of the camera; read: number of a frame -> grey picture and matte (S, S) uint8,
+    called on the threads.
+
+    Raises:
+        ValueError: the reference is of pictures of another size.
     """
-    pictures = iter(pictures)
-    first = next(pictures)
-    registration = Registration(model, camera, len(first[0]))
-    out, scale = np.array(detected, np.float64), camera.size_px / len(first[0])
+    out = np.array(detected, np.float64)
+    known = np.flatnonzero(np.isfinite(surface).all((1, 2)))
+    if not len(known):
+        return out
+    side = len(read(int(known[0]))[0])
+    registration, scale = Registration(model, camera, side), camera.size_px / side
+    if reference.shape != (registration.side, registration.side):
+        wanted = f"pictures of {side} px ask for {registration.side}"
+        raise ValueError(f"the reference has {reference.shape} texels, {wanted}")
 
-    def follow(number: int, shown: tuple[np.ndarray, np.ndarray]) -> None:
-        if np.isfinite(surface[number]).all():
-            out[number] = registration.landmarks(reference, surface[number], detected[number], *shown, scale)
+    def follow(number: int) -> None:
+        out[number] = registration.landmarks(reference, surface[number], detected[number], *read(int(number)), scale)
 
-    # Pictures come from the caller's thread, and no more of them are held than all threads need.
     with ThreadPoolExecutor(max(threads, 1)) as pool:
-        waiting: deque[Future] = deque()
-        for number, shown in enumerate(itertools.chain([first], pictures)):
-            waiting.append(pool.submit(follow, number, shown))
-            if len(waiting) > 2 * threads + 2:
-                waiting.popleft().result()
-        for last in waiting:
-            last.result()
+        list(pool.map(follow, known))
     return out
 
 
@@ -227,7 +226,7 @@ def learn(
 
     for number in range(_ROUNDS):
         registration, surface, reference = unwrap()
-        points = register(model, camera, reference, surface, detected, pictures, threads)
+        points = register(model, camera, reference, surface, detected, pictures.__getitem__, threads)
         moved = np.linalg.norm(points - detected, axis=2) / outer_eye_span(detected)[:, None]
         log.info("registration round %d: contrast of the reference %.1f, landmarks %.2f %% from the detector's",
                  number, np.std(reference[registration.texels].astype(float)), 100 * np.nanmedian(moved))  # fmt: skip

@@ -77,7 +77,7 @@ def test_landmarks_go_back_to_their_skin(subject):
     points = detected
     for _ in range(2):
         _, surface = fitted(model, points)
-        points = register(model, makers.camera(), reference, surface, detected, shots)
+        points = register(model, makers.camera(), reference, surface, detected, shots.__getitem__)
     assert off(detected, true) > 0.5
     assert off(points, true) < 0.35 * off(detected, true)
 
@@ -88,7 +88,7 @@ def test_threads_do_not_change_the_points(subject):
     reader = Registration(model, makers.camera(), makers.SIZE)
     reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, shots, strict=True))
     alone, together = (
-        register(model, makers.camera(), reference, surface, detected, iter(shots), threads=n) for n in (1, 3)
+        register(model, makers.camera(), reference, surface, detected, shots.__getitem__, threads=n) for n in (1, 3)
     )
     np.testing.assert_array_equal(alone, together)
 
@@ -98,7 +98,7 @@ def test_eyes_move_as_a_whole_and_irises_not_at_all(subject):
     _, surface = fitted(model, detected)
     reader = Registration(model, makers.camera(), makers.SIZE)
     reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, shots, strict=True))
-    points = register(model, makers.camera(), reference, surface, detected, shots)
+    points = register(model, makers.camera(), reference, surface, detected, shots.__getitem__)
     for ring in (list(LEFT_EYE), list(RIGHT_EYE)):
         change = points[:, ring] - detected[:, ring]
         np.testing.assert_allclose(change, np.broadcast_to(change.mean(1, keepdims=True), change.shape), atol=1e-9)
@@ -115,9 +115,9 @@ def test_what_shows_no_skin_stays_where_the_fit_has_it(subject):
     eyes = list(LEFT_EYE + RIGHT_EYE)
     skin_points = np.setdiff1d(np.arange(468), eyes)
     shown = makers.camera().project(surface[:3])
-    covered = register(model, makers.camera(), reference, surface[:3], detected[:3], hidden)
+    covered = register(model, makers.camera(), reference, surface[:3], detected[:3], hidden.__getitem__)
     np.testing.assert_allclose(covered[:, skin_points], shown[:, skin_points], atol=1e-6)
-    flat = register(model, makers.camera(), reference, surface[:3], detected[:3], empty)
+    flat = register(model, makers.camera(), reference, surface[:3], detected[:3], empty.__getitem__)
     assert np.abs(flat[:, skin_points] - shown[:, skin_points]).max() < 0.03 * makers.SIZE
     assert np.isfinite(flat).all()
 
@@ -129,8 +129,15 @@ def test_lost_frames_stay_as_they_are(subject):
     points[2] = np.nan
     reader = Registration(model, makers.camera(), makers.SIZE)
     reference = reader.reference([reader.read(surface[0], *shots[0])])
-    moved = register(model, makers.camera(), reference, surface, points, shots[:4])
+    moved = register(model, makers.camera(), reference, surface, points, shots.__getitem__)
     assert np.isnan(moved[2]).all() and np.isfinite(np.delete(moved, 2, 0)).all()
+
+
+def test_a_reference_of_other_pictures_is_refused(subject):
+    model, _, shots, _, detected, _ = subject
+    _, surface = fitted(model, detected[:2])
+    with pytest.raises(ValueError, match="96"):
+        register(model, makers.camera(), np.zeros((96, 96), np.uint8), surface, detected[:2], shots.__getitem__)
 
 
 def test_derivatives_on_the_mesh_are_exact_for_planes():
