@@ -20,14 +20,35 @@ from stages.face.camera import Camera
 from stages.face.landmark_sets import LandmarkSet, landmark_set_of
 from stages.face.morphable import MorphableModel
 from stages.face.retarget import Motion, Person, Retarget, driver_of, same_person
+from stages.nets.avatar_generator import map_channels
 from stages.nets.avatar_networks import build_generator
-from stages.nets.sizes import network_settings
+from stages.nets.sizes import check_sizes, network_settings
 
 if TYPE_CHECKING:
     from stages.graphics.renderer import Renderer
 
 FORMAT = 1
+MOST_LAYERS = 16  # from latent to style
 NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_range", "weights")
+
+
+def _refuse_misfits(content: dict[str, Any]) -> None:
+    """ValueError (or what Python raises on nonsense) where sizes and maps do not fit, before anything is built."""
+    network, size_px = network_settings(content["settings"]), content["size_px"]
+    if type(size_px) is not int or not isinstance(content["weights"], dict):
+        raise ValueError("size_px must be a number of pixels, and weights a table")
+    problem = check_sizes(network, size_px)
+    if problem or network["mapping_layers"] > MOST_LAYERS or not network["render_inputs"]:
+        raise ValueError(problem or "no such networks are ever trained")
+    if network.get("generator", "style") == "unet":
+        return
+    channels, sides = map_channels(network), {"face": network["map_px"], "back": network["feature_px"]}
+    for region, side in sides.items():
+        for name, count in (("feature", channels[region]), ("skip", None)):
+            values = content["maps"][region][name]
+            fits = values.ndim == 4 and values.shape[-1] == values.shape[-2] == side and values.is_floating_point()
+            if not fits or count not in (None, values.shape[1]) or not bool(values.isfinite().all()):
+                raise ValueError(f"the map {name} of {region} is not of this network")
 
 
 class Avatar:
@@ -79,7 +100,7 @@ class Avatar:
             ) from error
         if not isinstance(content, dict) or "format" not in content:
             raise UserError(f"{path} is not an avatar of this project; give an avatar.pt that the train stage wrote")
-        if content["format"] != FORMAT:
+        if type(content["format"]) is not int or content["format"] != FORMAT:
             raise UserError(
                 f"{path} has format {content['format']}, this version reads format {FORMAT}; train it again"
             )
@@ -87,8 +108,9 @@ class Avatar:
         if missing:
             raise UserError(f"{path} lacks {', '.join(missing)}; train the avatar again")
         try:
+            _refuse_misfits(content)
             return cls(content, device, precision)
-        except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{path} does not fit together ({first}); train the avatar again") from error
 

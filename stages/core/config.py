@@ -137,6 +137,9 @@ def check_choices(settings: Mapping[str, Mapping[str, Any]]) -> None:
         )
     if not settings["train"]["images"] and not settings["train"]["minutes"]:
         raise UserError("train.images and train.minutes are both 0, so that training would never end; set one of them")
+    weights = ("weight_l1", "weight_mask", "weight_mrf", "weight_cos", "weight_gan", "weight_gradient")
+    if not any(settings["train"][name] for name in weights):
+        raise UserError(f"all losses are off, so that nothing would be learnt; set one of train.{', '.join(weights)}")
     fit = settings["fit"]
     if fit["model"] == "bfm" and settings["landmarks"]["detector"] == "mediapipe":
         raise UserError("fit.model 'bfm' has places for 68 landmarks only; set landmarks.detector to 'face_alignment'")
@@ -216,8 +219,14 @@ def _load_overlay(name: str, folder: Path, kind: str, known: list[str]) -> dict[
     if name not in known:
         raise UserError(f"there is no {kind} '{name}'; known {kind}s: {', '.join(known)}")
     path = folder / f"{name}.yaml"
-    overlay = yaml.safe_load(path.read_text()) or {}
-    check_config(overlay, str(path.relative_to(ROOT)))
+    where = str(path.relative_to(ROOT))
+    try:
+        overlay = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is not readable YAML ({' '.join(str(error).split())}); mend it") from error
+    if not isinstance(overlay, dict):
+        raise UserError(f"{where} must hold sections such as `train:` with keys below, not {overlay!r}")
+    check_config(overlay, where)
     return overlay
 
 

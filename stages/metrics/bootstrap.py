@@ -25,8 +25,11 @@ def mean_interval(
     clips: name of each value's clip, whose frames follow each other. block: frames that are drawn together, such as a
     second's.
     """
-    starts, lengths = _parts(clips, block)
     known = np.isfinite(values)
+    names = np.asarray(clips)
+    shown = np.isin(names, names[known])  # clips without any value have no part in it
+    values, known = np.asarray(values)[shown], known[shown]
+    starts, lengths = _parts(names[shown].tolist(), block)
     if known.sum() < 2 or not len(starts):
         return None
     sums, counts = (np.concatenate([[0.0], np.cumsum(v)]) for v in (np.where(known, values, 0.0), known))

@@ -53,7 +53,7 @@ class FeatureGenerator(nn.Module):
             self.convs.append(StyledConv(out, out, latent, equalized=equalized))
             self.to_rgb.append(ToRGB(out, latent, equalized=equalized))
             if noise:  # epsilon_f and epsilon_b: drawn once, since the map is one constant
-                self.register_buffer(f"noise_{px}", torch.randn(2, 1, 1, px, px))
+                self.register_buffer(f"noise_{px}", torch.randn(2, 1, px, px))
                 self.noises.append(f"noise_{px}")
             width = out
 
@@ -62,7 +62,7 @@ class FeatureGenerator(nn.Module):
         style = self.mapping(self.latent)
         x, picture = self.constant, None
         for k, (up, conv, rgb) in enumerate(zip(self.ups, self.convs, self.to_rgb, strict=True)):
-            noise = getattr(self, self.noises[k]) if self.noises else (None, None)
+            noise = getattr(self, self.noises[k])[:, None] if self.noises else (None, None)
             x = conv(up(x, style, noise[0]), style, noise[1])
             picture = rgb(x, style, picture)
         return F.instance_norm(x), haar(picture)

@@ -81,7 +81,7 @@ def is_whole(path: Path) -> bool:
         return False
     try:
         torch.load(path, map_location="meta", weights_only=True)
-    except Exception:  # as above
+    except Exception:  # depending on the damage, torch raises a dozen different ones
         log.warning("%s is damaged; it is made again", path)
         return False
     return True
@@ -113,10 +113,13 @@ def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | Non
 def load_good(folder: Path, steps: list[int], before: int, device: torch.device | str) -> dict[str, Any] | None:
     """The newest good state of at most `before` steps, else the oldest that there is; None where there is none."""
     there = sorted(number for number in steps if (folder / good_name(number)).is_file())
-    if not there:
-        return None
-    chosen = max((number for number in there if number <= before), default=there[0])
-    return torch.load(folder / good_name(chosen), map_location=device, weights_only=True)
+    wanted = [number for number in reversed(there) if number <= before]
+    for number in [*wanted, *(other for other in there if other not in wanted)]:
+        try:
+            return torch.load(folder / good_name(number), map_location=device, weights_only=True)
+        except Exception as error:  # depending on the damage, torch raises a dozen different ones
+            log.warning("the good state %s cannot be read (%s); taking another", folder / good_name(number), error)
+    return None
 
 
 @contextmanager

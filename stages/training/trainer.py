@@ -172,7 +172,8 @@ class Trainer:
             terms["gradient"] = gradient_loss(picture, batch.picture, batch.validity)
             total = total + settings["weight_gradient"] * terms["gradient"]
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        if total.requires_grad:  # a step may have no term: lazy ones alone, or a discriminator that is yet to join
+            total.backward()
         self.team.average_gradients(self.nets.parameters())
         norms = {"total": total}
         for name in ("face", "back", "style"):
