@@ -45,6 +45,14 @@ class Camera:
         rays = np.concatenate([flat, np.ones_like(flat[..., :1])], axis=-1)
         return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
 
+    def jacobian(self, points: np.ndarray) -> np.ndarray:
+        """Derivative (..., 2, 3) of `project` by the camera point."""
+        inverse = self.focal_px / points[..., 2]
+        out = np.zeros((*points.shape[:-1], 2, 3), points.dtype)
+        out[..., 0, 0] = out[..., 1, 1] = inverse
+        out[..., :, 2] = -points[..., :2] * (inverse / points[..., 2])[..., None]
+        return out
+
 
 def cross_matrix(vectors: np.ndarray) -> np.ndarray:
     """(..., 3) -> (..., 3, 3) with cross_matrix(a) @ b = a x b."""

@@ -41,6 +41,12 @@ def test_projection_is_opencvs(vectors):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_projection_jacobian_by_finite_differences():
+    camera, point, h = cam.Camera.default(256), np.array([2.0, -3.0, 70.0]), 1e-5
+    numeric = np.stack([(camera.project(point + d) - camera.project(point - d)) / (2 * h) for d in np.eye(3) * h], 1)
+    np.testing.assert_allclose(camera.jacobian(point), numeric, rtol=1e-6, atol=1e-6)
+
+
 def test_rays_pass_through_their_pixels_and_scaling_keeps_the_view():
     camera, pixels = cam.Camera.default(128), np.array([[3.0, 90.0], [64.0, 64.0]])
     np.testing.assert_allclose(camera.project(camera.rays(pixels) * 50), pixels, atol=1e-9)
