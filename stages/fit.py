@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from stages.core.arrays import read_identity
@@ -16,10 +17,10 @@ from stages.core.errors import UserError
 from stages.core.files import expand, picture_name, read_picture
 from stages.core.manifest import Manifest, read_manifest, write_manifest
 from stages.face.camera import Camera, transform
-from stages.face.clip import ClipFit, fit_clip
+from stages.face.clip import ClipFit, eye_span, fit_clip, reprojection_error
 from stages.face.imported_fit import imported_clip, place, read_clip
 from stages.face.landmark_sets import landmark_set, landmark_weights
-from stages.face.models import load_model
+from stages.face.models import facemesh, load_model
 from stages.face.morphable import MorphableModel
 from stages.face.photometric import albedo_at, lights_over_time, photometric_mode, skin_readings
 from stages.face.registration import PASSES, register, shrink
@@ -52,7 +53,15 @@ def load_identity(path: Path) -> tuple[MorphableModel, Camera, dict[str, np.ndar
     try:
         model = MorphableModel.from_arrays(arrays)
         principal = (float(arrays["principal"][0]), float(arrays["principal"][1]))
-        return model, Camera(float(arrays["focal_px"]), principal, int(arrays["size_px"])), arrays
+        camera = Camera(float(arrays["focal_px"]), principal, int(arrays["size_px"]))
+        if not (camera.focal_px > 0 and camera.size_px > 0 and np.isfinite(principal).all()):
+            raise ValueError("its camera has no size or focal length")
+        reference = arrays.get("reference", np.zeros((8, 8), np.uint8))
+        for name, picture, dimensions in (("texture", arrays["texture"], 3), ("reference", reference, 2)):
+            square = picture.ndim == dimensions and picture.shape[0] == picture.shape[1] >= 8
+            if picture.dtype != np.uint8 or not square or picture.shape[2:] not in ((), (3,)):
+                raise ValueError(f"its {name} is no square picture")
+        return model, camera, arrays
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(f"{path} is not a readable identity ({error}); delete it and run the workflow again") from error
 
@@ -85,18 +94,26 @@ class Footage:
 
 
 def registered_fit(
-    model: MorphableModel, camera: Camera, reference: np.ndarray, clip: ClipFit, points: np.ndarray, footage: Footage,
-    args: argparse.Namespace,
+    args: argparse.Namespace, model: MorphableModel, camera: Camera, reference: np.ndarray | None, clip: ClipFit,
+    points: np.ndarray, footage: Footage,
 ) -> ClipFit:  # fmt: skip
-    """The clip fitted anew to landmarks (N, L, 2) that follow the skin's texture."""
+    """The clip fitted anew to landmarks (N, L, 2) that follow the skin; frames that did not show this face stay so.
+
+    Its error is still the distance from the detector's landmarks.
+    """
+    if reference is None:
+        raise UserError(f"{args.identity} has no `reference` for fit.registration; run the workflow again")
+    points = np.where((clip.quality == OK)[:, None, None], points, np.nan)
     for _ in range(PASSES):
         surface = transform(model.vertices(clip.expression), clip.rotation, clip.translation)
         try:
             moved = register(model, camera, reference, surface, points, footage.small, args.threads)
         except ValueError as error:
-            raise UserError(f"{args.identity} is not of {args.frames} ({error}); run the workflow again") from error
+            raise UserError(f"{args.frames} and {args.alpha} do not go together: {error}") from error
         clip = fit_clip(model, camera, moved, footage.time_s, args.settings)
-    return clip
+    pose = np.concatenate([clip.rotation, clip.translation], axis=1)
+    error = reprojection_error(model, camera, points, eye_span(points), pose, clip.expression)
+    return replace(clip, error=np.where(clip.quality == OK, error, np.nan))
 
 
 def clip_lights(
@@ -157,6 +174,7 @@ def imported(
 
 def run(args: argparse.Namespace) -> None:
     """Fits the clip and writes the manifest."""
+    cv2.setNumThreads(1)  # frames are registered side by side instead
     model, camera, identity = load_identity(args.identity)
     landmarks, decode = read_manifest(args.landmarks, "landmarks"), read_manifest(args.decode, "decode")
     if not np.array_equal(landmarks["frame"], decode["frame"]):
@@ -176,11 +194,10 @@ def run(args: argparse.Namespace) -> None:
         clip = imported(args, model, camera, points, decode, kind.name)
     else:
         clip = fit_clip(model, camera, points, decode["time_s"], args.settings, kind.name)
-    _report(clip, str(args.landmarks))
     footage = Footage(args.frames, args.alpha, decode["frame"], decode["time_s"])
-    if "reference" in identity:
-        clip = registered_fit(model, camera, identity["reference"], clip, points, footage, args)
-        log.info("registered on the skin: median distance %.2f %% of the eye distance", 100 * np.nanmedian(clip.error))
+    if args.settings["registration"] and args.settings["model"] == facemesh.NAME:
+        clip = registered_fit(args, model, camera, identity.get("reference"), clip, points, footage)
+    _report(clip, str(args.landmarks))
     clip, light = photometric_fit(args, model, camera, identity["texture"], clip, points, footage, kind.name)
     columns = {
         "frame": landmarks["frame"], "fitted": clip.fitted, "rotation": clip.rotation, "translation": clip.translation,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from stages.core.cli import main, stage_parser
@@ -191,6 +192,7 @@ def learn_look(
 
 def run(args: argparse.Namespace) -> None:
     """Learns and writes identity.npz."""
+    cv2.setNumThreads(1)  # frames are registered side by side instead
     lists = (args.decode, args.landmarks, args.frames, args.alpha, *([args.coefficients] if args.coefficients else []))
     if len({len(entries) for entries in lists}) != 1:
         raise UserError(

@@ -138,7 +138,7 @@ def read_flame_params(path: Path) -> Coefficients:
         shape = _numbers(content["shape_params"], (-1,))
         intrinsics = _numbers(content["intrinsics"], (4,))
         number = np.array([_frame_number(frame["file_path"]) for frame in frames])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise UserError(
             f"{path} has not the layout of IMAvatar's flame_params.json ({_first_line(error)}); give the file that its "
             "preprocessing wrote"
@@ -168,10 +168,11 @@ def read_faceverse(path: Path) -> Coefficients:
         UserError: the file is missing, holds objects, or rows of another length.
     """
     try:
-        rows = np.load(path, allow_pickle=False)
+        # Mapped, so that a header that promises more than the file holds takes no memory.
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(f"the coefficients {path} are missing; put them there or fit the clip") from error
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, OverflowError) as error:
         raise UserError(f"{path} is not a plain .npy file of numbers ({_first_line(error)}); save it again") from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 490 or rows.dtype.kind != "f":
         said = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"

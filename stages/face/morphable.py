@@ -96,6 +96,31 @@ class MorphableModel:
         if missing:
             raise ValueError(f"not an identity: {', '.join(missing)} missing")
         values = {key: np.asarray(arrays[key]) for key in needed}
-        values["iris_radius"] = float(values["iris_radius"])
         values["contour_vertices"] = arrays.get("contour_vertices")
+        _refuse_nonsense(values)
+        values["iris_radius"] = float(values["iris_radius"])
         return cls(name=str(arrays["model"]), **values)
+
+
+def _refuse_nonsense(values: dict[str, np.ndarray]) -> None:
+    """ValueError where stored arrays do not make a model: kernels index with them unchecked."""
+    count, tri, landmarks = len(values["template"]), values["tri"], values["landmark_vertices"]
+    expressions = len(values["expression_basis"])
+    shapes = {
+        "template": (count, 3), "expression_basis": (expressions, count, 3), "uv": (count, 2), "tri": (len(tri), 3),
+        "tri_part": (len(tri),), "eye_center": (2, 3), "eye_radius": (2,), "landmark_vertices": (len(landmarks),),
+        "expression_scale": (expressions,), "expression_low": (expressions,), "expression_high": (expressions,),
+        "iris_radius": (),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        if values[name].shape != shape:
+            raise ValueError(f"{name} has shape {values[name].shape}, not {shape}")
+        endless = name in ("expression_low", "expression_high")
+        if values[name].dtype.kind == "f" and not endless and not np.isfinite(values[name]).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+    numbered = {"tri": (0, tri), "landmark_vertices": (-1, landmarks)}
+    if values["contour_vertices"] is not None:
+        numbered["contour_vertices"] = -1, values["contour_vertices"]
+    for name, (low, numbers) in numbered.items():
+        if numbers.dtype.kind not in "iu" or (numbers.size and not low <= numbers.min() <= numbers.max() < count):
+            raise ValueError(f"{name} names vertices that there are not")

@@ -4,7 +4,8 @@ A detector errs with pose and expression: turn the head, and its points slide ov
 by them is blurred. Unwrapped by the fitted mesh, all frames show the same skin at the same texels but for that error.
 Optical flow (Kroeger et al., "Fast optical flow using dense inverse search", ECCV 2016) from the subject's reference
 texture to that of a frame measures it, and the landmarks follow. What has no texture takes the flow of the structure
-around it; what the head hides keeps what the detector said. Light is taken out first: both textures are of unit local
+around it; what the head hides stays where the fit has it; and where the frame does not look like the subject's skin
+after all (a hand, a blur), the detector's word counts. Light is taken out first: both textures are of unit local
 contrast.
 """
 
@@ -36,6 +37,7 @@ _NEAR = 1 / 24  # deviation of the neighbourhood of local contrast, over the tex
 _REACH = 1 / 40  # and that over which structure carries flow to where there is none
 _LEAST_CONTRAST = 2.0  # in grey levels: below it there is noise
 _MOST_FLOW = 1 / 50  # over the texture's side: more is another thing than this skin
+_MATCH = 0.55, 0.8  # local correlation with the reference: not this skin below, surely above
 _ROUNDS = 3  # of learning the model and its reference
 PASSES = 2  # over a clip, each from a better fit
 _CODE = 40.0  # grey levels of one unit of contrast in the stored reference
@@ -69,11 +71,12 @@ class Registration:
 
     Args:
         model: with UV. camera: of pictures of any size. picture_px: side of those that will be given.
+        side: texels of the reference, where there is one already.
     """
 
-    def __init__(self, model: MorphableModel, camera: Camera, picture_px: int) -> None:
+    def __init__(self, model: MorphableModel, camera: Camera, picture_px: int, side: int | None = None) -> None:
         self.model, self.camera = model, camera.scaled(picture_px)
-        self.side = texture_side(picture_px)
+        self.side = side or texture_side(picture_px)
         (rows, columns), face, weights = mesh_texels(model.tri, model.uv, self.side)
         skin = model.tri_part[face] == 0
         self.texels = rows[skin], columns[skin]
@@ -104,7 +107,13 @@ class Registration:
         return tuple(d - csr_matrix((np.asarray(d.sum(1)).ravel(), (range(count), range(count)))) for d in difference)
 
     def read(self, points: np.ndarray, grey: np.ndarray, matte: np.ndarray) -> Unwrapped:
-        """Unwraps a frame: camera points (V, 3) cm; grey picture and matte (S, S) uint8."""
+        """Unwraps a frame: camera points (V, 3) cm; grey picture and matte (S, S) uint8.
+
+        Raises:
+            ValueError: they are not of the size that was announced.
+        """
+        if grey.shape != matte.shape or grey.shape[0] != self.camera.size_px:
+            raise ValueError(f"picture {grey.shape} and matte {matte.shape} must both have {self.camera.size_px} px")
         normals = vertex_normals(points, self.model.tri) * self.outwards
         facing = -(normals * points).sum(1) / np.linalg.norm(points, axis=1)
         pixels = self.camera.project(points)
@@ -135,25 +144,39 @@ class Registration:
             weight += frame.weight
         return np.clip(np.round(128 + _CODE * total / weight), 0, 255).astype(np.uint8)
 
-    def moved(self, reference: np.ndarray, frame: Unwrapped) -> tuple[np.ndarray, np.ndarray]:
-        """How far each vertex lies from its skin, (V, 2) px of the picture, and how surely that is seen, (V,) [0, 1].
-
-        reference: (T, T) of `reference`.
+    def moved(self, reference: np.ndarray, frame: Unwrapped) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How far each vertex lies from its skin, (V, 2) px of the picture; how much skin is seen there, and how well
+        it is that of the reference (T, T), both (V,) in [0, 1].
         """
         seen = (frame.weight > 0).astype(np.float32)
         coded = np.clip(np.round(128 + _CODE * frame.contrast), 0, 255).astype(np.uint8)
         flow = _flow(reference, np.where(seen > 0, coded, reference))
         mean = reference.astype(np.float32) / _CODE
         structure = cv2.Sobel(mean, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(mean, cv2.CV_32F, 0, 1) ** 2
+        match = self._match(mean - 128 / _CODE, frame, flow)
         structure = structure * seen + 1e-3
+        alike = cv2.GaussianBlur(structure * match, (0, 0), self._reach)
+        alike /= cv2.GaussianBlur(structure, (0, 0), self._reach)
+        structure *= match + 1e-3
         spread = cv2.GaussianBlur(flow * structure[..., None], (0, 0), self._reach)
         flow = spread / cv2.GaussianBlur(structure, (0, 0), self._reach)[..., None]
         length = np.linalg.norm(flow, axis=2, keepdims=True)
         flow *= np.minimum(1, _MOST_FLOW * self.side / np.maximum(length, 1e-6))
         sure = np.clip(2 * cv2.GaussianBlur(seen, (0, 0), self._reach) - 0.6, 0, 1)
-        at = cv2.remap(np.dstack([flow, sure]), self.uv, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+        values = np.dstack([flow, sure, alike])
+        at = cv2.remap(values, self.uv, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
         by_u, by_v = (derivative @ frame.pixels for derivative in self.along)
-        return at[:, :1] * by_u + at[:, 1:2] * by_v, at[:, 2]
+        return at[:, :1] * by_u + at[:, 1:2] * by_v, at[:, 2], at[:, 3]
+
+    def _match(self, mean: np.ndarray, frame: Unwrapped, flow: np.ndarray) -> np.ndarray:
+        """(T, T) in [0, 1]: how well the frame, moved by the flow, correlates with the reference around a texel."""
+        rows, columns = np.mgrid[: self.side, : self.side].astype(np.float32)
+        place = np.dstack([columns, rows]) + flow
+        moved, weight = (cv2.remap(v, place, None, cv2.INTER_LINEAR) for v in (frame.contrast, frame.weight))
+        products = np.dstack([moved * mean, moved * moved, mean * mean]) * weight[..., None]
+        both, own, other = np.moveaxis(cv2.GaussianBlur(products, (0, 0), self._near), 2, 0)
+        share = np.clip((both / np.sqrt(own * other + 1e-9) - _MATCH[0]) / (_MATCH[1] - _MATCH[0]), 0, 1)
+        return share * share * (3 - 2 * share)
 
     def landmarks(
         self, reference: np.ndarray, points: np.ndarray, detected: np.ndarray, grey: np.ndarray, matte: np.ndarray,
@@ -163,11 +186,13 @@ class Registration:
         picture has `scale`; points (V, 3) cm, the fit in the camera's axes.
         """
         frame = self.read(points, grey, matte)
-        away, sure = self.moved(reference, frame)
+        away, sure, alike = self.moved(reference, frame)
         used = self.model.used_landmarks
         vertices = self.model.landmark_vertices[used]
         out = np.array(detected, np.float64)
-        out[used] = scale * (frame.pixels + sure[:, None] * away)[vertices]
+        skin = scale * (frame.pixels + sure[:, None] * away)[vertices]
+        # What is seen and is not this skin keeps the detector's word.
+        out[used] += (1 - sure * (1 - alike))[vertices, None] * (skin - out[used])
         # Lids fold, which is no flow of skin: an eye moves as a whole, as far open as the detector saw it.
         for ring in map(list, self.rings):
             out[ring] = detected[ring] + (out[ring] - detected[ring]).mean(0)
@@ -178,23 +203,22 @@ def register(
     model: MorphableModel, camera: Camera, reference: np.ndarray, surface: np.ndarray, detected: np.ndarray,
     read: Callable[[int], tuple[np.ndarray, np.ndarray]], threads: int = 1,
 ) -> np.ndarray:  # fmt: skip
-    """(N, L, 2) landmarks of N frames moved to their skin; rows whose surface (N, V, 3), cm, is not finite stay.
+    """(N, L, 2) landmarks of N frames moved to their skin; rows stay whose landmarks or surface (N, V, 3), cm, are not
+    finite.
 
     detected (N, L, 2): in the pixels of the camera; read: number of a frame -> grey picture and matte (S, S) uint8,
     called on the threads.
 
     Raises:
-        ValueError: the reference is of pictures of another size.
+        ValueError: a picture and its matte are not of one size.
     """
     out = np.array(detected, np.float64)
-    known = np.flatnonzero(np.isfinite(surface).all((1, 2)))
+    known = np.isfinite(surface).all((1, 2)) & np.isfinite(out[:, model.used_landmarks]).all((1, 2))
+    known = np.flatnonzero(known)
     if not len(known):
         return out
     side = len(read(int(known[0]))[0])
-    registration, scale = Registration(model, camera, side), camera.size_px / side
-    if reference.shape != (registration.side, registration.side):
-        wanted = f"pictures of {side} px ask for {registration.side}"
-        raise ValueError(f"the reference has {reference.shape} texels, {wanted}")
+    registration, scale = Registration(model, camera, side, len(reference)), camera.size_px / side
 
     def follow(number: int) -> None:
         out[number] = registration.landmarks(reference, surface[number], detected[number], *read(int(number)), scale)

@@ -133,11 +133,37 @@ def test_lost_frames_stay_as_they_are(subject):
     assert np.isnan(moved[2]).all() and np.isfinite(np.delete(moved, 2, 0)).all()
 
 
-def test_a_reference_of_other_pictures_is_refused(subject):
+def test_a_matte_of_another_size_is_refused(subject):
     model, _, shots, _, detected, _ = subject
     _, surface = fitted(model, detected[:2])
-    with pytest.raises(ValueError, match="96"):
-        register(model, makers.camera(), np.zeros((96, 96), np.uint8), surface, detected[:2], shots.__getitem__)
+    with pytest.raises(ValueError, match="matte"):
+        register(model, makers.camera(), np.zeros((96, 96), np.uint8), surface, detected[:2],
+                 lambda i: (shots[i][0], shots[i][1][::2, ::2]))  # fmt: skip
+
+
+def test_what_covers_the_face_leaves_the_detector_its_word(subject):
+    model, _, shots, _, detected, _ = subject
+    _, surface = fitted(model, detected)
+    reader = Registration(model, makers.camera(), makers.SIZE)
+    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, shots, strict=True))
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, grey.shape, np.uint8) for grey, _ in shots[:6]]
+    cover = [(cv2.GaussianBlur(n, (0, 0), 3), matte) for n, (_, matte) in zip(noise, shots, strict=False)]
+    surely = surface[:6] + 0.3  # as if the fit were off: the points must not stay with it
+    points = register(model, makers.camera(), reference, surely, detected[:6], cover.__getitem__)
+    shown = makers.camera().project(surely)
+    away = [np.linalg.norm(points[:, :468] - other[:, :468], axis=2) for other in (detected[:6], shown)]
+    assert np.median(away[0]) < 0.25 * np.median(away[1])
+
+
+def test_frames_without_landmarks_stay_without(subject):
+    model, _, shots, _, detected, _ = subject
+    _, surface = fitted(model, detected[:3])
+    gone = detected[:3].copy()
+    gone[1] = np.nan
+    reader = Registration(model, makers.camera(), makers.SIZE)
+    reference = reader.reference([reader.read(surface[0], *shots[0])])
+    assert np.isnan(register(model, makers.camera(), reference, surface, gone, shots.__getitem__)[1]).all()
 
 
 def test_derivatives_on_the_mesh_are_exact_for_planes():

@@ -118,8 +118,36 @@ def test_the_reference_of_the_registration_is_kept_and_can_be_left_out(subject, 
     plain = learn(tmp_path, clips[:1], registration=False)
     with np.load(plain, allow_pickle=False) as stored:
         assert "reference" not in stored
-    fit_one(plain, clips[0])
+    fit_one(plain, clips[0], registration=False)
     assert len(asked) == fit.PASSES
+    with pytest.raises(UserError, match="no `reference`"):
+        fit_one(plain, clips[0])
+
+
+def test_frames_that_do_not_show_the_face_stay_bridged_after_the_registration(subject, tmp_path):
+    """The model drawn into an empty picture agrees with itself: that must not make a lost frame a good one."""
+    _, _, path = subject
+    clip = write_clip(tmp_path / "odd", 0, 30)
+    table = read_manifest(clip / "landmarks.parquet", "landmarks")
+    points = table["points_px"].copy()
+    points[[12, 13]] = points[[12, 13]].mean() + np.random.default_rng(0).normal(0, 20, points[[12, 13]].shape)
+    columns = {name: table[name] for name in table.table.column_names} | {"points_px": points}
+    write_manifest(clip / "landmarks.parquet", "landmarks", columns, table.metadata)
+    assert (fit_one(path, clip)["quality"][[12, 13]] == "bridged").all()
+
+
+@pytest.mark.parametrize("name, value", [
+    ("tri", np.full((898, 3), 10**6, np.int32)), ("landmark_vertices", np.full(478, 99999, np.int32)),
+    ("template", np.full((468, 3), np.nan, np.float32)), ("size_px", np.int32(0)), ("focal_px", np.float32(0)),
+    ("texture", np.zeros((3, 3), np.uint8)), ("reference", np.zeros((0, 0), np.uint8)), ("uv", np.zeros((4, 2))),
+])  # fmt: skip
+def test_a_damaged_identity_is_said_in_a_sentence(subject, tmp_path, name, value):
+    _, clips, path = subject
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored) | {name: value}
+    np.savez(tmp_path / "identity.npz", **arrays)
+    with pytest.raises(UserError, match="not a readable identity"):
+        fit_one(tmp_path / "identity.npz", clips[0])
 
 
 def test_fit_holds_the_contract_and_marks_gaps(subject):
