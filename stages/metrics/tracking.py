@@ -12,7 +12,7 @@ from stages.face.gaze import eye_opening
 from stages.face.landmark_sets import LOWER_LIP, MEDIAPIPE, UPPER_LIP
 
 # A median reprojection error above this share of the outer eye corners' distance can be seen in the overlay.
-LARGE_ERROR = 0.015
+LARGE_ERROR = 0.025
 BLINK_SHARE, OPEN_SHARE = 0.5, 0.75  # of the usual opening: a blink goes below the first and comes back above the other
 
 

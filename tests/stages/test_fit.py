@@ -229,7 +229,7 @@ def test_a_published_model_becomes_the_subjects(tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "c", 0, 30)
     path = learn(tmp_path, [clip], model="ict", model_path="somewhere", focal="estimate")
     assert asked == [("ict", Path("somewhere"), "mediapipe478")]
-    found = fit_one(path, clip)
+    found = fit_one(path, clip, model="ict", model_path="somewhere")
     assert found["fitted"].all() and np.median(found["landmark_error"]) < 0.007
     assert found["expression"].shape == (30, 4)
 
