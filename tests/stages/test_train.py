@@ -223,9 +223,11 @@ def test_two_processes_train_as_one_does_on_their_batches_together(subject):
     one = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
     assert [row["images"] for row in two] == [row["images"] for row in one] == list(range(8, 121, 8))
     for name in ("l1", "mask", "cos", "gan", "disc", "d_real", "norm_style", "norm_disc", "val_full_db"):
-        np.testing.assert_allclose(
-            [row[name] for row in two], [row[name] for row in one], rtol=2e-3, atol=2e-4, err_msg=name
-        )
+        # Rounding differs between one sum and two halves, and an adversarial training amplifies it step by step.
+        mine, theirs = ([row[name] for row in rows] for rows in (two, one))
+        room = 1e-3 * np.abs(theirs).max()
+        np.testing.assert_allclose(mine, theirs, rtol=2e-3, atol=room, err_msg=name)
+        np.testing.assert_allclose(mine[:5], theirs[:5], rtol=1e-4, atol=room / 20, err_msg=name)
     assert_same_networks(whole, content, atol=2e-3, rtol=1e-2)
 
 
