@@ -38,7 +38,7 @@ ifneq ($(ENV),active)
 	"$$found" workflow/bootstrap.py
 endif
 
-demo: setup ## make an avatar of the procedural demo subject, and measure it (about 10 minutes on two cores)
+demo: setup ## make an avatar of the procedural demo subject, and measure it (about 15 minutes on two cores)
 	@$(SNAKEMAKE) results/demo/avatar.pt results/demo/metrics.json results/demo/tracking.html
 	@echo "The demo's avatar is ready. Where to look:"
 	@for path in results/demo/self.mp4 results/demo/metrics.json results/demo/tracking.html results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4; do \

@@ -37,7 +37,9 @@ def or_stop(function, *args, **kwargs):
         raise WorkflowError(str(error)) from None
 
 
-or_stop(check_config, config, "the configuration (config/config.yaml and --configfile)")
+or_stop(
+    check_config, config, "the configuration (config/config.yaml, --configfile, or --config subjects=... results=...)"
+)
 SHEET_FILE = or_stop(sheet_path, config["subjects"], workflow.basedir)
 SHEET = or_stop(read_sheet, SHEET_FILE)
 OVERLAY = workflow.config_settings.overwrite_config
