@@ -36,10 +36,10 @@ class Project:
     code: Path
     work: Path
 
-    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    def snakemake(self, *arguments: str, sheet: str = "sheet.tsv", check: bool = True) -> subprocess.CompletedProcess:
         """Run Snakemake in the working folder."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.code / "Snakefile"), "--cores", "2"]
-        command += [*arguments, "--config", "subjects=sheet.tsv"]
+        command += [*arguments, "--config", f"subjects={sheet}"]
         done = subprocess.run(command, cwd=self.work, capture_output=True, text=True, check=False)
         if check and done.returncode:
             pytest.fail(f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")

@@ -86,7 +86,7 @@ def test_report_of_what_is_there(made_project):
 
 
 def test_a_guest_drives_the_avatar(made_project):
-    made_project.snakemake("--", "results/smoke/reenact/guest--talk.mp4")
+    made_project.snakemake("results/smoke/reenact/guest--talk.mp4")
     folder = made_project.work / "results/smoke/reenact"
     table = read_manifest(folder / "guest--talk.parquet", "reenact")
     assert table["frame"].tolist() == list(range(20)) and table["driven"].all()
@@ -98,7 +98,7 @@ def test_a_guest_drives_the_avatar(made_project):
 
 
 def test_driving_one_s_own_test_clip_is_self_reenactment(made_project):
-    made_project.snakemake("--", "results/smoke/reenact/smoke--other.mp4")
+    made_project.snakemake("results/smoke/reenact/smoke--other.mp4")
     film = film_of(made_project.work / "results/smoke/reenact/smoke--other.mp4")
     for number in (0, 13, 29):
         picture = read_picture(made_project.work / f"results/smoke/self/other/{number:06d}.png")
@@ -109,7 +109,7 @@ def test_driving_one_s_own_test_clip_is_self_reenactment(made_project):
 
 
 def test_a_driver_that_is_not_in_the_sheet_is_said_at_once(made_project):
-    said = made_project.snakemake("--", "results/smoke/reenact/nobody--talk.mp4", check=False)
+    said = made_project.snakemake("results/smoke/reenact/nobody--talk.mp4", check=False)
     assert said.returncode and "no clip of the sheet is called 'nobody--talk'" in said.stdout + said.stderr
 
 

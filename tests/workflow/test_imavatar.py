@@ -51,7 +51,7 @@ def project(fresh_project):
 
     def run(*arguments, check=True):
         return fresh_project.snakemake(
-            "subjects=imavatar.tsv", "--configfile", "overlay.yaml", *arguments, "--", TARGET, check=check
+            TARGET, "--configfile", "overlay.yaml", *arguments, sheet="imavatar.tsv", check=check
         )
 
     return fresh_project, run, video, content

@@ -112,7 +112,7 @@ def test_a_test_clip(made_project):
 
 def test_reenactment(made_project, tmp_path):
     """Made on request only; its settings and its modules run it again, and nothing else."""
-    target = ("--", "results/smoke/reenact/guest--talk.mp4")
+    target = ("results/smoke/reenact/guest--talk.mp4",)
     made_project.snakemake(*target)
     assert made_project.pending(*target) == {}
     overlay = tmp_path / "overlay.yaml"
