@@ -117,7 +117,7 @@ def test_reenactment(made_project, tmp_path):
     assert made_project.pending(*target) == {}
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"reenact": {"pose": "absolute"}}))
-    assert made_project.pending("--configfile", str(overlay), *target) == {"reenact": 1}
+    assert made_project.pending(*target, "--configfile", str(overlay)) == {"reenact": 1}
     path = made_project.code / "stages/face/retarget.py"
     text = path.read_text()
     try:
