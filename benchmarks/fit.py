@@ -292,7 +292,7 @@ def speed(clip: Clip, model: MorphableModel, camera: Camera, counts: tuple[int, 
     rows = []
     for count in counts:
         words: list[str | Path] = ["--identity", identity, "--out", clip.folder / "speed_fit.parquet"]
-        words += ["--frames", clip.folder, "--alpha", clip.folder, "--settings", json.dumps({"photometric": "off"})]
+        words += ["--frames", clip.folder, "--alpha", clip.folder, "--settings", json.dumps({"photometric": "off", "registration": False})]
         for name in ("decode", "landmarks"):
             whole = read_manifest(clip.folder / f"{name}.parquet", name)
             part = {column: whole[column][:count] for column in whole.table.column_names}
