@@ -292,7 +292,8 @@ def speed(clip: Clip, model: MorphableModel, camera: Camera, counts: tuple[int, 
     rows = []
     for count in counts:
         words: list[str | Path] = ["--identity", identity, "--out", clip.folder / "speed_fit.parquet"]
-        words += ["--frames", clip.folder, "--alpha", clip.folder, "--settings", json.dumps({"photometric": "off", "registration": False})]
+        alone = json.dumps({"photometric": "off", "registration": False})
+        words += ["--frames", clip.folder, "--alpha", clip.folder, "--settings", alone]
         for name in ("decode", "landmarks"):
             whole = read_manifest(clip.folder / f"{name}.parquet", name)
             part = {column: whole[column][:count] for column in whole.table.column_names}
