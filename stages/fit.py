@@ -30,7 +30,7 @@ from stages.graphics.texture import MOST_FRAMES
 
 log = logging.getLogger("fit")
 
-KEPT_ROWS = 500  # whose small pictures stay in memory: 64 MB at most
+KEPT_ROWS = 1000  # whose small pictures stay in memory: 128 MB at most
 
 
 def build_parser() -> argparse.ArgumentParser:
