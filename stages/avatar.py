@@ -157,13 +157,11 @@ class Avatar:
             from stages.graphics.renderer import Renderer
 
             self._renderer = Renderer(self.identity, self.size_px)
-        count = len(np.atleast_2d(rotation))
-        rest = [[None] * count if given is None else np.atleast_2d(given) for given in (gaze, light)]
-        rows = zip(*map(np.atleast_2d, (rotation, translation, expression)), *rest, strict=True)
-        drawn = [self._renderer.render(*row) for row in rows]
-        render = torch.from_numpy(np.stack([face.picture for face in drawn])).permute(0, 3, 1, 2).float() / 255
-        uv = torch.from_numpy(np.stack([face.uv for face in drawn]).astype(np.int32)).permute(0, 3, 1, 2).float()
-        return render, uv / 65535
+        given = (rotation, translation, expression, gaze, light)
+        drawn = self._renderer.render_batch(*(None if rows is None else np.atleast_2d(rows) for rows in given))
+        render = torch.from_numpy(drawn.picture).permute(0, 3, 1, 2).float() / 255
+        uv = torch.from_numpy(drawn.uv.astype(np.int32)).permute(0, 3, 1, 2).float() / 65535
+        return render, uv
 
     def drive(
         self,

@@ -31,7 +31,7 @@ from stages.graphics.texture import mesh_texels
 
 log = logging.getLogger(__name__)
 
-MOST_PICTURE_PX = 256  # larger pictures are halved first: a quarter pixel of the rest is what flow resolves anyway
+MOST_PICTURE_PX = 256  # larger pictures are shrunk first: the flow resolves fractions of a pixel
 _SEEN = 0.3  # least cosine between the normal and the way to the camera
 _NEAR = 1 / 24  # deviation of the neighbourhood of local contrast, over the texture's side
 _REACH = 1 / 40  # and that over which structure carries flow to where there is none
@@ -59,7 +59,7 @@ def texture_side(picture_px: int) -> int:
 
 
 def shrink(picture: np.ndarray) -> np.ndarray:
-    """Grey (S, S) uint8 of an RGB or single-channel picture, halved until its side is at most MOST_PICTURE_PX."""
+    """Grey (S, S) uint8 of an RGB or single-channel picture, a whole number of times smaller."""
     grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     factor = -(-grey.shape[0] // MOST_PICTURE_PX)
     side = round(grey.shape[0] / factor)

@@ -185,11 +185,17 @@ class Renderer:
         return FacePictures(picture, uv, mask.view(bool))
 
     def render_batch(
-        self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray, gaze: np.ndarray | None = None
+        self,
+        rotation: np.ndarray,
+        translation: np.ndarray,
+        expression: np.ndarray,
+        gaze: np.ndarray | None = None,
+        light: np.ndarray | None = None,
     ) -> FacePictures:
-        """`render` for N frames: arguments (N, 3), (N, 3), (N, E), (N, 4); pictures stacked along a first axis."""
-        gaze = np.zeros((len(rotation), 4)) if gaze is None else gaze
-        frames = [self.render(*frame) for frame in zip(rotation, translation, expression, gaze, strict=True)]
+        """`render` for N frames: arguments (N, 3), (N, 3), (N, E), (N, 4), (N, 27); pictures stacked along a first
+        axis."""
+        rest = [[None] * len(rotation) if given is None else given for given in (gaze, light)]
+        frames = [self.render(*frame) for frame in zip(rotation, translation, expression, *rest, strict=True)]
         return FacePictures(*(np.stack(pictures) for pictures in zip(*frames, strict=True)))
 
     def _buffers(self) -> tuple[ZBuffer, ZBuffer]:
