@@ -86,27 +86,41 @@ def fit_clip(
         raw = fit_landmarks(model, camera, points, weights, span, ~cuts, solver_settings(settings), raw)
         fitted &= np.isfinite(raw.error) & (raw.error <= settings["max_error"])
     quality = smoothing.frame_quality(fitted, time_s, cuts, gap)
-    gaze = np.full((len(points), 4), np.nan)
-    if set_name == MEDIAPIPE:
-        with np.errstate(invalid="ignore"):
-            gaze = gaze_angles(
-                points, raw.rotation, raw.translation, camera, model.eye_center, model.eye_radius, model.iris_radius
-            )
     runs = smoothing.takes(quality, cuts)
-    gaze[~fitted] = np.nan
-    gaze = conjugate(gaze)
-    gaze = smoothing.hold_gaps(gaze, runs, time_s)
+    gaze = gaze_of_irises(model, camera, points, raw.rotation, raw.translation, fitted, set_name)
+    gaze = smooth_gaze(gaze, runs, time_s, settings)
     pose = smoothing.bridge(np.concatenate([raw.rotation, raw.translation], 1), quality, time_s)
     expression = smoothing.bridge(raw.expression, quality, time_s)
     pose = smoothing.smooth(pose, time_s, runs, settings["smooth_pose_s"])
     openings = smoothing.bridge(lid_openings(points, span, set_name), quality, time_s)
     expression = smoothing.smooth(expression, time_s, runs, settings["smooth_expression_s"], openings)
-    gaze = smoothing.smooth(gaze, time_s, runs, settings["smooth_gaze_s"])
     good = quality != smoothing.LOST
     gaze[~good] = np.nan
     error = reprojection_error(model, camera, points, span, pose, expression)
     error[quality != smoothing.OK] = np.nan
     return ClipFit(good, pose[:, :3], pose[:, 3:], expression, gaze, error, quality, cuts)
+
+
+def gaze_of_irises(
+    model: MorphableModel, camera: Camera, points: np.ndarray, rotation: np.ndarray, translation: np.ndarray,
+    fitted: np.ndarray, set_name: str,
+) -> np.ndarray:  # fmt: skip
+    """(N, 4) gaze, rad, from the irises of points (N, L, 2) px at poses (N, 3), (N, 3); NaN where `fitted` (N,) is
+    False, where both eyes are closed, and of sets without irises."""
+    if set_name != MEDIAPIPE:
+        return np.full((len(points), 4), np.nan)
+    eyes = model.eye_center, model.eye_radius, model.iris_radius
+    with np.errstate(invalid="ignore"):
+        gaze = gaze_angles(points, rotation, translation, camera, *eyes)
+    gaze[~fitted] = np.nan
+    return conjugate(gaze)
+
+
+def smooth_gaze(
+    gaze: np.ndarray, runs: list[np.ndarray], time_s: np.ndarray, settings: Mapping[str, Any]
+) -> np.ndarray:  # fmt: skip
+    """Gaze (N, 4) with its gaps held and its noise smoothed within each take."""
+    return smoothing.smooth(smoothing.hold_gaps(gaze, runs, time_s), time_s, runs, settings["smooth_gaze_s"])
 
 
 def reprojection_error(

@@ -18,8 +18,7 @@ from stages.core.errors import UserError
 from stages.core.manifest import Manifest
 from stages.face import smoothing
 from stages.face.camera import Camera, rotation_matrix
-from stages.face.clip import ClipFit, eye_span, reprojection_error
-from stages.face.gaze import gaze_angles
+from stages.face.clip import ClipFit, eye_span, gaze_of_irises, reprojection_error, smooth_gaze
 from stages.face.imported import Coefficients, no_picture, numbers_of, read_coefficients
 from stages.face.landmark_sets import MEDIAPIPE
 from stages.face.models.flame import JAW_NAMES, FlameModel
@@ -175,13 +174,8 @@ def imported_clip(
     cuts = smoothing.find_cuts(points, time_s, span, settings["longest_gap_s"])
     runs = smoothing.takes(quality, cuts)
     if not np.isfinite(gaze).any():
-        if set_name == MEDIAPIPE:
-            with np.errstate(invalid="ignore"):
-                gaze = gaze_angles(
-                    points, rotation, translation, camera, person.eye_center, person.eye_radius, person.iris_radius
-                )
-        gaze[~fitted] = np.nan
-        gaze = smoothing.smooth(smoothing.hold_gaps(gaze, runs, time_s), time_s, runs, settings["smooth_gaze_s"])
+        gaze = gaze_of_irises(person, camera, points, rotation, translation, fitted, set_name)
+        gaze = smooth_gaze(gaze, runs, time_s, settings)
     for values in (rotation, translation, expression, gaze, error):
         values[~fitted] = np.nan
     return ClipFit(fitted, rotation, translation, expression, gaze, error, quality, cuts)

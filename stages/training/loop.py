@@ -205,7 +205,7 @@ class Run:
             save_state(self.folder, self.trainer.state())
 
     def fall_back(self, problem: Diverged) -> None:
-        """Goes on from a good state; what was reported and kept since then is dropped."""
+        """Goes on from a good state; what was reported since then is dropped, the best networks stay."""
         trainer = self.trainer
         self.team.most(0)  # the first has written what the others read
         trainer.fall_back(problem, load_good(self.folder, trainer.good, trainer.good_before(problem), trainer.device))
