@@ -48,7 +48,7 @@ rule fit:
         "<bench>/{clip}.fit.tsv"
     conda:
         "../../environment.yaml"
-    threads: 1
+    threads: 2
     resources:
         gpu=photometric_gpu,
     params:
