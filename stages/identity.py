@@ -215,7 +215,9 @@ def run(args: argparse.Namespace) -> None:
             rows = fit.rotation, fit.translation, fit.expression, fit.error
             used, fit = used[part], FitResult(*(values[part] for values in rows))
             shown = [(shrink(picture), shrink(matte)) for picture, matte in pictures_of(args, clip, frames, used)]
-            model, fit, texture = learn_registered(model, camera, fit, points[used], shown, solver, args.threads)
+            model, fit, texture = learn_registered(
+                model, camera, fit, points[used], shown, solver, args.threads, settings["max_error"]
+            )
             reference = {"reference": texture}
     elif args.coefficients:
         model, camera, fit, used = imported_person(args, decode, points, clip, frames, set_name)

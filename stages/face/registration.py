@@ -231,11 +231,13 @@ def register(
 def learn(
     model: MorphableModel, camera: Camera, fit: FitResult, detected: np.ndarray,
     pictures: list[tuple[np.ndarray, np.ndarray]], settings: SolverSettings, threads: int = 1,
+    max_error: float = np.inf,
 ) -> tuple[MorphableModel, FitResult, np.ndarray]:  # fmt: skip
     """The subject's model, its fit and the reference texture, each made better by the others in a few rounds.
 
     detected: (N, 478, 2) px of the camera, and fit: of frames that the model was learnt from, some hundreds;
-    pictures: grey and matte (S, S) uint8 of each.
+    pictures: grey and matte (S, S) uint8 of each; max_error: of a fit, as a share of the eye distance, above which the
+    frame has no part in the reference.
     """
     side = len(pictures[0][0])
 
@@ -243,7 +245,7 @@ def learn(
         """The registration, surfaces (N, V, 3) and reference of the present model and fit."""
         registration = Registration(model, camera, side)
         surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
-        seen = np.flatnonzero(np.isfinite(surface).all((1, 2)))
+        seen = np.flatnonzero(np.isfinite(surface).all((1, 2)) & (fit.error <= max_error))
         with ThreadPoolExecutor(max(threads, 1)) as pool:
             reference = registration.reference(pool.map(lambda i: registration.read(surface[i], *pictures[i]), seen))
         return registration, surface, reference

@@ -191,6 +191,18 @@ def test_model_and_reference_are_learnt_together(subject):
     assert reference.dtype == np.uint8 and reference.shape == (registration.texture_side(makers.SIZE),) * 2
 
 
+def test_frames_that_could_not_be_fitted_have_no_part_in_the_reference(subject):
+    _, _, shots, _, detected, depth = subject
+    model, fit, used = facemesh.learn(detected, depth, makers.camera(), 4, settings=SolverSettings())
+    points, pictures = detected[used].copy(), [shots[i] for i in used]
+    strange = np.arange(0, len(used), 4)
+    points[strange] += np.random.default_rng(0).normal(scale=0.1 * makers.SIZE, size=points[strange].shape)
+    for i in strange:
+        pictures[i] = 255 - pictures[i][0], pictures[i][1]
+    taken = (model, makers.camera(), fit, points, pictures, SolverSettings())
+    assert registration.learn(*taken, max_error=0.06)[2].std() > 1.1 * registration.learn(*taken)[2].std()
+
+
 def registered_contrast(model, fit, shots) -> float:
     reader = Registration(model, makers.camera(), makers.SIZE)
     surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
