@@ -43,6 +43,8 @@ def _refuse_misfits(content: dict[str, Any]) -> None:
     if network.get("generator", "style") == "unet":
         return
     channels, sides = map_channels(network), {"face": network["map_px"], "back": network["feature_px"]}
+    if network.get("torso"):
+        channels, sides = channels | {"torso": channels["face"]}, sides | {"torso": network["map_px"]}
     for region, side in sides.items():
         for name, count in (("feature", channels[region]), ("skip", None)):
             values = content["maps"][region][name]
@@ -119,7 +121,7 @@ class Avatar:
         """Paints frames from their driving pictures (paper eq. 3).
 
         Args:
-            render: I_R (B,3,S,S) in [0,1]. uv: I_UV (B,3,S,S) in [0,1], channel 2 is 1 on the face.
+            render: I_R (B,3,S,S) in [0,1]. uv: I_UV (B,3,S,S) in [0,1], channel 2 is 1 on the face, 0 on the torso.
 
         Returns:
             image (B,3,S,S) and alpha (B,1,S,S), both in [0,1]; alpha is 1 on the person.
@@ -132,7 +134,8 @@ class Avatar:
             raise ValueError(f"render and uv must be {shape}, not {tuple(render.shape)} and {tuple(uv.shape)}")
         render = render.to(self.device, memory_format=torch.channels_last)
         uv = uv.to(self.device, memory_format=torch.channels_last)
-        picture, background = self._network(self._maps["face"], self._maps["back"], render, uv)
+        maps = self._maps
+        picture, background = self._network(maps["face"], maps["back"], render, uv, torso=maps.get("torso"))
         alpha = F.interpolate((1 - background.float()) / 2, size=self.size_px, mode="bilinear", align_corners=False)
         return (picture.float() / 2 + 0.5).clamp(0, 1), alpha.clamp(0, 1)
 
@@ -143,12 +146,14 @@ class Avatar:
         expression: np.ndarray,
         gaze: np.ndarray | None = None,
         light: np.ndarray | None = None,
+        torso: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Draws the driving pictures of frames from coefficients of this avatar's own model.
 
         Args:
             rotation: axis-angle (B,3) rad. translation: (B,3) cm. expression: (B,E). gaze: (B,4) rad, None looks ahead.
-            light: (B,27), None is the mean light of the avatar's own clips.
+            light: (B,27), None is the mean light of the avatar's own clips. torso: (B,2) its shift as a share of the
+            side, None holds it still.
 
         Returns:
             I_R and I_UV (B,3,S,S) in [0,1], as `paint` wants them.
@@ -157,7 +162,7 @@ class Avatar:
             from stages.graphics.renderer import Renderer
 
             self._renderer = Renderer(self.identity, self.size_px)
-        given = (rotation, translation, expression, gaze, light)
+        given = (rotation, translation, expression, gaze, light, torso)
         drawn = self._renderer.render_batch(*(None if rows is None else np.atleast_2d(rows) for rows in given))
         render = torch.from_numpy(drawn.picture).permute(0, 3, 1, 2).float() / 255
         uv = torch.from_numpy(drawn.uv.astype(np.int32)).permute(0, 3, 1, 2).float() / 65535
@@ -170,9 +175,10 @@ class Avatar:
         expression: np.ndarray,
         gaze: np.ndarray | None = None,
         light: np.ndarray | None = None,
+        torso: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Paints frames from coefficients of this avatar's own model: arguments as of `pose`, returns as of `paint`."""
-        return self.paint(*self.pose(rotation, translation, expression, gaze, light))
+        return self.paint(*self.pose(rotation, translation, expression, gaze, light, torso))
 
     @property
     def model(self) -> MorphableModel:

@@ -25,6 +25,7 @@ from stages.face.morphable import MorphableModel
 from stages.face.photometric import albedo_at, lights_over_time, photometric_mode, skin_readings
 from stages.face.registration import PASSES, register, shrink
 from stages.face.smoothing import BRIDGED, LOST, OK, takes
+from stages.face.torso import TORSO_PX, Torso, follow_torso, small
 from stages.graphics.shading import default_light
 from stages.graphics.texture import MOST_FRAMES
 
@@ -56,8 +57,8 @@ def load_identity(path: Path) -> tuple[MorphableModel, Camera, dict[str, np.ndar
         camera = Camera(float(arrays["focal_px"]), principal, int(arrays["size_px"]))
         if not (camera.focal_px > 0 and camera.size_px > 0 and np.isfinite(principal).all()):
             raise ValueError("its camera has no size or focal length")
-        reference = arrays.get("reference", np.zeros((8, 8), np.uint8))
-        for name, picture, dimensions in (("texture", arrays["texture"], 3), ("reference", reference, 2)):
+        for name, dimensions in (("texture", 3), ("reference", 2), ("torso_picture", 2), ("torso_mask", 2)):
+            picture = arrays[name] if name in arrays or dimensions == 3 else np.zeros((TORSO_PX, TORSO_PX), np.uint8)
             square = picture.ndim == dimensions and picture.shape[0] == picture.shape[1] >= 8
             if picture.dtype != np.uint8 or not square or picture.shape[2:] not in ((), (3,)):
                 raise ValueError(f"its {name} is no square picture")
@@ -114,6 +115,14 @@ def registered_fit(
     pose = np.concatenate([clip.rotation, clip.translation], axis=1)
     error = reprojection_error(model, camera, points, eye_span(points), pose, clip.expression)
     return replace(clip, error=np.where(clip.quality == OK, error, np.nan))
+
+
+def clip_torso(identity: dict[str, np.ndarray], footage: Footage) -> np.ndarray:
+    """(N, 2) shift of the torso in each frame; NaN where the subject's pictures, or the clip's, do not show it."""
+    torso = Torso.from_arrays(identity)
+    if torso is None:
+        return np.full((len(footage.number), 2), np.nan)
+    return follow_torso(torso, (small(footage.small(row)[0]) for row in range(len(footage.number))))
 
 
 def clip_lights(
@@ -201,9 +210,9 @@ def run(args: argparse.Namespace) -> None:
     clip, light = photometric_fit(args, model, camera, identity["texture"], clip, points, footage, kind.name)
     columns = {
         "frame": landmarks["frame"], "fitted": clip.fitted, "rotation": clip.rotation, "translation": clip.translation,
-        "expression": clip.expression, "gaze": clip.gaze, "light": light.reshape(-1, 27), "landmark_error":
-        clip.error.astype(np.float32),
-        "quality": clip.quality.astype(str),
+        "expression": clip.expression, "gaze": clip.gaze, "light": light.reshape(-1, 27),
+        "torso": clip_torso(identity, footage).astype(np.float32),
+        "landmark_error": clip.error.astype(np.float32), "quality": clip.quality.astype(str),
     }  # fmt: skip
     metadata = {
         "model": model.name, "focal_px": camera.focal_px, "size_px": size, "principal": list(camera.principal),

@@ -97,10 +97,13 @@ def read_driver(args: argparse.Namespace) -> Driver:
 
 
 def film(
-    args: argparse.Namespace, avatar: Avatar, driver: Driver, asked: Motion, light: np.ndarray | None,
-    tracker: Tracker | None,
+    args: argparse.Namespace, avatar: Avatar, driver: Driver, asked: Motion, own: bool, tracker: Tracker | None
 ) -> None:  # fmt: skip
-    """Paint every frame that can be followed, write the video, and show the pictures to the tracker."""
+    """Paint every frame that can be followed, write the video, and show the pictures to the tracker.
+
+    own: the driver is the avatar's person, whose light and torso are those of the clip; else both stay as they are.
+    """
+    light, torso = (driver.fit[name][driver.rows] if own else None for name in ("light", "torso"))
     side, frames = args.settings["video_tile_px"], driver.fit["frame"]
     side = max(side, avatar.size_px)
     names = (f"driver {args.driver}", f"avatar {avatar.subject}")
@@ -115,7 +118,8 @@ def film(
             if at >= 0 and at not in painted:
                 part = np.arange(at, min(at + args.settings["batch_size"], len(driver.rows)))
                 image, _ = avatar.drive(
-                    *(getattr(asked, name)[part] for name in COEFFICIENTS), None if light is None else light[part]
+                    *(getattr(asked, name)[part] for name in COEFFICIENTS),
+                    *(None if values is None else values[part] for values in (light, torso)),
                 )
                 pictures = image.mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
                 painted = dict(zip(part.tolist(), pictures, strict=True))
@@ -178,7 +182,6 @@ def run(args: argparse.Namespace) -> None:
         chosen = {name: settings[name] for name in ("pose", "gain", "overshoot", "pose_overshoot")}
         carry = avatar.retarget(driver.model, driver.camera, driver.motion, **chosen)
         asked = carry(driver.motion)
-        light = driver.fit["light"][driver.rows] if own else None
         tracker, notes = None, []
         if not settings["retrack_px"]:
             notes.append("aed, apd_deg: left out by reenact.retrack_px: 0")
@@ -187,7 +190,7 @@ def run(args: argparse.Namespace) -> None:
         else:
             tracker = Tracker(MediaPipeDetector(), settings["retrack_px"])
         try:
-            film(args, avatar, driver, asked, light, tracker)
+            film(args, avatar, driver, asked, own, tracker)
         finally:
             if tracker is not None:
                 tracker.detector.close()

@@ -64,9 +64,11 @@ def drawn_frames(
     lit: under the light of each row, else under the renderer's own.
     """
     rotation, translation, expression, gaze, light = (fit[name] for name in COEFFICIENTS)
+    torso = fit["torso"]
 
     def draw(row: int) -> FacePictures:
-        return renderer.render(rotation[row], translation[row], expression[row], gaze[row], light[row] if lit else None)
+        lights = light[row] if lit else None
+        return renderer.render(rotation[row], translation[row], expression[row], gaze[row], lights, torso[row])
 
     # One card draws one frame at a time; the numba kernels release the interpreter and scale with threads.
     return in_order(draw, wanted.tolist(), 1 if renderer.backend is not None else threads)

@@ -6,8 +6,9 @@ import pytest
 
 from stages.core.files import picture_name, read_picture, write_picture
 from stages.face.camera import Camera
+from stages.face.torso import TORSO_PX, Torso
 from stages.graphics.raster_cpu import bilinear, clip_positions, interpolate, rasterize
-from stages.graphics.renderer import gaze_axes, uv_clip
+from stages.graphics.renderer import gaze_axes, paint_torso, uv_clip
 from stages.graphics.shading import shade
 from stages.matte.refine import RefineOptions, refine
 from stages.video.reader import CropReader
@@ -117,6 +118,17 @@ def test_uv_origin_is_the_first_texel_row():
     assert bilinear(texture, np.array([[0.0, 0.0], [1.0, 1.0]]))[:, 0].tolist() == [0.0, 11.0]
     clip = uv_clip(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
     assert clip[:, :2].tolist() == [[-1, -1], [1, -1], [-1, 1]]
+
+
+def test_a_shifted_torso_reads_its_reference_where_it_came_from():
+    reference, moved = (rgb8(blob(TORSO_PX, centre))[..., 0] for centre in ((60, 90), (66, 86)))
+    shift, _ = Torso(reference, np.full_like(reference, 255)).shift(moved, np.zeros(2))
+    assert shift * TORSO_PX == pytest.approx([6, -4], abs=0.1)
+    uv, face = np.zeros((TORSO_PX, TORSO_PX, 3), np.uint16), np.zeros((TORSO_PX, TORSO_PX), bool)
+    face[80, 60] = True
+    paint_torso(uv, face, shift, top=0.5)
+    assert uv[85, 65] / 65535 * TORSO_PX == pytest.approx([59.5, 89.5, 0], abs=0.1)
+    assert not uv[80, 60].any() and not uv[59].any() and uv[61, :, 1].all()
 
 
 def test_gaze_yaw_is_towards_the_picture_s_right_and_pitch_down():

@@ -9,11 +9,13 @@ maximization", PAMI 2008), which does not see brightness and contrast.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from stages.face.landmark_sets import LandmarkSet
 
 TORSO_PX = 128  # side of the pictures that are compared: a shift is good to some tenths of their pixels
 LEAST_SHARE = 0.01  # of the picture that must show the torso
@@ -31,6 +33,11 @@ class Torso:
     picture: np.ndarray
     mask: np.ndarray
 
+    @classmethod
+    def from_arrays(cls, identity: Mapping[str, np.ndarray]) -> Torso | None:
+        """That of identity.npz, where it has one."""
+        return cls(identity["torso_picture"], identity["torso_mask"]) if "torso_picture" in identity else None
+
     def shift(self, grey: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, float]:
         """How far the torso in `grey` (128, 128) uint8 is from the reference's: (2,) x, y as shares of the side; and
         their correlation, 0 where none was found. start (2,): where to begin."""
@@ -40,7 +47,7 @@ class Torso:
             found, warp = cv2.findTransformECC(
                 self.picture, grey, warp, cv2.MOTION_TRANSLATION, _STEPS, self.mask, _BLUR_PX
             )
-        except cv2.error:  # it has run out of the picture
+        except cv2.error:  # nothing to compare: it has run out of the picture, or the picture is flat
             return np.zeros(2), 0.0
         shift = warp[:, 2].astype(float) / TORSO_PX
         return shift, float(found) if np.abs(shift).max() <= _MOST_SHIFT else 0.0
@@ -52,40 +59,45 @@ def small(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(grey, (TORSO_PX, TORSO_PX), interpolation=cv2.INTER_AREA)
 
 
-def learn_torso(pictures: list[np.ndarray], mattes: list[np.ndarray], chin: np.ndarray, span: float) -> Torso | None:
-    """The reference: the frame whose chin is in the most usual place. None where too little of the torso is to be seen.
+def learn_torso(
+    pictures: Sequence[np.ndarray], mattes: Sequence[np.ndarray], points: np.ndarray, kind: LandmarkSet
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """What identity.npz keeps of the torso: that of the frame whose chin is in the most usual place.
 
     Args:
-        pictures, mattes: some dozens of frames, as `small` gives them. chin: (N, 2) lowest point of the chin, and span:
-        usual distance of the outer eye corners, both as shares of the picture's side.
+        pictures, mattes: (S, S, 3) and (S, S) uint8 of some dozens of frames. points: (N, L, 2) their landmarks of the
+        set `kind`, as shares of the side.
+
+    Returns:
+        torso_picture and torso_mask, see `Torso`, and torso_top (), the row of the chin as a share of the side: above
+        it there is no torso. Nothing where too little of the torso is to be seen.
     """
+    oval = points[:, list(kind.regions["oval"])]
+    chin = np.stack([oval[..., 0].mean(1), oval[..., 1].max(1)], axis=1)
+    span = np.median(np.linalg.norm(np.diff(points[:, list(kind.outer_eyes)], axis=1), axis=2))
     usual = int(np.abs(chin - np.median(chin, axis=0)).sum(1).argmin())
     top = round(TORSO_PX * (chin[usual, 1] + _BELOW * span))
-    mask = np.where(mattes[usual] >= 128, 255, 0).astype(np.uint8)
-    mask[: max(top, 0)] = 0
-    if np.count_nonzero(mask) < LEAST_SHARE * TORSO_PX**2:
-        return None
-    mask = cv2.dilate(mask, np.ones((9, 9), np.uint8))  # its outline tells most
-    mask[: max(top, 0)] = 0
-    return Torso(pictures[usual], mask)
+    person = (small(mattes[usual]) >= 128).astype(np.uint8)
+    mask = 255 * cv2.dilate(person, np.ones((9, 9), np.uint8))  # the outline tells most
+    person[:top], mask[:top] = 0, 0
+    if person.sum() < LEAST_SHARE * TORSO_PX**2:
+        return {}
+    return {"torso_picture": small(pictures[usual]), "torso_mask": mask, "torso_top": np.float32(chin[usual, 1])}
 
 
-def follow_torso(torso: Torso, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Shift (2,) of the torso in each picture of a clip, as `Torso.shift`; NaN where it was not found."""
-    last = np.zeros(2)
+def follow_torso(torso: Torso, pictures: Iterable[np.ndarray]) -> np.ndarray:
+    """(N, 2) shift of the torso in each picture of a clip, as `Torso.shift`, linear over gaps; NaN where no picture
+    shows it."""
+    shifts, last = [], np.zeros(2)
     for grey in pictures:
         shift, match = torso.shift(grey, last)
         if match < _MATCHES and last.any():  # lost, or another take: begin anew
             shift, match = torso.shift(grey, np.zeros(2))
         last = shift if match >= _MATCHES else np.zeros(2)
-        yield last if match >= _MATCHES else np.full(2, np.nan)
-
-
-def bridged_shift(shift: np.ndarray) -> np.ndarray:
-    """(N, 2) shifts of a clip without gaps: linear between the frames that have one, the nearest at the ends, and that
-    of the reference where no frame has one."""
-    known = np.flatnonzero(np.isfinite(shift).all(1))
+        shifts.append(shift if match >= _MATCHES else np.full(2, np.nan))
+    shifts = np.stack(shifts)
+    known = np.flatnonzero(np.isfinite(shifts).all(1))
     if not len(known):
-        return np.zeros_like(shift)
-    frames = np.arange(len(shift))
-    return np.stack([np.interp(frames, known, shift[known, axis]) for axis in range(2)], axis=1)
+        return shifts
+    frames = np.arange(len(shifts))
+    return np.stack([np.interp(frames, known, shifts[known, axis]) for axis in range(2)], axis=1)

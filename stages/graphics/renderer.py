@@ -10,6 +10,9 @@ centre is the point that the eye looks through, its rim lies 90 degrees off. So 
 the middle of the disc, and it moves with the gaze and disappears under the lids by sampling alone. UV jumps at the
 lids: sample it with nearest neighbours, or scale it up after the look-up, never before.
 
+Torso. Below the chin I_UV holds, off the face, coordinates of the torso, where the identity knows one: those of the
+subject's reference picture, moved by the shift of the frame. Their third channel is 0, and v is not.
+
 Hidden triangles (tri_part 3), such as a neck, hide what lies behind them and leave both pictures and the mask empty.
 """
 
@@ -89,6 +92,21 @@ def eye_discs(uv: np.ndarray, tri: np.ndarray) -> np.ndarray:
     return discs[np.argsort(-discs[:, 0], kind="stable")]
 
 
+def paint_torso(uv: np.ndarray, mask: np.ndarray, shift: np.ndarray, top: float) -> None:
+    """Coordinates of the torso into I_UV (S, S, 3) uint16 off the face: where the pixel lies in the reference picture.
+
+    mask: (S, S) bool of the face. shift: (2,) of the torso, and top: the row where it begins in the reference, as
+    shares of the side.
+    """
+    side = len(uv)
+    places = (np.arange(side) + 0.5) / side
+    u, v = (np.round(np.clip(places - moved, 0, 1) * 65535).astype(np.uint16) for moved in shift)
+    first = int(np.searchsorted(places - shift[1], max(top, 1 / 65535)))
+    part, free = uv[first:, :, :2], ~mask[first:]
+    part[..., 0] = np.where(free, u[None], part[..., 0])
+    part[..., 1] = np.where(free, v[first:, None], part[..., 1])
+
+
 class Renderer:
     """Draws a subject's fitted face; safe to share between threads (each gets buffers of its own).
 
@@ -124,6 +142,7 @@ class Renderer:
         own = identity.get("light", shading.default_light()) if light is None else light
         self.light = np.asarray(own, np.float32).reshape(9, 3)
         self.outwards = np.float32(orient_outwards(self.template, self.tri))
+        self.torso_top = float(identity["torso_top"]) if "torso_top" in identity else None
         self._prepare_eyes(identity)
         self._local = threading.local()
 
@@ -151,9 +170,22 @@ class Renderer:
         expression: np.ndarray,
         gaze: np.ndarray | None = None,
         light: np.ndarray | None = None,
+        torso: np.ndarray | None = None,
     ) -> FacePictures:
         """Both pictures of one frame; gaze (4,) in rad, default straight ahead; light (9, 3) or (27,), default the
-        renderer's. See `vertices` and `FacePictures`."""
+        renderer's; torso (2,), its shift as a share of the side, default (or NaN) none. See `vertices` and
+        `FacePictures`."""
+        drawn = self._face(rotation, translation, expression, gaze, light)
+        if self.torso_top is not None:
+            shift = np.zeros(2) if torso is None else np.nan_to_num(np.asarray(torso, np.float64))
+            paint_torso(drawn.uv, drawn.mask, shift, self.torso_top)
+        return drawn
+
+    def _face(
+        self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray, gaze: np.ndarray | None,
+        light: np.ndarray | None,
+    ) -> FacePictures:  # fmt: skip
+        """`render` without the torso."""
         gaze = np.zeros(4) if gaze is None else np.asarray(gaze, np.float64)
         light = self.light if light is None else np.asarray(light, np.float32).reshape(9, 3)
         if self.backend is not None:
@@ -191,10 +223,11 @@ class Renderer:
         expression: np.ndarray,
         gaze: np.ndarray | None = None,
         light: np.ndarray | None = None,
+        torso: np.ndarray | None = None,
     ) -> FacePictures:
-        """`render` for N frames: arguments (N, 3), (N, 3), (N, E), (N, 4), (N, 27); pictures stacked along a first
-        axis."""
-        rest = [[None] * len(rotation) if given is None else given for given in (gaze, light)]
+        """`render` for N frames: arguments (N, 3), (N, 3), (N, E), (N, 4), (N, 27), (N, 2); pictures stacked along a
+        first axis."""
+        rest = [[None] * len(rotation) if given is None else given for given in (gaze, light, torso)]
         frames = [self.render(*frame) for frame in zip(rotation, translation, expression, *rest, strict=True)]
         return FacePictures(*(np.stack(pictures) for pictures in zip(*frames, strict=True)))
 

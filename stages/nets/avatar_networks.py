@@ -19,25 +19,28 @@ def build_generator(network: dict[str, Any], size_px: int) -> AvatarGenerator | 
 
 
 class AvatarNetworks(nn.Module):
-    """G_fa (`face`), G_b (`back`) and G_style (`style`, or the baseline in its place, which has no maps)."""
+    """G_fa (`face`), G_b (`back`) and G_style (`style`, or the baseline in its place, which has no maps); a map of the
+    `torso`, which is not in the paper."""
 
     def __init__(self, network: dict[str, Any], size_px: int) -> None:
         super().__init__()
         channels, plain = map_channels(network), network["generator"] == "unet"
         self.face = NoMap() if plain else MapBank(network["map_px"], channels["face"], network)
         self.back = NoMap() if plain else MapBank(network["feature_px"], channels["back"], network)
+        with_torso = network["torso"] and not plain
+        self.torso = MapBank(network["map_px"], channels["face"], network) if with_torso else NoMap()
         self.style = build_generator(network, size_px)
 
     def forward(
         self, render: Tensor, uv: Tensor, time: Tensor | None = None, shift_px: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `AvatarGenerator.forward`: picture (B,3,S,S) in about [-1,1] and background mask (B,1,f,f) in [-1,1]."""
-        return self.style(self.face(), self.back(), render, uv, time, shift_px)
+        return self.style(self.face(), self.back(), render, uv, time, shift_px, self.torso())
 
     def freeze_maps(self) -> None:
         """Caches what G_fa and G_b give; from here on only their free residuals (if any) are trained."""
-        self.face.freeze()
-        self.back.freeze()
+        for bank in (self.face, self.back, self.torso):
+            bank.freeze()
 
     @property
     def maps_frozen(self) -> bool:

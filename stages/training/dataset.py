@@ -182,7 +182,7 @@ def make_batch(
     # 16 bits without a sign are not understood by every torch; int32 is
     uv = tensor(arrays["uv"].astype(np.int32)) / 65535
     face, alpha = tensor(arrays["face"][..., None]), tensor(arrays["alpha"][..., None]) / 255
-    uv = torch.cat([uv * face, face], 1).contiguous(memory_format=layout)
+    uv = torch.cat([uv, face], 1).contiguous(memory_format=layout)
     return Batch(picture, alpha, render, uv, torch.as_tensor(times, dtype=torch.float32, device=device))
 
 

@@ -176,7 +176,7 @@ class Trainer:
             total.backward()
         self.team.average_gradients(self.nets.parameters())
         norms = {"total": total}
-        for name in ("face", "back", "style"):
+        for name in ("face", "back", "torso", "style"):
             norm = nn.utils.clip_grad_norm_(getattr(self.nets, name).parameters(), settings["clip_norm"], foreach=True)
             norms[f"norm_{name}"] = norm
         self.optimizer.step()
@@ -256,7 +256,10 @@ class Trainer:
     def taken(self) -> dict[str, Any]:
         """What the avatar takes from the averaged networks, on the CPU: weights of G_style, the cached maps, images."""
         style = {name: value.detach().cpu().clone() for name, value in self.average.style.state_dict().items()}
-        maps = {"face": self.average.face.cached(), "back": self.average.back.cached()}
+        average = self.average
+        maps = {"face": average.face.cached(), "back": average.back.cached()}
+        if torso := average.torso.cached():
+            maps["torso"] = torso
         return {"g_style": style, "maps": maps, "images": self.images}
 
     @property

@@ -202,3 +202,25 @@ def test_hidden_triangles_hide_and_are_not_drawn(backend: str | None) -> None:
     assert not covered.picture[edge + 1 :].any() and not covered.uv[edge + 1 :].any()
     np.testing.assert_array_equal(covered.uv[: edge - 1], plain.uv[: edge - 1])
     np.testing.assert_array_equal(covered.mask[: edge - 1], plain.mask[: edge - 1])
+
+
+def test_below_the_chin_the_uv_picture_tells_where_the_torso_is(renderer: Renderer) -> None:
+    with_torso = Renderer(identity() | {"torso_top": np.float32(0.5)})
+    side, shift = with_torso.size_px, np.array([0.1, -0.05])
+    plain, drawn = renderer.render(*AHEAD), with_torso.render(*AHEAD, torso=shift)
+    np.testing.assert_array_equal(drawn.uv[drawn.mask], plain.uv[plain.mask])
+    np.testing.assert_array_equal(drawn.picture, plain.picture)
+    rows, columns = np.nonzero(~drawn.mask & (drawn.uv[..., 1] > 0))
+    wanted = np.stack([columns + 0.5, rows + 0.5], 1) / side - shift
+    np.testing.assert_allclose(drawn.uv[rows, columns, :2] / 65535, np.clip(wanted, 0, 1), atol=1e-5)
+    assert wanted[:, 1].min() == pytest.approx(0.5, abs=1 / side)
+    assert not drawn.uv[~drawn.mask][:, 2].any()
+    below = np.arange(side) + 0.5 >= side * (0.5 + shift[1])
+    np.testing.assert_array_equal((drawn.uv[..., 1] > 0) | drawn.mask, below[:, None] | drawn.mask)
+
+
+def test_a_torso_of_unknown_shift_stays_where_the_reference_has_it() -> None:
+    still = Renderer(identity() | {"torso_top": np.float32(0.5)})
+    frames = [still.render(*AHEAD, torso=torso).uv for torso in (None, np.zeros(2), np.full(2, np.nan))]
+    np.testing.assert_array_equal(frames[0], frames[1])
+    np.testing.assert_array_equal(frames[0], frames[2])

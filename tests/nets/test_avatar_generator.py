@@ -71,6 +71,34 @@ def test_face_map_is_painted_where_the_uv_picture_says():
     assert shown[..., :10].abs().max() == 0
 
 
+def test_torso_map_is_painted_on_the_person_where_the_uv_picture_says():
+    network = tiny(soft_edge=False)
+    style, channels = AvatarGenerator(network, 32), map_channels(network)["face"]
+    own = {"face": torch.rand(1, 3, 32, 32), "torso": torch.rand(1, 3, 32, 32)}
+    maps = {name: {"feature": torch.zeros(1, channels, 16, 16), "skip": haar(v)} for name, v in own.items()}
+    uv = identity_uv(32)
+    uv[:, 2, :, :10] = 0  # torso at the left, face at the right
+    m = torch.zeros(1, 1, 16, 16)
+    m[..., :8, :] = 1  # background in the upper half
+    _, skip = style._warp(*style._with_torso(*maps.values(), uv, *style._grid(uv), m))
+    shown = inverse_haar(skip)
+    torch.testing.assert_close(shown[..., 11:], own["face"][..., 11:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(shown[..., 16:, 1:9], own["torso"][..., 16:, 1:9], atol=1e-5, rtol=0)
+    assert shown[..., :16, :9].abs().max() == 0
+
+
+def test_without_coordinates_of_the_torso_its_map_changes_nothing():
+    torch.manual_seed(0)
+    nets = AvatarNetworks(tiny(torso=True), 32).eval()
+    uv = identity_uv(32)
+    uv[:, 0] = 0.1 + 0.8 * uv[:, 0]  # the maps meet at the borders
+    uv[:, :, :, :10] = 0
+    arguments = nets.face(), nets.back(), torch.rand(1, 3, 32, 32), uv
+    with torch.no_grad():
+        plain, with_map = nets.style(*arguments)[0], nets.style(*arguments, torso=nets.torso())[0]
+    torch.testing.assert_close(with_map, plain, atol=1e-4, rtol=0)
+
+
 def test_soft_edge_fades_the_border_pixels_only():
     uv = identity_uv(32)
     uv[:, 2, :, :10] = 0

@@ -10,7 +10,7 @@ import pytest
 from stages import fit, identity
 from stages.core.config import stage_defaults
 from stages.core.errors import UserError
-from stages.core.files import picture_name, write_picture
+from stages.core.files import picture_name, read_picture, write_picture
 from stages.core.manifest import Manifest, read_manifest, write_manifest
 from stages.face.photometric_joint import JointSettings
 from stages.face.solver import FitResult
@@ -140,6 +140,7 @@ def test_frames_that_do_not_show_the_face_stay_bridged_after_the_registration(su
     ("tri", np.full((898, 3), 10**6, np.int32)), ("landmark_vertices", np.full(478, 99999, np.int32)),
     ("template", np.full((468, 3), np.nan, np.float32)), ("size_px", np.int32(0)), ("focal_px", np.float32(0)),
     ("texture", np.zeros((3, 3), np.uint8)), ("reference", np.zeros((0, 0), np.uint8)), ("uv", np.zeros((4, 2))),
+    ("torso_picture", np.zeros((9, 8), np.uint8)),
 ])  # fmt: skip
 def test_a_damaged_identity_is_said_in_a_sentence(subject, tmp_path, name, value):
     _, clips, path = subject
@@ -160,6 +161,22 @@ def test_fit_holds_the_contract_and_marks_gaps(subject):
     assert (gappy["quality"][[4, 5]] == "bridged").all() and (gappy["quality"][12:22] == "lost").all()
     assert not gappy["fitted"][12:22].any() and np.isnan(gappy["rotation"][12:22]).all()
     assert np.isnan(gappy["landmark_error"][[4, 5]]).all()
+    assert np.isnan(whole["torso"]).all()  # a flat picture shows none
+
+
+def test_the_torso_is_followed_and_can_be_left_out(subject, tmp_path):
+    clip = write_clip(tmp_path / "shirt", 0, 30)
+    side = makers.SIZE
+    rows, columns = np.mgrid[:side, :side]
+    for number in range(30):
+        picture = read_picture(clip / "frames" / picture_name(number)).copy()
+        shirt = 128 + 60 * np.sin((columns - 0.2 * number) / 6) + 60 * np.cos(rows / 7)
+        picture[-side // 5 :] = shirt[-side // 5 :, :, None]
+        write_picture(clip / "frames" / picture_name(number), picture)
+    path = learn(tmp_path, [clip])
+    moved = fit_one(path, clip)["torso"] * side
+    np.testing.assert_allclose(moved[:, 0] - moved[0, 0], 0.2 * np.arange(30), atol=0.3)
+    assert "torso_top" not in np.load(learn(tmp_path, [clip], torso=False)).files
 
 
 def test_light_of_an_evenly_coloured_film_is_even(subject):

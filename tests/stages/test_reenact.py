@@ -43,7 +43,7 @@ def write_driver(folder, model, seed=0):
     good = np.arange(FRAMES) != LOST
     motion = {"rotation": rotation, "translation": translation, "expression": expression,
               "gaze": np.full((FRAMES, 4), 0.1), "light": np.tile(1.1 * default_light().ravel(), (FRAMES, 1)),
-              "landmark_error": np.zeros(FRAMES)}  # fmt: skip
+              "torso": np.tile([0.02, -0.01], (FRAMES, 1)), "landmark_error": np.zeros(FRAMES)}  # fmt: skip
     for values in motion.values():
         values[~good] = np.nan
     common = {"frame": np.arange(FRAMES)}
@@ -117,7 +117,7 @@ def test_the_coefficients_follow_the_driver_s_geometry(made, tmp_path):
 
 
 def test_one_s_own_clip_is_self_reenactment(made, tmp_path, monkeypatch):
-    """Every coefficient and the clip's light reach the avatar unchanged, whatever the settings say."""
+    """Every coefficient, the clip's light and torso reach the avatar unchanged, whatever the settings say."""
     drive, seen = Avatar.drive, []
 
     def spy(self, *given):
@@ -127,9 +127,16 @@ def test_one_s_own_clip_is_self_reenactment(made, tmp_path, monkeypatch):
     monkeypatch.setattr(Avatar, "drive", spy)
     reenact.run(arguments(made, "own", tmp_path, pose="relative", gain=0.3, overshoot=0.0))
     fit = read_manifest(made / "own" / "fit.parquet", "fit")
-    for place, name in enumerate(("rotation", "translation", "expression", "gaze", "light")):
+    for place, name in enumerate(("rotation", "translation", "expression", "gaze", "light", "torso")):
         given = np.concatenate([call[place] for call in seen])
         np.testing.assert_allclose(given, fit[name][np.arange(FRAMES) != LOST], atol=1e-6, err_msg=name)
+
+
+def test_somebody_else_moves_neither_light_nor_torso(made, tmp_path, monkeypatch):
+    drive, seen = Avatar.drive, []
+    monkeypatch.setattr(Avatar, "drive", lambda self, *given: seen.append(given[4:]) or drive(self, *given))
+    reenact.run(arguments(made, "other", tmp_path))
+    assert seen and all(given == (None, None) for given in seen)
 
 
 def test_light_reaches_the_picture(made):
@@ -174,7 +181,7 @@ def test_what_cannot_be_is_said_before_anything_is_written(made, tmp_path, what)
     args, out = arguments(made, "other", tmp_path / "out"), tmp_path / "out"
     fit = read_manifest(args.fit, "fit")
     columns = {name: fit[name] for name in ("frame", "fitted", "rotation", "translation", "expression", "gaze", "light",
-                                            "landmark_error", "quality")}  # fmt: skip
+                                            "torso", "landmark_error", "quality")}  # fmt: skip
     arrays = dict(np.load(args.identity))
     if what == "nobody":
         columns["quality"] = np.array(["lost"] * FRAMES, object)

@@ -32,6 +32,7 @@ def _identity() -> dict[str, np.ndarray]:
         "principal": np.array([SIZE / 2, SIZE / 2], np.float32), "size_px": np.int32(SIZE),
         "texture": np.full((8, 8, 3), 160, np.uint8), "eye_center": np.zeros((2, 3), np.float32),
         "eye_radius": np.ones(2, np.float32), "iris_radius": np.float32(0.5),
+        "torso_top": np.float32(0.7),
     }  # fmt: skip
 
 
@@ -42,7 +43,8 @@ def _write_fit(path: Path, quality: list[str]) -> dict[str, np.ndarray]:
         "frame": frame, "fitted": np.array([q != "lost" for q in quality]),
         "rotation": np.stack([np.array([0.0, 0.1 * i, 0.0]) for i in range(count)]),
         "translation": np.tile([0.0, 0.0, 40.0], (count, 1)), "expression": np.linspace(0, 1, count)[:, None],
-        "gaze": np.zeros((count, 4)), "light": np.tile(LIGHT, (count, 1)), "landmark_error": np.zeros(count),
+        "gaze": np.zeros((count, 4)), "light": np.tile(LIGHT, (count, 1)), "torso": np.full((count, 2), 0.1),
+        "landmark_error": np.zeros(count),
         "quality": quality,
     }  # fmt: skip
     write_manifest(path, "fit", columns, {"focal_px": 2.0 * SIZE})
@@ -78,7 +80,7 @@ def test_pictures_manifest_and_library_agree(clip: Path) -> None:
         if fit["quality"][row] == "lost":
             assert manifest["render_hash"][row] == manifest["uv_hash"][row] == "" and manifest["face_share"][row] == 0
             continue
-        expected = renderer.render(*(fit[name][row] for name in COEFFICIENTS))
+        expected = renderer.render(*(fit[name][row] for name in COEFFICIENTS), torso=fit["torso"][row])
         picture = read_picture(clip / "render" / picture_name(frame))
         uv = read_picture(clip / "uv" / picture_name(frame))
         assert picture.dtype == np.uint8 and uv.dtype == np.uint16

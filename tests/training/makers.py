@@ -87,6 +87,7 @@ def write_manifests(folder, count, fps=10.0, **changes):
             "expression": random.normal(size=(count, 5)),
             "gaze": np.zeros((count, 4)),
             "light": np.zeros((count, 27)),
+            "torso": np.zeros((count, 2)),
             "landmark_error": np.zeros(count),
             "quality": np.array(["ok"] * count, dtype=object),
         },
