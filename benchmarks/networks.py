@@ -59,11 +59,11 @@ def table_of_sizes(presets: list[str]) -> None:
         with torch.device("meta"):
             nets, disc = AvatarNetworks(network, size), Discriminator(network, size)
             plain, picture = build_generator(network | {"generator": "unet"}, size), torch.zeros(1, 3, size, size)
-        maps = [bank() for bank in (nets.face, nets.back)]
+        maps = [bank() for bank in (nets.face, nets.back, nets.torso)]
         rows = {
             "G_fa": (nets.face.generator, nets.face),
             "G_b": (nets.back.generator, nets.back),
-            "G_style": (nets.style, lambda n=nets, m=maps, p=picture: n.style(*m, p, p)),
+            "G_style": (nets.style, lambda n=nets, m=maps, p=picture: n.style(*m[:2], p, p, torso=m[2])),
             "discriminator": (disc, lambda d=disc, p=picture: d(p, p)),
             "plain U-Net (variant)": (plain, lambda u=plain, p=picture: u({}, {}, p, p)),
         }
@@ -92,7 +92,8 @@ def table_of_times(presets: list[str], threads: list[int], frames: int) -> None:
         torch.manual_seed(0)
         nets = AvatarNetworks(network, size).requires_grad_(False)
         layout = {"memory_format": torch.channels_last}
-        maps = [{name: value.to(**layout) for name, value in bank.cached().items()} for bank in (nets.face, nets.back)]
+        banks = nets.face, nets.back, nets.torso
+        *maps, torso = ({name: value.to(**layout) for name, value in bank.cached().items()} for bank in banks)
         render, uv = (torch.rand(1, 3, size, size).to(**layout) for _ in range(2))
         style = nets.style.to(**layout).eval()
         for arithmetic in ("plain", "float32", "bfloat16"):
@@ -100,7 +101,8 @@ def table_of_times(presets: list[str], threads: list[int], frames: int) -> None:
                 style.fold(getattr(torch, arithmetic))
             for count in threads:
                 torch.set_num_threads(count)
-                times = milliseconds(lambda: style(*maps, render, uv), frames if size < 512 else max(3, frames // 20))  # noqa: B023
+                repeats = frames if size < 512 else max(3, frames // 20)
+                times = milliseconds(lambda: style(*maps, render, uv, torso=torso), repeats)  # noqa: B023
                 words = " | ".join(f"{value:.1f}" for value in times)
                 log.info("| %s | %d | %s | %s | %.1f |", preset, count, arithmetic, words, os.getloadavg()[0])
 
