@@ -23,7 +23,7 @@ import numpy as np
 
 from stages.core.cli import main, progress
 from stages.core.errors import UserError
-from stages.core.files import PictureWriter, atomic_dir, list_pictures, read_picture
+from stages.core.files import PictureWriter, atomic_dir, list_pictures
 from stages.core.subjects import NAME
 from stages.graphics.renderer import Renderer
 from stages.graphics.shading import default_light
@@ -149,15 +149,15 @@ def peer_picture(path: Path, size_px: int) -> np.ndarray:
     Raises:
         UserError: it is unreadable, not square, not 8 bit, without colours, or transparent.
     """
-    try:
-        picture = read_picture(path)
-    except UserError as error:
-        raise UserError(f"{path} is not a readable picture; let the method paint it again") from error
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if picture is None:
+        raise UserError(f"{path} is not a readable picture; let the method paint it again")
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[0] != picture.shape[1]:
         raise UserError(f"{path} must be square, in colours and of 8 bits, but is {picture.shape} {picture.dtype}")
     if picture.shape[2] == 4 and picture[..., 3].min() < 255:
         raise UserError(f"{path} is transparent in places; lay the pictures over the background that was filmed")
-    return cut_window(np.ascontiguousarray(picture[..., :3]), (0, 0, picture.shape[0]), size_px)
+    rgb = np.ascontiguousarray(picture[..., 2::-1])
+    return cut_window(rgb, (0, 0, rgb.shape[0]), size_px)
 
 
 def collect(args: argparse.Namespace, subject: Subject) -> None:

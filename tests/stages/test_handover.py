@@ -62,8 +62,8 @@ def test_styleavatar(results, tmp_path):
     number = next(row[0] for row in rows if row[2:4] == ["b", "3"])
     middle = read_picture(out / f"train/image/{int(number):06d}.png")[256:1280, 256:1280]
     frame = read_picture(results / "anna/clips/b/frames/000003.png")
-    shrunk = cv2.resize(middle, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(int)
-    assert np.abs(shrunk - frame)[2:-2, 2:-2].mean() < 12  # noise, enlarged and shrunk again
+    shrunk = cv2.resize(middle, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    assert np.corrcoef(shrunk[2:-2, 2:-2].ravel(), frame[2:-2, 2:-2].ravel())[0, 1] > 0.9  # noise, made larger
     text = (out / "README.txt").read_text()
     assert "8 train, 1 val, 4 test. Left out: 1 duplicate, 1 no face." in text and "WHITE IS THE PERSON" in text
 
@@ -135,7 +135,7 @@ def handed(results, tmp_path):
     def paint(folder, size=4 * SIZE, anew=False):
         for k, (number, *_) in enumerate(row for row in table(tmp_path / "peer") if row[4] == "test"):
             name = f"out_{k:04d}.png" if anew else f"{int(number):06d}.png"
-            write_picture(tmp_path / folder / name, np.full((size, size, 3), 10 + int(number), np.uint8))
+            write_picture(tmp_path / folder / name, np.full((size, size, 3), (10 + int(number), 0, 99), np.uint8))
         return tmp_path / folder
 
     return tmp_path / "peer/frames.tsv", paint
@@ -151,7 +151,7 @@ def test_pictures_come_back_under_their_frames(results, handed, anew):
     assert sorted(path.name for path in back.iterdir()) == [f"{k:06d}.png" for _, k in TESTS]
     for number, (_, place) in enumerate(TESTS, start=9):
         picture = read_picture(back / f"{place:06d}.png")
-        assert picture.shape == (SIZE, SIZE, 3) and (picture == 10 + number).all()
+        assert picture.shape == (SIZE, SIZE, 3) and (picture == (10 + number, 0, 99)).all()
 
 
 def test_what_cannot_come_back(results, handed, capsys):
