@@ -167,9 +167,10 @@ def collect(args: argparse.Namespace, subject: Subject) -> None:
         raise UserError(f"--method '{args.method}' must be made of letters, digits, _ and -")
     if place.exists():
         raise UserError(f"{place} is there already; remove it first, or choose another --method")
-    for path in (args.frames, args.pictures):
-        if not path.exists():
-            raise UserError(f"{path} does not exist; name the frames.tsv handed over, and the folder of the pictures")
+    if not args.frames.is_file():
+        raise UserError(f"there is no file {args.frames}; name the frames.tsv that was handed over")
+    if not args.pictures.is_dir():
+        raise UserError(f"there is no folder {args.pictures}; name that of the pictures which the method has painted")
     try:
         frames = parse_table(args.frames.read_text(encoding="utf-8"), str(args.frames), subject.name)
     except UnicodeDecodeError as error:
