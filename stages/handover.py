@@ -79,6 +79,15 @@ def refuse_taken(out: Path) -> None:
         raise UserError(f"{out} is not an empty folder; choose another one, or remove what lies there")
 
 
+def refuse_full_disk(out: Path, needed: float, free: float) -> None:
+    """Raises UserError where the bytes needed, with a tenth more, are not free."""
+    if 1.1 * needed > free:
+        raise UserError(
+            f"{out} would take about {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there; free some "
+            "space, or choose another --out or --split"
+        )
+
+
 def write_all(
     out: Path, frames: list[Handed], files_of: Callable[[Handed], dict[str, bytes]],
     rest: Callable[[], dict[str, bytes]], threads: int,
@@ -96,12 +105,8 @@ def write_all(
         with closing(in_order(files_of, frames, threads)) as made:
             for done, (_, files) in enumerate(progress(made, total=len(frames), desc="handover")):
                 size = write(files)
-                free = shutil.disk_usage(folder).free
-                if done == 0 and 1.1 * size * len(frames) > free:
-                    raise UserError(
-                        f"{out} would take about {size * len(frames) / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are "
-                        "free there; free some space, or choose another --out or --split"
-                    )
+                if done == 0:
+                    refuse_full_disk(out, size * len(frames), shutil.disk_usage(folder).free)
         write(rest())
 
 
