@@ -27,12 +27,14 @@ def with_margin(picture: np.ndarray) -> np.ndarray:
 
 
 def eight_bit_uv(uv: np.ndarray) -> np.ndarray:
-    """I_UV (S, S, 3) uint16 -> uint8, to the nearest of 256 steps; blue stays 0 off the face and 255 on it.
+    """I_UV (S, S, 3) uint16 -> uint8, to the nearest of 256 steps; blue 255 on the face, and all 0 off it.
 
+    The coordinates of the torso, which our I_UV may hold off the face, are none of StyleAvatar's and left out.
     The reader samples its texture of 128 texels at 2 value / 255 - 1, u to the right and v down as ours: the rounding
     moves a point by a quarter of its texels at most.
     """
-    return ((uv.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    rounded = ((uv.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return np.where(uv[..., 2:] > 0, rounded, np.uint8(0))
 
 
 def frame_files(number: int, split: str, frame: np.ndarray, alpha: np.ndarray, face: FacePictures) -> dict[str, bytes]:

@@ -39,7 +39,7 @@ def write_subject(folder):
         columns = {
             "frame": np.arange(count), "fitted": np.ones(count, bool), "rotation": rotation, "translation": translation,
             "expression": expression, "gaze": gaze, "light": np.tile(np.linspace(3, 0, 27), (count, 1)),
-            "landmark_error": np.zeros(count), "quality": ["ok"] * count,
+            "torso": np.full((count, 2), 0.02), "landmark_error": np.zeros(count), "quality": ["ok"] * count,
         }  # fmt: skip
         write_manifest(folder / "clips" / clip / "fit.parquet", "fit", columns, {"size_px": SIZE})
     write_picture(folder / "clips" / "b" / "plate.png", np.full((SIZE, SIZE, 3), 9, np.uint8))
@@ -64,6 +64,6 @@ def write_identity(path):
     view = camera()
     arrays = makers.model().to_arrays() | {
         "focal_px": view.focal_px, "principal": np.array(view.principal), "size_px": view.size_px,
-        "texture": np.full((8, 8, 3), 160, np.uint8),
+        "texture": np.full((8, 8, 3), 160, np.uint8), "torso_top": 0.7,
     }  # fmt: skip
     np.savez(path, **arrays)
