@@ -11,12 +11,15 @@ from isal import isal_zlib
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UP = 2  # the filter "difference from the row above" of the specification, section 9.2
-_COLOUR_TYPE = {1: 0, 3: 2}  # channels -> greyscale, RGB
+_COLOUR_TYPE = {1: 0, 3: 2, 4: 6}  # channels -> greyscale, RGB, RGBA
 _LEVEL = 1  # 3 is half as fast for 2 % fewer bytes
 
 
 def encode_png(picture: np.ndarray) -> bytes:
-    """PNG bytes of a picture, (H, W) or (H, W, 3) RGB, uint8 or uint16 (PNG specification, third edition).
+    """PNG bytes of a picture, uint8 or uint16 (PNG specification, third edition).
+
+    Args:
+        picture: (H, W), (H, W, 3) RGB, or (H, W, 4) RGB and an alpha that the colours are not multiplied by.
 
     Raises:
         ValueError: another shape or type.
@@ -25,7 +28,7 @@ def encode_png(picture: np.ndarray) -> bytes:
         raise ValueError(f"a picture is uint8 or uint16, not {picture.dtype}")
     channels = 1 if picture.ndim == 2 else picture.shape[-1]
     if picture.ndim not in (2, 3) or channels not in _COLOUR_TYPE or 0 in picture.shape:
-        raise ValueError(f"a picture is (H, W) or (H, W, 3), not {picture.shape}")
+        raise ValueError(f"a picture is (H, W), (H, W, 3) or (H, W, 4), not {picture.shape}")
     height, width = picture.shape[:2]
     big_endian = np.ascontiguousarray(picture, picture.dtype.newbyteorder(">"))
     rows = big_endian.view(np.uint8).reshape(height, -1)

@@ -24,7 +24,7 @@ def test_opencv_reads_every_value(kind, shape):
     np.testing.assert_array_equal(read, picture)
 
 
-@pytest.mark.parametrize("shape", [(33, 57), (33, 57, 3)])
+@pytest.mark.parametrize("shape", [(33, 57), (33, 57, 3), (33, 57, 4)])
 def test_pillow_reads_the_same(shape):
     picture = np.random.default_rng(1).integers(0, 255, shape, np.uint8)
     with Image.open(io.BytesIO(encode_png(picture))) as image:
@@ -44,7 +44,7 @@ def test_equal_pictures_give_equal_bytes():
 
 
 @pytest.mark.parametrize(
-    "picture", [np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4), np.uint8), np.zeros(4, np.uint8)]
+    "picture", [np.zeros((4, 4)), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4), np.uint8), np.zeros(4, np.uint8)]
 )
 def test_anything_else_is_refused(picture):
     with pytest.raises(ValueError, match="a picture is"):
