@@ -58,13 +58,19 @@ def of_driver(file):
 
 
 def all_targets():
-    """What the sheet asks for: each subject's avatar and metrics, and the page about the tracking of its clips."""
+    """What the sheet asks for: each subject's avatar and metrics, the page about its tracking, the table of results."""
     avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in ("avatar.pt", "metrics.json")]
     everybody = dict.fromkeys(clip.subject for clip in SHEET.clips)
-    return avatars + [f"<results>/{subject}/tracking.html" for subject in everybody]
+    pages = [f"<results>/{subject}/tracking.html" for subject in everybody]
+    return avatars + pages + table_targets()
+
+
+def table_targets():
+    """The table of results, where the sheet makes an avatar."""
+    return ["<results>/table.md"] if SHEET.subjects() else []
 
 
 def variant_targets():
-    """Every variant of every avatar of the sheet, measured."""
+    """Every variant of every avatar of the sheet, measured, and the table that compares them."""
     folders = [f"<results>/{subject}/variants/{name}" for subject in SHEET.subjects() for name in variant_names()]
-    return [f"{folder}/{file}" for folder in folders for file in ("avatar.pt", "metrics.json")]
+    return [f"{folder}/{file}" for folder in folders for file in ("avatar.pt", "metrics.json")] + table_targets()
