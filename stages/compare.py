@@ -90,10 +90,9 @@ def why_missing(results: Path, sheet: Sheet, subject: str, method: Method) -> st
     if method.kind == "external":
         has = (results / place).is_dir()
         return f"not measured: {place}metrics.json is missing" if has else f"no pictures of it in {place}"
-    before = first_missing(results, sheet, subject)
-    if method.kind == "variant" and (not before or (results / subject / "samples.parquet").is_file()):
-        return f"not made: {place}metrics.json is missing (snakemake {results / place}metrics.json makes it)"
-    return before
+    if method.kind == "variant" and (results / subject / "metrics.json").is_file():
+        return f"not made: {place}metrics.json is missing; snakemake {results / place}/metrics.json makes it"
+    return first_missing(results, sheet, subject)
 
 
 def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method]) -> Iterator[Measured]:

@@ -37,7 +37,9 @@ class Method(NamedTuple):
     @property
     def label(self) -> str:
         """The method in words."""
-        return self.name if self.kind == "ours" else f"{WORDS.get(self.name, self.name)} ({self.kind})"
+        if self.kind == "ours":
+            return self.name
+        return f"{WORDS[self.name].removeprefix('the ') if self.kind == 'baseline' else self.name} ({self.kind})"
 
     @property
     def place(self) -> tuple[int, str]:
@@ -226,8 +228,10 @@ def means(figures: Sequence[Figure], subjects: Sequence[str], name: str) -> list
 
 
 def _mean(part: list[Figure], name: str) -> Figure:
-    gone = next((figure for figure in part if math.isnan(figure.value)), None)
+    reasons = {figure.reason for figure in part}
+    # What is missing comes first, then what to bear in mind about one of them; what holds of all names nobody.
+    first = next((f for f in part if math.isnan(f.value)), next((f for f in part if f.reason), part[0]))
+    reason = f"{first.subject}: {first.reason}" if first.reason and len(reasons) > 1 else first.reason
     value = sum(figure.value for figure in part) / len(part)
-    reason = "" if gone is None else f"{gone.subject}: {gone.reason}"
     rest = {"low": math.nan, "high": math.nan, "frames": sum(figure.frames for figure in part)}
     return part[0]._replace(subject=name, value=value, reason=reason, **rest)

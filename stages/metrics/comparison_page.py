@@ -119,20 +119,21 @@ def dataset_part(dataset: str, figures: Sequence[Figure], notes: Footnotes) -> l
     if len(subjects) > 1:
         common = common_subjects([f for f in figures if (f.region, f.metric) == (REGIONS[0], "psnr_db")])
         parts += [said_means(subjects, common)]
-    averages = means(figures, common, f"mean of {len(common)}") if common else []
+    averages = means(figures, common, f"mean of {len(common)}") if len(common) > 1 else []
     for region in REGIONS:
-        mine = [f for f in [*figures, *averages] if f.region == region]
+        mine = [f for f in [*averages, *figures] if f.region == region]
         parts += [f"### {dataset}, {PLACES[region]}\n", region_table(region, mine, notes)]
     return parts
 
 
 def said_means(subjects: Sequence[str], common: Sequence[str]) -> str:
     """Over whom the means are."""
-    if not common:
-        return "No means: there is no subject that all these methods were measured on.\n"
+    if len(common) < 2:
+        who = f"{common[0]} is the only subject" if common else "there is no subject"
+        return f"No means: {who} that all these methods were measured on.\n"
     return (
-        f"Means are over the {len(common)} of {len(subjects)} subjects that all methods of this data set were measured "
-        f"on: {', '.join(common)}.\n"
+        f"Means are over the {len(common)} of {len(subjects)} subjects that all these methods were measured on: "
+        f"{', '.join(common)}.\n"
     )
 
 
@@ -153,16 +154,20 @@ def region_table(region: str, figures: Sequence[Figure], notes: Footnotes) -> st
 
 def group_part(figures: Sequence[Figure], notes: Footnotes) -> list[str]:
     """Tables by label, such as emotion: a row for each of its values, a column for each method."""
-    labels = dict.fromkeys(f.split.removeprefix(f"{ALL_FRAMES}/").partition("=")[0] for f in figures)
-    parts = []
+    known = [f.split for f in figures if not math.isnan(f.value)]
+    labels = dict.fromkeys(split.removeprefix(f"{ALL_FRAMES}/").partition("=")[0] for split in known)
+    if not labels:
+        return []
+    parts = [
+        f"### {figures[0].dataset}, by {plain(' and '.join(labels))} of the clips\n",
+        "Means over the subjects that all these methods were measured on. The copies are not among them, since their "
+        "single frames are not kept.\n",
+    ]
     for label in labels:
         mine = [f for f in figures if f.split.startswith(f"{ALL_FRAMES}/{label}=")]
         for region in GROUPED:
-            title = f"### {mine[0].dataset}, by {plain(label)}, {PLACES[region]}: PSNR, dB / SSIM\n"
-            parts += [title, group_table(label, [f for f in mine if f.region == region], notes)]
-    if parts:
-        said = "Means over the subjects that all these methods have clips of; copies are not among them, since their "
-        parts.insert(0, said + "single frames are not kept.\n")
+            parts += [f"#### By {plain(label)}, {PLACES[region]}: PSNR, dB / SSIM\n"]
+            parts += [group_table(label, [f for f in mine if f.region == region], notes)]
     return parts
 
 
