@@ -62,15 +62,10 @@ def all_targets():
     avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in ("avatar.pt", "metrics.json")]
     everybody = dict.fromkeys(clip.subject for clip in SHEET.clips)
     pages = [f"<results>/{subject}/tracking.html" for subject in everybody]
-    return avatars + pages + table_targets()
-
-
-def table_targets():
-    """The table of results, where the sheet makes an avatar."""
-    return ["<results>/table.md"] if SHEET.subjects() else []
+    return avatars + pages + (["<results>/table.md"] if avatars else [])
 
 
 def variant_targets():
-    """Every variant of every avatar of the sheet, measured, and the table that compares them."""
+    """Every variant of every avatar of the sheet, measured."""
     folders = [f"<results>/{subject}/variants/{name}" for subject in SHEET.subjects() for name in variant_names()]
-    return [f"{folder}/{file}" for folder in folders for file in ("avatar.pt", "metrics.json")] + table_targets()
+    return [f"{folder}/{file}" for folder in folders for file in ("avatar.pt", "metrics.json")]
