@@ -100,7 +100,7 @@ class Measured:
     def count(self, *names: str) -> int:
         """A whole number of metrics.json by its path; 0 where there is none."""
         value = number(self.metrics, *names)
-        return 0 if math.isnan(value) else int(value)
+        return int(value) if 0 <= value < 2**31 else 0
 
     def _figure(self, region: str, metric: str) -> Figure:
         at = ("baselines", self.method.name) if self.method.kind == "baseline" else ()
@@ -150,17 +150,20 @@ def group_figures(one: Measured, columns: Mapping[str, np.ndarray], labels: Labe
 
     columns: of the manifest `self`, rows (N,). block: see `mean_interval`.
     """
-    clips = np.asarray(columns["clip"]).astype(str)
-    found = []
+    clips, found = np.asarray(columns["clip"]).astype(str), []
+    numbers = np.unique(clips, return_inverse=True)[1]  # numbers compare much faster than names
+    rows_of = {
+        split: np.isin(clips, [clip for clip in labels if split in _splits(labels[clip])])
+        for split in _all_splits(labels)
+    }
     for empty in missing_groups(one, labels, "no test frame has this region"):
-        mine = [clip for clip in labels if empty.split in _splits(labels[clip])]
-        rows = np.isin(clips, mine)
+        rows = rows_of[empty.split]
         scores = np.asarray(columns[f"{empty.metric}_{empty.region}"], np.float64)[rows]
         count = int(np.isfinite(scores).sum())
         if not count:
             found.append(empty)
             continue
-        low, high = mean_interval(scores, clips[rows].tolist(), block) or (math.nan, math.nan)
+        low, high = mean_interval(scores, numbers[rows], block) or (math.nan, math.nan)
         value = float(scores[np.isfinite(scores)].mean())
         found.append(empty._replace(value=value, low=low, high=high, frames=count, reason=""))
     return found
@@ -171,7 +174,7 @@ def missing_groups(one: Measured, labels: Labels, reason: str) -> list[Figure]:
     key = (one.subject, one.dataset, one.method.name, one.method.kind)
     return [
         Figure(*key, split, region, metric, size_px=one.count("size_px"), reason=reason)
-        for split in sorted({split for found in labels.values() for split in _splits(found)})
+        for split in _all_splits(labels)
         for region in REGIONS
         for metric in TABLE_FIGURES
     ]
@@ -179,6 +182,10 @@ def missing_groups(one: Measured, labels: Labels, reason: str) -> list[Figure]:
 
 def _splits(labels: Mapping[str, str]) -> list[str]:
     return [f"{ALL_FRAMES}/{label}={value}" for label, value in labels.items()]
+
+
+def _all_splits(labels: Labels) -> list[str]:
+    return sorted({split for shown in labels.values() for split in _splits(shown)})
 
 
 def methods_of(figures: Iterable[Figure]) -> list[Method]:
