@@ -109,6 +109,8 @@ def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method]) -
             reason = why_missing(results, sheet, subject, method)
         if content and method.kind == "baseline" and not content.get("baselines"):
             content, reason = {}, "left out by evaluate.baselines: false"
+        if content and method.kind in ("ours", "variant") and not path.with_name("avatar.pt").is_file():
+            reason = "avatar.pt is not there: these figures may be of an earlier one"  # a training that failed removes it
         if reason and method.kind != "baseline":
             log.warning("%s, %s: %s", subject, method.label, reason)
         yield Measured(subject, dataset, method, content, reason)
@@ -148,9 +150,12 @@ def labels_of(results: Path, sheet: Sheet, subject: str) -> dict[str, dict[str, 
     found = {}
     for clip in sheet.of(subject, "test") or sheet.of(subject, "train"):
         path = results / subject / "clips" / clip.clip / "decode.parquet"
-        if path.is_file():
-            labels = read_manifest(path, "decode").metadata.get("labels") or {}
-            found[clip.clip] = {name: str(labels[name]) for name in GROUPS if name in labels}
+        try:
+            labels = read_manifest(path, "decode").metadata.get("labels") or {} if path.is_file() else {}
+        except UserError as error:
+            log.warning("%s, %s has no labels: %s", subject, clip.clip, error)
+            labels = {}
+        found[clip.clip] = {name: str(labels[name]) for name in GROUPS if name in labels}
     return found
 
 

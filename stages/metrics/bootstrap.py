@@ -27,8 +27,8 @@ def mean_interval(
 ) -> list[float] | None:
     """[low, high] of the mean of values (N,), NaN ones left out; None where fewer than two are left.
 
-    clips: name or number of each value's clip, whose frames follow each other. block: frames that are drawn together, such as a
-    second's.
+    clips: name or number of each value's clip, whose frames follow each other. block: frames that are drawn together,
+    such as a second's.
     """
     known = np.isfinite(values)
     names = np.asarray(clips)

@@ -75,7 +75,8 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """One method on one subject: the content of metrics.json, or an empty one and the reason."""
+    """One method on one subject: the content of metrics.json, or an empty one. reason: why it is empty, or what to bear
+    in mind about all of it."""
 
     subject: str
     dataset: str
@@ -94,8 +95,9 @@ class Measured:
         return [note for note in found if isinstance(note, str)] if isinstance(found, list) else []
 
     def remarks(self) -> list[str]:
-        """Notes that are about no single figure."""
-        return [note for note in self.notes if note.partition(":")[0] not in METRICS]
+        """The reason, and notes that are about no single figure."""
+        about_all = [note for note in self.notes if note.partition(":")[0] not in METRICS]
+        return [self.reason, *about_all] if self.reason else about_all
 
     def count(self, *names: str) -> int:
         """A whole number of metrics.json by its path; 0 where there is none."""

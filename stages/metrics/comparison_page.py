@@ -210,7 +210,7 @@ def facts_row(one: Measured, ours: Measured, notes: Footnotes) -> list[str]:
     device = look_up(one.metrics, "speed", "device")
     facts = [fact("frames"), fact("size_px"), fact("training", "minutes", digits=1), fact("training", "images")]
     facts.append(fact("speed", "fps", digits=1))
-    remarks = one.remarks() if one.metrics else [one.reason]
+    remarks = one.remarks()
     if one.metrics and ours.metrics and any(one.count(name) != ours.count(name) for name in ("frames", "size_px")):
         remarks.append("measured on other frames or at another size than ours; measure again to compare")
     if DASH in facts and not remarks:

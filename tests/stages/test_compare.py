@@ -27,6 +27,8 @@ def results(tmp_path):
     write_json(folder / "anna/variants/unet/metrics.json", metrics("anna", 26.0, "unet"))
     write_json(folder / "anna/external/peer/metrics.json", metrics("anna", 27.0, training=None, speed=None))
     write_json(folder / "bert/metrics.json", metrics("bert", 22.0, copies=(20.0, 23.0)))
+    for avatar in ("anna", "anna/variants/unet", "bert"):
+        (folder / avatar / "avatar.pt").touch()
     (folder / "carl/logs").mkdir(parents=True)
     (folder / "carl/logs/talk.decode.log").write_text("error: decode: no face")
     return folder
@@ -124,6 +126,14 @@ def test_training_and_size_are_said(results):
     rows = rows_of(page, "## What was measured")
     assert rows["anna", "ours"] == ["selfie", "cpu (x86\\_64, 2 threads)", "30", "64", "24.2", "4000", "12.5"]
     assert rows["anna", next(m for s, m in rows if m.startswith("peer"))][4:] == ["–", "–", "–"]
+
+
+def test_figures_without_their_avatar_are_said_to_be_old(results):
+    """A new training that failed has removed the avatar, and the figures of the one before still lie there."""
+    said = "avatar.pt is not there: these figures may be of an earlier one"
+    assert said not in run(results)[0]
+    (results / "bert/avatar.pt").unlink()
+    assert said in run(results)[0]
 
 
 def test_a_picture_equal_to_the_truth_is_said_to_be(results):
