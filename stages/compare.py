@@ -110,7 +110,7 @@ def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method]) -
         if content and method.kind == "baseline" and not content.get("baselines"):
             content, reason = {}, "left out by evaluate.baselines: false"
         if content and method.kind in ("ours", "variant") and not path.with_name("avatar.pt").is_file():
-            reason = "avatar.pt is not there: these figures may be of an earlier one"  # a training that began removed it
+            reason = "avatar.pt is not there: these figures may be of an earlier one"  # new trainings remove it
         if reason and method.kind != "baseline":
             log.warning("%s, %s: %s", subject, method.label, reason)
         yield Measured(subject, dataset, method, content, reason)
