@@ -43,7 +43,7 @@ PLACES = {
 }
 GROUPED = ("full", "face")
 GROUP_METRICS = ("psnr_db", "ssim")
-DASH = "–"
+DASH = "—"
 LONGEST = 500  # characters of a note
 INTRODUCTION = f"""# Comparison of methods
 
@@ -97,7 +97,7 @@ def cell(figure: Figure, bold: bool, notes: Footnotes) -> str:
     digits = HEADINGS[figure.metric][1]
     text = shown(figure.value, digits, bold)
     if not math.isnan(figure.low):
-        text += f" ({shown(figure.low, digits)} to {shown(figure.high, digits)})"
+        text += f" ({shown(figure.low, digits)}–{shown(figure.high, digits)})"
     return text + notes.mark(figure.reason)
 
 

@@ -62,7 +62,7 @@ def test_every_method_of_every_subject_has_a_row(results):
         "unet (variant)",
         "ours",
     ]
-    assert rows["anna", "ours"][:3] == ["30", "**28.50** (27.50 to 29.50)", "**0.713**"]
+    assert rows["anna", "ours"][:3] == ["30", "**28.50** (27.50–29.50)", "**0.713**"]
 
 
 def test_the_best_of_a_subject_is_bold_whoever_it_is(results):
@@ -92,7 +92,7 @@ def test_what_is_missing_is_a_dash_with_its_reason(results):
 
     def why(subject, method, column=1):
         dash, _, mark = rows[subject, method][column].partition("[")
-        assert dash == "–"
+        assert dash == "—"
         return notes[f"[{mark}"]
 
     lost = "not made: carl/clips/talk/decode.parquet is missing; see carl/logs/talk.decode.log"
@@ -125,7 +125,7 @@ def test_training_and_size_are_said(results):
     page, _ = run(results)
     rows = rows_of(page, "## What was measured")
     assert rows["anna", "ours"] == ["selfie", "cpu (x86\\_64, 2 threads)", "30", "64", "24.2", "4000", "12.5"]
-    assert rows["anna", next(m for s, m in rows if m.startswith("peer"))][4:] == ["–", "–", "–"]
+    assert rows["anna", next(m for s, m in rows if m.startswith("peer"))][4:] == ["—", "—", "—"]
 
 
 def test_figures_without_their_avatar_are_said_to_be_old(results):
