@@ -40,6 +40,19 @@ def external_methods(subject: Path) -> list[str]:
     return found
 
 
+def method_files(folder: Path) -> tuple[list[Path], list[str]]:
+    """Numbered pictures of a method, in its folder or those of clips, and the names of what else lies there.
+
+    Nothing is refused: Snakemake passes over an error in the inputs of a file that exists. Measuring refuses.
+    """
+    inside = [path for path in _visible(folder) if path.name not in WRITTEN]
+    files = [path for path in inside if not path.is_dir()]
+    files += [path for clip in inside if clip.is_dir() for path in _visible(clip)]
+    pictures = [path for path in files if _frame(path) is not None and NAME.fullmatch(path.parent.name)]
+    others = set(files) - set(pictures) | {path for path in inside if path.is_dir() and not _visible(path)}
+    return pictures, sorted(str(path.relative_to(folder)) for path in others)
+
+
 def method_pictures(folder: Path) -> dict[str, dict[int, Path]]:
     """Pictures of a method by clip and frame; the clip is "" where they lie in the folder itself.
 
@@ -74,8 +87,15 @@ def _visible(folder: Path) -> list[Path]:
 def _numbered(paths: Iterable[Path]) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for path in paths:
-        number = int(path.stem) if path.stem.isascii() and path.stem.isdigit() and len(path.stem) < 10 else -1
-        if path.name != picture_name(number) or not path.is_file():
+        number = _frame(path)
+        if number is None:
             raise UserError(f"{path} is no picture named by its frame, such as 000000.png; move it elsewhere")
         found[number] = path
     return found
+
+
+def _frame(path: Path) -> int | None:
+    """The number of the frame that a file is named by, None for other files."""
+    digits = path.stem
+    number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else -1
+    return number if path.name == picture_name(number) and path.is_file() else None

@@ -4,7 +4,7 @@ import pytest
 
 from stages.core.config import variant_names
 from stages.core.errors import UserError
-from stages.core.methods import external_methods, made_variants, method_pictures
+from stages.core.methods import external_methods, made_variants, method_files, method_pictures
 
 
 def put(folder, *names):
@@ -59,3 +59,13 @@ def test_anything_else_is_refused(tmp_path, names, sentence):
     put(tmp_path, *names)
     with pytest.raises(UserError, match=sentence):
         method_pictures(tmp_path)
+
+
+def test_files_are_listed_without_refusing_any(tmp_path):
+    names = ("talk/000001.png", "talk/{x}.png", "000000.png", "metrics.json", "notes.txt", "a clip/000002.png")
+    put(tmp_path / "peer", *names)
+    (tmp_path / "peer/empty").mkdir()
+    pictures, others = method_files(tmp_path / "peer")
+    assert [str(path.relative_to(tmp_path / "peer")) for path in pictures] == ["000000.png", "talk/000001.png"]
+    assert others == ["a clip/000002.png", "empty", "notes.txt", "talk/{x}.png"]
+    assert method_files(tmp_path / "nobody") == ([], [])

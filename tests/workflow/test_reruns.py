@@ -129,7 +129,7 @@ def test_a_method_of_others(varied_project):
         said = varied_project.snakemake(check=False)
         assert said.returncode and "lacks 1 of 30 pictures, first that of frame 1" in said.stdout + said.stderr
         (folder / "notes.txt").touch()
-        said = varied_project.snakemake("--dry-run", check=False)
+        said = varied_project.snakemake(check=False)
         assert said.returncode and "notes.txt is no picture named by its frame" in said.stdout + said.stderr
         assert varied_project.pending("results/smoke/metrics.json") == {}, "nobody else is held up"
     finally:

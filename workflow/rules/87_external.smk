@@ -35,6 +35,7 @@ rule external:
         code=code_digest("stages.external"),
         subject=subpath(input.samples, parent=True),
         pictures=subpath(output.metrics, parent=True),
+        others=others_of_method,
     message:
         "Measuring the pictures of {wildcards.method} for {wildcards.subject}"
     shell:

@@ -1,7 +1,7 @@
 # What stands in the table of results beside the avatars: variants and the methods of others. Wiring only.
 
 from pathlib import Path
-from stages.core.methods import external_methods, made_variants, method_pictures
+from stages.core.methods import external_methods, made_variants, method_files
 
 
 def subject_folder(subject):
@@ -30,11 +30,19 @@ def table_metrics(wildcards):
     return [f"<results>/{folder}/metrics.json" for folder in folders]
 
 
+def method_folder(wildcards):
+    """The folder of an external method's pictures."""
+    return subject_folder(wildcards.subject) / "external" / wildcards.method
+
+
 def pictures_of_method(wildcards):
     """Input function: every picture of an external method, so that a changed or added one is measured again."""
-    folder = subject_folder(wildcards.subject) / "external" / wildcards.method
-    found = or_stop(method_pictures, folder)
-    return [str(path) for pictures in found.values() for path in pictures.values()]
+    return [str(path) for path in method_files(method_folder(wildcards))[0]]
+
+
+def others_of_method(wildcards):
+    """Params function: what else lies there, as JSON; the stage refuses it."""
+    return canonical_json(method_files(method_folder(wildcards))[1])
 
 
 def truth_clips(subject):
