@@ -19,7 +19,9 @@
 #   results/{subject}/{metrics.json,self.parquet,self.mp4,self/} self-reenactment, measured
 #   results/{subject}/reenact/{driver}--{clip}.{mp4,parquet}     the avatar follows any clip of the sheet
 #   results/{subject}/variants/{variant}/                        the same files of an ablation (config/variants)
+#   results/{subject}/external/{method}/                         pictures of somebody else's method, put there, measured
 #   results/{subject}/{logs,benchmarks,train}/                   logs, timings, TensorBoard and resume state
+#   results/table.{md,parquet}                                   all of them compared, as Table I of the paper
 #   resources/assets/{file}                                      published weights, downloaded on request
 
 from snakemake.utils import min_version
@@ -35,6 +37,7 @@ include: "workflow/rules/settings.smk"
 include: "workflow/rules/sheet.smk"
 include: "workflow/rules/source.smk"
 include: "workflow/rules/given.smk"
+include: "workflow/rules/methods.smk"
 include: "workflow/rules/00_demo.smk"
 include: "workflow/rules/05_assets.smk"
 include: "workflow/rules/10_decode.smk"
@@ -48,6 +51,8 @@ include: "workflow/rules/60_samples.smk"
 include: "workflow/rules/70_train.smk"
 include: "workflow/rules/80_evaluate.smk"
 include: "workflow/rules/85_reenact.smk"
+include: "workflow/rules/87_external.smk"
+include: "workflow/rules/90_compare.smk"
 
 
 rule all:

@@ -10,11 +10,7 @@ that is written.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,15 +20,15 @@ import numpy as np
 from stages.core.cli import main, progress, stage_parser
 from stages.core.device import lease_device
 from stages.core.errors import UserError
-from stages.core.files import PictureWriter, atomic_dir, atomic_file, picture_name, read_picture
-from stages.core.manifest import read_manifest, write_manifest
+from stages.core.files import PictureWriter, atomic_dir, write_json
+from stages.core.manifest import write_manifest
 from stages.face.detector import MediaPipeDetector
-from stages.face.landmark_sets import LandmarkSet, landmark_set
-from stages.metrics.baseline import Baselines, fill_missing
+from stages.metrics.baseline import Baselines
+from stages.metrics.footage import Pictures, Subject, read_subject
 from stages.metrics.network import NetworkScores
 from stages.metrics.panel import panel_size, side_by_side
-from stages.metrics.regions import REGIONS, region_masks
-from stages.metrics.report import as_json, package_versions, result_figures
+from stages.metrics.regions import REGIONS
+from stages.metrics.report import as_json, frame_columns, package_versions, result_figures
 from stages.metrics.results import Results
 from stages.metrics.retrack import retracking_of
 from stages.metrics.verdict import comparison, worse_than
@@ -44,7 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 METHODS = ("avatar", "mean_frame", "nearest_frame")
-TABLE_FIGURES = ("psnr_db", "ssim", "sharpness")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,94 +55,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--variant", default="default", help="name of the ablation, written into metrics.json")
     parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 runs on the CPU")
     return parser
-
-
-@dataclass
-class Batch:
-    """N frames of one clip; pictures (N,S,S,3) and alpha (N,S,S) float32 in [0,1]."""
-
-    frames: np.ndarray
-    truth: np.ndarray
-    alpha: np.ndarray
-    render: np.ndarray
-    uv: np.ndarray
-
-
-@dataclass
-class Subject:
-    """What samples.parquet says: frames to measure and to compare with, by clip, in order of frames."""
-
-    name: str
-    size_px: int
-    test: dict[str, np.ndarray]
-    train: dict[str, np.ndarray]
-    left_out: int
-
-
-def read_subject(paths: list[Path]) -> Subject:
-    """Join the manifests of samples.
-
-    Raises:
-        UserError: they are of different subjects or sizes, or there is no frame to measure.
-    """
-    manifests = [read_manifest(path, "samples") for path in paths]
-    facts = {(m.metadata["subject"], int(m.metadata["size_px"])) for m in manifests}
-    if len(facts) > 1:
-        raise UserError(f"the samples {', '.join(map(str, paths))} are of different subjects or sizes: {sorted(facts)}")
-    clip, frame, split, used = (np.concatenate([m[c] for m in manifests]) for c in ("clip", "frame", "split", "used"))
-
-    def by_clip(name: str) -> dict[str, np.ndarray]:
-        mine = used & (split == name)
-        return {str(c): np.unique(frame[mine & (clip == c)]) for c in dict.fromkeys(clip[mine].tolist())}
-
-    test = by_clip("test")
-    if not test:
-        raise UserError(
-            f"no usable test frame in {', '.join(map(str, paths))}; give the subject a clip of role 'test' "
-            "or raise samples.holdout"
-        )
-    name, size_px = facts.pop()
-    return Subject(name, size_px, test, by_clip("train"), int(((split == "test") & ~used).sum()))
-
-
-def unit(picture: np.ndarray) -> np.ndarray:
-    """Integer picture -> float32 in [0,1]."""
-    return picture.astype(np.float32) / np.iinfo(picture.dtype).max
-
-
-class Pictures:
-    """Reads the pictures of the clips on threads."""
-
-    def __init__(self, clips_dir: Path, threads: int) -> None:
-        self.clips_dir = clips_dir
-        self._pool = ThreadPoolExecutor(max_workers=max(threads, 1))
-
-    def read(self, places: list[tuple[str, int]], kind: str) -> np.ndarray:
-        """(N,...) float32 in [0,1] of frames (clip, number)."""
-        paths = [self.clips_dir / clip / kind / picture_name(number) for clip, number in places]
-        pictures = [unit(picture) for picture in self._pool.map(read_picture, paths)]
-        for path, picture in zip(paths, pictures, strict=True):
-            if picture.shape != pictures[0].shape:
-                raise UserError(f"{path} has another size or depth than its neighbours; run the workflow again")
-        return np.stack(pictures)
-
-    def points(self, clip: str, frames: np.ndarray) -> tuple[np.ndarray, LandmarkSet]:
-        """Landmarks (N,L,2) px of a clip's frames, NaN where none were found, and their set."""
-        landmarks = read_manifest(self.clips_dir / clip / "landmarks.parquet", "landmarks")
-        kind = landmark_set(landmarks.metadata["landmark_set"])
-        return landmarks["points_px"][frames].reshape(len(frames), kind.count, 2), kind
-
-    def filled_points(self, clip: str, frames: np.ndarray) -> np.ndarray:
-        """`points`, where none were found those of the nearest frame that has some."""
-        landmarks = read_manifest(self.clips_dir / clip / "landmarks.parquet", "landmarks")
-        return fill_missing(landmarks["points_px"], landmarks["found"])[frames].reshape(len(frames), -1, 2)
-
-    def batches(self, clip: str, frames: np.ndarray, size: int) -> Iterator[Batch]:
-        """Batches of one clip."""
-        for start in range(0, len(frames), size):
-            part = frames[start : start + size]
-            places = [(clip, int(number)) for number in part]
-            yield Batch(part, *(self.read(places, kind) for kind in ("frames", "alpha", "render", "uv")))
 
 
 def baselines_of(subject: Subject, pictures: Pictures, mean_frames: int) -> Baselines:
@@ -166,34 +73,29 @@ def measure(args: argparse.Namespace, subject: Subject, painter: Painter, pictur
     tracked, why = retracking_of(painter.avatar, MediaPipeDetector, settings["retrack_px"])
     result = Results(METHODS if baselines else METHODS[:1], network, tracked)
     result.notes += [why] if why else []
-    decoded = {clip: read_manifest(args.clips_dir / clip / "decode.parquet", "decode") for clip in subject.test}
-    fps = float(next(iter(decoded.values())).metadata["fps"] or 25.0)
+    fps = pictures.fps(subject)
     film = VideoWriter(args.video, fps, panel_size(subject.size_px, tile_px), settings["video_crf"])
-    with film, progress(total=sum(map(len, subject.test.values()))) as bar:
+    with film, progress(total=subject.frames) as bar:
         for clip, frames in subject.test.items():
-            points, kind = pictures.points(clip, frames)
-            order = np.cumsum(~decoded[clip]["duplicate"])  # counts the pictures that differ from the one before
             with PictureWriter(folder / clip, args.threads) as writer:
                 for batch in pictures.batches(clip, frames, settings["batch_size"]):
-                    image, alpha = painter.paint(batch.render, batch.uv)
+                    render = pictures.of(clip, batch.frames, "render")
+                    image, alpha = painter.paint(render, batch.uv)
                     shown = {METHODS[0]: image} | (baselines.of(clip, batch.frames) if baselines else {})
-                    seen = points[np.searchsorted(frames, batch.frames)]
-                    masks = region_masks(batch.alpha, batch.uv[..., 2] > 0, seen, kind)
-                    result.add(clip, batch.frames, order[batch.frames], batch.truth, masks, shown)
+                    result.add(clip, batch.frames, batch.order, batch.truth, batch.masks, shown)
                     for k, number in enumerate(batch.frames.tolist()):
                         writer.put(number, np.round(image[k] * 255).astype(np.uint8))
-                        row = (batch.truth[k], batch.render[k], alpha[k], image[k])
+                        row = (batch.truth[k], render[k], alpha[k], image[k])
                         film.put(side_by_side(*row, caption=f"{clip} {number}", least_px=tile_px))
                     bar.update(len(batch.frames))
     result.block = round(fps)  # a second: its frames say nearly the same
-    result.fps = painter.frames_per_second(batch.render, batch.uv, settings["speed_frames"])
+    result.fps = painter.frames_per_second(render, batch.uv, settings["speed_frames"])
     return result
 
 
 def report(args: argparse.Namespace, subject: Subject, painter: Painter, result: Results) -> dict:
     """The content of metrics.json."""
-    if subject.left_out:
-        result.notes.append(f"{subject.left_out} test frames left out, reasons in samples.parquet")
+    result.notes += subject.notes()
     facts = {"subject": subject.name, "variant": args.variant, "split": "self"}
     facts |= {"frames": len(result.frames), "size_px": subject.size_px}
     rest = {
@@ -230,12 +132,9 @@ def run(args: argparse.Namespace) -> None:
         painter = load_painter(args.avatar, device, args.threads, subject.size_px)
         result = measure(args, subject, painter, Pictures(args.clips_dir, args.threads), folder)
         content = report(args, subject, painter, result)
-    sheet = result.sheets[METHODS[0]]
-    columns = {f"{name}_{region}": sheet.per_frame(region, name) for name in TABLE_FIGURES for region in REGIONS}
-    facts = {"subject": subject.name, "size_px": subject.size_px, "variant": args.variant}
-    write_manifest(args.frames_table, "self", {"clip": result.clips, "frame": result.frames} | columns, facts)
-    with atomic_file(args.out) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    facts = {"subject": subject.name, "size_px": subject.size_px, "variant": args.variant, "block": result.block}
+    write_manifest(args.frames_table, "self", frame_columns(result), facts)
+    write_json(args.out, content)
     log.info("%s, %d frames never trained on; PSNR / SSIM:", subject.name, len(result.frames))
     for region in REGIONS[:3]:
         log.info("  %s", comparison(content, region))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,6 +53,13 @@ def atomic_dir(path: Path | str) -> Iterator[Path]:
         finally:
             for left in (temporary, old):
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    """Write plain values as JSON for people, atomically. ValueError for NaN and infinity, which JSON lacks."""
+    text = json.dumps(content, indent=2, allow_nan=False)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 @contextmanager

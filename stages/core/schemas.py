@@ -108,4 +108,21 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("apd_deg", pa.float32(), "angle between the pose tracked in the picture and the one used", "deg"),
         ]
     ),
+    "table": pa.schema(
+        [
+            _field("subject", pa.string(), "name of the subject"),
+            _field("dataset", pa.string(), "data set that the subject is measured on"),
+            _field("method", pa.string(), "ours, or the name of a variant, of a baseline or of somebody else's method"),
+            _field("kind", pa.string(), "ours, variant, baseline or external"),
+            _field("split", pa.string(), "self: all test frames; self/emotion=angry: those of clips with that label"),
+            _field("region", pa.string(), "full, person, face, mouth or eyes"),
+            _field("metric", pa.string(), "name of the figure, as in metrics.json"),
+            _field("value", pa.float64(), "the figure; NaN where it cannot be had"),
+            _field("low", pa.float64(), "lower end of its 95 % interval; NaN without one"),
+            _field("high", pa.float64(), "upper end of its 95 % interval; NaN without one"),
+            _field("frames", pa.int32(), "number of frames with the region; 0 where nothing was measured"),
+            _field("size_px", pa.int32(), "side of the measured pictures; 0 where nothing was measured", "px"),
+            _field("reason", pa.string(), "why the figure is missing, or what to bear in mind about it; else empty"),
+        ]
+    ),
 }

@@ -112,6 +112,10 @@ class Sheet:
         """Names of the clips to measure on; none when a share of the training clips is held out."""
         return [clip.clip for clip in self.of(subject, "test")]
 
+    def dataset(self, subject: str) -> str:
+        """The data set that the subject is measured on; several, where its clips come from several, joined by +."""
+        return "+".join(dict.fromkeys(clip.dataset for clip in self.of(subject, "test") or self.of(subject, "train")))
+
     def preset(self, subject: str) -> str:
         """Name of the subject's preset, or empty.
 

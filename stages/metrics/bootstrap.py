@@ -18,12 +18,17 @@ ENOUGH_CLIPS = 8  # of which whole ones are drawn; the spread of fewer says litt
 
 
 def mean_interval(
-    values: np.ndarray, clips: Sequence[str], block: int, draws: int = DRAWS, level: float = LEVEL, seed: int = SEED
+    values: np.ndarray,
+    clips: Sequence[str] | np.ndarray,
+    block: int,
+    draws: int = DRAWS,
+    level: float = LEVEL,
+    seed: int = SEED,
 ) -> list[float] | None:
     """[low, high] of the mean of values (N,), NaN ones left out; None where fewer than two are left.
 
-    clips: name of each value's clip, whose frames follow each other. block: frames that are drawn together, such as a
-    second's.
+    clips: name or number of each value's clip, whose frames follow each other. block: frames that are drawn together,
+    such as a second's.
     """
     known = np.isfinite(values)
     names = np.asarray(clips)

@@ -70,12 +70,15 @@ class NetworkScores:
             "with figures of the same number of frames only"
         ]
 
+    def per_frame(self, method: str, region: str) -> np.ndarray:
+        """LPIPS of each frame, in the order of adding; NaN where the region was empty, nothing without weights."""
+        return np.concatenate(self._parts.get((method, region), [np.zeros(0)]))
+
     def summary(self, method: str) -> dict[str, dict[str, float | None]]:
         """{region: {"lpips": mean or None, "fid": value or None}}; no "fid" for the boxes."""
         found: dict[str, dict[str, float | None]] = {}
         for region in REGIONS:
-            parts = self._parts.get((method, region), [np.zeros(0)])
-            found[region] = {"lpips": mean_or_none(np.concatenate(parts))}
+            found[region] = {"lpips": mean_or_none(self.per_frame(method, region))}
             if region in FID_REGIONS:
                 found[region]["fid"] = None if self._fid is None else self._fid.value(method, region)
         return found

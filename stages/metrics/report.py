@@ -17,6 +17,7 @@ from stages.metrics.results import Results
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "lpips", "torch_fidelity")
 DIGITS = 6
+TABLE_FIGURES = ("psnr_db", "ssim", "sharpness")  # of single frames, kept in self.parquet
 
 
 # Which form of a figure is meant, since several go by one name.
@@ -30,23 +31,31 @@ DEFINITIONS = {
     "apd_deg": "angle between the head poses tracked in both, degrees",
     "jitter": "mean second difference of tracked landmarks over the eye corners' distance; _truth: of the true ones",
     "mouth, eyes": "boxes around the landmarks of lips and lids; no FID there",
-    "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of the mean over frames, {bootstrap.DRAWS} draws",
+    "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of means over frames, {bootstrap.DRAWS} draws",
 }
 
 
 def result_figures(result: Results) -> dict[str, Any]:
     """The measured part of metrics.json: regions of the avatar, steadiness, what was tracked again, baselines."""
     figures = {name: region_figures(sheet, result.network, name) for name, sheet in result.sheets.items()}
-    sheet = result.sheets[result.avatar]
     tracked = None if result.retracking is None else result.retracking.summary()
-    drawn = bootstrap.method(result.clips, result.block)
-    return figures.pop(result.avatar) | {
+    intervals = {name: result.intervals(name) for name in result.sheets}
+    drawn = {"drawn": bootstrap.method(result.clips, result.block), "seed": bootstrap.SEED}
+    own = result.avatar
+    return figures.pop(own) | {
         "temporal": result.temporal.summary(),
         "tracked": tracked,
-        "intervals": sheet.intervals(result.clips, result.block) | {"drawn": drawn, "seed": bootstrap.SEED},
-        "baselines": figures,
+        "intervals": intervals[own] | drawn,
+        "baselines": {name: regions | {"intervals": intervals[name]} for name, regions in figures.items()},
         "definitions": DEFINITIONS,
     }
+
+
+def frame_columns(result: Results) -> dict[str, Any]:
+    """Columns of the manifest `self`: the avatar's scores of each frame."""
+    sheet = result.sheets[result.avatar]
+    scores = {f"{name}_{region}": sheet.per_frame(region, name) for name in TABLE_FIGURES for region in REGIONS}
+    return {"clip": result.clips, "frame": result.frames} | scores
 
 
 def region_figures(sheet: ScoreSheet, network: NetworkScores, method: str) -> dict[str, dict[str, float | None]]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from stages.metrics.bootstrap import mean_interval
 from stages.metrics.network import NetworkScores
+from stages.metrics.psnr import CEILING_DB
 from stages.metrics.registry import ScoreSheet
 from stages.metrics.retrack import Retracking
 from stages.metrics.temporal import TemporalSheet
@@ -50,7 +52,24 @@ class Results:
         self.clips += [clip] * len(frames)
         self.frames += frames.tolist()
 
+    def intervals(self, method: str) -> dict[str, dict[str, list[float] | None]]:
+        """{region: {figure: 95 % interval of the mean, or None}} of every figure that single frames have."""
+        found = self.sheets[method].intervals(self.clips, self.block)
+        for region, figures in found.items():
+            distances = self.network.per_frame(method, region)
+            figures["lpips"] = mean_interval(distances, self.clips, self.block) if len(distances) else None
+        return found
+
+    def _equal_frames(self) -> list[str]:
+        """A note on pictures that equal the truth, whose PSNR no number can be."""
+        score = self.sheets[self.avatar].per_frame("full", "psnr_db")
+        count = int((score >= CEILING_DB).sum())
+        if not count:
+            return []
+        equal = f"{count} of {len(score)} pictures equal the truth"
+        return [f"psnr_db: {equal}; their PSNR, which is infinite, counts as {CEILING_DB:g} dB"]
+
     def all_notes(self) -> list[str]:
         """Why figures are missing, and what to bear in mind about others."""
         missing = [f"{name}: {why}" for name, why in self.network.notes.items()]
-        return missing + self.network.warnings() + self.notes
+        return missing + self.network.warnings() + self._equal_frames() + self.notes

@@ -8,14 +8,14 @@ from typing import Any
 WORDS = {"mean_frame": "the mean frame", "nearest_frame": "the nearest training frame"}
 
 
-def comparison(metrics: Mapping[str, Any], region: str) -> str:
+def comparison(metrics: Mapping[str, Any], region: str, method: str = "avatar") -> str:
     """One line: PSNR and SSIM over a region of metrics.json, beside the baselines'."""
 
     def figures(of: Mapping[str, Any]) -> str:
         return f"{of['psnr_db']:.1f} dB / {of['ssim']:.2f}" if of["psnr_db"] is not None else "no pixel"
 
     rest = [f"{WORDS[name]} {figures(regions[region])}" for name, regions in metrics["baselines"].items()]
-    return f"{region}: avatar {figures(metrics[region])}" + (f" ({', '.join(rest)})" if rest else "")
+    return f"{region}: {method} {figures(metrics[region])}" + (f" ({', '.join(rest)})" if rest else "")
 
 
 def worse_than(metrics: Mapping[str, Any], region: str = "face") -> str | None:

@@ -1,6 +1,7 @@
 """Outputs are whole or not there."""
 
 import errno
+import json
 import os
 
 import cv2
@@ -93,3 +94,11 @@ def test_writer_passes_on_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "encode_png", full)
     with pytest.raises(OSError, match="No space left"), PictureWriter(tmp_path / "out") as writer:
         writer.put(0, np.zeros((2, 2), np.uint8))
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    files.write_json(tmp_path / "a.json", {"b": [1, None], "ö": "ü"})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"b": [1, None], "ö": "ü"}
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "b.json", {"x": float("nan")})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -25,6 +25,13 @@ def test_rows_become_clips(tmp_path):
     assert found.clip("bert", "talk").demo_seed == 7 and found.preset("bert") == "cpu-128"
 
 
+def test_a_subject_is_of_the_data_sets_that_it_is_measured_on(tmp_path):
+    rows = [ROW, "bert\ta\ttrain\tb.mp4\t\t\tselfie\tself\t", "bert\tb\ttest\tc.mp4\t\t\tmead\tlicence\t"]
+    rows.append("bert\tc\ttest\td.mp4\t\t\timavatar\tlicence\t")
+    found = read_sheet(sheet(tmp_path, *rows))
+    assert [found.dataset(name) for name in ("anna", "bert")] == ["selfie", "mead+imavatar"]
+
+
 def test_only_training_clips_decide_the_crop(tmp_path):
     rows = [ROW.replace("\t\t\tself", "\t0\t9\tself"), "anna\tt2\ttest\tanna.mp4\t9\t12\tselfie\tself\t"]
     assert read_sheet(sheet(tmp_path, *rows)).ranges("anna", "anna.mp4") == [[0, 9]]

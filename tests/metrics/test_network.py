@@ -6,6 +6,7 @@ import numpy as np
 
 from stages.metrics.network import FID_REGIONS, NetworkScores
 from stages.metrics.regions import REGIONS
+from stages.metrics.results import Results
 
 NOTHING = {region: {"lpips": None} | ({"fid": None} if region in FID_REGIONS else {}) for region in REGIONS}
 
@@ -40,6 +41,17 @@ def test_lpips_is_kept_by_method_and_region():
     scores.add({"avatar": truth, "mean_frame": truth + 1}, truth, masks)
     assert scores.summary("avatar")["face"]["lpips"] == 0.0
     assert scores.summary("mean_frame")["full"]["lpips"] == 1.0
+
+
+def test_lpips_has_an_interval_where_it_has_frames():
+    network = NetworkScores("cpu", wanted=False)
+    result = Results(["avatar"], network)
+    truth, masks = np.zeros((8, 16, 16, 3), np.float32), {region: np.ones((8, 16, 16), bool) for region in REGIONS}
+    result.add("talk", np.arange(8), np.arange(8), truth, masks, {"avatar": truth + 0.1})
+    assert result.intervals("avatar")["face"]["lpips"] is None
+    network._parts = {("avatar", "face"): [np.linspace(0.1, 0.3, 8)]}
+    low, high = result.intervals("avatar")["face"]["lpips"]
+    assert 0.1 < low < 0.2 < high < 0.3 and result.intervals("avatar")["full"]["lpips"] is None
 
 
 def test_a_small_sample_is_said():

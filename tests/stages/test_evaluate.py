@@ -188,6 +188,9 @@ def test_intervals_hold_the_mean_and_say_what_was_drawn(metrics):
     for region in ("full", "face", "eyes"):
         low, high = metrics["intervals"][region]["ssim"]
         assert low - 1e-6 <= metrics[region]["ssim"] <= high + 1e-6
+        copy = metrics["baselines"]["nearest_frame"]
+        low, high = copy["intervals"][region]["ssim"]
+        assert low - 1e-6 <= copy[region]["ssim"] <= high + 1e-6
     assert metrics["intervals"]["drawn"] == "blocks of 25 neighbouring frames"
     assert "Gaussian" in metrics["definitions"]["ssim"]
     assert metrics["full"]["ssim_uniform7"] != metrics["full"]["ssim"]

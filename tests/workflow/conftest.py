@@ -25,6 +25,7 @@ guest\ttalk\tdrive\tdemo:2\t0\t20\tdemo\tsynthetic\tsmoke
 OWN_VARIANT = """train: {images: 8, minutes: 0, net_generator: unet, weight_mrf: 0, weight_cos: 0, weight_gan: 0}
 evaluate: {network_metrics: false}
 """
+VARIANT = "results/smoke/variants/own/metrics.json"
 # "rule   count" of Snakemake's table of jobs.
 JOB = re.compile(r"^(\w+)\s+(\d+)$", re.MULTILINE)
 
@@ -75,16 +76,18 @@ def fresh_project(tmp_path_factory) -> Project:
 
 
 @pytest.fixture(scope="session")
-def made_variant(made_project) -> str:
-    """A variant of the project after its run: the target to ask for."""
-    (made_project.code / "config/variants/own.yaml").write_text(OWN_VARIANT)
-    target = "results/smoke/variants/own/metrics.json"
-    made_project.snakemake(target)
-    return target
-
-
-@pytest.fixture(scope="session")
 def made_project(fresh_project) -> Project:
     """The project after a whole run."""
     fresh_project.snakemake()
     return fresh_project
+
+
+@pytest.fixture(scope="session")
+def varied_project(made_project, tmp_path_factory) -> Project:
+    """A copy of the project after its run in which a variant was made, too: one that lies there is in the table."""
+    base = tmp_path_factory.mktemp("varied")
+    code, work = (shutil.copytree(folder, base / folder.name) for folder in (made_project.code, made_project.work))
+    (code / "config/variants/own.yaml").write_text(OWN_VARIANT)
+    project = Project(code, work)
+    project.snakemake(VARIANT, "results/table.md")
+    return project

@@ -1,6 +1,7 @@
 """From a video to metrics.json at 64 px: every stage runs and the files of the contract say what they must."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import torch
 from stages.core.arrays import read_identity
 from stages.core.files import read_picture
 from stages.core.manifest import read_manifest
+from tests.workflow.conftest import VARIANT
 
 pytestmark = pytest.mark.slow
 
@@ -61,14 +63,38 @@ def test_metrics(made_project):
     assert metrics["full"]["psnr_db"] == pytest.approx(psnr, abs=0.05)
 
 
-def test_a_variant_has_the_files_of_the_contract(made_project, made_variant):
-    folder = made_project.work / made_variant.removesuffix("metrics.json")
+def test_a_variant_has_the_files_of_the_contract(varied_project):
+    folder = (varied_project.work / VARIANT).parent
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["variant"] == "own" and metrics["subject"] == "smoke" and metrics["weights"].get("vgg19") is None
     assert metrics["full"]["psnr_db"] > 5
     avatar = torch.load(folder / "avatar.pt", weights_only=True)
     assert avatar["settings"]["net_generator"] == "unet" and avatar["maps"] == {"face": {}, "back": {}}
     assert {path.name for path in folder.iterdir()} >= {"self.parquet", "self.mp4", "self", "logs", "train"}
+
+
+def test_the_table_of_results(made_project):
+    page = (made_project.work / "results/table.md").read_text()
+    metrics = json.loads((made_project.work / "results/smoke/metrics.json").read_text())
+    assert "| smoke | ours | 30 |" in page and "guest" not in page
+    table = read_manifest(made_project.work / "results/table.parquet", "table").table.to_pandas()
+    face = table[(table.region == "face") & (table.metric == "psnr_db")].set_index("method")
+    assert set(face.index) == {"mean_frame", "nearest_frame", "ours"} and set(face.dataset) == {"demo"}
+    assert face.value["ours"] == metrics["face"]["psnr_db"] and face.low["nearest_frame"] < face.high["nearest_frame"]
+    assert face.value["nearest_frame"] == metrics["baselines"]["nearest_frame"]["face"]["psnr_db"]
+
+
+def test_the_table_of_an_unfinished_batch(made_project):
+    """By hand, as the README of the configuration says, when a subject has failed."""
+    sheet, results = made_project.work / "half.tsv", made_project.work / "half"
+    text = (made_project.work / "sheet.tsv").read_text()
+    sheet.write_text(text + "nobody\ttalk\ttrain\ttalk.mp4\t0\t70\tdemo\tsynthetic\tsmoke\n")
+    shutil.copytree(made_project.work / "results", results)
+    command = [sys.executable, "-m", "stages.compare", "--results", results, "--subjects", sheet]
+    subprocess.run(command, cwd=made_project.code, check=True)
+    page = (results / "table.md").read_text()
+    assert "not made: nobody/clips/talk/decode.parquet is missing; its step has not run" in page
+    assert "No means: smoke is the only subject" in page
 
 
 def test_report_of_what_is_there(made_project):

@@ -5,9 +5,13 @@ import shutil
 import pytest
 import yaml
 
+from stages.core.config import variant_names
+from tests.workflow.conftest import VARIANT
+
 pytestmark = pytest.mark.slow
 
-MEASURE = {"evaluate": 1}
+COMPARE = {"compare": 1}
+MEASURE = {"evaluate": 1, **COMPARE}
 LEARN = {"train": 1, **MEASURE}
 SAMPLE = {"samples": 1, "test_samples": 1, **LEARN}
 RENDER = {"render": 3, "overlay": 3, **SAMPLE}
@@ -34,6 +38,9 @@ MODULES = [
     ("stages/samples.py", SAMPLE),
     ("stages/overlay.py", {"overlay": 3}),
     ("stages/tracking.py", {"tracking": 2}),
+    ("stages/compare.py", COMPARE),
+    ("stages/metrics/printed.py", COMPARE),
+    ("stages/external.py", {}),
     ("stages/matte/refine.py", {"matting": 3, **FIT}),
     ("stages/landmarks.py", {"landmarks": 3, **FIT}),
     ("stages/decode.py", ALL),
@@ -70,7 +77,7 @@ def test_a_module(made_project, module, expected):
         path.write_text(text)
 
 
-VARIANT = [
+OVERLAYS = [
     ("config/variants/own.yaml", "images: 8", "images: 12", LEARN),
     ("config/variants/own.yaml", "network_metrics: false", "baselines: false", MEASURE),
     ("config/variants/own.yaml", "train:", "# a comment\ntrain:", {}),
@@ -80,19 +87,53 @@ VARIANT = [
 ]
 
 
-@pytest.mark.parametrize(("file", "old", "new", "expected"), VARIANT)
-def test_a_variant(made_project, made_variant, file, old, new, expected):
+@pytest.mark.parametrize(("file", "old", "new", "expected"), OVERLAYS)
+def test_a_variant(varied_project, file, old, new, expected):
     """Its own overlay, and what it shares, run it again; what it overrides, or another's overlay, does not."""
-    path = made_project.code / file
+    path = varied_project.code / file
     text = path.read_text()
-    assert old in text and made_project.pending(made_variant) == {}
+    assert old in text and varied_project.pending() == {}
+    alone = {rule: count for rule, count in expected.items() if rule != "compare"}
     try:
         path.write_text(text.replace(old, new))
-        assert made_project.pending(made_variant) == expected
+        assert varied_project.pending(VARIANT) == alone
         if "variants" in file:
-            assert made_project.pending() == {}, "the avatar itself does not depend on variants"
+            assert varied_project.pending() == expected, "what lies there is in the table"
+            own = ("results/smoke/avatar.pt", "results/smoke/metrics.json")
+            assert varied_project.pending(*own) == {}, "the avatar itself does not depend on variants"
     finally:
         path.write_text(text)
+
+
+def test_a_variant_that_is_asked_for_is_in_the_table(made_project):
+    pending = made_project.pending("variants", "results/table.md")
+    count = len(variant_names())
+    assert pending == {"train": count, "evaluate": count, **COMPARE}
+
+
+def test_a_method_of_others(varied_project):
+    """Its pictures are measured once, and again when one of them changes or is added; nothing else runs for them."""
+    truth = varied_project.work / "results/smoke/clips/other/frames"
+    folder = varied_project.work / "results/smoke/external/peer"
+    folder.mkdir(parents=True)
+    try:
+        for path in truth.glob("*.png"):
+            shutil.copy(path, folder)
+        assert varied_project.pending() == {"external": 1, **COMPARE}
+        varied_project.snakemake()
+        assert varied_project.pending() == {}
+        assert "| smoke | peer (external) | 30 | **100.00**" in (varied_project.work / "results/table.md").read_text()
+        shutil.copy(folder / "000001.png", folder / "000000.png")
+        assert varied_project.pending() == {"external": 1, **COMPARE}
+        (folder / "000001.png").unlink()
+        said = varied_project.snakemake(check=False)
+        assert said.returncode and "lacks 1 of 30 pictures, first that of frame 1" in said.stdout + said.stderr
+        (folder / "notes.txt").touch()
+        said = varied_project.snakemake(check=False)
+        assert said.returncode and "notes.txt is no picture named by its frame" in said.stdout + said.stderr
+        assert varied_project.pending("results/smoke/metrics.json") == {}, "nobody else is held up"
+    finally:
+        shutil.rmtree(folder.parent)
 
 
 def test_a_test_clip(made_project):
@@ -105,7 +146,7 @@ def test_a_test_clip(made_project):
         one = dict.fromkeys(
             ("decode", "landmarks", "matting", "fit", "render", "overlay", "tracking", "test_samples", "evaluate"), 1
         )
-        assert made_project.pending() == one
+        assert made_project.pending() == one | COMPARE
     finally:
         kept.replace(film)
 
@@ -140,6 +181,8 @@ def test_another_subject(made_project):
     try:
         sheet.write_text(text + "guest2\ttalk\tdrive\ttalk.mp4\t0\t20\tdemo\tsynthetic\tsmoke\n")
         own = dict.fromkeys(("decode", "landmarks", "matting", "identity", "fit", "render", "overlay", "tracking"), 1)
-        assert made_project.pending() == own
+        assert made_project.pending() == own, "a driver is not in the table"
+        sheet.write_text(text + "guest2\ttalk\ttrain\ttalk.mp4\t0\t70\tdemo\tsynthetic\tsmoke\n")
+        assert made_project.pending() == own | dict.fromkeys(("samples", "train", "evaluate", "compare"), 1)
     finally:
         sheet.write_text(text)

@@ -58,10 +58,11 @@ def of_driver(file):
 
 
 def all_targets():
-    """What the sheet asks for: each subject's avatar and metrics, and the page about the tracking of its clips."""
+    """What the sheet asks for: each subject's avatar and metrics, the page about its tracking, the table of results."""
     avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in ("avatar.pt", "metrics.json")]
     everybody = dict.fromkeys(clip.subject for clip in SHEET.clips)
-    return avatars + [f"<results>/{subject}/tracking.html" for subject in everybody]
+    pages = [f"<results>/{subject}/tracking.html" for subject in everybody]
+    return avatars + pages + (["<results>/table.md"] if avatars else [])
 
 
 def variant_targets():

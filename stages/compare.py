@@ -1,0 +1,183 @@
+"""Stage `compare`: the paper's Table I over whatever was made: subjects x methods, with intervals and reasons.
+
+Reads, for every subject that the sheet makes an avatar of, metrics.json of the avatar (with the baselines in it), of
+its variants and of others' methods, and for clips with labels (MEAD's emotion and level) the tables of single frames.
+What is missing is found out here and written as a dash with its reason, so that an unfinished batch has a table, too:
+
+    python -m stages.compare --results results --subjects config/subjects.tsv
+
+Out: table.md to read and table.parquet to work with, in the folder of the results. Seconds, little memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stages.core.cli import main, stage_parser
+from stages.core.errors import UserError
+from stages.core.files import atomic_file
+from stages.core.manifest import read_manifest, write_manifest
+from stages.core.methods import EXTERNAL, VARIANTS, external_methods, made_variants
+from stages.core.subjects import Sheet, read_sheet
+from stages.metrics.comparison import OURS, Figure, Measured, Method, group_figures, missing_groups
+from stages.metrics.comparison_page import page
+from stages.metrics.report import DEFINITIONS
+from stages.metrics.verdict import WORDS
+
+log = logging.getLogger(__name__)
+
+GROUPS = ("emotion", "level")  # labels of clips that figures are grouped by
+FOLDERS = {"variant": VARIANTS, "external": EXTERNAL}
+LARGEST = 16 << 20  # bytes of a metrics.json
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of the stage."""
+    parser = stage_parser(__doc__, "compare")
+    parser.add_argument("--results", required=True, type=Path, help="folder of the results; the table goes there, too")
+    parser.add_argument("--subjects", required=True, type=Path, help="the sheet of clips")
+    return parser
+
+
+def folder_of(method: Method) -> str:
+    """Where the method's files lie in the subject's folder; baselines are in the avatar's own metrics.json."""
+    return f"{FOLDERS[method.kind]}/{method.name}/" if method.kind in FOLDERS else ""
+
+
+def read_metrics(path: Path, subject: str) -> dict[str, Any]:
+    """The content of a metrics.json.
+
+    Raises:
+        UserError: it is damaged, or of another subject.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError("too large")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not readable ({error}); delete it and run the workflow again") from error
+    if not isinstance(content, dict) or content.get("subject") != subject:
+        raise UserError(f"{path} is not of subject '{subject}'; delete it and run the workflow again")
+    return content
+
+
+def first_missing(results: Path, sheet: Sheet, subject: str) -> str:
+    """The first file on the way to the avatar's metrics.json that is not there, and its log; empty if all are."""
+    clips, test = [clip.clip for clip in sheet.of(subject, "train", "test")], sheet.to_test(subject)
+    tracked, fitted = ("decode", "landmarks", "matting"), ("fit", "render")
+    steps = [(f"clips/{clip}/{stage}.parquet", f"{clip}.{stage}") for clip in clips for stage in tracked]
+    steps.append(("identity.npz", "identity"))
+    steps += [(f"clips/{clip}/{stage}.parquet", f"{clip}.{stage}") for clip in clips for stage in fitted]
+    steps += [("samples.parquet", "samples")] + ([("test_samples.parquet", "test_samples")] if test else [])
+    steps += [("avatar.pt", "train"), ("metrics.json", "evaluate")]
+    for file, step in steps:
+        if not (results / subject / file).is_file():
+            logged = Path(subject, "logs", f"{step}.log")
+            see = f"see {logged}" if (results / logged).is_file() else "its step has not run"
+            return f"not made: {subject}/{file} is missing; {see}"
+    return ""
+
+
+def why_missing(results: Path, sheet: Sheet, subject: str, method: Method) -> str:
+    """Why there is no metrics.json of a method that others have."""
+    place = f"{subject}/{folder_of(method)}"
+    if method.kind == "external":
+        has = (results / place).is_dir()
+        return f"not measured: {place}metrics.json is missing" if has else f"no pictures of it in {place}"
+    if method.kind == "variant" and (results / subject / "metrics.json").is_file():
+        return f"not made: {place}metrics.json is missing; snakemake {results / place}/metrics.json makes it"
+    return first_missing(results, sheet, subject)
+
+
+def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method]) -> Iterator[Measured]:
+    """What is known of each method on a subject."""
+    dataset = sheet.dataset(subject)
+    for method in methods:
+        path, content, reason = results / subject / folder_of(method) / "metrics.json", {}, ""
+        if path.is_file():
+            try:
+                content = read_metrics(path, subject)
+            except UserError as error:
+                reason = str(error)
+        else:
+            reason = why_missing(results, sheet, subject, method)
+        if content and method.kind == "baseline" and not content.get("baselines"):
+            content, reason = {}, "left out by evaluate.baselines: false"
+        if content and method.kind in ("ours", "variant") and not path.with_name("avatar.pt").is_file():
+            reason = "avatar.pt is not there: these figures may be of an earlier one"  # new trainings remove it
+        if reason and method.kind != "baseline":
+            log.warning("%s, %s: %s", subject, method.label, reason)
+        yield Measured(subject, dataset, method, content, reason)
+
+
+def all_measured(results: Path, sheet: Sheet) -> list[Measured]:
+    """Every method of a data set on every subject of it, in the order of the table."""
+    found: dict[str, set[Method]] = {}
+    for subject in sheet.subjects():
+        folder, methods = results / subject, found.setdefault(sheet.dataset(subject), {OURS})
+        methods.update(Method("baseline", name) for name in WORDS)
+        methods.update(Method("variant", name) for name in made_variants(folder))
+        methods.update(Method("external", name) for name in external_methods(folder))
+    ordered = {dataset: sorted(methods, key=lambda method: method.place) for dataset, methods in found.items()}
+    subjects = sorted(sheet.subjects(), key=lambda subject: list(found).index(sheet.dataset(subject)))
+    return [one for subject in subjects for one in measured(results, sheet, subject, ordered[sheet.dataset(subject)])]
+
+
+def groups_of(results: Path, one: Measured, labels: dict[str, dict[str, str]]) -> list[Figure]:
+    """Figures of a method by the labels of the clips; none of baselines, whose single frames are not kept."""
+    if one.method.kind == "baseline" or not any(labels.values()):
+        return []
+    if not one.metrics:
+        return missing_groups(one, labels, one.reason)
+    name = "frames.parquet" if one.method.kind == "external" else "self.parquet"
+    try:
+        table = read_manifest(results / one.subject / folder_of(one.method) / name, "self")
+        block = int(table.metadata["block"])
+    except UserError as error:
+        log.warning("%s, %s: %s", one.subject, one.method.label, error)
+        return missing_groups(one, labels, str(error))
+    return group_figures(one, table, labels, block)
+
+
+def labels_of(results: Path, sheet: Sheet, subject: str) -> dict[str, dict[str, str]]:
+    """Labels of each clip that the subject is measured on, as its decode.parquet carries them."""
+    found = {}
+    for clip in sheet.of(subject, "test") or sheet.of(subject, "train"):
+        path = results / subject / "clips" / clip.clip / "decode.parquet"
+        try:
+            labels = read_manifest(path, "decode").metadata.get("labels") or {} if path.is_file() else {}
+        except UserError as error:
+            log.warning("%s, %s has no labels: %s", subject, clip.clip, error)
+            labels = {}
+        found[clip.clip] = {name: str(labels[name]) for name in GROUPS if name in labels}
+    return found
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compare what is there and write both tables."""
+    sheet = read_sheet(args.subjects)
+    if not sheet.subjects():
+        raise UserError(f"{args.subjects} makes no avatar to compare; give a subject a clip of role 'train'")
+    if not args.results.is_dir():
+        raise UserError(f"the folder of results {args.results} does not exist; run the workflow first")
+    found = all_measured(args.results, sheet)
+    labels = {subject: labels_of(args.results, sheet, subject) for subject in sheet.subjects()}
+    groups = [figure for one in found for figure in groups_of(args.results, one, labels[one.subject])]
+    figures = [figure for one in found for figure in one.figures()] + groups
+    columns = {name: [getattr(figure, name) for figure in figures] for name in Figure._fields}
+    text = page(found, groups)
+    with atomic_file(args.results / "table.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    write_manifest(args.results / "table.parquet", "table", columns, {"definitions": DEFINITIONS})
+    made = Counter("measured" if one.metrics else "missing" for one in found if one.method.kind != "baseline")
+    log.info("%s: %d measured, %d missing", args.results / "table.md", made["measured"], made["missing"])
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)

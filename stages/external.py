@@ -1,0 +1,192 @@
+"""Stage `external`: measure the pictures of somebody else's method against the truth, as evaluate measures the avatar.
+
+In: the pictures that the user has put into external/<method>/ (one clip to measure on) or external/<method>/<clip>/,
+named by the numbers of the frames; samples.parquet (one, or one of the training and one of the test clips), the clips'
+folders, identity.npz. Out: metrics.json and frames.parquet, in the form of the avatar's own metrics.json and
+self.parquet: the same frames, truth, regions and figures. Settings are those of `evaluate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stages.core.arrays import read_identity
+from stages.core.cli import main, progress, stage_parser
+from stages.core.device import lease_device
+from stages.core.errors import UserError
+from stages.core.files import read_picture, write_json
+from stages.core.manifest import write_manifest
+from stages.core.methods import method_pictures
+from stages.face.camera import Camera
+from stages.face.detector import MediaPipeDetector
+from stages.face.landmark_sets import LandmarkSet, landmark_set_of
+from stages.face.morphable import MorphableModel
+from stages.metrics.footage import Pictures, Subject, read_subject, unit
+from stages.metrics.network import NetworkScores
+from stages.metrics.regions import REGIONS
+from stages.metrics.report import as_json, frame_columns, package_versions, result_figures
+from stages.metrics.results import Results
+from stages.metrics.retrack import retracking_of
+from stages.metrics.verdict import comparison
+
+log = logging.getLogger(__name__)
+
+NOT_KNOWN = "speed, training: not known of pictures that others have made"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of the stage."""
+    parser = stage_parser(__doc__, "external", section="evaluate")
+    parser.add_argument("--method", required=True, help="name of the method, written into metrics.json")
+    parser.add_argument("--pictures", required=True, type=Path, help="folder of the method's pictures")
+    parser.add_argument("--samples", required=True, nargs="+", type=Path, help="samples.parquet, one or several")
+    parser.add_argument("--clips-dir", required=True, type=Path, help="folder that holds the folders of the clips")
+    parser.add_argument("--identity", required=True, type=Path, help="identity.npz of the subject")
+    parser.add_argument("--out", required=True, type=Path, help="metrics.json")
+    parser.add_argument("--frames-table", required=True, type=Path, help="frames.parquet")
+    parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 runs on the CPU")
+    return parser
+
+
+@dataclass
+class Person:
+    """What the subject was tracked with."""
+
+    model: MorphableModel
+    camera: Camera
+    landmark_set: LandmarkSet
+
+
+def read_person(path: Path, size_px: int) -> Person:
+    """Read identity.npz, its camera for pictures of size_px. UserError where it is damaged."""
+    from stages.avatar import camera_of
+
+    arrays = read_identity(path)
+    try:
+        known = landmark_set_of(len(arrays["landmark_vertices"]))
+        return Person(MorphableModel.from_arrays(arrays), camera_of(arrays).scaled(size_px), known)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path} is not a readable identity ({error}); run the workflow again") from error
+
+
+class Peer:
+    """The method's pictures of the test frames, brought to the size of the truth.
+
+    Raises:
+        UserError: pictures are missing, or it is not clear which clip they show.
+    """
+
+    def __init__(self, folder: Path, subject: Subject, threads: int) -> None:
+        self.size_px, self.sizes = subject.size_px, Counter[int]()
+        self._places, self.extra = _of_test_clips(folder, subject)
+        self._pool = ThreadPoolExecutor(max_workers=max(threads, 1))
+
+    def of(self, clip: str, frames: np.ndarray) -> np.ndarray:
+        """(N,S,S,3) float32 in [0,1], rounded as 8 bits are, of test frames (N,)."""
+        pictures = list(self._pool.map(self._read, (self._places[clip][int(number)] for number in frames)))
+        self.sizes.update(side for side, _ in pictures)
+        return np.stack([picture for _, picture in pictures])
+
+    def _read(self, path: Path) -> tuple[int, np.ndarray]:
+        try:
+            picture = read_picture(path)
+        except UserError as error:
+            raise UserError(f"{path} is not a readable picture; have the method write it again") from error
+        height, width = picture.shape[:2]
+        if picture.ndim != 3 or height != width:
+            colours = "colour" if picture.ndim == 3 else "grey"
+            raise UserError(
+                f"{path} is a {colours} picture of {width} x {height} px, but the truth is a square crop in colour; "
+                "have the method write the same crop"
+            )
+        if height != self.size_px:
+            shape = cv2.INTER_AREA if height > self.size_px else cv2.INTER_CUBIC
+            resized = cv2.resize(unit(picture), (self.size_px, self.size_px), interpolation=shape)
+            return height, np.round(np.clip(resized, 0, 1) * 255) / np.float32(255)
+        return height, unit(picture)
+
+    def notes(self) -> list[str]:
+        """What to bear in mind about the pictures that were read."""
+        said = [f"{self.extra} pictures of frames that are not measured were ignored"] if self.extra else []
+        for side, count in sorted(self.sizes.items()):
+            if side != self.size_px:
+                how = "averaged over areas" if side > self.size_px else "enlarged bicubically"
+                said.append(f"{count} pictures of {side} px were brought to the truth's {self.size_px} px ({how})")
+        return said
+
+
+def _of_test_clips(folder: Path, subject: Subject) -> tuple[dict[str, dict[int, Path]], int]:
+    """Pictures of each test clip by frame, and how many others there are."""
+    found = method_pictures(folder)
+    if "" in found:
+        if len(subject.test) > 1:
+            names = ", ".join(subject.test)
+            raise UserError(
+                f"{folder} holds pictures, but subject '{subject.name}' is measured on several clips; give each a "
+                f"folder of its own there: {names}"
+            )
+        found = {next(iter(subject.test)): found[""]}
+    missing = [
+        f"frame {number} of clip '{clip}'"
+        for clip, frames in subject.test.items()
+        for number in frames.tolist()
+        if number not in found.get(clip, {})
+    ]
+    if missing:
+        raise UserError(
+            f"{folder} lacks {len(missing)} of {subject.frames} pictures, first that of {missing[0]} "
+            "(000000.png is frame 0 of clips/<clip>/frames); have the method write all test frames"
+        )
+    return found, sum(map(len, found.values())) - subject.frames
+
+
+def measure(args: argparse.Namespace, subject: Subject, device: str) -> Results:
+    """Score every test frame."""
+    settings, pictures = args.settings, Pictures(args.clips_dir, args.threads)
+    peer = Peer(args.pictures, subject, args.threads)
+    person = read_person(args.identity, subject.size_px)
+    tracked, why = retracking_of(person, MediaPipeDetector, settings["retrack_px"])
+    result = Results([args.method], NetworkScores(device, settings["network_metrics"]), tracked)
+    with progress(total=subject.frames) as bar:
+        for clip, frames in subject.test.items():
+            for batch in pictures.batches(clip, frames, settings["batch_size"]):
+                shown = {args.method: peer.of(clip, batch.frames)}
+                result.add(clip, batch.frames, batch.order, batch.truth, batch.masks, shown)
+                bar.update(len(batch.frames))
+    result.block = round(pictures.fps(subject))  # a second: its frames say nearly the same
+    result.notes += ([why] if why else []) + subject.notes() + peer.notes() + [NOT_KNOWN]
+    return result
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure the pictures and write both outputs."""
+    subject = read_subject(args.samples)
+    with lease_device(args.gpu) as device:
+        import torch
+
+        torch.set_num_threads(max(args.threads, 1))
+        result = measure(args, subject, device)
+    facts = {"subject": subject.name, "method": args.method, "split": "self"}
+    facts |= {"frames": len(result.frames), "size_px": subject.size_px}
+    rest = {"speed": None, "training": None, "weights": result.network.weights, "versions": package_versions()}
+    content = as_json(facts | result_figures(result) | rest | {"notes": result.all_notes()})
+    kept = {"subject": subject.name, "size_px": subject.size_px, "method": args.method, "block": result.block}
+    write_manifest(args.frames_table, "self", frame_columns(result), kept)
+    write_json(args.out, content)
+    for note in result.notes:
+        log.info("%s", note)
+    log.info("%s, %d frames; PSNR / SSIM:", subject.name, len(result.frames))
+    for region in REGIONS[:3]:
+        log.info("  %s", comparison(content, region, args.method))
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)

@@ -1,0 +1,246 @@
+"""Figures of several methods on several subjects: the long table, what is missing and why, the best, means.
+
+A `Figure` is one cell: one row of table.parquet. What could not be measured is a figure, too: NaN with its reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stages.metrics.bootstrap import mean_interval
+from stages.metrics.network import FID_REGIONS
+from stages.metrics.psnr import CEILING_DB
+from stages.metrics.regions import REGIONS
+from stages.metrics.registry import MORE_IS_BETTER
+from stages.metrics.report import TABLE_FIGURES
+from stages.metrics.verdict import WORDS
+
+METRICS = ("psnr_db", "ssim", "ssim_uniform7", "lpips", "fid", "sharpness")
+BEST_AT_ONE = "sharpness"
+# In the order of the table, which is the paper's: others first, ablations, the method itself.
+KINDS = ("baseline", "external", "variant", "ours")
+ALL_FRAMES = "self"
+_NO_REASON = "metrics.json does not hold it; measure again"
+
+
+class Method(NamedTuple):
+    """A method of one of KINDS."""
+
+    kind: str
+    name: str
+
+    @property
+    def label(self) -> str:
+        """The method in words."""
+        if self.kind == "ours":
+            return self.name
+        return f"{WORDS[self.name].removeprefix('the ') if self.kind == 'baseline' else self.name} ({self.kind})"
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Where it stands in the table."""
+        return KINDS.index(self.kind), self.name
+
+
+OURS = Method("ours", "ours")
+
+
+class Figure(NamedTuple):
+    """A row of table.parquet; see `SCHEMAS["table"]`."""
+
+    subject: str
+    dataset: str
+    method: str
+    kind: str
+    split: str
+    region: str
+    metric: str
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    frames: int = 0
+    size_px: int = 0
+    reason: str = ""
+
+    @property
+    def of(self) -> Method:
+        """Its method."""
+        return Method(self.kind, self.method)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One method on one subject: the content of metrics.json, or an empty one. reason: why it is empty, or what to bear
+    in mind about all of it."""
+
+    subject: str
+    dataset: str
+    method: Method
+    metrics: Mapping[str, Any]
+    reason: str = ""
+
+    def figures(self) -> list[Figure]:
+        """A figure for every region and metric, the missing ones with their reason."""
+        return [self._figure(r, m) for r in REGIONS for m in METRICS if m != "fid" or r in FID_REGIONS]
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes of metrics.json."""
+        found = self.metrics.get("notes")
+        return [note for note in found if isinstance(note, str)] if isinstance(found, list) else []
+
+    def remarks(self) -> list[str]:
+        """The reason, and notes that are about no single figure."""
+        about_all = [note for note in self.notes if note.partition(":")[0] not in METRICS]
+        return [self.reason, *about_all] if self.reason else about_all
+
+    def count(self, *names: str) -> int:
+        """A whole number of metrics.json by its path; 0 where there is none."""
+        value = number(self.metrics, *names)
+        return int(value) if 0 <= value < 2**31 else 0
+
+    def _figure(self, region: str, metric: str) -> Figure:
+        at = ("baselines", self.method.name) if self.method.kind == "baseline" else ()
+        key = (self.subject, self.dataset, self.method.name, self.method.kind, ALL_FRAMES, region, metric)
+        value, frames = number(self.metrics, *at, region, metric), self.count(*at, region, "frames")
+        ends = look_up(self.metrics, *at, "intervals", region, metric)
+        low, high = map(_finite, ends) if isinstance(ends, list) and len(ends) == 2 else (math.nan, math.nan)
+        return Figure(*key, value, low, high, frames, self.count("size_px"), self._why(region, metric, value, frames))
+
+    def _why(self, region: str, metric: str, value: float, frames: int) -> str:
+        """Why a figure is missing, or what to bear in mind about it."""
+        if not self.metrics:
+            return self.reason
+        if metric == "psnr_db" and value >= CEILING_DB:
+            return f"equal to the truth: PSNR is infinite and counts as {CEILING_DB:g} dB"
+        said = [note.partition(":")[2].strip() for note in self.notes if note.startswith(f"{metric}:")]
+        if self.method.kind == "baseline" and metric == "psnr_db":
+            said = []  # that note counts the avatar's own pictures
+        if said or not math.isnan(value):
+            return "; ".join(said)
+        empty = isinstance(look_up(self.metrics, region), Mapping) and not frames
+        return "no test frame has this region" if empty else _NO_REASON
+
+
+def look_up(content: Any, *names: str) -> Any:
+    """The value under nested names of a file that somebody else may have written, None where there is none."""
+    for name in names:
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content
+
+
+def number(content: Any, *names: str) -> float:
+    """`look_up` of a finite number, else NaN."""
+    return _finite(look_up(content, *names))
+
+
+def _finite(value: Any) -> float:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+    return float(value) if known else math.nan
+
+
+Labels = Mapping[str, Mapping[str, str]]  # clip -> {label: value}
+
+
+def group_figures(one: Measured, columns: Mapping[str, np.ndarray], labels: Labels, block: int) -> list[Figure]:
+    """Figures of the frames whose clip carries a label, for each label and value.
+
+    columns: of the manifest `self`, rows (N,). block: see `mean_interval`.
+    """
+    clips, found = np.asarray(columns["clip"]).astype(str), []
+    numbers = np.unique(clips, return_inverse=True)[1]  # numbers compare much faster than names
+    rows_of = {
+        split: np.isin(clips, [clip for clip in labels if split in _splits(labels[clip])])
+        for split in _all_splits(labels)
+    }
+    for empty in missing_groups(one, labels, "no test frame has this region"):
+        rows = rows_of[empty.split]
+        scores = np.asarray(columns[f"{empty.metric}_{empty.region}"], np.float64)[rows]
+        count = int(np.isfinite(scores).sum())
+        if not count:
+            found.append(empty)
+            continue
+        low, high = mean_interval(scores, numbers[rows], block) or (math.nan, math.nan)
+        value = float(scores[np.isfinite(scores)].mean())
+        found.append(empty._replace(value=value, low=low, high=high, frames=count, reason=""))
+    return found
+
+
+def missing_groups(one: Measured, labels: Labels, reason: str) -> list[Figure]:
+    """The figures of `group_figures`, all missing for the same reason."""
+    key = (one.subject, one.dataset, one.method.name, one.method.kind)
+    return [
+        Figure(*key, split, region, metric, size_px=one.count("size_px"), reason=reason)
+        for split in _all_splits(labels)
+        for region in REGIONS
+        for metric in TABLE_FIGURES
+    ]
+
+
+def _splits(labels: Mapping[str, str]) -> list[str]:
+    return [f"{ALL_FRAMES}/{label}={value}" for label, value in labels.items()]
+
+
+def _all_splits(labels: Labels) -> list[str]:
+    return sorted({split for shown in labels.values() for split in _splits(shown)})
+
+
+def methods_of(figures: Iterable[Figure]) -> list[Method]:
+    """The methods of some figures, in the order of the table."""
+    return sorted({figure.of for figure in figures}, key=lambda method: method.place)
+
+
+def best_of(figures: Iterable[Figure], metric: str, digits: int) -> set[Method]:
+    """The methods with the best value of a metric among those that have one; several where the shown digits agree.
+
+    Nobody is the best of one.
+    """
+    known = {figure.of: round(figure.value, digits) for figure in figures if math.isfinite(figure.value)}
+    if len(known) < 2:
+        return set()
+    loss = {method: loss_of(metric, value) for method, value in known.items()}
+    least = min(loss.values())
+    return {method for method, value in loss.items() if value <= least + 1e-12}
+
+
+def loss_of(metric: str, value: float) -> float:
+    """What is least for the best value of a metric."""
+    if metric == BEST_AT_ONE:
+        return abs(value - 1)
+    return -value if metric in MORE_IS_BETTER else value
+
+
+def common_subjects(figures: Sequence[Figure]) -> list[str]:
+    """Subjects on which all methods of these figures were measured, in order: means over others would compare
+    different people."""
+    wanted = set(methods_of(figures))
+    seen: dict[str, set[Method]] = {}
+    for figure in figures:
+        if math.isfinite(figure.value):
+            seen.setdefault(figure.subject, set()).add(figure.of)
+    return [subject for subject, methods in seen.items() if methods == wanted]
+
+
+def means(figures: Sequence[Figure], subjects: Sequence[str], name: str) -> list[Figure]:
+    """Mean figures over subjects for every method, region, metric and split, under the subject's name `name`; missing
+    where one of the subjects has none."""
+    parts: dict[tuple[Method, str, str, str], list[Figure]] = {}
+    for figure in figures:
+        if figure.subject in subjects:
+            parts.setdefault((figure.of, figure.split, figure.region, figure.metric), []).append(figure)
+    return [_mean(part, name) for part in parts.values()]
+
+
+def _mean(part: list[Figure], name: str) -> Figure:
+    reasons = {figure.reason for figure in part}
+    # What is missing comes first, then what to bear in mind about one of them; what holds of all names nobody.
+    first = next((f for f in part if math.isnan(f.value)), next((f for f in part if f.reason), part[0]))
+    reason = f"{first.subject}: {first.reason}" if first.reason and len(reasons) > 1 else first.reason
+    value = sum(figure.value for figure in part) / len(part)
+    rest = {"low": math.nan, "high": math.nan, "frames": sum(figure.frames for figure in part)}
+    return part[0]._replace(subject=name, value=value, reason=reason, **rest)

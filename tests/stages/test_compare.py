@@ -1,0 +1,253 @@
+"""The table of results holds what was measured, says what is missing and why, and mixes nothing."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stages import compare
+from stages.core import cli
+from stages.core.files import write_json
+from stages.core.manifest import read_manifest, write_manifest
+from stages.metrics.regions import REGIONS
+from tests.metrics.made_up import SHEET_HEAD, metrics
+
+
+def row(subject, clip, role, dataset="selfie"):
+    return f"{subject}\t{clip}\t{role}\t{subject}-{clip}.mp4\t\t\t{dataset}\tself\tsmoke\n"
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Anna with a variant and somebody else's pictures, Bert with an avatar alone; Carl has failed."""
+    sheet = SHEET_HEAD + "".join(row(name, "talk", "train") for name in ("anna", "bert", "carl"))
+    (tmp_path / "sheet.tsv").write_text(sheet)
+    folder = tmp_path / "results"
+    write_json(folder / "anna/metrics.json", metrics("anna", 28.5))
+    write_json(folder / "anna/variants/unet/metrics.json", metrics("anna", 26.0, "unet"))
+    write_json(folder / "anna/external/peer/metrics.json", metrics("anna", 27.0, training=None, speed=None))
+    write_json(folder / "bert/metrics.json", metrics("bert", 22.0, copies=(20.0, 23.0)))
+    for avatar in ("anna", "anna/variants/unet", "bert"):
+        (folder / avatar / "avatar.pt").touch()
+    (folder / "carl/logs").mkdir(parents=True)
+    (folder / "carl/logs/talk.decode.log").write_text("error: decode: no face")
+    return folder
+
+
+def run(results):
+    cli.main(
+        compare.build_parser(),
+        compare.run,
+        ["--results", str(results), "--subjects", str(results.parent / "sheet.tsv")],
+    )
+    return (results / "table.md").read_text(), read_manifest(results / "table.parquet", "table").table.to_pandas()
+
+
+def rows_of(page, heading):
+    """Cells of the table under a heading, by their first two."""
+    part = page.partition(f"{heading}\n")[2].partition("\n#")[0]
+    lines = [line for line in part.splitlines() if line.startswith("| ")][2:]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return {tuple(row[:2]): row[2:] for row in cells}
+
+
+def test_every_method_of_every_subject_has_a_row(results):
+    page, _ = run(results)
+    rows = rows_of(page, "### selfie, the face")
+    assert {subject for subject, _ in rows} == {"anna", "bert", "carl"}
+    assert [method for subject, method in rows if subject == "anna"] == [
+        "mean frame (baseline)",
+        "nearest training frame (baseline)",
+        "peer (external)",
+        "unet (variant)",
+        "ours",
+    ]
+    assert rows["anna", "ours"][:3] == ["30", "**28.50** (27.50–29.50)", "**0.713**"]
+
+
+def test_the_best_of_a_subject_is_bold_whoever_it_is(results):
+    page, _ = run(results)
+    rows = rows_of(page, "### selfie, the whole picture")
+    best = {key for key, row in rows.items() if "**" in row[1]}
+    assert best == {("anna", "ours"), ("bert", "nearest training frame (baseline)")}
+    sharp = {key for key, row in rows.items() if "**" in row[-1]}
+    assert ("anna", "ours") in sharp  # 0.95 is nearest to 1
+
+
+def test_means_are_over_the_subjects_that_all_methods_have(results):
+    page, _ = run(results)
+    assert "No means: anna is the only subject that all these methods were measured on." in page
+    write_json(results / "bert/variants/unet/metrics.json", metrics("bert", 24.0, "unet"))
+    write_json(results / "bert/external/peer/metrics.json", metrics("bert", 25.0))
+    page, _ = run(results)
+    assert "Means are over the 2 of 3 subjects that all these methods were measured on: anna, bert." in page
+    rows = rows_of(page, "### selfie, the whole picture")
+    assert rows["mean of 2", "ours"][:2] == ["60", "25.25"] and rows["mean of 2", "peer (external)"][1] == "**26.00**"
+
+
+def test_what_is_missing_is_a_dash_with_its_reason(results):
+    page, table = run(results)
+    notes = dict(line.split(": ", 1) for line in page.splitlines() if line.startswith("[^"))
+    rows = rows_of(page, "### selfie, the whole picture")
+
+    def why(subject, method, column=1):
+        dash, _, mark = rows[subject, method][column].partition("[")
+        assert dash == "—"
+        return notes[f"[{mark}"]
+
+    lost = "not made: carl/clips/talk/decode.parquet is missing; see carl/logs/talk.decode.log"
+    assert why("carl", "ours") == why("carl", "mean frame (baseline)") == lost
+    assert why("bert", "peer (external)") == "no pictures of it in bert/external/peer/"
+    assert "bert/variants/unet/metrics.json" in why("bert", "unet (variant)")
+    assert why("anna", "ours", 4) == "no weights here"
+    missing = table[table.value.isna()]
+    assert (missing.reason != "").all() and (table[table.value.notna()].reason == "").all()
+
+
+def test_the_long_table_is_tidy(results):
+    _, table = run(results)
+    assert set(table.region) == set(REGIONS) and set(table.split) == {"self"} and set(table.dataset) == {"selfie"}
+    assert not table.duplicated(["subject", "method", "kind", "split", "region", "metric"]).any()
+    mine = table[(table.subject == "anna") & (table.method == "ours") & (table.region == "eyes")].set_index("metric")
+    assert tuple(mine.loc["psnr_db", ["value", "low", "high", "frames", "size_px"]]) == (28.5, 27.5, 29.5, 30, 64)
+    assert "fid" not in mine.index and np.isnan(mine.loc["ssim", "low"])
+    assert not table.method.str.contains("StyleAvatar").any(), "the paper's figures are not ours"
+
+
+def test_the_paper_s_figures_stand_apart(results):
+    page, _ = run(results)
+    ours, _, printed = page.partition("## For reference: what the paper prints")
+    assert "| StyleAvatar | 0.82 | 23.4 | 0.055 | 27.4 |" in printed and "StyleAvatar" not in ours
+    assert "| SelfieAvatar | **0.88** | **28.5** | **0.027** | **13.7** |" in printed
+
+
+def test_training_and_size_are_said(results):
+    page, _ = run(results)
+    rows = rows_of(page, "## What was measured")
+    assert rows["anna", "ours"] == ["selfie", "cpu (x86\\_64, 2 threads)", "30", "64", "24.2", "4000", "12.5"]
+    assert rows["anna", next(m for s, m in rows if m.startswith("peer"))][4:] == ["—", "—", "—"]
+
+
+def test_figures_without_their_avatar_are_said_to_be_old(results):
+    """A new training that failed has removed the avatar, and the figures of the one before still lie there."""
+    said = "avatar.pt is not there: these figures may be of an earlier one"
+    assert said not in run(results)[0]
+    (results / "bert/avatar.pt").unlink()
+    assert said in run(results)[0]
+
+
+def test_a_picture_equal_to_the_truth_is_said_to_be(results):
+    write_json(results / "anna/external/peer/metrics.json", metrics("anna", 100.0))
+    page, table = run(results)
+    mine = table[(table.kind == "external") & (table.metric == "psnr_db") & (table.subject == "anna")]
+    assert (mine.value == 100).all() and mine.reason.str.startswith("equal to the truth: PSNR is infinite").all()
+    assert "PSNR is infinite and counts as 100 dB" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "is not readable"),
+        ("[" * 100000, "is not readable"),
+        (json.dumps({"subject": "mallory"}), "is not of subject 'anna'"),
+        (json.dumps({"subject": "anna", "full": 3, "notes": {"a": 1}, "intervals": []}), "does not hold it"),
+    ],
+)
+def test_a_damaged_file_costs_its_row_alone(results, text, sentence):
+    (results / "anna/metrics.json").write_text(text)
+    _, table = run(results)
+    mine = table[(table.subject == "anna") & (table.kind == "ours")]
+    assert mine.value.isna().all() and mine.reason.str.contains(sentence).all()
+    assert table[(table.subject == "anna") & (table.kind == "external")].value.notna().any()
+
+
+def test_text_from_files_stays_text(results):
+    notes = ["lpips: <script>alert(1)</script> | [x](http://y) *z*\n# heading"]
+    write_json(results / "bert/metrics.json", metrics("bert", 22.0) | {"notes": notes})
+    page, _ = run(results)
+    assert "<script>" not in page and "\n# heading" not in page and "\\[x\\](http://y)" in page
+    lines = [line for line in page.splitlines() if line.startswith("| bert | ours | 30")]
+    assert [line.count(" | ") for line in lines] == [8, 8, 8, 7, 7]  # boxes have no FID
+
+
+def test_the_same_results_give_the_same_bytes(results):
+    run(results)
+    first = [(results / name).read_bytes() for name in ("table.md", "table.parquet")]
+    run(results)
+    assert first == [(results / name).read_bytes() for name in ("table.md", "table.parquet")]
+
+
+def test_other_frames_than_the_avatar_s_are_said(results):
+    write_json(results / "anna/variants/unet/metrics.json", metrics("anna", 26.0, "unet", frames=12))
+    assert "measured on other frames or at another size than ours" in run(results)[0]
+
+
+def write_frames(path, clips, psnr_db, block=2):
+    count = len(clips)
+    scores = {f"{name}_{region}": np.full(count, value) for region in REGIONS
+              for name, value in (("psnr_db", psnr_db), ("ssim", psnr_db / 40), ("sharpness", 1.0))}  # fmt: skip
+    scores["psnr_db_face"] = np.where(np.array(clips) == "angry", psnr_db - 5, psnr_db)
+    write_manifest(path, "self", {"clip": clips, "frame": np.arange(count)} | scores, {"block": block})
+
+
+def write_decode(path, labels):
+    columns = {
+        "frame": [0], "time_s": [0.0], "source_frame": [0], "face": [True], "face_box_px": np.zeros((1, 4)),
+        "duplicate": [False], "sharpness": [1.0], "picture_hash": [""],
+    }  # fmt: skip
+    write_manifest(path, "decode", columns, {"fps": 25.0, "size_px": 64, "labels": labels})
+
+
+@pytest.fixture
+def mead(tmp_path):
+    """Two actors with two test clips each; the second has no variant."""
+    rows = [row(actor, clip, role, "mead") for actor in ("M003", "W009")
+            for clip, role in (("calm", "train"), ("angry", "test"), ("happy", "test"))]  # fmt: skip
+    (tmp_path / "sheet.tsv").write_text(SHEET_HEAD + "".join(rows))
+    folder = tmp_path / "results"
+    for actor, psnr_db in (("M003", 30.0), ("W009", 26.0)):
+        write_json(folder / actor / "metrics.json", metrics(actor, psnr_db))
+        write_frames(folder / actor / "self.parquet", ["angry"] * 6 + ["happy"] * 4, psnr_db)
+        for clip in ("angry", "happy"):
+            labels = {"emotion": clip, "level": "3" if clip == "angry" else "1", "take": "1", "view": "front"}
+            write_decode(folder / actor / "clips" / clip / "decode.parquet", labels)
+    write_json(folder / "M003/variants/no_mrf/metrics.json", metrics("M003", 29.0, "no_mrf"))
+    write_frames(folder / "M003/variants/no_mrf/self.parquet", ["angry"] * 6 + ["happy"] * 4, 29.0)
+    return folder
+
+
+def test_figures_by_emotion_and_level(mead):
+    page, table = run(mead)
+    assert "#### By level, the whole picture: PSNR, dB / SSIM" in page
+    rows = rows_of(page, "#### By emotion, the face: PSNR, dB / SSIM")
+    assert rows == {
+        ("angry", "1"): ["6", "24.00 / 0.725", "**25.00** / **0.750**"],
+        ("happy", "1"): ["4", "29.00 / 0.725", "**30.00** / **0.750**"],
+    }
+    angry = table[(table.split == "self/emotion=angry") & (table.region == "face") & (table.metric == "psnr_db")]
+    found = {(f.subject, f.method): (f.value, f.low, f.high, f.frames) for f in angry.itertuples() if f.frames}
+    assert found["M003", "ours"] == (25.0, 25.0, 25.0, 6) and found["W009", "ours"] == (21.0, 21.0, 21.0, 6)
+    assert set(table[table.split != "self"].split.str.partition("=")[0]) == {"self/emotion", "self/level"}
+
+
+def test_without_the_table_of_frames_a_group_is_missing_with_its_reason(mead):
+    (mead / "W009/self.parquet").write_bytes(b"no parquet")
+    _, table = run(mead)
+    mine = table[(table.subject == "W009") & (table.split == "self/level=1") & (table.kind == "ours")]
+    assert mine.value.isna().all() and mine.reason.str.contains("not a readable Parquet file").all()
+
+
+def test_what_is_no_method_is_refused_in_one_sentence(results, capsys):
+    (results / "anna/external/read me.txt").touch()
+    with pytest.raises(SystemExit) as end:
+        run(results)
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert end.value.code == 2 and "read me.txt is no folder named after a method" in said
+    assert not (results / "table.md").exists()
+
+
+def test_a_sheet_without_an_avatar_is_refused(results, capsys):
+    (results.parent / "sheet.tsv").write_text(SHEET_HEAD + row("anna", "talk", "drive"))
+    with pytest.raises(SystemExit):
+        run(results)
+    assert "makes no avatar to compare" in capsys.readouterr().err

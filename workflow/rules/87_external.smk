@@ -1,0 +1,45 @@
+rule external:
+    input:
+        samples="<subject>/samples.parquet",
+        test=lambda wildcards: "<subject>/test_samples.parquet" if to_test(wildcards.subject) else [],
+        identity="<subject>/identity.npz",
+        method=pictures_of_method,
+        # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
+        decode=of_clips("decode.parquet", truth_clips),
+        landmarks=of_clips("landmarks.parquet", truth_clips),
+        matting=of_clips("matting.parquet", truth_clips),
+        renders=of_clips("render.parquet", truth_clips),
+        frames=ancient(of_clips("frames", truth_clips)),
+        alpha=ancient(of_clips("alpha", truth_clips)),
+        uv=ancient(of_clips("uv", truth_clips)),
+    output:
+        metrics=report(
+            "<subject>/external/{method}/metrics.json",
+            category="Self-reenactment",
+            labels={"subject": "{subject}, {method}", "what": "metrics"},
+        ),
+        table="<subject>/external/{method}/frames.parquet",
+    log:
+        "<log>/{method}.external.log",
+    benchmark:
+        "<bench>/{method}.external.tsv"
+    wildcard_constraints:
+        method=NAME.pattern,
+    conda:
+        "../../environment.yaml"
+    threads: 2
+    resources:
+        gpu=gpu_need(),
+    params:
+        cfg=stage_params("evaluate"),
+        code=code_digest("stages.external"),
+        subject=subpath(input.samples, parent=True),
+        pictures=subpath(output.metrics, parent=True),
+        others=others_of_method,
+    message:
+        "Measuring the pictures of {wildcards.method} for {wildcards.subject}"
+    shell:
+        "python -m stages.external --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
+        " --method {wildcards.method} --pictures {params.pictures:q} --samples {input.samples:q} {input.test:q}"
+        " --clips-dir {params.subject:q}/clips --identity {input.identity:q} --out {output.metrics:q}"
+        " --frames-table {output.table:q} 2>&1 | tee -i {log:q}"

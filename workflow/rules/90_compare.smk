@@ -1,0 +1,24 @@
+# The stage finds out by itself what was made and what is missing: called by hand, it makes the table of an unfinished
+# batch, too.
+
+
+rule compare:
+    input:
+        metrics=table_metrics,
+        # Another row for a driver changes nothing in the table; what does is among the metrics and the params.
+        sheet=ancient(str(SHEET_FILE)),
+    output:
+        page="<results>/table.md",
+        table="<results>/table.parquet",
+    log:
+        "<results>/logs/compare.log",
+    conda:
+        "../../environment.yaml"
+    params:
+        code=code_digest("stages.compare"),
+        results=subpath(output.page, parent=True),
+        datasets=lambda wildcards: canonical_json({name: SHEET.dataset(name) for name in SHEET.subjects()}),
+    message:
+        "Comparing all that was measured"
+    shell:
+        "python -m stages.compare --results {params.results:q} --subjects {input.sheet:q} 2>&1 | tee -i {log:q}"

@@ -1,0 +1,50 @@
+# What stands in the table of results beside the avatars: variants and the methods of others. Wiring only.
+
+from pathlib import Path
+from stages.core.methods import external_methods, made_variants, method_files
+
+
+def subject_folder(subject):
+    """The subject's folder of results."""
+    return Path(or_stop(expand, config["results"]), subject)
+
+
+def table_variants(subject):
+    """Variants that have been made, and those that this run is asked to make."""
+    asked, folder = workflow.dag_settings.targets, subject_folder(subject)
+    made = made_variants(folder)
+    return [
+        name
+        for name in variant_names()
+        if name in made or "variants" in asked or f"{folder}/variants/{name}/metrics.json" in asked
+    ]
+
+
+def table_metrics(wildcards):
+    """Input function: metrics.json of every avatar of the sheet, its variants, and others' methods."""
+    folders = []
+    for subject in SHEET.subjects():
+        folders.append(subject)
+        folders += [f"{subject}/variants/{name}" for name in table_variants(subject)]
+        folders += [f"{subject}/external/{name}" for name in or_stop(external_methods, subject_folder(subject))]
+    return [f"<results>/{folder}/metrics.json" for folder in folders]
+
+
+def method_folder(wildcards):
+    """The folder of an external method's pictures."""
+    return subject_folder(wildcards.subject) / "external" / wildcards.method
+
+
+def pictures_of_method(wildcards):
+    """Input function: every picture of an external method, so that a changed or added one is measured again."""
+    return [str(path) for path in method_files(method_folder(wildcards))[0]]
+
+
+def others_of_method(wildcards):
+    """Params function: what else lies there, as JSON; the stage refuses it."""
+    return canonical_json(method_files(method_folder(wildcards))[1])
+
+
+def truth_clips(subject):
+    """Names of the clips that hold the frames to measure on."""
+    return to_test(subject) or train_clips(subject)
