@@ -56,8 +56,8 @@ def headline(metrics: Mapping[str, Any]) -> Iterator[page.Html]:
             rows.append([name, frames, *(_estimate(found[figure][region][method], figure) for figure in shown)])
     yield page.table(["region: method", "frames", *(FIGURES[figure] for figure in shown)], rows)
     yield page.fill(
-        "<p><small>In brackets: 95&nbsp;% intervals of the avatar's means, by bootstrap over $drawn. They say how much a "
-        "mean would vary over other frames of the same kind, not over other trainings.</small></p>",
+        "<p><small>In brackets: 95&nbsp;% intervals of the avatar's means, by bootstrap over $drawn. They say how "
+        "much a mean would vary over other frames of the same kind, not over other trainings.</small></p>",
         drawn=metrics["intervals"].get("drawn", "frames"),
     )
     why = figures.reasons(metrics["notes"])
