@@ -33,7 +33,7 @@ from stages.metrics.panel import ERROR_FULL_SCALE
 
 log = logging.getLogger(__name__)
 
-PICTURES = 3  # of the worst, the typical and the best frames
+PICTURES = 4  # of the worst, the typical and the best frames
 WIDEST_PX = 3 * 256  # of the three tiles
 
 

@@ -22,8 +22,9 @@ td, th { padding: .2em .7em; text-align: right; border-bottom: 1px solid #ddd; w
 th:first-child, td:first-child { text-align: left } th { vertical-align: bottom }
 img { max-width: 100%; height: auto; display: block } figure { margin: 1em 0; max-width: 56em }
 figcaption { font-size: .9em } .advice { color: #a23 } .own { font-weight: 600 }
-.row { display: flex; flex-wrap: wrap; gap: 0 1.2em } .row figure { flex: 1 1 19em; max-width: 30em; margin: .5em 0 }
+.row { display: flex; flex-wrap: wrap; gap: 0 1.2em } .row figure { flex: 1 1 25em; max-width: 31em; margin: .5em 0 }
 .row img { width: 100% }
+@media (max-width: 45em) { td, th { padding: .2em .35em; font-size: .85em; white-space: normal } }
 @media print { body { max-width: none; margin: 0; font-size: 10pt } a { color: inherit } .wide { overflow: visible }
 figure, tr { break-inside: avoid } h2, h3 { break-after: avoid } td, th { padding: .1em .4em } }
 </style></head><body>

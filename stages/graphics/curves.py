@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 BAD = {"bridged": "#f2c14e", "lost": "#d1495b"}
-WIDTH_IN, DPI = 7.0, 150
+WIDTH_IN, DPI = 6.0, 170
 LABELS, TICKS = 9, 8  # font sizes
 
 
@@ -29,7 +29,7 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def legend_above(axis: Axes, columns: int = 5) -> None:
+def legend_above(axis: Axes, columns: int = 6) -> None:
     """A legend between the panel and the one above it, where it hides no data."""
     axis.legend(
         fontsize=TICKS, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.1,
@@ -57,8 +57,9 @@ def curves(
         logarithmic: titles of panels whose axis is logarithmic. marked: name -> x of upright lines.
     """
     ratios = [1.0] * len(groups) + ([] if expression is None else [1.4])
-    figure = new_figure(1.3 * sum(ratios) + 0.4)
+    figure = new_figure(1.2 * sum(ratios) + 0.4)
     axes = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    named: list[str] = []
     for axis, (title, lines) in zip(axes, groups.items(), strict=False):
         for name, values in lines.items():
             _line(axis, name, x, values, (colours or {}).get(name), joined)
@@ -69,9 +70,10 @@ def curves(
         if title in logarithmic:
             axis.set_yscale("log")
         for name, place in (marked or {}).items():
-            axis.axvline(place, color="#555555", linestyle=":", linewidth=1.0, label=name)
-        if len(lines) + len(marked or {}) > 1:
+            axis.axvline(place, color="#555555", linestyle=":", linewidth=1.0, label=name if not named else None)
+        if list(lines) != named and len(lines) + len(marked or {}) > 1:  # the panel above may have said it
             legend_above(axis)
+        named = list(lines)
         if quality is not None:
             _mark(axis, x, quality)
     if expression is not None:

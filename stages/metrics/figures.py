@@ -104,10 +104,12 @@ def estimates(metrics: Mapping[str, Any], figure: str) -> dict[str, dict[str, Es
     return found
 
 
-def reasons(notes: Sequence[Any]) -> dict[str, str]:
-    """figure -> why it is missing, from the notes of metrics.json that begin with a figure's name."""
-    parts = (str(note).partition(": ") for note in notes)
-    return {name: why for name, _, why in parts if name in FIGURES}
+def missing(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """figure -> why it is null everywhere, from the notes of metrics.json that begin with its name."""
+    notes = {name: why for name, _, why in (str(note).partition(": ") for note in metrics["notes"])}
+    measured = [regions[region] for regions in (metrics, *metrics["baselines"].values()) for region in REGIONS]
+    absent = [figure for figure in FIGURES if all(found.get(figure) is None for found in measured)]
+    return {figure: notes.get(figure, "metrics.json does not say why") for figure in absent}
 
 
 def remarkable_frames(

@@ -23,6 +23,8 @@ SPREAD = ("psnr_db", "ssim")  # whose spread and course are shown
 MOST_CLIPS = 12  # whose course over time is shown
 BOXES = "Box: median and quartiles over the frames; whiskers: 5th to 95th percentile; dot: mean."
 MEANING = {
+    "pairs": "of neighbouring frames",
+    "found": "frames in which both faces were tracked again",
     "difference_error": "mean error of the change from frame to frame, share of the full range",
     "difference_error_face": "the same over the face",
     "flicker_static": "mean change of the avatar where the truth stands still",
@@ -45,8 +47,8 @@ def _estimate(found: charts.Estimate, figure: str) -> str:
 def headline(metrics: Mapping[str, Any]) -> Iterator[page.Html]:
     """The figures by region and method, as table and as chart, and why others are missing."""
     found = {figure: figures.estimates(metrics, figure) for figure in FIGURES}
-    known = {f: any(e.value is not None for of in found[f].values() for e in of.values()) for f in FIGURES}
-    shown = [figure for figure in FIGURES if known[figure]]
+    missing = figures.missing(metrics)
+    shown = [figure for figure in FIGURES if figure not in missing]
     rows = []
     for region in REGIONS:
         for method in found["psnr_db"][region]:
@@ -60,9 +62,7 @@ def headline(metrics: Mapping[str, Any]) -> Iterator[page.Html]:
         "much a mean would vary over other frames of the same kind, not over other trainings.</small></p>",
         drawn=metrics["intervals"].get("drawn", "frames"),
     )
-    why = figures.reasons(metrics["notes"])
-    missing = [figure for figure in FIGURES if not known[figure]]
-    yield page.items(f"{FIGURES[f]} is null: {why.get(f, 'metrics.json does not say why')}" for f in missing)
+    yield page.items(f"{FIGURES[figure]} is null: {why}" for figure, why in missing.items())
     short = worse_than(metrics)
     if short:
         yield page.fill('<p class="advice">The face is worse than a plain copy ($short).</p>', short=short)
@@ -173,7 +173,9 @@ def made_with(metrics: Mapping[str, Any], versions: Mapping[str, Any]) -> Iterat
     facts += [f"weights of {name}: {'null' if label is None else label}" for name, label in metrics["weights"].items()]
     yield page.items(facts)
     yield page.fill("<h2>Measured</h2>")
-    yield page.items(["with " + _listed(metrics["versions"]), *metrics["notes"]])
+    said = figures.missing(metrics)  # above the table already
+    notes = [note for note in metrics["notes"] if str(note).partition(": ")[0] not in said]
+    yield page.items(["with " + _listed(metrics["versions"]), *notes])
     yield page.fill("<h2>Definitions</h2>")
     told = metrics["definitions"].items()
     yield page.items(page.fill("<b>$name</b>: $what", name=name, what=what) for name, what in told)
