@@ -36,8 +36,8 @@ def box_chart(panels: Mapping[str, Mapping[str, np.ndarray]], colours: Mapping[s
     for axis, (label, boxes) in zip(axes, panels.items(), strict=True):
         known = [values[np.isfinite(values)] for values in boxes.values()]
         drawn = axis.boxplot(
-            known, orientation="horizontal", widths=0.62, whis=WHISKERS, showfliers=False, showmeans=True, patch_artist=True,
-            medianprops={"color": "#222222"}, whiskerprops={"color": GREY}, capprops={"color": GREY},
+            known, orientation="horizontal", widths=0.62, whis=WHISKERS, showfliers=False, showmeans=True,
+            patch_artist=True, medianprops={"color": "#222222"}, whiskerprops={"color": GREY}, capprops={"color": GREY},
             meanprops={"marker": "o", "markersize": 3.5, "markerfacecolor": "#222222", "markeredgecolor": "#ffffff"},
         )  # fmt: skip
         for name, box in zip(names, drawn["boxes"], strict=True):
