@@ -17,6 +17,7 @@
 #   results/{subject}/{samples,test_samples}.parquet             what is trained on, what is measured on
 #   results/{subject}/avatar.pt                                  the avatar
 #   results/{subject}/{metrics.json,self.parquet,self.mp4,self/} self-reenactment, measured
+#   results/{subject}/figures.html                               a page with its figures, frames and curves
 #   results/{subject}/reenact/{driver}--{clip}.{mp4,parquet}     the avatar follows any clip of the sheet
 #   results/{subject}/variants/{variant}/                        the same files of an ablation (config/variants)
 #   results/{subject}/external/{method}/                         pictures of somebody else's method, put there, measured
@@ -30,6 +31,9 @@ min_version("9.27")
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
@@ -50,6 +54,7 @@ include: "workflow/rules/57_tracking.smk"
 include: "workflow/rules/60_samples.smk"
 include: "workflow/rules/70_train.smk"
 include: "workflow/rules/80_evaluate.smk"
+include: "workflow/rules/82_figures.smk"
 include: "workflow/rules/85_reenact.smk"
 include: "workflow/rules/87_external.smk"
 include: "workflow/rules/90_compare.smk"

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.core.avatar_file import read_avatar
 from stages.core.errors import UserError
 from stages.face.camera import Camera
 from stages.face.landmark_sets import LandmarkSet, landmark_set_of
@@ -27,7 +28,6 @@ from stages.nets.sizes import check_sizes, network_settings
 if TYPE_CHECKING:
     from stages.graphics.renderer import Renderer
 
-FORMAT = 1
 MOST_LAYERS = 16  # from latent to style
 NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_range", "weights")
 
@@ -90,22 +90,7 @@ class Avatar:
         Raises:
             UserError: missing, damaged, not an avatar, or of another format.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise UserError(f"the avatar {path} is missing; train it first (snakemake {path})")
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # depending on the damage, torch raises a dozen different ones
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(
-                f"{path} is not a readable avatar ({first}); train it again or fetch the file again"
-            ) from error
-        if not isinstance(content, dict) or "format" not in content:
-            raise UserError(f"{path} is not an avatar of this project; give an avatar.pt that the train stage wrote")
-        if type(content["format"]) is not int or content["format"] != FORMAT:
-            raise UserError(
-                f"{path} has format {content['format']}, this version reads format {FORMAT}; train it again"
-            )
+        content = read_avatar(Path(path))
         missing = [name for name in NEEDED if name not in content]
         if missing:
             raise UserError(f"{path} lacks {', '.join(missing)}; train the avatar again")

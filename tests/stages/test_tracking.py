@@ -7,6 +7,7 @@ import pytest
 
 from stages import tracking
 from stages.core import cli
+from stages.core.files import write_picture
 from stages.core.manifest import write_manifest
 
 COUNT = 40
@@ -40,6 +41,7 @@ def run(folder, clips, **lists):
     argv += ["--clips", *clips]
     for kind in ("decode", "landmarks", "fit"):
         argv += [f"--{kind}", *(str(folder / "clips" / name / f"{kind}.parquet") for name in lists.get(kind, clips))]
+    argv += ["--sheet", *(str(folder / "clips" / name / "contact.png") for name in clips)]
     cli.main(tracking.build_parser(), tracking.run, argv)
     return (folder / "tracking.html").read_text()
 
@@ -49,6 +51,7 @@ def subject(tmp_path):
     np.savez(tmp_path / "identity.npz", expression_scale=np.ones(2, np.float32))
     for name in ("talk", "read"):
         write_clip(tmp_path / "clips" / name)
+        write_picture(tmp_path / "clips" / name / "contact.png", np.full((40, 1200, 3), 99, np.uint8))
     return tmp_path
 
 
@@ -56,8 +59,9 @@ def test_every_clip_has_a_row_its_advice_and_its_curves(subject):
     page = run(subject, ["talk", "read"])
     assert len(re.findall(r"<tr><td>", page)) == 2
     assert page.count("3 frames (8 %) have no fit") == 2
-    assert 'href="clips/talk/overlay.mp4"' in page and 'src="clips/read/contact.png"' in page
-    assert page.count("data:image/png;base64,iVBOR") == 2 and "http" not in page
+    assert 'href="clips/talk/overlay.mp4"' in page and 'href="clips/read/contact.png"' in page
+    assert page.count("data:image/png;base64,iVBOR") == page.count("data:image/jpeg;base64,/9j/") == 2
+    assert not re.search(r"""(src|href)="(?!data:|#|clips/)|url\(|@import""", page), "the page needs nothing else"
 
 
 def test_lists_that_do_not_belong_together_are_refused(subject, capsys):

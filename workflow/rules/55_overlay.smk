@@ -11,8 +11,20 @@ rule overlay:
         pictures=ancient("<clip>/render"),
         uv=ancient("<clip>/uv"),
     output:
-        video="<clip>/overlay.mp4",
-        sheet=report("<clip>/contact.png", category="Tracking", labels={"subject": "{subject}", "clip": "{clip}"}),
+        video=report(
+            "<clip>/overlay.mp4",
+            caption="../report/overlay.rst",
+            category="1 Tracking",
+            subcategory="{subject}",
+            labels={"clip": "{clip}", "shows": "film: landmarks, mesh, normals, UV"},
+        ),
+        sheet=report(
+            "<clip>/contact.png",
+            caption="../report/contact.rst",
+            category="1 Tracking",
+            subcategory="{subject}",
+            labels={"clip": "{clip}", "shows": "contact sheet"},
+        ),
     log:
         "<log>/{clip}.overlay.log",
     benchmark:

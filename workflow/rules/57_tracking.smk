@@ -4,10 +4,15 @@ rule tracking:
         decode=of_clips("decode.parquet", all_clips),
         landmarks=of_clips("landmarks.parquet", all_clips),
         fit=of_clips("fit.parquet", all_clips),
-        # The page shows them, but holds nothing of them.
-        sheets=ancient(of_clips("contact.png", all_clips)),
+        sheets=of_clips("contact.png", all_clips),
     output:
-        report("<subject>/tracking.html", category="Tracking", labels={"subject": "{subject}", "clip": "all"}),
+        report(
+            "<subject>/tracking.html",
+            caption="../report/tracking.rst",
+            category="1 Tracking",
+            subcategory="{subject}",
+            labels={"clip": "all", "shows": "page: figures, advice, curves"},
+        ),
     log:
         "<log>/tracking.log",
     conda:
@@ -19,5 +24,5 @@ rule tracking:
         "Writing the page about the tracking of {wildcards.subject}"
     shell:
         "python -m stages.tracking --subject {wildcards.subject} --identity {input.identity:q} --clips {params.clips}"
-        " --decode {input.decode:q} --landmarks {input.landmarks:q} --fit {input.fit:q} --out {output:q}"
-        " 2>&1 | tee -i {log:q}"
+        " --decode {input.decode:q} --landmarks {input.landmarks:q} --fit {input.fit:q} --sheet {input.sheets:q}"
+        " --out {output:q} 2>&1 | tee -i {log:q}"

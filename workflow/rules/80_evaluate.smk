@@ -15,14 +15,18 @@ rule evaluate:
     output:
         metrics=report(
             "<avatar>/metrics.json",
-            category="Self-reenactment",
-            labels={"subject": "{subject}{variant}", "what": "metrics"},
+            caption="../report/metrics.rst",
+            category="2 Avatar",
+            subcategory="{subject}",
+            labels=avatar_labels("all figures as JSON"),
         ),
         table="<avatar>/self.parquet",
         video=report(
             "<avatar>/self.mp4",
-            category="Self-reenactment",
-            labels={"subject": "{subject}{variant}", "what": "truth, render, alpha, avatar, error"},
+            caption="../report/self.rst",
+            category="2 Avatar",
+            subcategory="{subject}",
+            labels=avatar_labels("film: truth, render, alpha, avatar, error"),
         ),
         pictures=directory("<avatar>/self"),
     log:

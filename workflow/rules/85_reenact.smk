@@ -8,8 +8,10 @@ rule reenact:
     output:
         video=report(
             "<subject>/reenact/{driver}.mp4",
-            category="Cross-reenactment",
-            labels={"subject": "{subject}", "driver": "{driver}", "what": "driver, avatar"},
+            caption="../report/reenact.rst",
+            category="3 Driven by somebody else",
+            subcategory="{subject}",
+            labels={"driver": "{driver}", "shows": "film: driver, avatar"},
         ),
         manifest="<subject>/reenact/{driver}.parquet",
     log:

@@ -15,8 +15,10 @@ rule external:
     output:
         metrics=report(
             "<subject>/external/{method}/metrics.json",
-            category="Self-reenactment",
-            labels={"subject": "{subject}, {method}", "what": "metrics"},
+            caption="../report/metrics.rst",
+            category="2 Avatar",
+            subcategory="{subject}",
+            labels={"avatar": "by {method}", "shows": "all figures as JSON"},
         ),
         table="<subject>/external/{method}/frames.parquet",
     log:

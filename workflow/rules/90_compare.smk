@@ -8,7 +8,12 @@ rule compare:
         # Another row for a driver changes nothing in the table; what does is among the metrics and the params.
         sheet=ancient(str(SHEET_FILE)),
     output:
-        page="<results>/table.md",
+        page=report(
+            "<results>/table.md",
+            caption="../report/table.rst",
+            category="4 Comparison",
+            labels={"shows": "table of subjects and methods"},
+        ),
         table="<results>/table.parquet",
     log:
         "<results>/logs/compare.log",

@@ -24,6 +24,11 @@ def variant_of(wildcards):
     return wildcards.get("variant", "").removeprefix("/variants/")
 
 
+def avatar_labels(shows):
+    """Labels function of the report: which avatar of a subject, and what the file shows."""
+    return lambda wildcards: {"avatar": variant_of(wildcards) or "the avatar", "shows": shows}
+
+
 def stage_params(stage):
     """Params function: the stage's settings as one canonical JSON string (Snakemake compares strings reliably)."""
 

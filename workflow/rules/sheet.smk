@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+AVATAR_FILES = ("avatar.pt", "metrics.json", "figures.html")  # what is asked for of an avatar or a variant
+
 
 def face_model(wildcards):
     """Input function: the file or folder of the published face model, nothing for the personal one."""
@@ -42,6 +44,11 @@ def held_out(wildcards):
     return f"--holdout {samples['holdout']} --gap-s {samples['gap_s']}"
 
 
+def shown_clips(subject):
+    """Names of the clips that evaluation may have measured frames of."""
+    return to_test(subject) or train_clips(subject)
+
+
 def of_clips(file, clips):
     """Input function: `file` of each clip of the subject that the function `clips` names."""
     return lambda wildcards: [f"<results>/{wildcards.subject}/clips/{name}/{file}" for name in clips(wildcards.subject)]
@@ -58,8 +65,9 @@ def of_driver(file):
 
 
 def all_targets():
-    """What the sheet asks for: each subject's avatar and metrics, the page about its tracking, the table of results."""
-    avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in ("avatar.pt", "metrics.json")]
+    """What the sheet asks for: each subject's avatar, measured, with the pages about it and the tracking of its clips,
+    and the table of results."""
+    avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in AVATAR_FILES]
     everybody = dict.fromkeys(clip.subject for clip in SHEET.clips)
     pages = [f"<results>/{subject}/tracking.html" for subject in everybody]
     return avatars + pages + (["<results>/table.md"] if avatars else [])
@@ -68,4 +76,4 @@ def all_targets():
 def variant_targets():
     """Every variant of every avatar of the sheet, measured."""
     folders = [f"<results>/{subject}/variants/{name}" for subject in SHEET.subjects() for name in variant_names()]
-    return [f"{folder}/{file}" for folder in folders for file in ("avatar.pt", "metrics.json")]
+    return [f"{folder}/{file}" for folder in folders for file in AVATAR_FILES]

@@ -1,0 +1,168 @@
+"""Stage `figures`: one page about how good an avatar is, as a researcher would put it next to a paper: figures.html.
+
+In: avatar.pt (the history of its training), metrics.json, self.parquet, the pictures self/ and the clips' folders. The
+page holds all that it shows; only the film self.mp4 lies beside it. Needs no network to look at. Seconds, little
+memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.core import page
+from stages.core.avatar_file import read_avatar
+from stages.core.cli import main, stage_parser
+from stages.core.errors import UserError
+from stages.core.files import atomic_file, picture_name, read_picture
+from stages.core.jpeg import encode_jpeg
+from stages.core.manifest import Manifest, read_manifest
+from stages.core.subjects import NAME
+from stages.graphics.draw import as_rgb8, error_map
+from stages.metrics import figures_page as sections
+from stages.metrics.figures import Scores, misfit, remarkable_frames
+from stages.metrics.panel import ERROR_FULL_SCALE
+
+log = logging.getLogger(__name__)
+
+PICTURES = 4  # of the worst, the typical and the best frames
+WIDEST_PX = 3 * 256  # of the three tiles
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of the stage."""
+    parser = stage_parser(__doc__, "figures")
+    parser.add_argument("--avatar", required=True, type=Path, help="avatar.pt")
+    parser.add_argument("--metrics", required=True, type=Path, help="metrics.json")
+    parser.add_argument("--frames-table", required=True, type=Path, help="self.parquet")
+    parser.add_argument("--pictures", required=True, type=Path, help="folder self/ of the avatar's pictures")
+    parser.add_argument("--video", required=True, type=Path, help="self.mp4, to link to")
+    parser.add_argument("--clips-dir", required=True, type=Path, help="folder that holds the folders of the clips")
+    parser.add_argument("--out", required=True, type=Path, help="figures.html to write")
+    return parser
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """metrics.json.
+
+    Raises:
+        UserError: it is missing, damaged or of another version.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; measure the avatar first (snakemake {path})")
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        problem = misfit(metrics)
+    except (ValueError, RecursionError) as error:
+        problem = f"it is not readable as JSON ({error})"
+    if problem:
+        raise UserError(f"{path}: {problem}; delete it and run the workflow again")
+    return metrics
+
+
+def read_history(content: Mapping[str, Any], path: Path) -> list[dict[str, float]]:
+    """The history of the training that avatar.pt holds; empty where it holds none.
+
+    Raises:
+        UserError: it is no list of tables of numbers.
+    """
+    history = content.get("history", [])
+    rows = history if isinstance(history, list) else [None]
+    for row in rows:
+        if not isinstance(row, dict) or "images" not in row or not all(type(v) in (int, float) for v in row.values()):
+            raise UserError(f"the history in {path} is not that of a training; train the avatar again")
+    return rows
+
+
+def read_clips(path: Path, table: Manifest, clips_dir: Path) -> dict[str, Manifest]:
+    """decode.parquet of each clip of self.parquet.
+
+    Raises:
+        UserError: one is missing or damaged, or has other frames.
+    """
+    found = {}
+    for clip in dict.fromkeys(table["clip"].tolist()):
+        if not NAME.fullmatch(clip):
+            raise UserError(f"{path} names a clip {clip!r}, which is no name of a clip; run the workflow again")
+        found[clip] = read_manifest(clips_dir / clip / "decode.parquet", "decode")
+        frames = table["frame"][table["clip"] == clip]
+        if frames[0] < 0 or frames[-1] >= len(found[clip]) or (np.diff(frames) <= 0).any():
+            raise UserError(f"{path} does not fit the frames of clip '{clip}'; run the workflow again")
+    return found
+
+
+def read_scores(path: Path, table: Manifest, decoded: Mapping[str, Manifest]) -> Scores:
+    """The scores of the frames, with what the clips' manifests say of them.
+
+    Raises:
+        UserError: a clip's labels are no table.
+    """
+    clips, frames, time_s = table["clip"], table["frame"], np.zeros(len(table))
+    labels = {clip: decode.metadata.get("labels", {}) for clip, decode in decoded.items()}
+    for clip, decode in decoded.items():
+        mine = clips == clip
+        time_s[mine] = decode["time_s"][frames[mine]]
+        if not isinstance(labels[clip], dict):
+            raise UserError(f"the labels of clip '{clip}' beside {path} are no table; run the workflow again")
+    columns = {name: table[name] for name in table.table.column_names if name not in ("clip", "frame")}
+    fps = float(next(iter(decoded.values())).metadata["fps"] or 25.0)
+    return Scores(columns, clips, frames, time_s, labels, block=round(fps))
+
+
+def three_tiles(args: argparse.Namespace, clip: str, frame: int) -> bytes:
+    """Truth, avatar and error of a frame side by side, as JPEG.
+
+    Raises:
+        UserError: a picture is missing or damaged, or the two differ in size.
+    """
+    paths = (args.clips_dir / clip / "frames" / picture_name(frame), args.pictures / clip / picture_name(frame))
+    truth, own = (as_rgb8(read_picture(path)) for path in paths)
+    if truth.shape != own.shape:
+        raise UserError(f"{paths[0]} and {paths[1]} differ in size; run the workflow again")
+    gap = np.full((truth.shape[0], max(2, truth.shape[1] // 64), 3), 255, np.uint8)
+    return encode_jpeg(np.hstack([truth, gap, own, gap, error_map(truth, own, ERROR_FULL_SCALE)]), WIDEST_PX)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes the page."""
+    metrics, table = read_metrics(args.metrics), read_manifest(args.frames_table, "self")
+    same = all(metrics[name] == table.metadata[name] for name in ("subject", "variant", "size_px"))
+    if not same or not len(table) or metrics["frames"] != len(table):
+        raise UserError(f"{args.frames_table} and {args.metrics} are of different runs; run the workflow again")
+    content = read_avatar(args.avatar)
+    versions = content.get("versions")
+    decoded = read_clips(args.frames_table, table, args.clips_dir)
+    scores = read_scores(args.frames_table, table, decoded)
+    judged = scores.values[f"psnr_db_{scores.region}"]
+    chosen = remarkable_frames(judged, scores.clips, scores.time_s, PICTURES)
+    rows = chain.from_iterable(chosen.values())
+    pictures = {row: three_tiles(args, str(scores.clips[row]), int(scores.frames[row])) for row in rows}
+    variant = "" if metrics["variant"] == "default" else f", variant {metrics['variant']}"
+    video = os.path.relpath(args.video, args.out.parent)
+    intro = page.fill(
+        "<p>Self-reenactment on $frames frames of $clips that training never saw, $size&nbsp;px. The film: $film "
+        "(truth, drawn face, alpha, avatar, error).</p>",
+        frames=len(table), clips=f"{len(decoded)} clip{'s' * (len(decoded) > 1)}", size=metrics["size_px"],
+        film=page.link(video, args.video.name),
+    )  # fmt: skip
+    body = chain(
+        [intro], sections.headline(metrics), sections.frames_to_see(scores, chosen, pictures), sections.spread(scores),
+        sections.over_time(scores, {clip: decode["time_s"] for clip, decode in decoded.items()}),
+        sections.further(metrics), sections.training(read_history(content, args.avatar)),
+        sections.made_with(metrics, versions if isinstance(versions, dict) else {}),
+    )  # fmt: skip
+    with atomic_file(args.out) as temporary:
+        temporary.write_text(page.page(f"Avatar of {metrics['subject']}{variant}", *body), encoding="utf-8")
+    log.info("%d frames of %d clips shown in %s", len(table), len(decoded), args.out)
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)

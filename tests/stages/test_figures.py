@@ -1,0 +1,188 @@
+"""The page about an avatar from made-up tables: what it shows, what it escapes, what it refuses."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from stages import figures
+from stages.core import cli
+from stages.core.files import picture_name, write_picture
+from stages.core.manifest import read_manifest, write_manifest
+from stages.metrics.regions import REGIONS
+from tests.training.makers import write_manifests
+
+SIZE, COUNT = 16, 40
+HOSTILE = '<img src="http://x" onerror=alert(1)>'
+HISTORY = [{"images": 8.0 * k, "minutes": 0.1, "l1": 0.5 / k, "total": 1.0 / k, "d_real": 0.1} for k in range(1, 5)]
+
+
+def region_figures(value):
+    return {r: {"frames": COUNT, "psnr_db": value, "ssim": 0.9, "sharpness": 1.0, "lpips": None} for r in REGIONS}
+
+
+def metrics_of(count=COUNT, **changes):
+    """Content of a metrics.json."""
+    content = {"subject": "anna", "variant": "default", "split": "self", "frames": count, "size_px": SIZE}
+    content |= region_figures(31.25)
+    content |= {
+        "temporal": {"pairs": 3, "flicker_static": None}, "tracked": None,
+        "intervals": {r: {"psnr_db": [30.5, 32.75], "ssim": None} for r in REGIONS} | {"drawn": "blocks of 25"},
+        "baselines": {"nearest_frame": region_figures(24.5)}, "definitions": {"ssim": "Gaussian window"},
+        "speed": {"fps": 20.0, "device": "cpu"}, "training": {"images": 40, "minutes": 0.5},
+        "weights": {"vgg19": "random:1", "alexnet": None}, "versions": {"python": "3.11"},
+        "notes": ["lpips: no weights here", "2 test frames left out"],
+    }  # fmt: skip
+    return content | changes
+
+
+def write_scores(path, clips, frames, **facts):
+    """self.parquet; frames without a face have no score of it."""
+    score = 30 + np.sin(np.arange(len(frames)) / 3)
+    columns = {f"{f}_{r}": score for f in ("psnr_db", "ssim", "sharpness") for r in REGIONS} | {"frame": frames}
+    columns["psnr_db_eyes"] = np.full(len(frames), np.nan)
+    write_manifest(
+        path, "self", columns | {"clip": clips}, {"subject": "anna", "variant": "default", "size_px": SIZE} | facts
+    )
+
+
+def write_subject(folder, clips=("talk",), count=COUNT, labels=None):
+    """All inputs: `count` frames of each clip, every second one measured."""
+    frames = np.arange(0, count, 2)
+    for clip in clips:
+        write_manifests(folder / "clips" / clip, count)
+        decode = read_manifest(folder / "clips" / clip / "decode.parquet", "decode")
+        columns = {name: decode[name] for name in decode.table.column_names}
+        facts = {"fps": 10.0, "size_px": SIZE, "labels": (labels or {}).get(clip, {})}
+        write_manifest(folder / "clips" / clip / "decode.parquet", "decode", columns, facts)
+        for number in frames.tolist():
+            write_picture(
+                folder / "clips" / clip / "frames" / picture_name(number), np.full((SIZE,) * 2 + (3,), 90, np.uint8)
+            )
+            write_picture(folder / "self" / clip / picture_name(number), np.full((SIZE,) * 2 + (3,), 99, np.uint8))
+    all_clips = [clip for clip in clips for _ in frames]
+    write_scores(folder / "self.parquet", all_clips, np.tile(frames, len(clips)))
+    write_json(folder, metrics_of(len(all_clips)))
+    torch.save({"format": 1, "history": HISTORY, "versions": {"torch": "2"}}, folder / "avatar.pt")
+    return folder
+
+
+def write_json(folder, content):
+    (folder / "metrics.json").write_text(json.dumps(content))
+
+
+def page_of(folder):
+    """Runs the stage and reads its page."""
+    words = [
+        "--avatar",
+        "avatar.pt",
+        "--metrics",
+        "metrics.json",
+        "--frames-table",
+        "self.parquet",
+        "--pictures",
+        "self",
+    ]
+    words += ["--video", "self.mp4", "--clips-dir", "clips", "--out", "figures.html"]
+    cli.main(figures.build_parser(), figures.run, [w if w.startswith("--") else str(folder / w) for w in words])
+    return (folder / "figures.html").read_text()
+
+
+def refused(folder, capsys):
+    """The sentence that a run ends with; it leaves no page."""
+    with pytest.raises(SystemExit) as stop:
+        page_of(folder)
+    said = capsys.readouterr().err.strip()
+    assert stop.value.code == 2 and said.count("error:") == 1 and not list(folder.glob("*figures*"))
+    return said
+
+
+def test_the_page_shows_figures_intervals_and_what_is_missing(tmp_path):
+    page = page_of(write_subject(tmp_path))
+    assert "<b>face: the avatar</b>" in page and "31.25 [30.50, 32.75]" in page and "24.50" in page
+    assert re.search(r"face: the avatar</b></td><td>40</td><td>[^<]*</td><td>0.900</td>", page), "no interval of SSIM"
+    assert "LPIPS is null: no weights here" in page and "FID is null: metrics.json does not say why" in page
+    assert page.count("no weights here") == 1 and "2 test frames left out" in page
+    assert "40 images in 0.5 minutes" in page and "trained with torch 2" in page and "weights of alexnet: null" in page
+    assert 'href="self.mp4"' in page and "<h2>Training</h2>" in page and "worse than a plain copy" not in page
+
+
+def test_the_page_needs_nothing_but_the_film(tmp_path):
+    page = page_of(write_subject(tmp_path))
+    assert set(re.findall(r'href="([^"]*)"', page)) == {"self.mp4"}
+    assert not re.findall(r'src="(?!data:image/(?:png|jpeg);base64,)', page) and "url(" not in page
+    assert page.count("data:image/jpeg") == 4, "a second apart, two seconds hold two of the worst and two of the rest"
+
+
+def test_everything_from_files_is_escaped(tmp_path):
+    folder = write_subject(tmp_path, labels={"talk": {"emotion": HOSTILE}})
+    hostile = {"notes": [f"lpips: {HOSTILE}", HOSTILE], "weights": {HOSTILE: HOSTILE}, "versions": {HOSTILE: HOSTILE}}
+    hostile |= {"definitions": {HOSTILE: HOSTILE}, "subject": HOSTILE, "speed": {"fps": 1.0, "device": HOSTILE}}
+    intervals = metrics_of()["intervals"] | {"drawn": HOSTILE}
+    write_json(folder, metrics_of(COUNT // 2, **hostile, intervals=intervals, temporal={HOSTILE: 1.0}))
+    write_scores(folder / "self.parquet", ["talk"] * (COUNT // 2), np.arange(0, COUNT, 2), subject=HOSTILE)
+    torch.save({"format": 1, "history": [], "versions": {HOSTILE: HOSTILE}}, folder / "avatar.pt")
+    page = page_of(folder)
+    assert '<img src="http' not in page and page.count("&lt;img src=&quot;http") > 12
+    assert "holds no history of its training" in page
+
+
+def test_clips_are_told_apart_by_emotion_level_and_name(tmp_path):
+    labels = {"one": {"emotion": "happy", "level": "1"}, "two": {"emotion": "sad", "level": "2"}}
+    page = page_of(write_subject(tmp_path, ("one", "two"), labels=labels))
+    for label, values in (("emotion", ("happy", "sad")), ("level", ("1", "2")), ("clip", ("one", "two"))):
+        assert f"By {label}, over the region: face" in page
+        assert all(f"<tr><td>{value}</td><td>20</td>" in page for value in values)
+    assert page.count("score of each frame, by region") == 2 and "By view" not in page
+
+
+def test_of_many_clips_the_weakest_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures.sections, "MOST_CLIPS", 1)
+    folder = write_subject(tmp_path, ("one", "two"), count=8)
+    page = page_of(folder)  # the scores of `write_scores` go on rising: those of the first clip are lower
+    assert "The 1 clips with the lowest PSNR of 2" in page
+    assert "one: score of each frame" in page and "two: score of each frame" not in page
+
+
+def test_a_single_frame(tmp_path):
+    page = page_of(write_subject(tmp_path, count=1))
+    assert "Worst" in page and "Best" not in page and page.count("data:image/jpeg") == 1
+
+
+def test_an_avatar_worse_than_a_copy_is_said(tmp_path):
+    folder = write_subject(tmp_path)
+    write_json(folder, metrics_of(COUNT // 2, face=region_figures(20.0)["face"]))
+    assert "worse than a plain copy (20.0 dB, the nearest training frame 24.5 dB)" in page_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"face": {"psnr_db": "31"}}, "a figure is no number"),
+        ({"intervals": dict.fromkeys(REGIONS, {"ssim": [1]})}, "an interval is none"),
+        ({"frames": 7}, "are of different runs"),
+        ({"subject": "bert"}, "are of different runs"),
+        ({"notes": None}, "a table is none"),
+    ],
+)
+def test_other_figures_are_refused(tmp_path, capsys, change, sentence):
+    folder = write_subject(tmp_path)
+    write_json(folder, metrics_of(COUNT // 2) | change)
+    assert sentence in refused(folder, capsys)
+
+
+def test_other_files_are_refused(tmp_path, capsys):
+    folder = write_subject(tmp_path)
+    torch.save({"format": 1, "history": [{"l1": 1.0}]}, folder / "avatar.pt")
+    assert "is not that of a training" in refused(folder, capsys)
+    for number in range(0, COUNT, 2):
+        write_picture(folder / "self/talk" / picture_name(number), np.zeros((8, 8, 3), np.uint8))
+    assert "differ in size" in refused(folder, capsys)
+    write_scores(folder / "self.parquet", ["../talk"] * (COUNT // 2), np.arange(0, COUNT, 2))
+    assert "no name of a clip" in refused(folder, capsys)
+    write_scores(folder / "self.parquet", ["talk"] * (COUNT // 2), np.arange(1, COUNT + 1, 2) + 2)
+    assert "does not fit the frames of clip 'talk'" in refused(folder, capsys)
+    (folder / "metrics.json").write_text("[" * 100000)
+    assert "not readable as JSON" in refused(folder, capsys)

@@ -1,0 +1,33 @@
+rule figures:
+    input:
+        avatar="<avatar>/avatar.pt",
+        metrics="<avatar>/metrics.json",
+        table="<avatar>/self.parquet",
+        decode=of_clips("decode.parquet", shown_clips),
+        # The table changes with the pictures: what is inside a folder is invisible to Snakemake.
+        pictures=ancient("<avatar>/self"),
+        frames=ancient(of_clips("frames", shown_clips)),
+        # The page links to it, but holds nothing of it.
+        video=ancient("<avatar>/self.mp4"),
+        samples=ancient("<subject>/samples.parquet"),
+    output:
+        report(
+            "<avatar>/figures.html",
+            caption="../report/figures.rst",
+            category="2 Avatar",
+            subcategory="{subject}",
+            labels=avatar_labels("page: figures, frames, curves"),
+        ),
+    log:
+        "<avatar>/logs/figures.log",
+    conda:
+        "../../environment.yaml"
+    params:
+        code=code_digest("stages.figures"),
+        subject=subpath(input.samples, parent=True),
+    message:
+        "Writing the page about the avatar of {wildcards.subject}{wildcards.variant}"
+    shell:
+        "python -m stages.figures --avatar {input.avatar:q} --metrics {input.metrics:q} --frames-table {input.table:q}"
+        " --pictures {input.pictures:q} --video {input.video:q} --clips-dir {params.subject:q}/clips --out {output:q}"
+        " 2>&1 | tee -i {log:q}"
