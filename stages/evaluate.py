@@ -99,7 +99,7 @@ def report(args: argparse.Namespace, subject: Subject, painter: Painter, result:
     facts = {"subject": subject.name, "variant": args.variant, "split": "self"}
     facts |= {"frames": len(result.frames), "size_px": subject.size_px}
     rest = {
-        "speed": {"fps": result.fps, "device": painter.device_name()},
+        "speed": {"fps": result.fps, "device": painter.device_name(), "precision": args.settings["precision"]},
         "training": painter.avatar.training,
         "weights": painter.avatar.weights | result.network.weights,
     }
@@ -107,7 +107,7 @@ def report(args: argparse.Namespace, subject: Subject, painter: Painter, result:
     return as_json(facts | result_figures(result) | rest)
 
 
-def load_painter(path: Path, device: str, threads: int, size_px: int) -> Painter:
+def load_painter(path: Path, device: str, threads: int, size_px: int, precision: str) -> Painter:
     """The avatar on its device; torch is imported here, once the device is leased.
 
     Raises:
@@ -119,7 +119,7 @@ def load_painter(path: Path, device: str, threads: int, size_px: int) -> Painter
     from stages.metrics.painter import Painter
 
     torch.set_num_threads(max(threads, 1))
-    avatar = Avatar.load(path, device)
+    avatar = Avatar.load(path, device, precision)
     if avatar.size_px != size_px:
         raise UserError(f"{path} paints {avatar.size_px} px, the clips are {size_px} px; train it again on these clips")
     return Painter(avatar, device)
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure the avatar and write the four outputs."""
     subject = read_subject(args.samples)
     with lease_device(args.gpu) as device, atomic_dir(args.out_pictures) as folder:
-        painter = load_painter(args.avatar, device, args.threads, subject.size_px)
+        painter = load_painter(args.avatar, device, args.threads, subject.size_px, args.settings["precision"])
         result = measure(args, subject, painter, Pictures(args.clips_dir, args.threads), folder)
         content = report(args, subject, painter, result)
     facts = {"subject": subject.name, "size_px": subject.size_px, "variant": args.variant, "block": result.block}

@@ -177,7 +177,7 @@ def run(args: argparse.Namespace) -> None:
         from stages.avatar import Avatar
 
         torch.set_num_threads(max(args.threads, 1))
-        avatar = Avatar.load(args.avatar, device)
+        avatar = Avatar.load(args.avatar, device, settings["precision"])
         own = same_person(driver.model, avatar.model)
         chosen = {name: settings[name] for name in ("pose", "gain", "overshoot", "pose_overshoot")}
         carry = avatar.retarget(driver.model, driver.camera, driver.motion, **chosen)

@@ -160,7 +160,7 @@ def test_metrics_hold_what_the_contract_says(metrics):
         for region in ("full", "person", "face"):
             assert {"ssim", "psnr_db", "lpips", "fid"} <= set(sheet[region])
     assert set(metrics["baselines"]) == {"mean_frame", "nearest_frame"}
-    assert set(metrics["speed"]) == {"fps", "device"} and metrics["speed"]["fps"] > 0
+    assert set(metrics["speed"]) == {"fps", "device", "precision"} and metrics["speed"]["fps"] > 0
     assert metrics["weights"] == {"vgg19": "random:0", "alexnet": None, "inception": None}
 
 
@@ -308,9 +308,9 @@ def test_an_avatar_of_another_size_is_refused(tmp_path, monkeypatch):
     class Small:
         size_px = 32
 
-    monkeypatch.setattr("stages.avatar.Avatar.load", lambda path, device: Small())
+    monkeypatch.setattr("stages.avatar.Avatar.load", lambda path, device, precision: Small())
     with pytest.raises(UserError, match="32 px.*64 px"):
-        evaluate.load_painter(tmp_path / "avatar.pt", "cpu", 1, SIZE)
+        evaluate.load_painter(tmp_path / "avatar.pt", "cpu", 1, SIZE, "float32")
 
 
 def test_samples_of_two_subjects_are_refused(subject, tmp_path):

@@ -132,6 +132,13 @@ def test_one_s_own_clip_is_self_reenactment(made, tmp_path, monkeypatch):
         np.testing.assert_allclose(given, fit[name][np.arange(FRAMES) != LOST], atol=1e-6, err_msg=name)
 
 
+def test_the_avatar_computes_in_the_precision_asked_for(made, tmp_path, monkeypatch):
+    load, asked = Avatar.load, []
+    monkeypatch.setattr(Avatar, "load", lambda *given: asked.append(given[2:]) or load(*given))
+    reenact.run(arguments(made, "other", tmp_path, precision="bfloat16"))
+    assert asked == [("bfloat16",)]
+
+
 def test_somebody_else_moves_neither_light_nor_torso(made, tmp_path, monkeypatch):
     drive, seen = Avatar.drive, []
     monkeypatch.setattr(Avatar, "drive", lambda self, *given: seen.append(given[4:]) or drive(self, *given))
