@@ -34,6 +34,11 @@ def measured_clips(subject):
     return train_clips(subject) + to_test(subject)
 
 
+def roles_of_measured(subject):
+    """Role of each of `measured_clips`."""
+    return ["train"] * len(train_clips(subject)) + ["test"] * len(to_test(subject))
+
+
 def held_out(wildcards):
     """Arguments --holdout and --gap-s: the share to measure on, of a subject without a clip to test on."""
     if to_test(wildcards.subject) or not SHEET.of(wildcards.subject, "train"):
@@ -58,8 +63,9 @@ def of_driver(file):
 
 
 def all_targets():
-    """What the sheet asks for: each subject's avatar and metrics, and the page about the tracking of its clips."""
-    avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in ("avatar.pt", "metrics.json")]
+    """What the sheet asks for: each subject's avatar and metrics, and the pages about its footage and tracking."""
+    made = ("capture.html", "avatar.pt", "metrics.json")
+    avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in made]
     everybody = dict.fromkeys(clip.subject for clip in SHEET.clips)
     return avatars + [f"<results>/{subject}/tracking.html" for subject in everybody]
 
