@@ -38,7 +38,9 @@ picture, pitch down.</p>
 <table><tr><th>clip</th><th>frames</th><th>s</th><th>no face</th><th>bridged</th><th>lost</th><th>error, %</th>
 <th>95 %, %</th><th>yaw, degrees</th><th>pitch, degrees</th><th>blinks</th></tr>
 $rows</table>
-$clips</body></html>
+$clips<p>Whether the footage suffices, and what to record again, says <a href="capture.html">capture.html</a> of a
+subject that is trained: look there first.</p>
+</body></html>
 """)
 CLIP = Template("""<h2 id="$name">$name</h2>
 $advice<p><a href="$folder/overlay.mp4">overlay.mp4</a> &middot; <a href="$folder/contact.png">contact.png</a></p>

@@ -30,6 +30,7 @@ def made(sheet: Sheet, results: Path) -> list[str]:
         folder = results / subject
         shown = [folder / "clips" / clip.clip / "contact.png" for clip in sheet.of(subject)]
         wanted = {folder / "metrics.json": [folder / "self.mp4"], folder / "tracking.html": shown}
+        wanted[folder / "capture.html"] = []
         films = [folder / "reenact" / f"{clip.subject}--{clip.clip}.mp4" for clip in sheet.clips]
         wanted |= {path: [path.with_suffix(".parquet")] for path in films}
         targets += [str(path) for path, parts in wanted.items() if all(part.is_file() for part in (path, *parts))]

@@ -72,7 +72,7 @@ def capture_page(
 ) -> str:
     """HTML of the page.
 
-    report: what capture.json holds. maps: of head and sharpness. thumbnails: frames. curves: one for each clip to train on.
+    report: what capture.json holds. maps: of head and sharpness. thumbnails: frames. curves: one for each clip.
     """
     trained = {name: clip for name, clip in report["clips"].items() if clip["role"] == "train"}
     tested = {name: clip for name, clip in report["clips"].items() if clip["role"] != "train"}
