@@ -32,7 +32,6 @@ from stages.metrics.capture import cut_by_border, examples, face_shape, frame_se
 from stages.metrics.capture_checks import judge, overall, record_again
 from stages.metrics.capture_measures import CELL_S, COLUMNS, Footage, clip_figures, measure, poses
 from stages.metrics.face_picture import FacePicture, face_picture
-from stages.metrics.report import as_json
 from stages.metrics.tracking import head_angles, openings
 from stages.video.prefetch import in_order
 from stages.video.stillness import COMPARE_PX, background_shift
@@ -229,12 +228,12 @@ def run(args: argparse.Namespace) -> None:
     table = {name: np.concatenate([one[name] for one in tables[: len(trained)]]) for name in COLUMNS}
     checks = judge(measure(table, facts[: len(trained)], settings), settings)
     verdict, sentence = overall(checks)
-    report = as_json({
+    report = {
         "subject": args.subject, "verdict": verdict, "sentence": sentence, "size_px": clips[0].size_px,
         "record_again": record_again(checks), "checks": checks, "clips": {
             clip.name: {"role": clip.role} | clip_figures(one | {"clip": np.zeros_like(one["clip"])}, fact, settings)
             for clip, one, fact in zip(clips, tables, facts, strict=True)}, "settings": settings,
-    })  # fmt: skip
+    }  # fmt: skip
     page = capture_page(report, maps_of(table, settings), thumbnails_of(table, trained),
                         [curves_of(one, clip) for one, clip in zip(tables, trained, strict=False)])  # fmt: skip
     with atomic_file(args.out_json) as figures, atomic_file(args.out) as written:

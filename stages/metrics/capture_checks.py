@@ -130,6 +130,11 @@ def verdict(value: float, good: float, thin: float) -> str | None:
     return GOOD if sign * value >= sign * good else THIN if sign * value >= sign * thin else MISSING
 
 
+def number(value: float) -> float | None:
+    """The number to four digits after the point; None where it is not known, or without end."""
+    return round(value, 4) if math.isfinite(value) else None
+
+
 def judge(measured: Mapping[str, Measured], limits: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
     """One entry for each check, in order: name, group, title, value (None where unknown), unit, good and thin (the
     limits), verdict, advice (None where good), note, told.
@@ -146,9 +151,9 @@ def judge(measured: Mapping[str, Measured], limits: Mapping[str, Sequence[float]
             advice = check.advice.format(value=one.value, good=good, **one.figures)
         found.append({
             "name": check.name, "group": check.group, "title": check.title, "unit": check.unit,
-            "value": one.value if math.isfinite(one.value) else None, "digits": check.digits, "good": good,
-            "thin": thin, "figures": dict(one.figures), "verdict": said, "advice": advice, "note": one.note or None,
-            "told": check.told,
+            "value": number(one.value), "digits": check.digits, "good": good, "thin": thin,
+            "figures": {name: number(value) for name, value in one.figures.items()}, "verdict": said,
+            "advice": advice, "note": one.note or None, "told": check.told,
         })  # fmt: skip
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stages.metrics import capture
-from stages.metrics.capture_checks import Measured
+from stages.metrics.capture_checks import Measured, number
 from stages.metrics.tracking import LARGE_ERROR, count_blinks
 
 NAN = float("nan")
@@ -174,13 +174,13 @@ def face(table: Mapping[str, np.ndarray]) -> dict[str, Measured]:
 
 
 def clip_figures(table: Mapping[str, np.ndarray], clip: Footage, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A line about one clip, whatever it is for: what it is, not what it should be."""
+    """A line about one clip, whatever it is for: what it is, not what it should be; None where it is not known."""
     found = footage(table, [clip], settings)
-    wanted = ("blurred", "exposure", "cut", "lost", "frame_rate", "camera")
+    wanted = ("minutes", "blurred", "exposure", "cut", "lost", "frame_rate", "camera")
     return {
-        "frames": len(table["time_s"]), "seconds": float(table["seconds"].sum()), "minutes": found["minutes"].value,
-        "face_source_px": found["face_scale"].figures["source_px"],
-    } | {name: found[name].value for name in wanted}  # fmt: skip
+        "frames": len(table["time_s"]), "seconds": number(float(table["seconds"].sum())),
+        "face_source_px": number(found["face_scale"].figures["source_px"]),
+    } | {name: number(found[name].value) for name in wanted}  # fmt: skip
 
 
 def _known(value: float, figures: Mapping[str, float] | None = None, note: str = NO_FRAME) -> Measured:
