@@ -154,7 +154,9 @@ def unevenness(left: np.ndarray, right: np.ndarray) -> float:
     return float(np.median(share)) if len(share) else float("nan")
 
 
-def cut_by_border(points: np.ndarray, crop_px: tuple[float, float, float], source: tuple[int, int], size_px: int):
+def cut_by_border(
+    points: np.ndarray, crop_px: tuple[float, float, float], source: tuple[int, int], size_px: int
+) -> np.ndarray:
     """(N,) bool: a landmark lies outside the source's picture or the crop.
 
     points: (N, L, 2) px of the frame, NaN where there is none. crop_px: (x0, y0, side) in source px. source: width and
