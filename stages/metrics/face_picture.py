@@ -22,7 +22,7 @@ _OVER, _UNDER = 250, 8  # levels of 255
 _SIDES = (0.1, 0.6)  # of the outer eye corners' distance from the midline: the strip that stands for a side
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Teeth are as bright as the skin, or nearly, and greyer: lips and tongue are red, the open mouth is dark.
-_TOOTH_LUMA, _TOOTH_COLOUR = 0.65, 0.75  # of the skin's
+_TOOTH_LUMA, _TOOTH_COLOUR = 0.65, 0.9  # of the skin's
 _TEETH_SHARE, _TEETH_PX = 0.15, 4  # of the opening, and pixels, that must be so
 
 

@@ -59,7 +59,7 @@ def test_a_fault_is_found_by_its_check_alone(check, columns, facts):
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        ({"yaw": lambda v: np.maximum(v, -10)}, {"yaw", "poses"}),
+        ({"yaw": lambda v: np.maximum(v, 6)}, {"yaw", "poses"}),
         ({"pitch": lambda v: 0.2 * v}, {"pitch", "poses"}),
         ({"mouth_open": lambda v: 0.1 * v}, {"mouth_open", "lip_shapes"}),
         ({"lids": lambda v: 0 * v + 0.1}, {"blinks", "closed"}),
@@ -72,9 +72,9 @@ def test_what_is_not_shown_is_missed(columns, expected):
 
 
 def test_the_side_that_was_left_out_is_named():
-    table = table_with(yaw=lambda v: np.maximum(v, -10))
+    table = table_with(yaw=lambda v: np.maximum(v, -7))
     yaw = next(c for c in judge(measure(table, good_footage(), SETTINGS), SETTINGS) if c["name"] == "yaw")
-    assert yaw["value"] == pytest.approx(10) and "10 to the left" in yaw["advice"] and yaw["verdict"] == "missing"
+    assert yaw["value"] == pytest.approx(7) and "7 to the left" in yaw["advice"] and yaw["verdict"] == "missing"
 
 
 def test_usable_time_leaves_out_what_is_blurred_bridged_or_lost():
