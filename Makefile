@@ -39,9 +39,9 @@ ifneq ($(ENV),active)
 endif
 
 demo: setup ## make an avatar of the procedural demo subject, and measure it (about 15 minutes on two cores)
-	@$(SNAKEMAKE) results/demo/avatar.pt results/demo/metrics.json results/demo/tracking.html
+	@$(SNAKEMAKE) results/demo/capture.html results/demo/avatar.pt results/demo/metrics.json results/demo/tracking.html
 	@echo "The demo's avatar is ready. Where to look:"
-	@for path in results/demo/self.mp4 results/demo/metrics.json results/demo/tracking.html results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4; do \
+	@for path in results/demo/self.mp4 results/demo/metrics.json results/demo/capture.html results/demo/tracking.html results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4; do \
 	  if [ -e "$$path" ]; then echo "  $$path"; fi; done
 
 test: setup lint ## style, workflow checks and every test, the slow ones too

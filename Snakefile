@@ -14,6 +14,7 @@
 #   results/{subject}/clips/{clip}/{render,uv}/000000.png        I_R and I_UV                render.parquet
 #   results/{subject}/clips/{clip}/{overlay.mp4,contact.png}     pictures to judge the tracking by
 #   results/{subject}/tracking.html                              a page with figures and curves of all clips
+#   results/{subject}/{capture.html,capture.json}                whether the footage suffices, and what to record again
 #   results/{subject}/{samples,test_samples}.parquet             what is trained on, what is measured on
 #   results/{subject}/avatar.pt                                  the avatar
 #   results/{subject}/{metrics.json,self.parquet,self.mp4,self/} self-reenactment, measured
@@ -51,6 +52,7 @@ include: "workflow/rules/40_fit.smk"
 include: "workflow/rules/50_render.smk"
 include: "workflow/rules/55_overlay.smk"
 include: "workflow/rules/57_tracking.smk"
+include: "workflow/rules/58_capture.smk"
 include: "workflow/rules/60_samples.smk"
 include: "workflow/rules/70_train.smk"
 include: "workflow/rules/80_evaluate.smk"

@@ -30,6 +30,8 @@ interpolated over a short gap, lost ones (red) are left out. Angles are the rang
 the right in the picture, pitch down.</p>"""
 COLUMNS = ("clip", "frames", "s", "no face", "bridged", "lost", "error, %", "95 %, %", "yaw, degrees", "pitch, degrees",
            "blinks")  # fmt: skip
+END = """<p>Whether the footage suffices, and what to record again, says $capture of a subject that is trained: look there
+first.</p>"""
 CLIP = """<h2 id="$name">$name</h2>
 $advice<p>$links</p>
 $sheet
@@ -121,7 +123,8 @@ def run(args: argparse.Namespace) -> None:
         shown, drawn = encode_jpeg(read_picture(sheet), SHEET_PX, quality=85), clip_curves(clip, scale, shares)
         parts.append(section(name, folder, advice(figures), shown, drawn))
     with atomic_file(args.out) as temporary:
-        body = (page.Html(INTRO), page.table(COLUMNS, rows), *parts)
+        end = page.fill(END, capture=page.link("capture.html", "capture.html"))
+        body = (page.Html(INTRO), page.table(COLUMNS, rows), *parts, end)
         temporary.write_text(page.page(f"Tracking of {args.subject}", *body), encoding="utf-8")
 
 

@@ -31,6 +31,7 @@ def shown(sheet: Sheet, subject: str, folder: Path) -> dict[Path, list[Path]]:
     clips = [folder / "clips" / clip.clip for clip in sheet.of(subject)]
     wanted = {clip / "contact.png": [clip / "overlay.mp4"] for clip in clips}
     wanted[folder / "tracking.html"] = [part for clip in clips for part in (clip / "contact.png", clip / "overlay.mp4")]
+    wanted[folder / "capture.html"] = []
     for avatar in (folder, *(folder / "variants" / name for name in variant_names())):
         wanted[avatar / "metrics.json"] = [avatar / "self.mp4"]
         wanted[avatar / "figures.html"] = [avatar / "metrics.json", avatar / "self.mp4"]

@@ -37,7 +37,8 @@ README_FILE = ROOT / "config" / "README.md"
 
 # In the order of the data flow, which is also the order of the sections in config.yaml.
 STAGES = (
-    "demo", "decode", "landmarks", "matting", "fit", "render", "overlay", "samples", "train", "evaluate", "reenact",
+    "demo", "decode", "landmarks", "matting", "fit", "render", "overlay", "capture", "samples", "train", "evaluate",
+    "reenact",
 )  # fmt: skip
 # What a variant of an avatar may change: it shares the results of all other stages with the avatar itself.
 VARIANT_STAGES = ("train", "evaluate")

@@ -58,17 +58,29 @@ def is_static(pictures: list[np.ndarray], backgrounds: list[np.ndarray], limit_p
     return bool(np.mean(steady) >= 0.8) if steady else True
 
 
-def _stays(first: np.ndarray, other: np.ndarray, common: np.ndarray, limit_px: float) -> bool:
-    if common.mean() < 0.01:
-        return False  # no background to be seen, so nothing can be promised
+def background_shift(first: np.ndarray, other: np.ndarray, common: np.ndarray) -> float:
+    """How far the background moved between two grey pictures (256, 256) uint8, px: the median of its corners, followed
+    by Lucas-Kanade and back.
+
+    common: (256, 256) bool, True where surely nobody is in either picture. Infinite where most corners are nowhere to
+    be found again, since they have left the picture; NaN where there are too few to follow, as on a flat wall.
+    """
     corners = cv2.goodFeaturesToTrack(first, 200, 0.01, 5, mask=common.astype(np.uint8))
     if corners is not None:
         columns, rows = corners[:, 0].astype(int).T
         corners = corners[cv2.cornerMinEigenVal(first, 3)[rows, columns] > _CORNER_LEVEL]
-    if corners is not None and len(corners) >= _CORNERS_NEEDED:
-        there, good, _ = cv2.calcOpticalFlowPyrLK(first, other, corners, None, **_FLOW)
-        back, good_back, _ = cv2.calcOpticalFlowPyrLK(other, first, there, None, **_FLOW)
-        sure = (good[:, 0] > 0) & (good_back[:, 0] > 0) & (np.linalg.norm((back - corners)[:, 0], axis=1) < 0.5)
-        # Corners that are nowhere to be found again have left the picture.
-        return bool(sure.mean() > 0.5 and np.median(np.linalg.norm((there - corners)[sure, 0], axis=1)) < limit_px)
-    return float(np.median(cv2.absdiff(first, other)[common])) < _BRIGHTNESS_LIMIT
+    if corners is None or len(corners) < _CORNERS_NEEDED:
+        return float("nan")
+    there, good, _ = cv2.calcOpticalFlowPyrLK(first, other, corners, None, **_FLOW)
+    back, good_back, _ = cv2.calcOpticalFlowPyrLK(other, first, there, None, **_FLOW)
+    sure = (good[:, 0] > 0) & (good_back[:, 0] > 0) & (np.linalg.norm((back - corners)[:, 0], axis=1) < 0.5)
+    return float(np.median(np.linalg.norm((there - corners)[sure, 0], axis=1))) if sure.mean() > 0.5 else float("inf")
+
+
+def _stays(first: np.ndarray, other: np.ndarray, common: np.ndarray, limit_px: float) -> bool:
+    if common.mean() < 0.01:
+        return False  # no background to be seen, so nothing can be promised
+    shift = background_shift(first, other, common)
+    if np.isnan(shift):
+        return float(np.median(cv2.absdiff(first, other)[common])) < _BRIGHTNESS_LIMIT
+    return shift < limit_px

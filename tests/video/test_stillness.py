@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.video.stillness import is_static, picture_difference, repeated_frames
+from stages.video.stillness import background_shift, is_static, picture_difference, repeated_frames
 
 
 def test_repeats_of_a_25_fps_recording_in_a_30_fps_file():
@@ -56,3 +56,25 @@ def test_flat_wall_counts_as_static_and_no_background_does_not():
     flat = [np.full((256, 256), 128, dtype=np.uint8)] * 4
     assert is_static(flat, [np.ones((256, 256), dtype=bool)] * 4)
     assert not is_static(flat, [np.zeros((256, 256), dtype=bool)] * 4)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, 2.5])
+def test_the_background_moved_by_as_much_as_it_was_moved(shift):
+    rng = np.random.default_rng(2)
+    wall = cv2.GaussianBlur(rng.integers(0, 256, (256, 256), dtype=np.uint8), (0, 0), 3)
+    wall = cv2.normalize(wall, None, 0, 255, cv2.NORM_MINMAX)
+    matrix = np.array([[1, 0, 0.6 * shift], [0, 1, 0.8 * shift]])
+    moved = cv2.warpAffine(wall, matrix, (256, 256), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    moved[100:, 90:170] = rng.integers(0, 256, (156, 80))  # a person
+    common = np.ones((256, 256), dtype=bool)
+    common[90:, 80:180] = False
+    assert background_shift(wall, moved, common) == pytest.approx(shift, abs=0.1)
+
+
+def test_a_wall_that_is_gone_has_moved_beyond_measure_and_a_flat_one_tells_nothing():
+    rng = np.random.default_rng(3)
+    everywhere = np.ones((256, 256), dtype=bool)
+    one, other = (cv2.GaussianBlur(rng.integers(0, 256, (256, 256), dtype=np.uint8), (0, 0), 2) for _ in range(2))
+    one, other = (cv2.normalize(wall, None, 0, 255, cv2.NORM_MINMAX) for wall in (one, other))
+    assert background_shift(one, other, everywhere) == np.inf
+    assert np.isnan(background_shift(np.full_like(one, 128), other, everywhere))

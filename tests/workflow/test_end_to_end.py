@@ -41,6 +41,8 @@ def test_the_files_of_the_contract(made_project):
         assert read_picture(folder / "frames" / "000000.png").shape == (64, 64, 3)
         assert (folder / "contact.png").is_file() and (folder / "overlay.mp4").is_file()
     assert "overlay.mp4" in (subject / "tracking.html").read_text()
+    footage = json.loads((subject / "capture.json").read_text())
+    assert footage["sentence"] in (subject / "capture.html").read_text() and footage["clips"]["other"]["role"] == "test"
     half_written = {path.name for path in subject.rglob(".*")} - {".snakemake_timestamp"}
     assert not half_written
 

@@ -15,13 +15,14 @@ MEASURE = {"evaluate": 1, **COMPARE}
 LEARN = {"train": 1, **MEASURE}
 SAMPLE = {"samples": 1, "test_samples": 1, **LEARN}
 RENDER = {"render": 3, "overlay": 3, **SAMPLE}
-FIT = {"identity": 2, "fit": 3, "tracking": 2, **RENDER}
+FIT = {"identity": 2, "fit": 3, "tracking": 2, "capture": 1, **RENDER}
 TRACK = {"landmarks": 3, "matting": 3, **FIT}
 ALL = {"decode": 3, **TRACK}
 
 KEYS = [
     ("evaluate", {"batch_size": 3}, MEASURE),
     ("train", {"seed": 12345}, LEARN),
+    ("capture", {"minutes": [2, 1]}, {"capture": 1}),
     ("samples", {"holdout": 0.31}, SAMPLE),
     ("overlay", {"sheet_frames": 5}, {"overlay": 3}),
     ("render", {"supersample": 3}, RENDER),
@@ -41,6 +42,7 @@ MODULES = [
     ("stages/compare.py", COMPARE),
     ("stages/metrics/printed.py", COMPARE),
     ("stages/external.py", {}),
+    ("stages/metrics/capture_checks.py", {"capture": 1}),
     ("stages/matte/refine.py", {"matting": 3, **FIT}),
     ("stages/landmarks.py", {"landmarks": 3, **FIT}),
     ("stages/decode.py", ALL),
@@ -143,9 +145,8 @@ def test_a_test_clip(made_project):
     shutil.copy2(film, kept)
     try:
         film.write_bytes(film.read_bytes() + b"\0" * 8)
-        one = dict.fromkeys(
-            ("decode", "landmarks", "matting", "fit", "render", "overlay", "tracking", "test_samples", "evaluate"), 1
-        )
+        rules = ("decode", "landmarks", "matting", "fit", "render", "overlay", "tracking", "capture", "test_samples")
+        one = dict.fromkeys((*rules, "evaluate"), 1)
         assert made_project.pending() == one | COMPARE
     finally:
         kept.replace(film)

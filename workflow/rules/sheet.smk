@@ -36,6 +36,11 @@ def measured_clips(subject):
     return train_clips(subject) + to_test(subject)
 
 
+def roles_of_measured(subject):
+    """Role of each of `measured_clips`."""
+    return ["train"] * len(train_clips(subject)) + ["test"] * len(to_test(subject))
+
+
 def held_out(wildcards):
     """Arguments --holdout and --gap-s: the share to measure on, of a subject without a clip to test on."""
     if to_test(wildcards.subject) or not SHEET.of(wildcards.subject, "train"):
@@ -65,9 +70,10 @@ def of_driver(file):
 
 
 def all_targets():
-    """What the sheet asks for: each subject's avatar, measured, with the pages about it and the tracking of its clips,
-    and the table of results."""
-    avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in AVATAR_FILES]
+    """What the sheet asks for: each subject's avatar, measured, with the pages about it, its footage and the tracking
+    of its clips, and the table of results."""
+    made = ("capture.html", *AVATAR_FILES)
+    avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in made]
     everybody = dict.fromkeys(clip.subject for clip in SHEET.clips)
     pages = [f"<results>/{subject}/tracking.html" for subject in everybody]
     return avatars + pages + (["<results>/table.md"] if avatars else [])

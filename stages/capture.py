@@ -1,0 +1,246 @@
+"""Whether the footage suffices, and what to record again: capture.html and capture.json, before anything is trained.
+
+Reads the manifests, frames and mattes of a subject's clips. What the clips to train on show is judged; clips to test on
+are listed apart. Needs no network to look at. About 10 ms a frame, little memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from stages.core.arrays import read_identity
+from stages.core.cli import main, progress, stage_parser
+from stages.core.errors import UserError
+from stages.core.files import atomic_file, picture_name, read_picture
+from stages.core.manifest import Manifest, read_manifest
+from stages.face.landmark_sets import landmark_set
+from stages.face.morphable import MorphableModel
+from stages.graphics.capture_page import Picture, capture_page
+from stages.graphics.curves import curves
+from stages.graphics.distributions import coverage_map, histogram
+from stages.metrics.capture import cut_by_border, examples, face_shape, frame_seconds
+from stages.metrics.capture_checks import judge, overall, record_again
+from stages.metrics.capture_measures import CELL_S, COLUMNS, Footage, clip_figures, measure, poses
+from stages.metrics.face_picture import FacePicture, face_picture
+from stages.metrics.tracking import head_angles, openings
+from stages.video.prefetch import in_order
+from stages.video.stillness import COMPARE_PX, background_shift
+from stages.video.window import cut_window
+
+log = logging.getLogger(__name__)
+
+KINDS = ("decode", "landmarks", "matting", "fit")
+STILL_COUNT = 24  # pictures of a clip in which the background is compared
+AWAY = 0.025  # of the picture's side: so far from the person's matte it is background
+THUMBNAIL_PX = 160
+
+Table = dict[str, np.ndarray]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of the stage; the lists are in the order of --clips."""
+    parser = stage_parser(__doc__, "capture")
+    parser.add_argument("--subject", required=True, help="name of the subject")
+    parser.add_argument("--identity", required=True, type=Path, help="identity.npz of the subject")
+    parser.add_argument("--clips", required=True, nargs="+", help="names of the clips")
+    parser.add_argument("--roles", required=True, nargs="+", choices=["train", "test"], help="role of each clip")
+    for kind in KINDS:
+        parser.add_argument(f"--{kind}", required=True, nargs="+", type=Path, help=f"{kind}.parquet of each clip")
+    for folder in ("frames", "alpha"):
+        parser.add_argument(f"--{folder}", required=True, nargs="+", type=Path, help=f"folder {folder}/ of each clip")
+    parser.add_argument("--out", required=True, type=Path, help="capture.html to write")
+    parser.add_argument("--out-json", required=True, type=Path, help="capture.json to write")
+    return parser
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Manifests and folders of one clip."""
+
+    name: str
+    role: str
+    decode: Manifest
+    landmarks: Manifest
+    matting: Manifest
+    fit: Manifest
+    frames: Path
+    alpha: Path
+
+    @property
+    def size_px(self) -> int:
+        """Side of the frames."""
+        return int(self.decode.metadata["size_px"])
+
+    @property
+    def points(self) -> np.ndarray:
+        """(N, L, 2) px of the frame."""
+        return self.landmarks["points_px"].reshape(len(self.landmarks), -1, 2)
+
+    def picture(self, folder: Path, row: int) -> np.ndarray:
+        """Frame or matte of a row."""
+        return read_picture(folder / picture_name(int(self.decode["frame"][row])))
+
+
+def read_clips(args: argparse.Namespace) -> list[Clip]:
+    """All clips.
+
+    Raises:
+        UserError: lists of different lengths, no clip to train on, or manifests of different frames or sizes.
+    """
+    lists = ("roles", *KINDS, "frames", "alpha")
+    wrong = [name for name in lists if len(getattr(args, name)) != len(args.clips)]
+    if wrong or "train" not in args.roles:
+        said = f"--{wrong[0]} must name {len(args.clips)}, one for each clip" if wrong else "--roles must name a train"
+        raise UserError(f"{said}; see --help")
+    clips = []
+    for k, name in enumerate(args.clips):
+        found = {kind: read_manifest(getattr(args, kind)[k], kind) for kind in KINDS}
+        if any(not np.array_equal(one["frame"], found["decode"]["frame"]) for one in found.values()):
+            raise UserError(f"the manifests beside {args.decode[k]} list different frames; run the workflow again")
+        clips.append(Clip(name, args.roles[k], **found, frames=args.frames[k], alpha=args.alpha[k]))
+    if len({clip.size_px for clip in clips}) > 1:
+        raise UserError(f"the clips of '{args.subject}' differ in size; give them the same preset")
+    return clips
+
+
+def load_model(path: Path, clips: list[Clip]) -> MorphableModel:
+    """The subject's face; UserError if the file is missing, no identity, or not that of the clips."""
+    try:
+        model = MorphableModel.from_arrays(read_identity(path))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a readable identity ({error}); delete it and run the workflow again") from error
+    for clip in clips:
+        kind = landmark_set(clip.landmarks.metadata["landmark_set"])
+        if (len(model.landmark_vertices), model.expression_count) != (kind.count, clip.fit["expression"].shape[1]):
+            raise UserError(f"{path} and the manifests of clip '{clip.name}' come from different runs: run again")
+    return model
+
+
+def read_frames(clip: Clip, threads: int) -> Iterator[FacePicture]:
+    """Figures of each frame's face, in order."""
+    points, kind = clip.points, landmark_set(clip.landmarks.metadata["landmark_set"])
+
+    def look(row: int) -> FacePicture:
+        return face_picture(clip.picture(clip.frames, row), points[row], kind)
+
+    with closing(in_order(look, range(len(points)), threads)) as found:
+        for _, figures in progress(found, total=len(points), desc=clip.name):
+            yield figures
+
+
+def table_of(clip: Clip, number: int, model: MorphableModel, threads: int) -> Table:
+    """Columns of `capture_measures` for a clip."""
+    decode, fit, points = clip.decode, clip.fit, clip.points
+    kind = landmark_set(clip.landmarks.metadata["landmark_set"])
+    lost = fit["quality"] == "lost"
+    angles = np.where(lost[:, None], np.nan, head_angles(np.nan_to_num(fit["rotation"])))
+    gaze, shares = np.degrees(fit["gaze"]), openings(points, kind.name)
+    box = decode["face_box_px"]
+    pictures = np.array(list(read_frames(clip, threads)), np.float64).reshape(len(points), -1)
+    facts = decode.metadata
+    return {
+        "clip": np.full(len(points), number), "time_s": decode["time_s"], "seconds": frame_seconds(decode["time_s"]),
+        "fitted": ~lost, "bridged": fit["quality"] == "bridged", "duplicate": decode["duplicate"],
+        "error": fit["landmark_error"], "face_px": box[:, 3] - box[:, 1],
+        "cut": cut_by_border(points, facts["crop_px"], facts["source_size"], clip.size_px),
+        "gaze_yaw": gaze[:, [0, 2]].mean(1), "gaze_pitch": gaze[:, [1, 3]].mean(1),
+        "lids": np.full(len(points), np.nan) if shares is None else shares[:, :2].mean(1),
+    } | dict(zip(("yaw", "pitch", "roll"), angles.T, strict=True)) | face_shape(
+        model, fit["expression"], kind
+    ) | dict(zip(FacePicture._fields, pictures.T, strict=True))  # fmt: skip
+
+
+def footage_of(clip: Clip) -> Footage:
+    """Facts about a clip, and how far its background moved."""
+    facts = clip.decode.metadata
+    rows = np.unique(np.linspace(0, len(clip.decode) - 1, STILL_COUNT).round().astype(int))
+    grey, empty = [], []
+    for row in rows:
+        frame = cut_window(clip.picture(clip.frames, row), (0, 0, clip.size_px), COMPARE_PX)
+        grey.append(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+        matte = cv2.resize(clip.picture(clip.alpha, row), (COMPARE_PX, COMPARE_PX), interpolation=cv2.INTER_AREA)
+        reach = 2 * round(AWAY * COMPARE_PX) + 1
+        empty.append(cv2.erode((matte < 26).astype(np.uint8), np.ones((reach, reach))).astype(bool))
+    shifts = [background_shift(grey[0], grey[k], empty[0] & empty[k]) / COMPARE_PX for k in range(1, len(rows))]
+    return Footage(
+        facts["crop_px"][2] / clip.size_px, float(facts["fps"]), bool(facts["static_camera"]),
+        int(facts["faces_per_frame_max"]), np.array(shifts),
+    )  # fmt: skip
+
+
+def maps_of(table: Table, settings: Mapping[str, Any]) -> list[Picture]:
+    """Plots of head and blur."""
+    (seconds, yaw, pitch, wanted), _ = poses(table, settings)
+    labels = ("yaw, degrees, + to the right of the picture", "pitch, degrees, + down")
+    directions = coverage_map(seconds, (yaw, pitch), wanted, seconds >= CELL_S, labels)
+    limit = settings["blur_px"]
+    blur = histogram(table["blur_px"], limit, ("softness of edges, px", "frames"), f"blurred above {limit:g} px")
+    return [Picture("seconds in each direction of the head", directions), Picture("sharpness of the frames", blur)]
+
+
+def thumbnails_of(table: Table, clips: list[Clip]) -> list[Picture]:
+    """The frames of `examples`, small."""
+    first = np.concatenate([[0], np.cumsum([len(clip.decode) for clip in clips])])
+    found = []
+    for title, row in examples(table).items():
+        clip = clips[table["clip"][row]]
+        at = row - int(first[table["clip"][row]])
+        picture = cut_window(clip.picture(clip.frames, at), (0, 0, clip.size_px), THUMBNAIL_PX)
+        ok, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        if not ok:
+            raise RuntimeError("OpenCV cannot write JPEG")
+        caption = f"{title}: {clip.name}, frame {int(clip.decode['frame'][at])}, {table['time_s'][row]:.1f} s"
+        found.append(Picture(caption, data.tobytes(), "jpeg"))
+    return found
+
+
+def curves_of(table: Table, clip: Clip) -> Picture:
+    """Curves of one clip's table."""
+    groups = {
+        "head, degrees": {name: table[name] for name in ("yaw", "pitch", "roll")},
+        "lips, share": {"opening": table["mouth_open"], "width": table["mouth_width"]},
+        "lids, share": {"lids": table["lids"]},
+        "brightness": {"face": table["brightness"], "left": table["left"], "right": table["right"]},
+        "softness, px": {"softness": table["blur_px"]},
+    }
+    return Picture(f"Clip {clip.name} over time", curves(table["time_s"], clip.fit["quality"], groups))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measures all clips, judges those to train on, and writes both files."""
+    cv2.setNumThreads(1)  # frames are looked at side by side instead
+    clips, settings = read_clips(args), args.settings
+    clips.sort(key=lambda clip: clip.role != "train")
+    model = load_model(args.identity, clips)
+    tables = [table_of(clip, number, model, args.threads) for number, clip in enumerate(clips)]
+    facts = [footage_of(clip) for clip in clips]
+    trained = [clip for clip in clips if clip.role == "train"]
+    table = {name: np.concatenate([one[name] for one in tables[: len(trained)]]) for name in COLUMNS}
+    checks = judge(measure(table, facts[: len(trained)], settings), settings)
+    verdict, sentence = overall(checks)
+    report = {
+        "subject": args.subject, "verdict": verdict, "sentence": sentence, "size_px": clips[0].size_px,
+        "record_again": record_again(checks), "checks": checks, "clips": {
+            clip.name: {"role": clip.role} | clip_figures(one | {"clip": np.zeros_like(one["clip"])}, fact, settings)
+            for clip, one, fact in zip(clips, tables, facts, strict=True)}, "settings": settings,
+    }  # fmt: skip
+    page = capture_page(report, maps_of(table, settings), thumbnails_of(table, trained),
+                        [curves_of(one, clip) for one, clip in zip(tables, trained, strict=False)])  # fmt: skip
+    with atomic_file(args.out_json) as figures, atomic_file(args.out) as written:
+        figures.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        written.write_text(page, encoding="utf-8")
+    log.info("%s: %s", args.subject, sentence)
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)
