@@ -30,8 +30,8 @@ interpolated over a short gap, lost ones (red) are left out. Angles are the rang
 the right in the picture, pitch down.</p>"""
 COLUMNS = ("clip", "frames", "s", "no face", "bridged", "lost", "error, %", "95 %, %", "yaw, degrees", "pitch, degrees",
            "blinks")  # fmt: skip
-END = """<p>Whether the footage suffices, and what to record again, says $capture of a subject that is trained: look there
-first.</p>"""
+END = """<p>Whether the footage suffices, and what to record again, says $capture of a subject that is trained: look
+there first.</p>"""
 CLIP = """<h2 id="$name">$name</h2>
 $advice<p>$links</p>
 $sheet

@@ -63,7 +63,8 @@ def write_clip(folder, yaw_deg=20.0, moves=0, lost=(), count=COUNT):
         "frame": frames, "alpha_hash": names, "coverage": zero, "flicker": zero}, {"size_px": SIZE})  # fmt: skip
     write_manifest(folder / "fit.parquet", "fit", {
         "frame": frames, "fitted": ~bad, "rotation": rotation, "translation": translation, "expression": expression,
-        "gaze": zero[:, None] + np.zeros(4), "light": np.zeros((count, 27)), "landmark_error": zero + 0.004,
+        "gaze": zero[:, None] + np.zeros(4), "light": np.zeros((count, 27)), "torso": np.zeros((count, 2)),
+        "landmark_error": zero + 0.004,
         "quality": np.where(bad, "lost", "ok"),
     }, {"size_px": SIZE})  # fmt: skip
 

@@ -66,7 +66,8 @@ def clip(tmp_path):
     write_manifest(tmp_path / "fit.parquet", "fit", {
         "frame": frames, "fitted": frames != LOST, "rotation": np.zeros((COUNT, 3)),
         "translation": np.tile([[0, 0, 21.0]], (COUNT, 1)), "expression": frames[:, None] / 2,
-        "gaze": np.zeros((COUNT, 4)), "light": np.zeros((COUNT, 27)), "landmark_error": zero + 0.01,
+        "gaze": np.zeros((COUNT, 4)), "light": np.zeros((COUNT, 27)), "torso": np.zeros((COUNT, 2)),
+        "landmark_error": zero + 0.01,
         "quality": np.where(frames == LOST, "lost", "ok"),
     }, {"size_px": SIZE})  # fmt: skip
     write_manifest(tmp_path / "render.parquet", "render", {

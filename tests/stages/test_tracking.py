@@ -31,7 +31,8 @@ def write_clip(folder, count=COUNT, shown=None):
     write_manifest(folder / "fit.parquet", "fit", {
         "frame": frames, "fitted": ~lost, "rotation": np.zeros((count, 3)) + nan,
         "translation": np.tile([[0, 0, 50.0]], (count, 1)) + nan, "expression": np.zeros((count, 2)) + nan,
-        "gaze": np.zeros((count, 4)) + nan, "light": np.zeros((count, 27)), "landmark_error": 0.004 + nan[:, 0],
+        "gaze": np.zeros((count, 4)) + nan, "light": np.zeros((count, 27)), "torso": np.zeros((count, 2)),
+        "landmark_error": 0.004 + nan[:, 0],
         "quality": quality,
     }, {"size_px": 64})  # fmt: skip
 
@@ -61,7 +62,7 @@ def test_every_clip_has_a_row_its_advice_and_its_curves(subject):
     assert page.count("3 frames (8 %) have no fit") == 2
     assert 'href="clips/talk/overlay.mp4"' in page and 'href="clips/read/contact.png"' in page
     assert page.count("data:image/png;base64,iVBOR") == page.count("data:image/jpeg;base64,/9j/") == 2
-    assert not re.search(r"""(src|href)="(?!data:|#|clips/)|url\(|@import""", page), "the page needs nothing else"
+    assert not re.search(r"""(src|href)="(?!data:|#|clips/|capture\.html")|url\(|@import""", page), "the page needs nothing else"
 
 
 def test_lists_that_do_not_belong_together_are_refused(subject, capsys):
