@@ -20,6 +20,7 @@
 #   results/{subject}/reenact/{driver}--{clip}.{mp4,parquet}     the avatar follows any clip of the sheet
 #   results/{subject}/variants/{variant}/                        the same files of an ablation (config/variants)
 #   results/{subject}/{logs,benchmarks,train}/                   logs, timings, TensorBoard and resume state
+#   results/summary.{html,parquet}                               what was made, what has failed and why, of all subjects
 #   resources/assets/{file}                                      published weights, downloaded on request
 
 from snakemake.utils import min_version
@@ -35,6 +36,7 @@ include: "workflow/rules/settings.smk"
 include: "workflow/rules/sheet.smk"
 include: "workflow/rules/source.smk"
 include: "workflow/rules/given.smk"
+include: "workflow/rules/summary.smk"
 include: "workflow/rules/00_demo.smk"
 include: "workflow/rules/05_assets.smk"
 include: "workflow/rules/10_decode.smk"
@@ -61,3 +63,11 @@ rule variants:
     input:
         variant_targets(),
     localrule: True
+
+
+onsuccess:
+    summarize()
+
+
+onerror:
+    summarize()

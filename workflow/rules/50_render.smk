@@ -3,13 +3,14 @@ rule render:
         identity="<subject>/identity.npz",
         fit="<clip>/fit.parquet",
     output:
-        render=directory("<clip>/render"),
-        uv=directory("<clip>/uv"),
+        render=picture_folder("<clip>/render"),
+        uv=picture_folder("<clip>/uv"),
         manifest="<clip>/render.parquet",
     log:
         "<log>/{clip}.render.log",
     benchmark:
         "<bench>/{clip}.render.tsv"
+    priority: 50
     conda:
         "../../environment.yaml"
     threads: 1

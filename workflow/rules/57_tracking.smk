@@ -10,6 +10,7 @@ rule tracking:
         report("<subject>/tracking.html", category="Tracking", labels={"subject": "{subject}", "clip": "all"}),
     log:
         "<log>/tracking.log",
+    priority: 57
     conda:
         "../../environment.yaml"
     params:

@@ -20,9 +20,10 @@ rule train:
         "<avatar>/logs/train.log",
     benchmark:
         "<avatar>/benchmarks/train.tsv"
+    priority: 70
     conda:
         "../../environment.yaml"
-    threads: workflow.cores
+    threads: training_threads()
     resources:
         gpu=gpu_need(),
     params:

@@ -29,6 +29,7 @@ rule evaluate:
         "<avatar>/logs/evaluate.log",
     benchmark:
         "<avatar>/benchmarks/evaluate.tsv"
+    priority: 80
     conda:
         "../../environment.yaml"
     threads: 2

@@ -18,6 +18,7 @@ rule reenact:
         "<bench>/{driver}.reenact.tsv"
     wildcard_constraints:
         driver=f"{NAME.pattern}--{NAME.pattern}",
+    priority: 85
     conda:
         "../../environment.yaml"
     threads: 2
