@@ -33,6 +33,7 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/settings.smk"
+include: "workflow/rules/machine.smk"
 include: "workflow/rules/sheet.smk"
 include: "workflow/rules/source.smk"
 include: "workflow/rules/given.smk"

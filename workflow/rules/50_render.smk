@@ -15,7 +15,7 @@ rule render:
         "../../environment.yaml"
     threads: 1
     resources:
-        gpu=gpu_need(),
+        gpu=gpu_need,
     params:
         cfg=stage_params("render"),
         code=code_digest("stages.render"),

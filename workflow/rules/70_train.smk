@@ -23,9 +23,9 @@ rule train:
     priority: 70
     conda:
         "../../environment.yaml"
-    threads: training_threads()
+    threads: training_threads
     resources:
-        gpu=gpu_need(),
+        gpu=gpu_need,
     params:
         cfg=stage_params("train"),
         code=code_digest("stages.train"),

@@ -34,7 +34,7 @@ rule evaluate:
         "../../environment.yaml"
     threads: 2
     resources:
-        gpu=gpu_need(),
+        gpu=gpu_need,
     params:
         cfg=stage_params("evaluate"),
         code=code_digest("stages.evaluate"),

@@ -23,7 +23,7 @@ rule reenact:
         "../../environment.yaml"
     threads: 2
     resources:
-        gpu=gpu_need(),
+        gpu=gpu_need,
     params:
         cfg=stage_params("reenact"),
         code=code_digest("stages.reenact"),

@@ -16,7 +16,6 @@ from stages.core.config import (
     stage_settings,
     variant_names,
 )
-from stages.core.device import visible_cards
 from stages.core.errors import UserError
 from stages.core.files import beside, expand
 from stages.core.provenance import code_digest
@@ -43,7 +42,6 @@ or_stop(
 SHEET_FILE = or_stop(sheet_path, config["subjects"], workflow.basedir)
 SHEET = or_stop(read_sheet, SHEET_FILE)
 OVERLAY = workflow.config_settings.overwrite_config
-STORAGE = or_stop(stage_settings, "storage", config.get("storage") or {})
 
 
 # Constraints stand in the path variables: Snakemake applies its section `wildcard_constraints` before it fills these in.
@@ -63,21 +61,3 @@ pathvars:
 
 wildcard_constraints:
     seed=r"\d+",
-
-
-def picture_folder(path):
-    """Output of a folder of pictures, which Snakemake removes after its last use where storage.keep_pictures says so."""
-    return directory(path) if STORAGE["keep_pictures"] else temp(directory(path))
-
-
-def gpu_need():
-    """GPUs of a GPU rule: none on a machine without a card, one otherwise and on clusters."""
-    return 1 if visible_cards() or not workflow.local_exec else 0
-
-
-def training_threads():
-    """Cores of a training: all on the processor. With cards a share for each, and one for the tracking of others."""
-    if not gpu_need():
-        return workflow.cores
-    cards = workflow.global_resources.get("gpu", 1)
-    return max(workflow.cores // (cards + 1), min(workflow.cores, 4))
