@@ -211,6 +211,8 @@ def sizes(folder: Path) -> dict[str, int]:
 def run(args: argparse.Namespace) -> None:
     """Reads all subjects of the sheet, writes the page and the table, prints the lines."""
     results, sheet = expand(args.results), read_sheet(expand(args.sheet))
+    if not results.is_dir():
+        raise UserError(f"there is no folder {results}; name that of the results by --results")
     asked = {Path(line) for line in sys.stdin.read().split("\n")} if args.after_run else None
     everybody = dict.fromkeys(clip.subject for clip in sheet.clips)
     subjects = [Reader(results, name, asked).read(sheet) for name in everybody]

@@ -159,8 +159,12 @@ def test_a_file_of_two_names_counts_once_and_links_are_not_followed(batch, tmp_p
     assert run(batch)[0]["anna"]["bytes_training"] == 3000
 
 
-def test_nothing_made_yet(tmp_path):
+def test_nothing_made_yet(tmp_path, capsys):
     (tmp_path / "sheet.tsv").write_text("\t".join(COLUMNS) + "\nanna\ttalk\ttrain\ta.mp4\t\t\tselfie\tself\t\n")
+    with pytest.raises(SystemExit):
+        run(tmp_path / "results")
+    assert "there is no folder" in capsys.readouterr().err and not (tmp_path / "results").exists()
+    (tmp_path / "results").mkdir()
     rows, _ = run(tmp_path / "results")
     assert rows["anna"]["state"] == "waiting" and rows["anna"]["bytes_other"] == 0
 
