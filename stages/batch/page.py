@@ -17,7 +17,7 @@ table { border-collapse: collapse } td, th { padding: .2em .7em; text-align: rig
 th { vertical-align: bottom } td { vertical-align: top }
 td.text, th.text, th:first-child, td:first-child { text-align: left } .scroll { overflow-x: auto }
 .failed { color: #a23; font-weight: bold } .running, .waiting { color: #a60 } .not { color: #999 }
-img.sheet { width: 176px; height: 44px; object-fit: cover; object-position: left top } img.face { height: 44px }
+td.shown { white-space: nowrap } img.sheet { width: 176px; height: 44px; object-fit: cover; object-position: left top } img.face { height: 44px }
 </style></head><body>
 <h1>$title</h1>
 <p>Written $when. $disk on the disk.$beside</p>
@@ -121,7 +121,7 @@ def _subject_row(subject: Subject) -> str:
     links = ", ".join(_link(words, path) for words, path in subject.links)
     return (
         f'<tr id="{escape(subject.name)}"><td>{escape(subject.name)}</td>'
-        f'<td class="text {subject.state}">{subject.state}</td><td class="text">{shown}</td>'
+        f'<td class="text {subject.state}">{subject.state}</td><td class="text shown">{shown}</td>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
         + f'<td class="text">{links}</td></tr>\n'
     )
