@@ -17,7 +17,8 @@ table { border-collapse: collapse } td, th { padding: .2em .7em; text-align: rig
 th { vertical-align: bottom } td { vertical-align: top }
 td.text, th.text, th:first-child, td:first-child { text-align: left } .scroll { overflow-x: auto }
 .failed { color: #a23; font-weight: bold } .running, .waiting { color: #a60 } .not { color: #999 }
-td.shown { white-space: nowrap } img.sheet { width: 176px; height: 44px; object-fit: cover; object-position: left top } img.face { height: 44px }
+td.shown { white-space: nowrap } img.face { height: 44px }
+img.sheet { width: 176px; height: 44px; object-fit: cover; object-position: left top }
 </style></head><body>
 <h1>$title</h1>
 <p>Written $when. $disk on the disk.$beside</p>
