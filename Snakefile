@@ -24,6 +24,7 @@
 #   results/{subject}/external/{method}/                         pictures of somebody else's method, put there, measured
 #   results/{subject}/{logs,benchmarks,train}/                   logs, timings, TensorBoard and resume state
 #   results/table.{md,parquet}                                   all of them compared, as Table I of the paper
+#   results/summary.{html,parquet}                               what was made, what has failed and why, of all subjects
 #   resources/assets/{file}                                      published weights, downloaded on request
 
 from snakemake.utils import min_version
@@ -39,10 +40,12 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/settings.smk"
+include: "workflow/rules/machine.smk"
 include: "workflow/rules/sheet.smk"
 include: "workflow/rules/source.smk"
 include: "workflow/rules/given.smk"
 include: "workflow/rules/methods.smk"
+include: "workflow/rules/summary.smk"
 include: "workflow/rules/00_demo.smk"
 include: "workflow/rules/05_assets.smk"
 include: "workflow/rules/10_decode.smk"
@@ -73,3 +76,11 @@ rule variants:
     input:
         variant_targets(),
     localrule: True
+
+
+onsuccess:
+    summarize()
+
+
+onerror:
+    summarize()

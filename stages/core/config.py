@@ -42,7 +42,9 @@ STAGES = (
 )  # fmt: skip
 # What a variant of an avatar may change: it shares the results of all other stages with the avatar itself.
 VARIANT_STAGES = ("train", "evaluate")
-# Keys of the top level that are not a stage's section.
+# Sections of the configuration: one of each stage, and one that holds for a whole run.
+SECTIONS = (*STAGES, "storage")
+# Keys of the top level that are not a section.
 PATHS = {"subjects": "config/subjects.tsv", "results": "results"}
 
 
@@ -111,15 +113,15 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
     Raises:
         UserError: a section or key is unknown, or a value does not fit.
     """
-    _refuse_unknown(config, {**PATHS, **dict.fromkeys(STAGES)}, "", where)
+    _refuse_unknown(config, {**PATHS, **dict.fromkeys(SECTIONS)}, "", where)
     for key in PATHS:
         if key in config and (not isinstance(config[key], str) or not config[key].strip()):
             raise UserError(f"config key '{key}'{_in(where)} must be a path, not {config[key]!r}")
-    for stage in STAGES:
-        section = {} if config.get(stage) is None else config[stage]
+    for name in SECTIONS:
+        section = {} if config.get(name) is None else config[name]
         if not isinstance(section, Mapping):
-            raise UserError(f"config section '{stage}'{_in(where)} must hold keys and values, not {section!r}")
-        stage_settings(stage, section, where=where)
+            raise UserError(f"config section '{name}'{_in(where)} must hold keys and values, not {section!r}")
+        stage_settings(name, section, where=where)
 
 
 def check_choices(settings: Mapping[str, Mapping[str, Any]]) -> None:
@@ -187,9 +189,15 @@ def load_preset(name: str) -> dict[str, Any]:
     """A preset's overlay; the empty name is the empty overlay.
 
     Raises:
-        UserError: there is no such preset, or it is not valid.
+        UserError: there is no such preset, it is not valid, or changes what holds for all subjects.
     """
-    return _load_overlay(name, PRESET_FOLDER, "preset", preset_names()) if name else {}
+    overlay = _load_overlay(name, PRESET_FOLDER, "preset", preset_names()) if name else {}
+    if "storage" in overlay:
+        raise UserError(
+            f"config/presets/{name}.yaml changes 'storage', which holds for all subjects of a run; put it into "
+            "config.yaml or an overlay (--configfile)"
+        )
+    return overlay
 
 
 def variant_names() -> list[str]:
@@ -245,13 +253,13 @@ TABLE_START, TABLE_END = "<!-- table: start -->", "<!-- table: end -->"
 def config_yaml() -> str:
     """Text of config/config.yaml: every key with its default and its description as a comment."""
     lines = [
-        "# Settings of the workflow: one section per stage. Written from workflow/schemas by",
+        "# Settings of the workflow: one section per stage, and `storage`. Written from workflow/schemas by",
         "# `python -m stages.core.config --write`; edit values freely, or better: overlay them with --configfile.",
         "",
         f"subjects: {PATHS['subjects']}  # sheet of clips; see config/README.md",
         f"results: {PATHS['results']}  # folder for everything that runs make",
     ]
-    for stage in STAGES:
+    for stage in SECTIONS:
         schema = stage_schema(stage)
         lines += ["", f"# {schema.get('description', '').strip()}".rstrip(), f"{stage}:"]
         for key, entry in schema.get("properties", {}).items():
@@ -266,7 +274,7 @@ def config_yaml() -> str:
 def config_table() -> str:
     """The table of all keys for config/README.md."""
     lines = [TABLE_START, "| key | default | meaning |", "|---|---|---|"]
-    for stage in STAGES:
+    for stage in SECTIONS:
         for key, entry in stage_schema(stage).get("properties", {}).items():
             text = " ".join(entry["description"].split()).replace("|", "\\|")
             lines.append(f"| `{stage}.{key}` | `{json.dumps(entry['default'])}` | {text} |")

@@ -103,8 +103,12 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("translation", _vector(3), "used, camera from model", "cm", "3"),
             _field("expression", _vector(), "coefficients used, of the avatar's expression basis", "", "expressions"),
             _field("gaze", _vector(4), "used: left yaw, left pitch, right yaw, right pitch", "rad", "4"),
-            _field("aed", pa.float32(), "mean distance of the expression tracked in the picture from the one used, in "
-                   "standard deviations; NaN where the tracker found no face"),
+            _field(
+                "aed",
+                pa.float32(),
+                "mean distance of the expression tracked in the picture from the one used, in "
+                "standard deviations; NaN where the tracker found no face",
+            ),
             _field("apd_deg", pa.float32(), "angle between the pose tracked in the picture and the one used", "deg"),
         ]
     ),
@@ -123,6 +127,69 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("frames", pa.int32(), "number of frames with the region; 0 where nothing was measured"),
             _field("size_px", pa.int32(), "side of the measured pictures; 0 where nothing was measured", "px"),
             _field("reason", pa.string(), "why the figure is missing, or what to bear in mind about it; else empty"),
+        ]
+    ),
+    "summary": pa.schema(
+        [
+            _field("subject", pa.string(), "name of the subject"),
+            _field("state", pa.string(), "of all its jobs together: failed, running, waiting, done or not asked"),
+            _field("failed_stage", pa.string(), "the first stage that has failed; empty where none has"),
+            _field("failed_of", pa.string(), "its clip, variant or driver; empty for a stage of the whole subject"),
+            _field("reason", pa.string(), "why it has failed, one sentence of its log"),
+            _field("log", pa.string(), "path of that log, seen from the folder of the results"),
+            _field("clips", pa.int32(), "rows of the subject in the sheet"),
+            *(
+                _field(f"frames_{split}", pa.float32(), f"frames {doc}; NaN as long as they are not chosen")
+                for split, doc in (
+                    ("train", "trained on"),
+                    ("val", "validated on"),
+                    ("test", "measured on"),
+                    ("left_out", "left out"),
+                )
+            ),
+            *(
+                _field(f"{name}_{region}", pa.float32(), f"{doc} over the {region} region; NaN if not measured", unit)
+                for region in ("full", "face")
+                for name, doc, unit in (
+                    ("psnr_db", "peak signal-to-noise ratio of metrics.json", "dB"),
+                    ("ssim", "structural similarity of metrics.json", ""),
+                )
+            ),
+            *(
+                _field(f"bytes_{kind}", pa.int64(), f"disk taken by {doc}", "bytes")
+                for kind, doc in (
+                    ("pictures", "frames, alpha, render and uv of the clips"),
+                    ("training", "what trainings keep: states, finished avatars, curves"),
+                    ("avatar", "avatar.pt, of variants too"),
+                    ("videos", "videos and the avatar's own pictures"),
+                    ("other", "everything else"),
+                )
+            ),
+            *(
+                field
+                for stage in (
+                    "demo",
+                    "decode",
+                    "landmarks",
+                    "matting",
+                    "identity",
+                    "fit",
+                    "render",
+                    "overlay",
+                    "tracking",
+                    "capture",
+                    "samples",
+                    "train",
+                    "evaluate",
+                    "figures",
+                    "reenact",
+                    "external",
+                )
+                for field in (
+                    _field(f"state_{stage}", pa.string(), f"of all jobs of {stage} together, as in `state`"),
+                    _field(f"minutes_{stage}", pa.float32(), f"time that {stage} took; NaN where not known", "min"),
+                )
+            ),
         ]
     ),
 }

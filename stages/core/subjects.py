@@ -20,6 +20,7 @@ DATASETS = ("selfie", "mead", "imavatar", "demo")
 CONSENTS = ("self", "written", "licence", "synthetic")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 DEMO = re.compile(r"demo:([0-9]{1,9})")
+MOST_SAID = 20  # wrong rows that are named
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def read_sheet(path: Path | str) -> Sheet:
     """Read and check a sheet of clips.
 
     Raises:
-        UserError: names the row (counted as in a text editor) and the column to mend.
+        UserError: names the rows (counted as in a text editor) and the columns to mend.
     """
     path = Path(path)
     if not path.is_file():
@@ -179,7 +180,15 @@ def read_sheet(path: Path | str) -> Sheet:
     if not numbered:
         raise UserError(f"{path} is empty; its first row names the columns: {', '.join(COLUMNS)}")
     _check_header(path, numbered[0][1])
-    clips = [_clip(f"{path}, row {number}", numbered[0][1], row) for number, row in numbered[1:]]
+    clips, wrong = [], []
+    for number, row in numbered[1:]:
+        try:
+            clips.append(_clip(f"{path}, row {number}", numbered[0][1], row))
+        except UserError as error:
+            wrong.append(str(error))
+    if wrong:  # said together: a long sheet is mended in one go
+        more = [f"and {len(wrong) - MOST_SAID} more rows"] if len(wrong) > MOST_SAID else []
+        raise UserError("\n".join(wrong[:MOST_SAID] + more))
     if not clips:
         raise UserError(f"{path} has no clips below its header; add one row per clip")
     _check_together(path, clips, [number for number, _ in numbered[1:]])

@@ -6,6 +6,7 @@ import yaml
 from stages.core.config import (
     CONFIG_FILE,
     README_FILE,
+    SECTIONS,
     STAGES,
     canonical_json,
     check_choices,
@@ -24,7 +25,7 @@ from stages.core.errors import UserError
 
 
 def test_every_key_has_type_description_and_default():
-    for stage in STAGES:
+    for stage in SECTIONS:
         schema = stage_schema(stage)
         assert schema["additionalProperties"] is False and schema.get("description"), stage
         for key, entry in schema["properties"].items():
@@ -34,7 +35,7 @@ def test_every_key_has_type_description_and_default():
 
 
 def test_defaults_and_presets_are_valid():
-    for stage in STAGES:
+    for stage in SECTIONS:
         stage_settings(stage)
     assert {"demo", "cpu-128", "gpu-512", "paper-1024", "smoke"} <= set(preset_names())
     for name in preset_names():
@@ -64,6 +65,14 @@ def test_wrong_variants_are_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="wide.yaml changes 'fit', but a variant may change only train and evaluate"):
         load_variant("wide")
     assert load_variant("") == {}
+
+
+def test_what_holds_for_a_whole_run_is_no_matter_of_a_preset(tmp_path, monkeypatch):
+    monkeypatch.setattr("stages.core.config.ROOT", tmp_path)
+    monkeypatch.setattr("stages.core.config.PRESET_FOLDER", tmp_path)
+    (tmp_path / "small.yaml").write_text("storage: {keep_pictures: false}")
+    with pytest.raises(UserError, match="small.yaml changes 'storage', which holds for all subjects"):
+        load_preset("small")
 
 
 def test_written_files_are_in_step_with_the_schemas():

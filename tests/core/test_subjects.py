@@ -32,6 +32,15 @@ def test_a_subject_is_of_the_data_sets_that_it_is_measured_on(tmp_path):
     assert [found.dataset(name) for name in ("anna", "bert")] == ["selfie", "mead+imavatar"]
 
 
+def test_all_wrong_rows_are_said_together(tmp_path):
+    wrong = ROW.replace("talk", "b").replace("\tself\t", "\t\t")
+    rows = [ROW, wrong, ROW.replace("talk", "c").replace("train", "trian")]
+    with pytest.raises(UserError, match="row 3: consent is empty.*\n.*row 4: unknown role 'trian'"):
+        read_sheet(sheet(tmp_path, *rows))
+    with pytest.raises(UserError, match="row 22: consent.*\nand 10 more rows"):
+        read_sheet(sheet(tmp_path, ROW, *[rows[1].replace("\tb\t", f"\tb{n}\t") for n in range(30)]))
+
+
 def test_only_training_clips_decide_the_crop(tmp_path):
     rows = [ROW.replace("\t\t\tself", "\t0\t9\tself"), "anna\tt2\ttest\tanna.mp4\t9\t12\tselfie\tself\t"]
     assert read_sheet(sheet(tmp_path, *rows)).ranges("anna", "anna.mp4") == [[0, 9]]

@@ -46,9 +46,9 @@ class Project:
             pytest.fail(f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")
         return done
 
-    def pending(self, *arguments: str) -> dict[str, int]:
+    def pending(self, *arguments: str, sheet: str = "sheet.tsv") -> dict[str, int]:
         """Jobs that a run would start now: rule -> count."""
-        said = self.snakemake("--dry-run", *arguments)
+        said = self.snakemake("--dry-run", *arguments, sheet=sheet)
         table = (said.stdout + said.stderr).partition("Job stats:")[2].partition("\n\n")[0]
         return {rule: int(count) for rule, count in JOB.findall(table) if rule not in ("all", "total")}
 

@@ -80,6 +80,7 @@ def test_a_failing_stage_fails_its_job_and_shows_its_sentence(tmp_path):
     everything = done.stdout + done.stderr
     assert done.returncode != 0 and "error: decode: " in everything
     assert "completed successfully" not in everything
+    assert "1 subject: 1 failed" in everything and (tmp_path / "results/summary.html").is_file()
     assert not list((tmp_path / "results/anna/clips").rglob("*.*"))
 
 

@@ -2,7 +2,7 @@ rule decode:
     input:
         source=source_input,
     output:
-        frames=directory("<clip>/frames"),
+        frames=picture_folder("<clip>/frames"),
         manifest="<clip>/decode.parquet",
     log:
         "<log>/{clip}.decode.log",

@@ -9,6 +9,7 @@ rule landmarks:
         "<log>/{clip}.landmarks.log",
     benchmark:
         "<bench>/{clip}.landmarks.tsv"
+    priority: 20
     conda:
         "../../environment.yaml"
     threads: 1

@@ -5,12 +5,13 @@ rule matting:
         weights=weights_of("matting"),
         masks=given_masks,
     output:
-        alpha=directory("<clip>/alpha"),
+        alpha=picture_folder("<clip>/alpha"),
         manifest="<clip>/matting.parquet",
     log:
         "<log>/{clip}.matting.log",
     benchmark:
         "<bench>/{clip}.matting.tsv"
+    priority: 30
     conda:
         "../../environment.yaml"
     threads: 1

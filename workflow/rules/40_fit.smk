@@ -13,6 +13,7 @@ rule identity:
         "<log>/identity.log",
     benchmark:
         "<bench>/identity.tsv"
+    priority: 40
     conda:
         "../../environment.yaml"
     threads: 2
@@ -46,6 +47,7 @@ rule fit:
         "<log>/{clip}.fit.log",
     benchmark:
         "<bench>/{clip}.fit.tsv"
+    priority: 40
     conda:
         "../../environment.yaml"
     threads: 2

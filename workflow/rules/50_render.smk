@@ -3,18 +3,19 @@ rule render:
         identity="<subject>/identity.npz",
         fit="<clip>/fit.parquet",
     output:
-        render=directory("<clip>/render"),
-        uv=directory("<clip>/uv"),
+        render=picture_folder("<clip>/render"),
+        uv=picture_folder("<clip>/uv"),
         manifest="<clip>/render.parquet",
     log:
         "<log>/{clip}.render.log",
     benchmark:
         "<bench>/{clip}.render.tsv"
+    priority: 50
     conda:
         "../../environment.yaml"
     threads: 1
     resources:
-        gpu=gpu_need(),
+        gpu=gpu_need,
     params:
         cfg=stage_params("render"),
         code=code_digest("stages.render"),

@@ -29,6 +29,7 @@ rule overlay:
         "<log>/{clip}.overlay.log",
     benchmark:
         "<bench>/{clip}.overlay.tsv"
+    priority: 55
     conda:
         "../../environment.yaml"
     threads: 1

@@ -15,6 +15,7 @@ rule tracking:
         ),
     log:
         "<log>/tracking.log",
+    priority: 57
     conda:
         "../../environment.yaml"
     params:

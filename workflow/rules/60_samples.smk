@@ -13,6 +13,7 @@ rule samples:
         "<subject>/samples.parquet",
     log:
         "<log>/samples.log",
+    priority: 60
     conda:
         "../../environment.yaml"
     params:

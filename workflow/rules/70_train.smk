@@ -20,11 +20,12 @@ rule train:
         "<avatar>/logs/train.log",
     benchmark:
         "<avatar>/benchmarks/train.tsv"
+    priority: 70
     conda:
         "../../environment.yaml"
-    threads: workflow.cores
+    threads: training_threads
     resources:
-        gpu=gpu_need(),
+        gpu=gpu_need,
     params:
         cfg=stage_params("train"),
         code=code_digest("stages.train"),

@@ -33,11 +33,12 @@ rule evaluate:
         "<avatar>/logs/evaluate.log",
     benchmark:
         "<avatar>/benchmarks/evaluate.tsv"
+    priority: 80
     conda:
         "../../environment.yaml"
     threads: 2
     resources:
-        gpu=gpu_need(),
+        gpu=gpu_need,
     params:
         cfg=stage_params("evaluate"),
         code=code_digest("stages.evaluate"),

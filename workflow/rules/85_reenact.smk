@@ -20,11 +20,12 @@ rule reenact:
         "<bench>/{driver}.reenact.tsv"
     wildcard_constraints:
         driver=f"{NAME.pattern}--{NAME.pattern}",
+    priority: 85
     conda:
         "../../environment.yaml"
     threads: 2
     resources:
-        gpu=gpu_need(),
+        gpu=gpu_need,
     params:
         cfg=stage_params("reenact"),
         code=code_digest("stages.reenact"),

@@ -16,7 +16,6 @@ from stages.core.config import (
     stage_settings,
     variant_names,
 )
-from stages.core.device import visible_cards
 from stages.core.errors import UserError
 from stages.core.files import beside, expand
 from stages.core.provenance import code_digest
@@ -62,8 +61,3 @@ pathvars:
 
 wildcard_constraints:
     seed=r"\d+",
-
-
-def gpu_need():
-    """GPUs of a GPU rule: none on a machine without a card, one otherwise and on clusters."""
-    return 1 if visible_cards() or not workflow.local_exec else 0

@@ -51,6 +51,7 @@ def weights_of(stage):
     return files
 
 
-def photometric_gpu(wildcards):
-    """Resource function: a card where the fit may refine on the pictures, none for landmarks and light alone."""
-    return gpu_need() if settings_of("fit", wildcards.subject)["photometric"] in ("auto", "full") else 0
+def picture_folder(path):
+    """Output of a folder of pictures, which Snakemake removes after its last use where storage.keep_pictures says so."""
+    settings = or_stop(stage_settings, "storage", config.get("storage") or {})
+    return directory(path) if settings["keep_pictures"] else temp(directory(path))

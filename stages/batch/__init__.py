@@ -1,0 +1,1 @@
+"""What became of a batch of subjects, and a page about it."""

@@ -1,0 +1,235 @@
+"""Summary of a batch: what was made of each subject of the sheet, what has failed and why, figures, time and disk.
+
+Made at the end of every run of the workflow, and by hand at any time: `python -m stages.summary`. Reads the results'
+files, logs and benchmarks, and changes none of them. Writes summary.html and summary.parquet into the folder of the
+results and prints a short table, failed subjects first. Less than a second for a dozen subjects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import logging
+import math
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stages.batch.jobs import JOBS, Job, Subject, columns, job_state, kind_of
+from stages.batch.page import summary_page, terminal_lines
+from stages.core.cli import main, stage_parser
+from stages.core.config import PATHS, ROOT
+from stages.core.errors import UserError
+from stages.core.files import atomic_file, expand
+from stages.core.manifest import read_manifest, write_manifest
+from stages.core.subjects import NAME, Sheet, read_sheet
+
+log = logging.getLogger(__name__)
+
+CLIP_STAGES = ("decode", "landmarks", "matting", "fit", "render")
+LOG_END = 1 << 16  # bytes of a log that are read: its end says why
+BESIDE = ("table.md", "table.parquet", "report.html")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of the stage."""
+    parser = stage_parser(__doc__, "summary")
+    parser.add_argument("--sheet", default=str(ROOT / PATHS["subjects"]), help="sheet of clips")
+    parser.add_argument("--results", default=PATHS["results"], help="folder of the results (default: %(default)s)")
+    parser.add_argument(
+        "--after-run",
+        action="store_true",
+        help="for the workflow: no job is running any more, and standard input lists the files that the run was asked "
+        "for, one a line (without: all of the sheet are asked for, and what has no end may be running)",
+    )
+    return parser
+
+
+class Reader:
+    """Reads what lies in the folder of a subject, for `Subject`."""
+
+    def __init__(self, results: Path, name: str, asked: set[Path] | None) -> None:
+        self.results, self.name, self.folder = results, name, results / name
+        self._asked = asked  # files, after a run; None while one may be running
+
+    def path(self, path: Path) -> str:
+        """As seen from the folder of the results."""
+        return path.relative_to(self.results).as_posix()
+
+    def job(self, stage: str, output: str, name: str = "", of: str = "", at: str = "") -> Job:
+        """The job that makes `output`; name: of its log and benchmark; at: folder that holds theirs."""
+        home, name, file = self.folder / at, name or stage, self.folder / output
+        log_file = home / "logs" / f"{name}.log"
+        asked, said = self._asked is None or file in self._asked, end_of(log_file)
+        state, reason = job_state(file.is_file(), said, asked, ended=self._asked is not None)
+        place = self.path(log_file) if said is not None else ""
+        return Job(stage, of, state, reason, place, minutes(home / "benchmarks" / f"{name}.tsv"))
+
+    def jobs(self, sheet: Sheet) -> Iterator[Job]:
+        """All jobs that the sheet asks for, and those of variants and drivers that have left a trace."""
+        clips = sheet.of(self.name)
+        for seed in sorted({clip.demo_seed for clip in clips if clip.demo_seed is not None}):
+            yield self.job("demo", f"source/demo-{seed}.mp4", f"demo-{seed}", of=str(seed))
+        for clip in clips:
+            for stage in CLIP_STAGES:
+                yield self.job(stage, f"clips/{clip.clip}/{stage}.parquet", f"{clip.clip}.{stage}", of=clip.clip)
+            yield self.job("overlay", f"clips/{clip.clip}/contact.png", f"{clip.clip}.overlay", of=clip.clip)
+        yield self.job("identity", "identity.npz")
+        yield self.job("tracking", "tracking.html")
+        if sheet.of(self.name, "train"):
+            yield self.job("capture", "capture.html")
+            yield self.job("samples", "samples.parquet")
+            if sheet.to_test(self.name):
+                yield self.job("samples", "test_samples.parquet", "test_samples")
+            yield self.job("train", "avatar.pt")
+            yield self.job("evaluate", "metrics.json")
+            yield self.job("figures", "figures.html")
+        for variant in names(self.folder / "variants", ""):
+            at = f"variants/{variant}"
+            found = [
+                self.job("train", f"{at}/avatar.pt", of=variant, at=at),
+                self.job("evaluate", f"{at}/metrics.json", of=variant, at=at),
+                self.job("figures", f"{at}/figures.html", of=variant, at=at),
+            ]
+            yield from (job for job in found if job.log)
+        for driver in names(self.folder / "logs", ".reenact.log"):
+            yield self.job("reenact", f"reenact/{driver}.mp4", f"{driver}.reenact", of=driver)
+        for method in names(self.folder / "logs", ".external.log"):
+            yield self.job("external", f"external/{method}/metrics.json", f"{method}.external", of=method)
+
+    def frames(self) -> tuple[dict[str, float], dict[str, int]]:
+        """Frames used of each split, and how many are left out for which reason, of both lists of samples."""
+        counts: dict[str, float] = {}
+        reasons: Counter[str] = Counter()
+        for name in ("samples.parquet", "test_samples.parquet"):
+            if not (self.folder / name).is_file():
+                continue
+            try:
+                samples = read_manifest(self.folder / name, "samples")
+            except UserError as error:
+                log.warning("%s", error)
+                continue
+            used = samples["used"]
+            for split in ("train", "val", "test"):
+                counts[split] = counts.get(split, 0) + int((used & (samples["split"] == split)).sum())
+            counts["left_out"] = counts.get("left_out", 0) + int(np.count_nonzero(~used))
+            reasons.update(samples["reason"][~used].tolist())
+        return counts, dict(reasons.most_common())
+
+    def figures(self) -> dict[str, float]:
+        """PSNR and SSIM of metrics.json; those that it lacks are left out."""
+        path = self.folder / "metrics.json"
+        if not path.is_file():
+            return {}
+        try:
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+            pairs = {f"{name}_{area}": metrics[area][name] for area in ("full", "face") for name in ("psnr_db", "ssim")}
+            return {key: float(value) for key, value in pairs.items() if value is not None}
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("%s is not readable (%r); run the workflow again to make it", path, error)
+            return {}
+
+    def links(self, clips: list[str]) -> list[tuple[str, str]]:
+        """What is there to be looked at: (words, path)."""
+        wanted = [("tracking", self.folder / "tracking.html"), ("capture", self.folder / "capture.html")]
+        wanted += [(f"contact sheet {clip}", self.folder / "clips" / clip / "contact.png") for clip in clips[:3]]
+        wanted += [("avatar", self.folder / "figures.html"), ("film", self.folder / "self.mp4")]
+        drivers = names(self.folder / "reenact", ".mp4")
+        wanted += [(f"driven by {name}", self.folder / "reenact" / f"{name}.mp4") for name in drivers]
+        return [(words, self.path(path)) for words, path in wanted if path.is_file()]
+
+    def pictures(self, clips: list[str]) -> list[tuple[str, str]]:
+        """The first contact sheet, and the avatar's last picture of the first clip that it was measured on."""
+        sheets = [self.folder / "clips" / clip / "contact.png" for clip in clips]
+        painted = sorted(path for clip in clips for path in (self.folder / "self" / clip).glob("*.png"))
+        found = [("sheet", path) for path in sheets if path.is_file()][:1] + [("face", path) for path in painted[-1:]]
+        return [(kind, self.path(path)) for kind, path in found]
+
+    def read(self, sheet: Sheet) -> Subject:
+        """Everything."""
+        clips = [clip.clip for clip in sheet.of(self.name)]
+        jobs = sorted(self.jobs(sheet), key=lambda job: JOBS.index(job.stage))
+        counts, reasons = self.frames()
+        found = Subject(self.name, jobs, len(clips), counts, reasons, self.figures(), sizes(self.folder))
+        found.links, found.pictures = self.links(clips), self.pictures(clips)
+        return found
+
+
+def names(folder: Path, suffix: str) -> list[str]:
+    """What the files or folders that end in `suffix` are called without it; other people's oddities are passed over."""
+    if not folder.is_dir():
+        return []
+    found = (path.name.removesuffix(suffix) for path in folder.iterdir() if path.name.endswith(suffix))
+    return sorted(name for name in found if NAME.fullmatch(name))
+
+
+def end_of(path: Path) -> str | None:
+    """The end of a log, None where there is none."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - LOG_END, 0))
+        return file.read().decode("utf-8", errors="replace")
+
+
+def minutes(path: Path) -> float:
+    """Time in a benchmark of Snakemake's, summed over its repetitions; NaN where there is none."""
+    if not path.is_file():
+        return math.nan
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t")) / 60
+        except (ValueError, KeyError, TypeError):
+            log.warning("%s is not a benchmark of Snakemake's; its time is left out", path)
+            return math.nan
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of the files of a subject by kind. Links are not followed; a file of several names counts once."""
+    found: Counter[str] = Counter()
+    seen: set[tuple[int, int]] = set()
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        below = waiting.pop()
+        try:
+            with os.scandir(folder.joinpath(*below)) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append((*below, entry.name))
+                    elif entry.is_file(follow_symlinks=False):
+                        facts = entry.stat(follow_symlinks=False)
+                        if facts.st_nlink == 1 or (facts.st_dev, facts.st_ino) not in seen:
+                            found[kind_of(below, entry.name)] += facts.st_size
+                        if facts.st_nlink > 1:
+                            seen.add((facts.st_dev, facts.st_ino))
+        except FileNotFoundError:  # not made yet, or a run that goes on has removed it meanwhile
+            continue
+    return dict(found)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Reads all subjects of the sheet, writes the page and the table, prints the lines."""
+    results, sheet = expand(args.results), read_sheet(expand(args.sheet))
+    if not results.is_dir():
+        raise UserError(f"there is no folder {results}; name that of the results by --results")
+    asked = {Path(line) for line in sys.stdin.read().split("\n")} if args.after_run else None
+    everybody = dict.fromkeys(clip.subject for clip in sheet.clips)
+    subjects = [Reader(results, name, asked).read(sheet) for name in everybody]
+    write_manifest(results / "summary.parquet", "summary", columns(subjects))
+    page = results / "summary.html"
+    beside = [name for name in BESIDE if (results / name).is_file()]
+    with atomic_file(page) as temporary:
+        text = summary_page(subjects, beside, time.strftime("%Y-%m-%d %H:%M"))
+        temporary.write_text(text, encoding="utf-8")
+    lines = [*terminal_lines(subjects), f"The whole summary: {page}"]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)
