@@ -31,7 +31,7 @@ rule external:
         "../../environment.yaml"
     threads: 2
     resources:
-        gpu=gpu_need(),
+        gpu=gpu_need,
     params:
         cfg=stage_params("evaluate"),
         code=code_digest("stages.external"),
