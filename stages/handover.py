@@ -51,8 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
         _common(one)
         one.add_argument("--out", type=Path, required=True, help="folder to make; it must be empty or not there")
         one.add_argument("--split", choices=list(SPLITS), default="all", help="which frames (all); train includes val")
-    one.add_argument("--peer", choices=PEERS, default=PEERS[0], help="who reads it (nerface)")
-    one.add_argument("--scale", type=float, default=SCALE, help="world units of a centimetre (0.01: metres)")
+        if module is transforms:
+            one.add_argument("--peer", choices=PEERS, default=PEERS[0], help="who reads it (nerface)")
+            one.add_argument("--scale", type=float, default=SCALE, help="world units of a centimetre (0.01: metres)")
     back = words.add_parser("collect", help="a peer's pictures, to be measured", description=collect.__doc__, **layout)
     _common(back)
     back.add_argument("--method", required=True, help="name of the peer; names the folder in external/")
