@@ -78,7 +78,7 @@ def fresh_project(tmp_path_factory) -> Project:
 def made_variant(made_project) -> str:
     """A variant of the project after its run: the target to ask for."""
     (made_project.code / "config/variants/own.yaml").write_text(OWN_VARIANT)
-    target = "results/smoke/variants/own/metrics.json"
+    target = "results/smoke/variants/own/figures.html"
     made_project.snakemake(target)
     return target
 

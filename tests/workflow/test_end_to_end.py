@@ -1,6 +1,8 @@
 """From a video to metrics.json at 64 px: every stage runs and the files of the contract say what they must."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -39,6 +41,7 @@ def test_the_files_of_the_contract(made_project):
         assert read_picture(folder / "frames" / "000000.png").shape == (64, 64, 3)
         assert (folder / "contact.png").is_file() and (folder / "overlay.mp4").is_file()
     assert "overlay.mp4" in (subject / "tracking.html").read_text()
+    assert "other: score of each frame" in (subject / "figures.html").read_text()
     half_written = {path.name for path in subject.rglob(".*")} - {".snakemake_timestamp"}
     assert not half_written
 
@@ -62,25 +65,45 @@ def test_metrics(made_project):
 
 
 def test_a_variant_has_the_files_of_the_contract(made_project, made_variant):
-    folder = made_project.work / made_variant.removesuffix("metrics.json")
+    folder = made_project.work / made_variant.removesuffix("figures.html")
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["variant"] == "own" and metrics["subject"] == "smoke" and metrics["weights"].get("vgg19") is None
     assert metrics["full"]["psnr_db"] > 5
     avatar = torch.load(folder / "avatar.pt", weights_only=True)
     assert avatar["settings"]["net_generator"] == "unet" and avatar["maps"] == {"face": {}, "back": {}}
     assert {path.name for path in folder.iterdir()} >= {"self.parquet", "self.mp4", "self", "logs", "train"}
+    assert "Avatar of smoke, variant own" in (folder / "figures.html").read_text()
 
 
-def test_report_of_what_is_there(made_project):
-    """A subject of the sheet that was never made does not stop the report."""
+def test_report_of_what_is_there(made_project, made_variant):
+    """A subject of the sheet that was never made, or whose footage is gone, does not stop the report."""
     sheet = made_project.work / "sheet.tsv"
     text = sheet.read_text()
     try:
-        sheet.write_text(text + "nobody\ttalk\ttrain\ttalk.mp4\t0\t70\tdemo\tsynthetic\tsmoke\n")
+        rows = ["nobody\ttalk\ttrain\ttalk.mp4", "gone\ttalk\tdrive\tgone.mp4"]
+        sheet.write_text(text + "".join(f"{row}\t0\t70\tdemo\tsynthetic\tsmoke\n" for row in rows))
+        gone = made_project.work / "results/gone/clips/talk"
+        gone.mkdir(parents=True)
+        for name in ("contact.png", "overlay.mp4"):
+            (gone / name).touch()
         command = [sys.executable, made_project.code / "workflow" / "report.py", "--config"]
-        subprocess.run([*command, "subjects=sheet.tsv"], cwd=made_project.work, check=True)
+        said = subprocess.run(
+            [*command, "subjects=sheet.tsv"], cwd=made_project.work, env=os.environ | {"CI": "1"}, check=True,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert "what was made of gone.mp4" in said.stderr and said.stdout.endswith(
+            "The report is results/report.html\n"
+        )
         page = (made_project.work / "results/report.html").read_text()
-        assert "smoke" in page and "tracking.html" in page
+        entries = json.loads(re.search(r"var categories = (.*);", page)[1])
+        assert set(entries) == {"1 Tracking", "2 Avatar"} and set(entries["1 Tracking"]) == {"smoke", "guest"}
+        for folder in ("results/smoke", "results/smoke/variants/own"):
+            wanted = {f"{folder}/{name}" for name in ("metrics.json", "self.mp4", "figures.html")}
+            assert wanted <= set(entries["2 Avatar"]["smoke"])
+        for name in ("contact.png", "overlay.mp4"):
+            assert f"results/guest/clips/talk/{name}" in entries["1 Tracking"]["guest"]
+        labels = json.loads(re.search(r"var results = (.*);", page)[1])["results/smoke/variants/own/self.mp4"]["labels"]
+        assert labels["avatar"] == "own"
     finally:
         sheet.write_text(text)
 

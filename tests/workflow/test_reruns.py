@@ -7,11 +7,12 @@ import yaml
 
 pytestmark = pytest.mark.slow
 
-MEASURE = {"evaluate": 1}
+MEASURE = {"evaluate": 1, "figures": 1}
 LEARN = {"train": 1, **MEASURE}
 SAMPLE = {"samples": 1, "test_samples": 1, **LEARN}
-RENDER = {"render": 3, "overlay": 3, **SAMPLE}
-FIT = {"identity": 2, "fit": 3, "tracking": 2, **RENDER}
+OVERLAY = {"overlay": 3, "tracking": 2}
+RENDER = {"render": 3, **OVERLAY, **SAMPLE}
+FIT = {"identity": 2, "fit": 3, **RENDER}
 TRACK = {"landmarks": 3, "matting": 3, **FIT}
 ALL = {"decode": 3, **TRACK}
 
@@ -19,7 +20,7 @@ KEYS = [
     ("evaluate", {"batch_size": 3}, MEASURE),
     ("train", {"seed": 12345}, LEARN),
     ("samples", {"holdout": 0.31}, SAMPLE),
-    ("overlay", {"sheet_frames": 5}, {"overlay": 3}),
+    ("overlay", {"sheet_frames": 5}, OVERLAY),
     ("render", {"supersample": 3}, RENDER),
     ("fit", {"components": 7}, FIT),
     ("matting", {"size_px": 320}, {"matting": 3, **FIT}),
@@ -32,8 +33,10 @@ MODULES = [
     ("stages/evaluate.py", MEASURE),
     ("stages/training/loop.py", LEARN),
     ("stages/samples.py", SAMPLE),
-    ("stages/overlay.py", {"overlay": 3}),
+    ("stages/overlay.py", OVERLAY),
     ("stages/tracking.py", {"tracking": 2}),
+    ("stages/figures.py", {"figures": 1}),
+    ("stages/graphics/curves.py", {"tracking": 2, "figures": 1}),
     ("stages/matte/refine.py", {"matting": 3, **FIT}),
     ("stages/landmarks.py", {"landmarks": 3, **FIT}),
     ("stages/decode.py", ALL),
@@ -102,10 +105,8 @@ def test_a_test_clip(made_project):
     shutil.copy2(film, kept)
     try:
         film.write_bytes(film.read_bytes() + b"\0" * 8)
-        one = dict.fromkeys(
-            ("decode", "landmarks", "matting", "fit", "render", "overlay", "tracking", "test_samples", "evaluate"), 1
-        )
-        assert made_project.pending() == one
+        tracked = dict.fromkeys(("decode", "landmarks", "matting", "fit", "render", "overlay", "tracking"), 1)
+        assert made_project.pending() == tracked | {"test_samples": 1, **MEASURE}
     finally:
         kept.replace(film)
 
