@@ -39,9 +39,9 @@ ifneq ($(ENV),active)
 endif
 
 demo: setup ## make an avatar of the procedural demo subject, and measure it (about 15 minutes on two cores)
-	@$(SNAKEMAKE) results/demo/capture.html results/demo/avatar.pt results/demo/metrics.json results/demo/tracking.html
+	@$(SNAKEMAKE) results/demo/capture.html results/demo/tracking.html results/demo/avatar.pt results/demo/figures.html
 	@echo "The demo's avatar is ready. Where to look:"
-	@for path in results/demo/self.mp4 results/demo/metrics.json results/demo/capture.html results/demo/tracking.html results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4; do \
+	@for path in results/demo/self.mp4 results/demo/figures.html results/demo/metrics.json results/demo/capture.html results/demo/tracking.html results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4; do \
 	  if [ -e "$$path" ]; then echo "  $$path"; fi; done
 
 test: setup lint ## style, workflow checks and every test, the slow ones too
@@ -63,7 +63,7 @@ gpu-check: setup ## say which CUDA card is found and run the tests that need one
 	@$(PY) -c 'import torch; print("torch", torch.__version__, "|", torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA card found")'
 	@$(PY) -m pytest -q -m gpu -rs $(PYTEST_ARGS)
 
-report: setup ## results/report.html: figures, metrics and run times of what has been made
+report: setup ## results/report.html: pages, films and figures of what has been made; opened in a browser
 	@$(PY) workflow/report.py
 
 lock: ## write requirements.lock and environment.yaml from what .venv holds (see CONTRIBUTING.md)

@@ -25,7 +25,7 @@ guest\ttalk\tdrive\tdemo:2\t0\t20\tdemo\tsynthetic\tsmoke
 OWN_VARIANT = """train: {images: 8, minutes: 0, net_generator: unet, weight_mrf: 0, weight_cos: 0, weight_gan: 0}
 evaluate: {network_metrics: false}
 """
-VARIANT = "results/smoke/variants/own/metrics.json"
+VARIANT = "results/smoke/variants/own/figures.html"
 # "rule   count" of Snakemake's table of jobs.
 JOB = re.compile(r"^(\w+)\s+(\d+)$", re.MULTILINE)
 

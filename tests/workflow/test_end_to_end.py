@@ -1,6 +1,8 @@
 """From a video to metrics.json at 64 px: every stage runs and the files of the contract say what they must."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,6 +45,7 @@ def test_the_files_of_the_contract(made_project):
     assert "overlay.mp4" in (subject / "tracking.html").read_text()
     footage = json.loads((subject / "capture.json").read_text())
     assert footage["sentence"] in (subject / "capture.html").read_text() and footage["clips"]["other"]["role"] == "test"
+    assert "other: score of each frame" in (subject / "figures.html").read_text()
     half_written = {path.name for path in subject.rglob(".*")} - {".snakemake_timestamp"}
     assert not half_written
 
@@ -73,6 +76,7 @@ def test_a_variant_has_the_files_of_the_contract(varied_project):
     avatar = torch.load(folder / "avatar.pt", weights_only=True)
     assert avatar["settings"]["net_generator"] == "unet" and avatar["maps"] == {"face": {}, "back": {}}
     assert {path.name for path in folder.iterdir()} >= {"self.parquet", "self.mp4", "self", "logs", "train"}
+    assert "Avatar of smoke, variant own" in (folder / "figures.html").read_text()
 
 
 def test_the_table_of_results(made_project):
@@ -99,16 +103,35 @@ def test_the_table_of_an_unfinished_batch(made_project):
     assert "No means: smoke is the only subject" in page
 
 
-def test_report_of_what_is_there(made_project):
-    """A subject of the sheet that was never made does not stop the report."""
-    sheet = made_project.work / "sheet.tsv"
+def test_report_of_what_is_there(varied_project):
+    """A subject of the sheet that was never made, or whose footage is gone, does not stop the report."""
+    sheet = varied_project.work / "sheet.tsv"
     text = sheet.read_text()
     try:
-        sheet.write_text(text + "nobody\ttalk\ttrain\ttalk.mp4\t0\t70\tdemo\tsynthetic\tsmoke\n")
-        command = [sys.executable, made_project.code / "workflow" / "report.py", "--config"]
-        subprocess.run([*command, "subjects=sheet.tsv"], cwd=made_project.work, check=True)
-        page = (made_project.work / "results/report.html").read_text()
-        assert "smoke" in page and "tracking.html" in page
+        rows = ["nobody\ttalk\ttrain\ttalk.mp4", "gone\ttalk\tdrive\tgone.mp4"]
+        sheet.write_text(text + "".join(f"{row}\t0\t70\tdemo\tsynthetic\tsmoke\n" for row in rows))
+        gone = varied_project.work / "results/gone/clips/talk"
+        gone.mkdir(parents=True)
+        for name in ("contact.png", "overlay.mp4"):
+            (gone / name).touch()
+        command = [sys.executable, varied_project.code / "workflow" / "report.py", "--config"]
+        said = subprocess.run(
+            [*command, "subjects=sheet.tsv"], cwd=varied_project.work, env=os.environ | {"CI": "1"}, check=True,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert "what was made of gone.mp4" in said.stderr and said.stdout.endswith(
+            "The report is results/report.html\n"
+        )
+        page = (varied_project.work / "results/report.html").read_text()
+        entries = json.loads(re.search(r"var categories = (.*);", page)[1])
+        assert set(entries) == {"1 Tracking", "2 Avatar"} and set(entries["1 Tracking"]) == {"smoke", "guest"}
+        for folder in ("results/smoke", "results/smoke/variants/own"):
+            wanted = {f"{folder}/{name}" for name in ("metrics.json", "self.mp4", "figures.html")}
+            assert wanted <= set(entries["2 Avatar"]["smoke"])
+        for name in ("contact.png", "overlay.mp4"):
+            assert f"results/guest/clips/talk/{name}" in entries["1 Tracking"]["guest"]
+        labels = json.loads(re.search(r"var results = (.*);", page)[1])["results/smoke/variants/own/self.mp4"]["labels"]
+        assert labels["avatar"] == "own"
     finally:
         sheet.write_text(text)
 
