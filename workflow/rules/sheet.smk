@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-AVATAR_FILES = ("avatar.pt", "metrics.json", "figures.html")  # what is asked for of an avatar or a variant
-
 
 def face_model(wildcards):
     """Input function: the file or folder of the published face model, nothing for the personal one."""
@@ -67,19 +65,3 @@ def of_driver(file):
         return f"<results>/{clip.subject}/{file.format(clip=Path('clips', clip.clip))}"
 
     return path
-
-
-def all_targets():
-    """What the sheet asks for: each subject's avatar, measured, with the pages about it, its footage and the tracking
-    of its clips, and the table of results."""
-    made = ("capture.html", *AVATAR_FILES)
-    avatars = [f"<results>/{subject}/{name}" for subject in SHEET.subjects() for name in made]
-    everybody = dict.fromkeys(clip.subject for clip in SHEET.clips)
-    pages = [f"<results>/{subject}/tracking.html" for subject in everybody]
-    return avatars + pages + (["<results>/table.md"] if avatars else [])
-
-
-def variant_targets():
-    """Every variant of every avatar of the sheet, measured."""
-    folders = [f"<results>/{subject}/variants/{name}" for subject in SHEET.subjects() for name in variant_names()]
-    return [f"{folder}/{file}" for folder in folders for file in AVATAR_FILES]
