@@ -24,6 +24,7 @@ import numpy as np
 from stages.core.cli import main, progress
 from stages.core.errors import UserError
 from stages.core.files import PictureWriter, atomic_dir, list_pictures
+from stages.core.methods import EXTERNAL
 from stages.core.subjects import NAME
 from stages.graphics.renderer import Renderer
 from stages.graphics.shading import default_light
@@ -33,7 +34,6 @@ from stages.peers.subject import Subject
 from stages.peers.transforms import PEERS, SCALE, TransformsData
 from stages.peers.words import readme, reasons
 from stages.video.prefetch import in_order
-from stages.video.window import cut_window
 
 log = logging.getLogger("handover")
 
@@ -149,8 +149,8 @@ def hand_transforms(args: argparse.Namespace, subject: Subject, frames: list[Han
     write_all(args.out, frames, files_of, rest, args.threads)
 
 
-def peer_picture(path: Path, size_px: int) -> np.ndarray:
-    """A peer's picture as (size_px, size_px, 3) uint8: averaged over areas where it is larger, bicubic where smaller.
+def peer_picture(path: Path) -> np.ndarray:
+    """A peer's picture (S, S, 3) uint8 RGB, of whatever size: measuring brings it to that of the frames, and says so.
 
     Raises:
         UserError: it is unreadable, not square, not 8 bit, without colours, or transparent.
@@ -162,13 +162,12 @@ def peer_picture(path: Path, size_px: int) -> np.ndarray:
         raise UserError(f"{path} must be square, in colours and of 8 bits, but is {picture.shape} {picture.dtype}")
     if picture.shape[2] == 4 and picture[..., 3].min() < 255:
         raise UserError(f"{path} is transparent in places; lay the pictures over the background that was filmed")
-    rgb = np.ascontiguousarray(picture[..., 2::-1])
-    return cut_window(rgb, (0, 0, rgb.shape[0]), size_px)
+    return picture[..., 2::-1]
 
 
 def collect(args: argparse.Namespace, subject: Subject) -> None:
-    """Put a peer's pictures under the numbers of the frames that they show, at the size of the frames."""
-    place = subject.folder / "external" / args.method
+    """Put a peer's pictures under the numbers of the frames that they show."""
+    place = subject.folder / EXTERNAL / args.method
     if not NAME.fullmatch(args.method):
         raise UserError(f"--method '{args.method}' must be made of letters, digits, _ and -")
     if place.exists():
@@ -187,10 +186,11 @@ def collect(args: argparse.Namespace, subject: Subject) -> None:
         writers = {frame.clip: PictureWriter(folder / frame.clip, args.threads) for frame, _ in pairs}
         for writer in writers.values():
             stack.enter_context(writer)
-        read = in_order(lambda one: peer_picture(args.pictures / one[1], subject.size_px), pairs, args.threads)
+        read = in_order(lambda one: peer_picture(args.pictures / one[1]), pairs, args.threads)
         for (frame, _), picture in progress(stack.enter_context(closing(read)), total=len(pairs), desc="collect"):
             writers[frame.clip].put(frame.frame, picture)
-    log.info("%s: %d pictures of %d clips, %d px", place, len(pairs), len(writers), subject.size_px)
+    log.info("%s: %d pictures of %d clips; measure them: snakemake %s", place, len(pairs), len(writers),
+             place / "metrics.json")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:

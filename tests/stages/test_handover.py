@@ -13,6 +13,7 @@ import trimesh
 from stages import handover
 from stages.core.cli import main
 from stages.core.files import read_picture, write_picture
+from stages.core.methods import method_pictures
 from stages.face.camera import transform
 from tests.face import makers as face_makers
 from tests.peers.makers import SIZE, camera, coefficients, write_samples, write_subject
@@ -149,9 +150,10 @@ def test_pictures_come_back_under_their_frames(results, handed, anew):
     run("collect", "anna", "--results", results, "--method", "style", "--from", painted, "--frames", frames, *by)
     back = results / "anna/external/style/t"
     assert sorted(path.name for path in back.iterdir()) == [f"{k:06d}.png" for _, k in TESTS]
+    assert sorted(method_pictures(back.parent)["t"]) == [k for _, k in TESTS], "where measuring looks"
     for number, (_, place) in enumerate(TESTS, start=9):
         picture = read_picture(back / f"{place:06d}.png")
-        assert picture.shape == (SIZE, SIZE, 3) and (picture == (10 + number, 0, 99)).all()
+        assert picture.shape == (4 * SIZE, 4 * SIZE, 3) and (picture == (10 + number, 0, 99)).all()
 
 
 def test_what_cannot_come_back(results, handed, capsys):
