@@ -48,7 +48,7 @@ CHECKS = (
           "median height of the face (hairline to chin) in the video over that in the training pictures"),
     Check("blurred", FOOTAGE, "sharpness", "% of frames blurred", 0,
           "Move more slowly, with more light, and check the focus: the face is blurred in {value:.0f} % of the frames.",
-          "softness of the sharpest edges of the face, at the size trained at"),
+          "softness of the sharpest edges of the face, at the size trained at, above a share of its height"),
     Check("exposure", FOOTAGE, "exposure", "% of the face white or black", 1,
           "Change the light or the exposure: {value:.1f} % of the face's pixels are plain white or black.",
           "pixels of the face with a channel of at least 250, or a luma of at most 8, of 255; mean over frames"),
