@@ -91,8 +91,8 @@ def test_softness_of_a_face_does_not_depend_on_the_size_of_the_picture():
     points = landmarks(512)
     rng = np.random.default_rng(0)
     picture = drawn(512, points)
-    for x, y in rng.uniform(180, 330, (25, 2)).astype(int):
-        cv2.rectangle(picture, (x, y), (x + 14, y + 14), tuple(int(v) for v in rng.integers(30, 220, 3)), -1)
+    for x, y in rng.uniform(170, 300, (6, 2)).astype(int):
+        cv2.rectangle(picture, (x, y), (x + 45, y + 45), tuple(int(v) for v in rng.integers(30, 220, 3)), -1)
     picture = cv2.GaussianBlur(picture, (0, 0), 4)
     small = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
     large = face_softness(picture, points)
