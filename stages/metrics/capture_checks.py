@@ -40,7 +40,7 @@ class Measured:
 
 CHECKS = (
     Check("minutes", FOOTAGE, "usable time", "min", 1,
-          "Record longer: {value:.1f} minutes can be used, {good:.1f} are advised.",
+          "Record longer: {value:.1f} minutes can be used, {good:g} are advised.",
           "frames with a fitted face that are neither bridged nor blurred"),
     Check("face_scale", FOOTAGE, "face size", "source px per trained px", 2,
           "Come closer to the camera or record at a higher resolution: the face is {source_px:.0f} px tall in the "
