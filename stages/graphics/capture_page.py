@@ -24,8 +24,9 @@ border-bottom: 1px solid #ddd } small { color: #555; display: block } img { max-
 .wide { overflow-x: auto } .wide img { max-width: none; width: 880px }
 .row { display: flex; flex-wrap: wrap; gap: .8em } figure { margin: 0; width: 9em } figure img { width: 9em }
 figcaption { font-size: .8em; color: #555 } .plots img { width: 432px }
-@media (max-width: 40em) { .checks tr { display: grid; grid-template-columns: 2fr 1fr 1fr; border-bottom: 1px solid #ddd }
-.checks td { border-bottom: 0 } .checks td:first-child { grid-column: 1 / -1 } .checks tr:first-child { display: none } }
+@media (max-width: 40em) { .checks td { border-bottom: 0 } .checks td:first-child { grid-column: 1 / -1 }
+.checks tr { display: grid; grid-template-columns: 2fr 1fr 1fr; border-bottom: 1px solid #ddd }
+.checks tr:first-child { display: none } }
 </style></head><body>
 <h1>Footage of $subject</h1>
 <p class="sum $verdict">$mark $verdict: $sentence</p>
