@@ -163,7 +163,8 @@ def table_of(clip: Clip, number: int, model: MorphableModel, threads: int) -> Ta
 def footage_of(clip: Clip) -> Footage:
     """Facts about a clip, and how far its background moved."""
     facts = clip.decode.metadata
-    rows = np.unique(np.linspace(0, len(clip.decode) - 1, STILL_COUNT).round().astype(int))
+    seen = np.flatnonzero(clip.decode["face"])  # decode refuses clips without any
+    rows = seen[np.unique(np.linspace(0, len(seen) - 1, STILL_COUNT).round().astype(int))]
     grey, empty = [], []
     for row in rows:
         frame = cut_window(clip.picture(clip.frames, row), (0, 0, clip.size_px), COMPARE_PX)
@@ -183,8 +184,9 @@ def maps_of(table: Table, settings: Mapping[str, Any]) -> list[Picture]:
     (seconds, yaw, pitch, wanted), _ = poses(table, settings)
     labels = ("yaw, degrees, + to the right of the picture", "pitch, degrees, + down")
     directions = coverage_map(seconds, (yaw, pitch), wanted, seconds >= CELL_S, labels)
-    limit = settings["blur_px"]
-    blur = histogram(table["blur_px"], limit, ("softness of edges, px", "frames"), f"blurred above {limit:g} px")
+    limit = settings["softness"]
+    labels = ("softness of edges, % of the face's height", "frames")
+    blur = histogram(100 * table["softness"], limit, labels, f"blurred above {limit:g} %")
     return [Picture("seconds in each direction of the head", directions), Picture("sharpness of the frames", blur)]
 
 
@@ -211,7 +213,7 @@ def curves_of(table: Table, clip: Clip) -> Picture:
         "lips, share": {"opening": table["mouth_open"], "width": table["mouth_width"]},
         "lids, share": {"lids": table["lids"]},
         "brightness": {"face": table["brightness"], "left": table["left"], "right": table["right"]},
-        "softness, px": {"softness": table["blur_px"]},
+        "softness, %": {"softness": 100 * table["softness"]},
     }
     return Picture(f"Clip {clip.name} over time", curves(table["time_s"], clip.fit["quality"], groups))
 

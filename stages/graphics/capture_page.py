@@ -24,6 +24,9 @@ border-bottom: 1px solid #ddd } small { color: #555; display: block } img { max-
 .wide { overflow-x: auto } .wide img { max-width: none; width: 880px }
 .row { display: flex; flex-wrap: wrap; gap: .8em } figure { margin: 0; width: 9em } figure img { width: 9em }
 figcaption { font-size: .8em; color: #555 } .plots img { width: 432px }
+@media (max-width: 40em) { .checks td { border-bottom: 0 } .checks td:first-child { grid-column: 1 / -1 }
+.checks tr { display: grid; grid-template-columns: 2fr 1fr 1fr; border-bottom: 1px solid #ddd }
+.checks tr:first-child { display: none } }
 </style></head><body>
 <h1>Footage of $subject</h1>
 <p class="sum $verdict">$mark $verdict: $sentence</p>
@@ -31,7 +34,7 @@ figcaption { font-size: .8em; color: #555 } .plots img { width: 432px }
 The footage was measured at the size trained at, $size_px&nbsp;px, and nothing has been trained yet.</p>
 $again
 <h2>Checks</h2>
-<table><tr><th>check</th><th>seen</th><th>advised</th><th>verdict</th></tr>
+<table class="checks"><tr><th>check</th><th>seen</th><th>advised</th><th>verdict</th></tr>
 $rows</table>
 <h2>Directions of the head, and sharpness</h2>
 <div class="row plots">$maps</div>
@@ -99,7 +102,7 @@ def _row(check: Mapping[str, Any]) -> str:
     better = "at least" if check["good"] >= check["thin"] else "at most"
     return (
         f"<tr><td>{escape(check['title'])}<small>{escape(check['told'])}</small>{advice}{note}</td>"
-        f"<td>{_number(check['value'], check['digits'])} {escape(check['unit'])}</td>"
+        f"<td>{_number(check['value'], check['digits'], ' ' + escape(check['unit']))}</td>"
         f"<td>{better} {check['good']:g}<small>thin: {check['thin']:g}</small></td>"
         f'<td class="{verdict}">{MARKS[verdict]} {verdict}</td></tr>\n'
     )
@@ -119,5 +122,5 @@ def _clips(title: str, clips: Mapping[str, Mapping[str, Any]]) -> str:
     return f'<h2>{title}</h2>\n<div class="wide"><table><tr><th>clip</th>{heads}</tr>\n{rows}</table></div>\n'
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "not known" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None, digits: int, unit: str = "") -> str:
+    return "not known" if value is None else f"{value:.{digits}f}{unit}"

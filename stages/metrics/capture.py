@@ -171,7 +171,7 @@ def cut_by_border(
 def examples(table: Mapping[str, np.ndarray]) -> dict[str, int]:
     """Row of the frame to show for each title; only frames with a fit, and titles whose signal is known."""
     wanted = {
-        "sharpest": ("blur_px", -1), "most blurred": ("blur_px", 1), "mouth widest": ("mouth_open", 1),
+        "sharpest": ("softness", -1), "most blurred": ("softness", 1), "mouth widest": ("mouth_open", 1),
         "eyes closed": ("lids", -1), "brows highest": ("brows", 1), "turned left": ("yaw", -1),
         "turned right": ("yaw", 1), "looking up": ("pitch", -1), "looking down": ("pitch", 1),
     }  # fmt: skip

@@ -40,7 +40,7 @@ class Measured:
 
 CHECKS = (
     Check("minutes", FOOTAGE, "usable time", "min", 1,
-          "Record longer: {value:.1f} minutes can be used, {good:.1f} are advised.",
+          "Record longer: {value:.1f} minutes can be used, {good:g} are advised.",
           "frames with a fitted face that are neither bridged nor blurred"),
     Check("face_scale", FOOTAGE, "face size", "source px per trained px", 2,
           "Come closer to the camera or record at a higher resolution: the face is {source_px:.0f} px tall in the "
@@ -48,7 +48,7 @@ CHECKS = (
           "median height of the face (hairline to chin) in the video over that in the training pictures"),
     Check("blurred", FOOTAGE, "sharpness", "% of frames blurred", 0,
           "Move more slowly, with more light, and check the focus: the face is blurred in {value:.0f} % of the frames.",
-          "softness of the sharpest edges of the face, at the size trained at"),
+          "softness of the sharpest edges of the face, at the size trained at, above a share of its height"),
     Check("exposure", FOOTAGE, "exposure", "% of the face white or black", 1,
           "Change the light or the exposure: {value:.1f} % of the face's pixels are plain white or black.",
           "pixels of the face with a channel of at least 250, or a luma of at most 8, of 255; mean over frames"),

@@ -22,7 +22,7 @@ NO_VERTICES = "the face model has no vertices for these landmarks"
 # `lids`, `mouth_open`, `mouth_width`, `brows` over the outer eye corners' distance; the others are of `FacePicture`.
 COLUMNS = (
     "clip", "time_s", "seconds", "fitted", "bridged", "duplicate", "error", "face_px", "cut", "yaw", "pitch", "roll",
-    "gaze_yaw", "gaze_pitch", "lids", "mouth_open", "mouth_width", "brows", "blur_px", "brightness", "left", "right",
+    "gaze_yaw", "gaze_pitch", "lids", "mouth_open", "mouth_width", "brows", "softness", "brightness", "left", "right",
     "clipped", "teeth",
 )  # fmt: skip
 
@@ -47,14 +47,14 @@ def measure(
 ) -> dict[str, Measured]:
     """Figures of all checks for the frames of one or more clips, in the checks' units.
 
-    table: columns COLUMNS. settings: of the section `capture`; `blur_px`, `advised_yaw` and `advised_pitch` are used.
+    table: columns COLUMNS. settings: of the section `capture`; `softness`, `advised_yaw` and `advised_pitch` are used.
     """
     return footage(table, clips, settings) | head(table, settings) | face(table)
 
 
 def blurred(table: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
-    """(N,) bool: the face is softer than `blur_px`."""
-    return table["blur_px"] > settings["blur_px"]
+    """(N,) bool: the face is softer than the setting `softness`."""
+    return 100 * table["softness"] > settings["softness"]
 
 
 def footage(
@@ -73,9 +73,8 @@ def footage(
     return {
         "minutes": Measured(float(table["seconds"][usable].sum()) / 60, {"frames": int(usable.sum())}),
         "face_scale": _known(source_px / frame_px, {"source_px": source_px, "trained_px": frame_px}),
-        "blurred": _known(100 * _share(soft, np.isfinite(table["blur_px"])), {
-            "median_px": _median(table["blur_px"]), "median_percent_of_face": 100 * _median(
-                table["blur_px"] / table["face_px"])}),
+        "blurred": _known(100 * _share(soft, np.isfinite(table["softness"])), {
+            "median_percent_of_face": 100 * _median(table["softness"])}),
         "exposure": _known(100 * _mean(table["clipped"])),
         "cut": _known(100 * _share(table["cut"], tall)),
         "lost": Measured(100 * float(lost.mean()), {

@@ -15,6 +15,7 @@ from stages.video.window import cut_window
 
 BLUR_VIEW_PX = 256  # the face is looked at in a square of this side, as tall as the face, so that sizes compare
 _BLUR_AGAIN_PX = 2.0
+_PIXEL_BLUR = 0.4  # px: of the sharpest faces, shrunk from much larger ones
 _STRONG = 90  # percentile of the gradient from which on it counts as an edge
 _SHARPEST = 75  # percentile over those edges: soft shading is an edge, too, and says nothing of the lens
 _BLURRIEST_PX = 20.0  # beyond, the two gradients are too alike to be told apart in 8 bits
@@ -29,12 +30,12 @@ _TEETH_SHARE, _TEETH_PX = 0.15, 4  # of the opening, and pixels, that must be so
 class FacePicture(NamedTuple):
     """Figures of one face.
 
-    blur_px: deviation of the Gaussian that would blur a sharp edge as much, px of the picture; see `edge_blur`.
+    softness: blur of the edges over the face's height; see `face_softness`.
     brightness, left, right: median luma of the face and of the strips at the picture's left and right, 0 to 1.
     clipped: share of the face's pixels that are white in a channel or black. teeth: 1 where they show, else 0.
     """
 
-    blur_px: float
+    softness: float
     brightness: float
     left: float
     right: float
@@ -59,7 +60,7 @@ def face_picture(picture: np.ndarray, points: np.ndarray, kind: LandmarkSet) -> 
     clipped = (part[inside].max(1) >= _OVER) | (skin <= _UNDER)
     left, right = _sides(luma, inside, points - [columns.start, rows.start], kind)
     return FacePicture(
-        face_blur(picture, points), float(np.median(skin)) / 255, left, right, float(clipped.mean()),
+        face_softness(picture, points), float(np.median(skin)) / 255, left, right, float(clipped.mean()),
         teeth_show(picture, points, kind, part[inside]),
     )  # fmt: skip
 
@@ -83,15 +84,20 @@ def _sides(luma: np.ndarray, inside: np.ndarray, points: np.ndarray, kind: Landm
     return found[0], found[1]
 
 
-def face_blur(picture: np.ndarray, points: np.ndarray) -> float:
-    """Blur of the face, px of the picture, seen at one scale whatever its size; NaN where it has no edges."""
+def face_softness(picture: np.ndarray, points: np.ndarray) -> float:
+    """Blur of the face's sharpest edges over the face's height, seen at one scale whatever the picture's size.
+
+    What the pixels themselves blur is taken off, so that a sharp face in a small picture counts as sharp. NaN where
+    there are no edges.
+    """
     low, high = points.min(0), points.max(0)
     side = max(float(high[1] - low[1]), 2.0)
     x0, y0 = np.round((low + high) / 2 - side / 2)
     scale = BLUR_VIEW_PX / max(round(side), 2)
     view = cut_window(picture, (x0, y0, max(round(side), 2)), BLUR_VIEW_PX)
     grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    return edge_blur(grey, hull_mask((points - [x0, y0]) * scale, grey.shape)) / scale
+    blur_px = edge_blur(grey, hull_mask((points - [x0, y0]) * scale, grey.shape)) / scale
+    return float(np.sqrt(np.clip(blur_px**2 - _PIXEL_BLUR**2, 0, None))) / side
 
 
 def edge_blur(grey: np.ndarray, mask: np.ndarray) -> float:

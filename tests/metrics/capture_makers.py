@@ -22,7 +22,7 @@ def good_table(minutes=2.0):
         "yaw": 33 * reach * np.cos(turn), "pitch": 17 * reach * np.sin(turn), "roll": 12 * np.sin(time_s * 0.7),
         "gaze_yaw": 20 * np.sin(time_s * 1.3), "gaze_pitch": 10 * np.sin(time_s * 1.7),
         "lids": np.where(blink, 0.01, 0.1), "mouth_open": opening, "mouth_width": 0.55 + 0.15 * np.sin(time_s * 1.1),
-        "brows": 0.3 + 0.06 * np.sin(time_s), "blur_px": 0.7 + 0.1 * rng.random(count),
+        "brows": 0.3 + 0.06 * np.sin(time_s), "softness": 0.003 + 0.001 * rng.random(count),
         "brightness": 0.5 + 0.002 * rng.standard_normal(count), "left": zero + 0.5, "right": zero + 0.53,
         "clipped": zero, "teeth": (opening > 0.2).astype(float),
     }  # fmt: skip

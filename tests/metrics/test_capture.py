@@ -139,7 +139,7 @@ def test_examples_show_the_extremes_of_frames_with_a_fit():
     table["fitted"][100] = False
     for name in ("mouth_open", "yaw"):
         table[name][100] = 99.0
-    table["blur_px"][7], table["mouth_open"][9], table["yaw"][11] = 5.0, 1.0, -80.0
+    table["softness"][7], table["mouth_open"][9], table["yaw"][11] = 5.0, 1.0, -80.0
     table["brows"][:] = np.nan
     rows = capture.examples(table)
     assert (rows["most blurred"], rows["mouth widest"], rows["turned left"]) == (7, 9, 11)

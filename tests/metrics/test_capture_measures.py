@@ -33,7 +33,7 @@ FAULTS = [
     ("camera", {}, {"shifts": np.full(23, np.inf)}),
     ("camera", {}, {"shifts": np.full(23, np.nan), "static": False}),
     ("faces", {}, {"faces": 2}),
-    ("blurred", {"blur_px": lambda v: np.where(FRAME % 5 == 0, 3.0, v)}, {}),
+    ("blurred", {"softness": lambda v: np.where(FRAME % 5 == 0, 0.02, v)}, {}),
     ("exposure", {"clipped": lambda v: v + 0.08}, {}),
     ("light_drift", {"brightness": lambda v: v * (1 + 0.3 * (FRAME > 1500))}, {}),
     ("light_flicker", {"brightness": lambda v: v + 0.03 * RNG.standard_normal(len(v))}, {}),
@@ -79,7 +79,7 @@ def test_the_side_that_was_left_out_is_named():
 
 def test_usable_time_leaves_out_what_is_blurred_bridged_or_lost():
     table = good_table(1.0)
-    table["blur_px"][:100], table["bridged"][100:150], table["fitted"][150:250] = 9.0, True, False
+    table["softness"][:100], table["bridged"][100:150], table["fitted"][150:250] = 9.0, True, False
     found = measure(table, good_footage(), SETTINGS)["minutes"]
     assert found.value == pytest.approx((1500 - 250) / FPS / 60) and found.figures["frames"] == 1250
 
@@ -88,7 +88,7 @@ def test_frames_without_a_face_are_lost_and_everything_else_is_judged_by_the_res
     table = good_table()
     gone = FRAME < 1200
     for name, values in table.items():
-        if name in ("yaw", "pitch", "roll", "gaze_yaw", "lids", "mouth_open", "blur_px", "brightness", "clipped"):
+        if name in ("yaw", "pitch", "roll", "gaze_yaw", "lids", "mouth_open", "softness", "brightness", "clipped"):
             table[name] = np.where(gone, np.nan, values)
     table["fitted"] = ~gone
     found = measure(table, good_footage(), SETTINGS)

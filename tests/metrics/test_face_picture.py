@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stages.face.landmark_sets import IBUG, landmark_set
-from stages.metrics.face_picture import UNKNOWN, edge_blur, face_blur, face_picture
+from stages.metrics.face_picture import UNKNOWN, edge_blur, face_picture, face_softness
 
 KIND = landmark_set(IBUG)
 
@@ -87,16 +87,18 @@ def test_teeth_are_bright_and_grey(size, mouth, between, seen):
     assert face_picture(drawn(size, points, between=between), points, KIND).teeth == seen
 
 
-def test_blur_of_a_face_goes_with_the_size_of_the_picture():
+def test_softness_of_a_face_does_not_depend_on_the_size_of_the_picture():
     points = landmarks(512)
     rng = np.random.default_rng(0)
     picture = drawn(512, points)
-    for x, y in rng.uniform(180, 330, (25, 2)).astype(int):
-        cv2.rectangle(picture, (x, y), (x + 14, y + 14), tuple(int(v) for v in rng.integers(30, 220, 3)), -1)
+    for x, y in rng.uniform(170, 300, (6, 2)).astype(int):
+        cv2.rectangle(picture, (x, y), (x + 45, y + 45), tuple(int(v) for v in rng.integers(30, 220, 3)), -1)
     picture = cv2.GaussianBlur(picture, (0, 0), 4)
     small = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
-    large = face_blur(picture, points)
-    assert large == pytest.approx(4, rel=0.25) and face_blur(small, points / 2) == pytest.approx(large / 2, rel=0.1)
+    large = face_softness(picture, points)
+    height = np.ptp(points[:, 1])
+    assert large == pytest.approx(4 / height, rel=0.25)
+    assert face_softness(small, points / 2) == pytest.approx(large, rel=0.1)
 
 
 def test_frames_without_a_face_are_not_known():
