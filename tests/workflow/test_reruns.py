@@ -187,6 +187,6 @@ def test_another_subject(made_project):
         own = dict.fromkeys(("decode", "landmarks", "matting", "identity", "fit", "render", "overlay", "tracking"), 1)
         assert made_project.pending() == own, "a driver is not in the table"
         sheet.write_text(text + "guest2\ttalk\ttrain\ttalk.mp4\t0\t70\tdemo\tsynthetic\tsmoke\n")
-        assert made_project.pending() == own | dict.fromkeys(("samples", "train", "evaluate", "compare"), 1)
+        assert made_project.pending() == own | {"capture": 1, "samples": 1, **LEARN}
     finally:
         sheet.write_text(text)

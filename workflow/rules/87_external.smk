@@ -5,13 +5,13 @@ rule external:
         identity="<subject>/identity.npz",
         method=pictures_of_method,
         # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
-        decode=of_clips("decode.parquet", truth_clips),
-        landmarks=of_clips("landmarks.parquet", truth_clips),
-        matting=of_clips("matting.parquet", truth_clips),
-        renders=of_clips("render.parquet", truth_clips),
-        frames=ancient(of_clips("frames", truth_clips)),
-        alpha=ancient(of_clips("alpha", truth_clips)),
-        uv=ancient(of_clips("uv", truth_clips)),
+        decode=of_clips("decode.parquet", shown_clips),
+        landmarks=of_clips("landmarks.parquet", shown_clips),
+        matting=of_clips("matting.parquet", shown_clips),
+        renders=of_clips("render.parquet", shown_clips),
+        frames=ancient(of_clips("frames", shown_clips)),
+        alpha=ancient(of_clips("alpha", shown_clips)),
+        uv=ancient(of_clips("uv", shown_clips)),
     output:
         metrics=report(
             "<subject>/external/{method}/metrics.json",

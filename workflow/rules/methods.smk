@@ -13,11 +13,11 @@ def table_variants(subject):
     """Variants that have been made, and those that this run is asked to make."""
     asked, folder = workflow.dag_settings.targets, subject_folder(subject)
     made = made_variants(folder)
-    return [
-        name
-        for name in variant_names()
-        if name in made or "variants" in asked or f"{folder}/variants/{name}/metrics.json" in asked
-    ]
+
+    def is_asked(name):
+        return "variants" in asked or any(target.startswith(f"{folder}/variants/{name}/") for target in asked)
+
+    return [name for name in variant_names() if name in made or is_asked(name)]
 
 
 def table_metrics(wildcards):
@@ -43,8 +43,3 @@ def pictures_of_method(wildcards):
 def others_of_method(wildcards):
     """Params function: what else lies there, as JSON; the stage refuses it."""
     return canonical_json(method_files(method_folder(wildcards))[1])
-
-
-def truth_clips(subject):
-    """Names of the clips that hold the frames to measure on."""
-    return to_test(subject) or train_clips(subject)
