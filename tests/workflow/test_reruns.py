@@ -45,7 +45,7 @@ MODULES = [
     ("stages/external.py", {}),
     ("stages/metrics/capture_checks.py", {"capture": 1}),
     ("stages/figures.py", {"figures": 1}),
-    ("stages/graphics/curves.py", {"tracking": 2, "figures": 1}),
+    ("stages/graphics/curves.py", {"tracking": 2, "capture": 1, "figures": 1}),
     ("stages/matte/refine.py", {"matting": 3, **FIT}),
     ("stages/landmarks.py", {"landmarks": 3, **FIT}),
     ("stages/decode.py", ALL),
