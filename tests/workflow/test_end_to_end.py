@@ -130,8 +130,8 @@ def test_report_of_what_is_there(varied_project):
             assert wanted <= set(entries["2 Avatar"]["smoke"])
         for name in ("contact.png", "overlay.mp4"):
             assert f"results/guest/clips/talk/{name}" in entries["1 Tracking"]["guest"]
-        labels = json.loads(re.search(r"var results = ({.*});", page)[1])["results/smoke/variants/own/self.mp4"]["labels"]
-        assert labels["avatar"] == "own"
+        results = json.loads(re.search(r"var results = ({.*});", page)[1])
+        assert results["results/smoke/variants/own/self.mp4"]["labels"]["avatar"] == "own"
     finally:
         sheet.write_text(text)
 
