@@ -40,17 +40,22 @@ def _refuse_misfits(content: dict[str, Any]) -> None:
     problem = check_sizes(network, size_px)
     if problem or network["mapping_layers"] > MOST_LAYERS or not network["render_inputs"]:
         raise ValueError(problem or "no such networks are ever trained")
-    if network.get("generator", "style") == "unet":
-        return
-    channels, sides = map_channels(network), {"face": network["map_px"], "back": network["feature_px"]}
-    if network.get("torso"):
-        channels, sides = channels | {"torso": channels["face"]}, sides | {"torso": network["map_px"]}
-    for region, side in sides.items():
-        for name, count in (("feature", channels[region]), ("skip", None)):
+    channels = map_channels(network)
+    channels["torso"] = channels["face"]
+    for region in _regions(network):
+        side = network["feature_px" if region == "back" else "map_px"]
+        for name, count in (("feature", channels[region]), ("skip", 12)):
             values = content["maps"][region][name]
-            fits = values.ndim == 4 and values.shape[-1] == values.shape[-2] == side and values.is_floating_point()
-            if not fits or count not in (None, values.shape[1]) or not bool(values.isfinite().all()):
+            fits = values.shape == (1, count, side, side) and values.dtype == torch.float32
+            if not fits or not bool(values.isfinite().all()):
                 raise ValueError(f"the map {name} of {region} is not of this network")
+
+
+def _regions(network: dict[str, Any]) -> tuple[str, ...]:
+    """Of which regions the network takes maps."""
+    if network.get("generator", "style") == "unet":
+        return ()
+    return ("face", "back", "torso") if network.get("torso") else ("face", "back")
 
 
 class Avatar:
@@ -70,9 +75,10 @@ class Avatar:
         self.identity = {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
         self.expression_range = {k: v.numpy() for k, v in content["expression_range"].items()}
         self._maps = {
-            region: {name: value.to(self.device, memory_format=torch.channels_last) for name, value in maps.items()}
-            for region, maps in content["maps"].items()
-        }
+            region: {name: content["maps"][region][name].to(self.device, memory_format=torch.channels_last)
+                     for name in ("feature", "skip")}
+            for region in _regions(network_settings(self.settings))
+        }  # fmt: skip
         self._network = build_generator(network_settings(self.settings), self.size_px)
         self._network.load_state_dict(content["g_style"])
         self._network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
@@ -119,8 +125,8 @@ class Avatar:
             raise ValueError(f"render and uv must be {shape}, not {tuple(render.shape)} and {tuple(uv.shape)}")
         render = render.to(self.device, memory_format=torch.channels_last)
         uv = uv.to(self.device, memory_format=torch.channels_last)
-        maps = self._maps
-        picture, background = self._network(maps["face"], maps["back"], render, uv, torso=maps.get("torso"))
+        face, back, torso = (self._maps.get(region, {}) for region in ("face", "back", "torso"))
+        picture, background = self._network(face, back, render, uv, torso=torso)
         alpha = F.interpolate((1 - background.float()) / 2, size=self.size_px, mode="bilinear", align_corners=False)
         return (picture.float() / 2 + 0.5).clamp(0, 1), alpha.clamp(0, 1)
 

@@ -79,20 +79,25 @@ class Footage:
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pictures (n, S, S, 3) and mattes (n, S, S), uint8, of rows (n,)."""
-        names = [picture_name(int(self.number[row])) for row in rows]
-        return tuple(np.stack([read_picture(folder / name) for name in names]) for folder in (self.frames, self.alpha))
+        return tuple(
+            np.stack([read_picture(self._path(folder, row)) for row in rows]) for folder in (self.frames, self.alpha)
+        )
 
+    def grey(self, row: int) -> np.ndarray:
+        """The grey picture of `small` alone."""
+        return self.kept[row][0] if row in self.kept else shrink(read_picture(self._path(self.frames, row)))
+
+    def _path(self, folder: Path, row: int) -> Path:
+        return folder / picture_name(int(self.number[row]))
 
     def small(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """Grey picture and matte of a row, small, for the registration; the first rows are kept for its next pass."""
         if row not in self.kept:
-            name = picture_name(int(self.number[row]))
-            pair = shrink(read_picture(self.frames / name)), shrink(read_picture(self.alpha / name))
+            pair = tuple(shrink(read_picture(self._path(folder, row))) for folder in (self.frames, self.alpha))
             if row >= KEPT_ROWS:
                 return pair
             self.kept[row] = pair
         return self.kept[row]
-
 
 def registered_fit(
     args: argparse.Namespace, model: MorphableModel, camera: Camera, reference: np.ndarray | None, clip: ClipFit,
@@ -119,10 +124,14 @@ def registered_fit(
 
 def clip_torso(identity: dict[str, np.ndarray], footage: Footage) -> np.ndarray:
     """(N, 2) shift of the torso in each frame; NaN where the subject's pictures, or the clip's, do not show it."""
-    torso = Torso.from_arrays(identity)
+    torso, count = Torso.from_arrays(identity), len(footage.number)
     if torso is None:
-        return np.full((len(footage.number), 2), np.nan)
-    return follow_torso(torso, (small(footage.small(row)[0]) for row in range(len(footage.number))))
+        return np.full((count, 2), np.nan)
+    shift = follow_torso(torso, (small(footage.grey(row)) for row in range(count)))
+    found = int(np.isfinite(shift).all(1).sum())
+    log.log(logging.INFO if 2 * found >= count else logging.WARNING, "torso found in %d of %d frames%s", found, count,
+            "" if 2 * found >= count else "; the avatar's shoulders will not follow this clip")  # fmt: skip
+    return shift
 
 
 def clip_lights(

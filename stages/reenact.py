@@ -27,6 +27,7 @@ from stages.face.detector import MediaPipeDetector
 from stages.face.landmark_sets import MEDIAPIPE
 from stages.face.morphable import MorphableModel
 from stages.face.retarget import Motion, same_person
+from stages.face.torso import held
 from stages.metrics.panel import tiles_in_a_row
 from stages.metrics.regions import mean_or_none
 from stages.metrics.report import as_json
@@ -103,7 +104,8 @@ def film(
 
     own: the driver is the avatar's person, whose light and torso are those of the clip; else both stay as they are.
     """
-    light, torso = (driver.fit[name][driver.rows] if own else None for name in ("light", "torso"))
+    light = driver.fit["light"][driver.rows] if own else None
+    torso = held(driver.fit["torso"])[driver.rows] if own else None
     side, frames = args.settings["video_tile_px"], driver.fit["frame"]
     side = max(side, avatar.size_px)
     names = (f"driver {args.driver}", f"avatar {avatar.subject}")

@@ -22,6 +22,7 @@ from stages.core.device import lease_device
 from stages.core.errors import UserError
 from stages.core.files import PictureWriter, atomic_dir
 from stages.core.manifest import Manifest, read_manifest, write_manifest
+from stages.face.torso import held
 from stages.graphics.renderer import FacePictures, Renderer
 from stages.graphics.shading import default_light
 from stages.video.prefetch import in_order
@@ -64,7 +65,7 @@ def drawn_frames(
     lit: under the light of each row, else under the renderer's own.
     """
     rotation, translation, expression, gaze, light = (fit[name] for name in COEFFICIENTS)
-    torso = fit["torso"]
+    torso = held(fit["torso"])
 
     def draw(row: int) -> FacePictures:
         lights = light[row] if lit else None

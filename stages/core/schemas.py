@@ -57,7 +57,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("gaze", _vector(4), "left yaw, left pitch, right yaw, right pitch", "rad", "4"),
             _field("light", _vector(27), "spherical harmonics of the light, 9 bands of R, G, B; NaN if lost", "", "27"),
             _field("torso", _vector(2), "shift of the torso, x and y, from the subject's reference, share of the side; "
-                   "NaN if not seen", "", "2"),
+                   "NaN if not found", "", "2"),
             _field("landmark_error", pa.float32(), "median distance over that of the outer eye corners; NaN if lost"),
             _field("quality", pa.string(), "ok, bridged (interpolated over a short gap) or lost"),
         ]

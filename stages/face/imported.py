@@ -7,6 +7,7 @@ source picture as the unit of pixels. What they say about light and texture is l
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,10 +19,13 @@ import numpy as np
 from stages.core.errors import UserError
 from stages.core.files import list_pictures
 
+log = logging.getLogger(__name__)
+
 CM_PER_M = 100.0
 FLAME_SCALE = 4.0  # IMAvatar's cameras see FLAME's metres four times as large
 _OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 _MOST_BYTES = 1 << 30
+_LARGEST, _NO_TURN = 1e6, 1e-2  # number, and departure of R R^T from 1, beyond which a frame is no head
 # FaceVerse v3 tracks the middle two thirds of the cropped square at 256 px, with a focal length of int(1315 / 2) = 657
 # px and the head 10 units of 10 cm away.
 _FACEVERSE_FOCAL = 657.0 / 256.0 * 2 / 3
@@ -149,13 +153,12 @@ def read_flame_params(path: Path) -> Coefficients:
         raise UserError(f"{path}: of `intrinsics`, fx must be negative and fy positive, as IMAvatar writes them")
     # u = fx x / z + cx with z < 0 and fx < 0; y and z turn round to look along +z.
     flip = _OPENCV_FROM_OPENGL
-    return Coefficients(
+    track = Coefficients(
         number, shape, expression, pose[:, 3:].reshape(len(pose), -1, 3), pose[:, :3],
         flip @ world[:, :, :3] @ flip, world[:, :, 3] @ flip * (CM_PER_M / FLAME_SCALE),
         np.abs(intrinsics[:2]), intrinsics[2:],
     )  # fmt: skip
-
-
+    return _of_heads(track, path)
 
 
 def read_faceverse(path: Path) -> Coefficients:
@@ -180,11 +183,28 @@ def read_faceverse(path: Path) -> Coefficients:
     if not len(rows) or not np.isfinite(rows).all():
         raise UserError(f"{path} holds no rows, or numbers that are not finite; run FaceVerse's tracker again")
     rows, count = rows.astype(float), len(rows)
-    return Coefficients(
+    track = Coefficients(
         np.arange(1, count + 1), rows[:, :150].mean(0), rows[:, 150:202], np.zeros((count, 0, 3)),
         np.zeros((count, 3)), euler_matrix(rows[:, 453:456]),
         (rows[:, 483:486] + [0, 0, _FACEVERSE_AWAY]) * _FACEVERSE_CM, np.full(2, _FACEVERSE_FOCAL), np.full(2, 0.5),
     )  # fmt: skip
+    return _of_heads(track, path)
+
+
+def _of_heads(track: Coefficients, path: Path) -> Coefficients:
+    """The frames whose numbers a head can have; where a tracker fails it leaves others. UserError if none has."""
+    turn = np.clip(track.rotation, -_LARGEST, _LARGEST)
+    sound = np.abs(turn @ np.swapaxes(turn, 1, 2) - np.eye(3)).max((1, 2)) < _NO_TURN
+    sound &= np.linalg.det(turn) > 0
+    for values in (track.expression, track.joints, track.root, track.translation):
+        sound &= (np.abs(values) < _LARGEST).reshape(len(sound), -1).all(1)
+    bad = track.number[~sound]
+    if len(bad) == len(sound):
+        raise UserError(f"{path}: in none of its frames the head has a rotation and a place; run the tracker again")
+    if len(bad):
+        log.warning("%s: %d of %d frames, first number %d, hold no head and are left out", path, len(bad), len(sound),
+                    bad[0])  # fmt: skip
+    return track.take(np.flatnonzero(sound))
 
 
 def euler_matrix(angles: np.ndarray) -> np.ndarray:

@@ -169,7 +169,7 @@ def imported_clip(
     span = eye_span(points, set_name)
     pose = np.concatenate([rotation, translation], 1)
     error = reprojection_error(person, camera, points, span, pose, expression)
-    fitted = np.isin(np.arange(len(points)), rows) & ~(error > settings["max_error"])
+    fitted = np.isfinite(pose).all(1) & ~(error > settings["max_error"])
     quality = np.where(fitted, smoothing.OK, smoothing.LOST).astype(object)
     cuts = smoothing.find_cuts(points, time_s, span, settings["longest_gap_s"])
     runs = smoothing.takes(quality, cuts)

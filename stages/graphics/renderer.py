@@ -248,5 +248,8 @@ def _check(identity: Mapping[str, Any]) -> None:
         raise UserError(f"the identity's triangles name vertices beyond its {count}; run the fit stage again")
     if len(identity["uv"]) != count or len(identity["tri_part"]) != faces:
         raise UserError("the identity's uv or tri_part does not match its mesh; run the fit stage again to make it")
+    top = identity.get("torso_top", np.float32(0))
+    if np.ndim(top) or not np.isreal(top) or not np.isfinite(top):
+        raise UserError("the identity's torso_top is no number; run the fit stage again to make it")
     if np.asarray(identity["expression_basis"]).shape[1:] != (count, 3):
         raise UserError("the identity's expression_basis does not match its template; run the fit stage again")

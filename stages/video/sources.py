@@ -18,6 +18,7 @@ from stages.video import colour
 log = logging.getLogger(__name__)
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg takes a text file for a "video" of its letters
+_LONGER_SOUND_S = 0.5  # by which sound may outlast the pictures
 
 
 class VideoSource(ABC):
@@ -128,6 +129,11 @@ class PyavSource(VideoSource):
         A trimmed clip is covered by its frames up to its announced duration, a cut-off file is not.
         """
         rate = float(stream.average_rate or 0)
+        if not stream.frames and not stream.duration and rate and stream.container.duration:
+            # Matroska and WebM count no frames; the announced length is that of the sound, too, which may be longer.
+            length = stream.container.duration / av.time_base
+            uncovered = length - int(self._pts[-1] - self._pts[0]) * self._time_base - 1 / rate
+            return round(uncovered * rate) if uncovered > _LONGER_SOUND_S else 0
         absent = stream.frames - found - discarded
         if absent <= 0 or not stream.duration or not rate:
             return 0

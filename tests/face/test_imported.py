@@ -66,6 +66,28 @@ def test_wrong_flame_params_are_refused(tmp_path, spoil, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda frame: frame.update(world_mat=np.zeros((3, 4)).tolist()),
+        lambda frame: frame.update(world_mat=(np.array(frame["world_mat"]) * [-1, 1, 1, 1]).tolist()),
+        lambda frame: frame.update(world_mat=(np.array(frame["world_mat"]) * 1e30).tolist()),
+        lambda frame: frame.update(expression=[1e300] * 50),
+        lambda frame: frame.update(pose=[1e30] * 15),
+    ],
+)
+def test_frames_that_hold_no_head_are_left_out(tmp_path, caplog, spoil):
+    content = flame_content()
+    spoil(content["frames"][1])
+    assert read_flame_params(write(tmp_path / "flame_params.json", content)).number.tolist() == [1, 3]
+    assert "1 of 3 frames, first number 2" in caplog.text
+    content = flame_content()
+    for frame in content["frames"]:
+        spoil(frame)
+    with pytest.raises(UserError, match="in none of its frames"):
+        read_flame_params(write(tmp_path / "flame_params.json", content))
+
+
 def test_files_that_are_no_json_are_refused(tmp_path):
     with pytest.raises(UserError, match="are missing"):
         read_flame_params(tmp_path / "none.json")

@@ -304,6 +304,17 @@ def test_truncated_file_gives_what_it_has_and_says_so(noisy, caplog):
     assert f"{reader.lost} of 100 frames could not be read" in caplog.text
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_truncated_matroska_says_so(tmp_path, caplog, share):
+    """Such a file counts no frames, but announces a length."""
+    path = write_video(tmp_path / "a.mkv", numbered(100))
+    data = path.read_bytes()
+    path.write_bytes(data[: round(share * len(data))])
+    frames, reader = whole(path)
+    assert len(frames) + reader.lost == pytest.approx(100, abs=1)
+    assert (reader.lost > 20) == (share < 1) == ("frames could not be read" in caplog.text)
+
+
 def test_range_in_the_lost_part_is_an_error(noisy):
     path = cut(noisy, 0.3, "third.mp4")
     with pytest.raises(UserError, match="cut off"):
