@@ -1,6 +1,7 @@
 # Thin aliases; each line says what it calls. `make` alone prints the list.
 # Variables: ENV=active uses the python on PATH (conda, a given image) and installs nothing;
-#            PYTHON=/path/to/python3.11 makes .venv with that one; CORES=2; PYTEST_ARGS="-k raster".
+#            PYTHON=/path/to/python3.11 makes .venv with that one; CORES=2; PYTEST_ARGS="-k raster";
+#            REPORT="subjects=my.tsv results=/data/avatars": the report of another sheet or folder.
 
 ENV ?= .venv
 CORES ?= all
@@ -64,7 +65,7 @@ gpu-check: setup ## say which CUDA card is found and run the tests that need one
 	@$(PY) -m pytest -q -m gpu -rs $(PYTEST_ARGS)
 
 report: setup ## results/report.html: pages, films and figures of what has been made; opened in a browser
-	@$(PY) workflow/report.py
+	@$(PY) workflow/report.py $(if $(REPORT),--config $(REPORT))
 
 lock: ## write requirements.lock and environment.yaml from what .venv holds (see CONTRIBUTING.md)
 	@$(PY) workflow/lock.py

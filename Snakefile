@@ -80,8 +80,8 @@ rule variants:
 
 
 onsuccess:
-    summarize()
+    summarize(failed=False)
 
 
 onerror:
-    summarize()
+    summarize(failed=True)

@@ -16,8 +16,9 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from stages.core.errors import UserError
 from stages.core.files import atomic_file, expand
 from stages.core.manifest import read_manifest, write_manifest
 from stages.core.subjects import NAME, Sheet, read_sheet
+from stages.metrics.verdict import worse_than
 
 log = logging.getLogger(__name__)
 
@@ -122,18 +124,31 @@ class Reader:
             reasons.update(samples["reason"][~used].tolist())
         return counts, dict(reasons.most_common())
 
+    def _read_json(self, name: str, take: Callable[[dict], Any], default: Any) -> Any:
+        """What `take` finds in a JSON file of the subject; the default where it is missing or unreadable."""
+        path = self.folder / name
+        if not path.is_file():
+            return default
+        try:
+            return take(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("%s is not readable (%r); run the workflow again to make it", path, error)
+            return default
+
     def figures(self) -> dict[str, float]:
         """PSNR and SSIM of metrics.json; those that it lacks are left out."""
-        path = self.folder / "metrics.json"
-        if not path.is_file():
-            return {}
-        try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))
+
+        def take(metrics: dict) -> dict[str, float]:
             pairs = {f"{name}_{area}": metrics[area][name] for area in ("full", "face") for name in ("psnr_db", "ssim")}
             return {key: float(value) for key, value in pairs.items() if value is not None}
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("%s is not readable (%r); run the workflow again to make it", path, error)
-            return {}
+
+        return self._read_json("metrics.json", take, {})
+
+    def remarks(self) -> list[str]:
+        """Sentences about an avatar that is worse than a copied frame, and about footage that does not suffice."""
+        copied = self._read_json("metrics.json", lambda m: worse_than(m) if "baselines" in m else None, None)
+        footage = self._read_json("capture.json", lambda c: None if c["verdict"] == "good" else c["sentence"], None)
+        return ([f"the face is worse than a plain copy ({copied})"] if copied else []) + ([footage] if footage else [])
 
     def links(self, clips: list[str]) -> list[tuple[str, str]]:
         """What is there to be looked at: (words, path)."""
@@ -157,7 +172,7 @@ class Reader:
         jobs = sorted(self.jobs(sheet), key=lambda job: JOBS.index(job.stage))
         counts, reasons = self.frames()
         found = Subject(self.name, jobs, len(clips), counts, reasons, self.figures(), sizes(self.folder))
-        found.links, found.pictures = self.links(clips), self.pictures(clips)
+        found.links, found.pictures, found.remarks = self.links(clips), self.pictures(clips), self.remarks()
         return found
 
 

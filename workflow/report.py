@@ -89,7 +89,11 @@ def main() -> int:
     for source in missing_footage(sheet):
         print(f"left out: what was made of {source}, which is not there any more", file=sys.stderr)
     if not targets:
-        print(f"error: nothing to report in {results}; make an avatar first, such as by `make demo`", file=sys.stderr)
+        print(
+            f"error: nothing of the sheet {sheet_file} is made in {results}; make an avatar first, such as by "
+            '`make demo`, or name another sheet: make report REPORT="subjects=my.tsv"',
+            file=sys.stderr,
+        )
         return 2
     page = results / "report.html"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *targets]

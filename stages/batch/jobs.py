@@ -44,6 +44,7 @@ class Subject:
     left_out: dict[str, int]  # reason -> frames
     figures: dict[str, float]  # psnr_db_full and so on, of metrics.json
     sizes: dict[str, int]  # kind of KINDS -> bytes
+    remarks: list[str] = field(default_factory=list)  # what to know about a subject that is done, in sentences
     links: list[tuple[str, str]] = field(default_factory=list)  # words, path as seen from the folder of the results
     pictures: list[tuple[str, str]] = field(default_factory=list)  # words, path: to look at in passing
 
@@ -146,6 +147,7 @@ def columns(subjects: list[Subject]) -> dict[str, list]:
         "failed_of": [job.of for job in first],
         "reason": [job.reason for job in first],
         "log": [job.log for job in first],
+        "remarks": ["; ".join(subject.remarks) for subject in subjects],
         "clips": [subject.clips for subject in subjects],
     }
     for split in ("train", "val", "test", "left_out"):

@@ -13,6 +13,7 @@ from stages.batch.jobs import JOBS, KINDS, Subject, counted, worst_first
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 90em; margin: 2em auto; padding: 0 1em; color: #222 }
+a { overflow-wrap: anywhere } .remark { color: #a60 }
 table { border-collapse: collapse } td, th { padding: .2em .7em; text-align: right; border-bottom: 1px solid #ddd }
 th { vertical-align: bottom } td { vertical-align: top }
 td.text, th.text, th:first-child, td:first-child { text-align: left } .scroll { overflow-x: auto }
@@ -125,6 +126,10 @@ def _subject_row(subject: Subject) -> str:
         f'<td class="text {subject.state}">{subject.state}</td><td class="text shown">{shown}</td>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
         + f'<td class="text">{links}</td></tr>\n'
+        + "".join(
+            f'<tr><td></td><td class="text remark" colspan="13">{escape(remark)}</td></tr>\n'
+            for remark in subject.remarks
+        )
     )
 
 
@@ -161,6 +166,7 @@ def terminal_lines(subjects: Sequence[Subject], most: int = 30) -> list[str]:
         lines += [f"{name}  failed at {f'{job.stage} {job.of}'.strip()}: {job.reason}" for job in subject.failures]
         if not subject.failures:
             lines.append(f"{name}  {subject.state}{_in_short(subject)}")
+            lines += [f"  {'':{width}}  {remark}" for remark in subject.remarks]
     if len(named) > most:
         lines.append(f"  and {len(named) - most} more")
     return lines

@@ -137,6 +137,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("failed_of", pa.string(), "its clip, variant or driver; empty for a stage of the whole subject"),
             _field("reason", pa.string(), "why it has failed, one sentence of its log"),
             _field("log", pa.string(), "path of that log, seen from the folder of the results"),
+            _field("remarks", pa.string(), "avatar worse than a copied frame, footage that is not enough; else empty"),
             _field("clips", pa.int32(), "rows of the subject in the sheet"),
             *(
                 _field(f"frames_{split}", pa.float32(), f"frames {doc}; NaN as long as they are not chosen")

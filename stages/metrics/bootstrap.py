@@ -15,6 +15,7 @@ DRAWS = 2000
 LEVEL = 0.95
 SEED = 1
 ENOUGH_CLIPS = 8  # of which whole ones are drawn; the spread of fewer says little
+LEAST_BLOCKS = 5  # of neighbouring frames: of fewer, any interval would be made up
 
 
 def mean_interval(
@@ -25,7 +26,7 @@ def mean_interval(
     level: float = LEVEL,
     seed: int = SEED,
 ) -> list[float] | None:
-    """[low, high] of the mean of values (N,), NaN ones left out; None where fewer than two are left.
+    """[low, high] of the mean of values (N,), NaN ones left out; None where what is left is less than `LEAST_BLOCKS`.
 
     clips: name or number of each value's clip, whose frames follow each other. block: frames that are drawn together,
     such as a second's.
@@ -34,9 +35,9 @@ def mean_interval(
     names = np.asarray(clips)
     shown = np.isin(names, names[known])  # clips without any value have no part in it
     values, known = np.asarray(values)[shown], known[shown]
-    starts, lengths = _parts(names[shown].tolist(), block)
-    if known.sum() < 2 or not len(starts):
+    if known.sum() < 2 or block_count(names[shown].tolist(), block) < LEAST_BLOCKS:
         return None
+    starts, lengths = _parts(names[shown].tolist(), block)
     sums, counts = (np.concatenate([[0.0], np.cumsum(v)]) for v in (np.where(known, values, 0.0), known))
     part_sum, part_count = (total[starts + lengths] - total[starts] for total in (sums, counts))
     wanted = max(1, round(len(values) / lengths.mean()))
@@ -48,9 +49,17 @@ def mean_interval(
 
 
 def method(clips: Sequence[str], block: int) -> str:
-    """What is drawn, in words."""
-    count = len(set(clips))
+    """What is drawn, in words; "none: ..." where there is too little for an interval."""
+    count, blocks = len(set(clips)), block_count(clips, block)
+    if blocks < LEAST_BLOCKS:
+        return f"none: {len(clips)} frames are {blocks} blocks of {block}, too few (at least {LEAST_BLOCKS})"
     return f"whole clips, {count} of them" if count >= ENOUGH_CLIPS else f"blocks of {block} neighbouring frames"
+
+
+def block_count(clips: Sequence[str], block: int) -> int:
+    """How many blocks the frames are worth: each clip, and every `block` frames of it, is one."""
+    lengths = np.unique(np.asarray(clips), return_counts=True)[1]
+    return int(np.ceil(lengths / max(block, 1)).sum())
 
 
 def _parts(clips: Sequence[str], block: int) -> tuple[np.ndarray, np.ndarray]:

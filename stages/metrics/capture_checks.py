@@ -40,7 +40,7 @@ class Measured:
 
 CHECKS = (
     Check("minutes", FOOTAGE, "usable time", "min", 1,
-          "Record longer: {value:.1f} minutes can be used, {good:g} are advised.",
+          "Record longer: {seconds:.0f} seconds can be used, {good:g} minutes are advised.",
           "frames with a fitted face that are neither bridged nor blurred"),
     Check("face_scale", FOOTAGE, "face size", "source px per trained px", 2,
           "Come closer to the camera or record at a higher resolution: the face is {source_px:.0f} px tall in the "
@@ -50,7 +50,8 @@ CHECKS = (
           "Move more slowly, with more light, and check the focus: the face is blurred in {value:.0f} % of the frames.",
           "softness of the sharpest edges of the face, at the size trained at, above a share of its height"),
     Check("exposure", FOOTAGE, "exposure", "% of the face white or black", 1,
-          "Change the light or the exposure: {value:.1f} % of the face's pixels are plain white or black.",
+          "Change the light or the exposure: {value:.1f} % of the face's pixels are black, or have a colour at its "
+          "brightest.",
           "pixels of the face with a channel of at least 250, or a luma of at most 8, of 255; mean over frames"),
     Check("light_drift", FOOTAGE, "steady light", "% change", 0,
           "Keep the light steady and lock the exposure: the face's brightness wanders by {value:.0f} %.",
@@ -105,7 +106,7 @@ CHECKS = (
           "Smile with your teeth showing for a few seconds: they were seen for {value:.1f} s.",
           "pixels between the inner lips that are bright and grey; told by colour alone"),
     Check("blinks", CONTENT, "blinks", "blinks", 0,
-          "Blink a few times as you talk: {value:.0f} blinks were seen.",
+          "Blink a few times as you talk: seen so far: {value:.0f}.",
           "the lids close to less than half of their usual opening and open again"),
     Check("closed", CONTENT, "eyes closed", "s", 1,
           "Close your eyes for two seconds.",

@@ -63,6 +63,7 @@ def footage(
     """Figures that say whether the frames can be trained on."""
     fitted, soft = table["fitted"], blurred(table, settings)
     usable = fitted & ~table["bridged"] & ~soft
+    seconds = float(table["seconds"][usable].sum())
     lost = ~fitted | (table["error"] > LARGE_ERROR)
     scale = np.array([clip.source_scale for clip in clips])
     tall = np.isfinite(table["face_px"])
@@ -71,7 +72,7 @@ def footage(
     fresh = ~table["duplicate"]
     rate = float(fresh.sum() / max(float(table["seconds"].sum()), 1e-9))
     return {
-        "minutes": Measured(float(table["seconds"][usable].sum()) / 60, {"frames": int(usable.sum())}),
+        "minutes": Measured(seconds / 60, {"frames": int(usable.sum()), "seconds": seconds}),
         "face_scale": _known(source_px / frame_px, {"source_px": source_px, "trained_px": frame_px}),
         "blurred": _known(100 * _share(soft, np.isfinite(table["softness"])), {
             "median_percent_of_face": 100 * _median(table["softness"])}),

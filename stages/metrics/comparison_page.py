@@ -49,7 +49,8 @@ INTRODUCTION = f"""# Comparison of methods
 
 Self-reenactment: pictures of frames that training never saw, against the truth. **Bold** is the best of a subject and
 figure (of the shown digits). In brackets stands the 95 % interval of the mean over frames; it tells how much a figure
-would vary over other frames of the same kind, not over other trainings. FID has none. Mean frame and nearest training
+would vary over other frames of the same kind, not over other trainings. FID has none,
+nor have test takes of under five seconds. Mean frame and nearest training
 frame are copies that an avatar must beat. All figures, and all that were left out here, are in `table.parquet`.
 
 - SSIM: {DEFINITIONS["ssim"]}. SSIM 7 x 7: {DEFINITIONS["ssim_uniform7"]}.

@@ -57,15 +57,18 @@ def headline(metrics: Mapping[str, Any]) -> Iterator[page.Html]:
             frames = metrics[region].get("frames", "") if own else ""
             rows.append([name, frames, *(_estimate(found[figure][region][method], figure) for figure in shown)])
     yield page.table(["region: method", "frames", *(FIGURES[figure] for figure in shown)], rows)
-    yield page.fill(
-        "<p><small>In brackets: 95&nbsp;% intervals of the avatar's means, by bootstrap over $drawn. They say how "
-        "much a mean would vary over other frames of the same kind, not over other trainings.</small></p>",
-        drawn=metrics["intervals"].get("drawn", "frames"),
+    drawn = str(metrics["intervals"].get("drawn", "frames"))
+    words = (
+        "95&nbsp;% intervals of the means: $drawn."
+        if drawn.startswith("none")
+        else "In brackets: 95&nbsp;% intervals of the avatar's means, by bootstrap over $drawn. They say how "
+        "much a mean would vary over other frames of the same kind, not over other trainings."
     )
-    yield page.items(f"{FIGURES[figure]} is null: {why}" for figure, why in missing.items())
+    yield page.fill(f"<p><small>{words}</small></p>", drawn=drawn)
     short = worse_than(metrics)
     if short:
         yield page.fill('<p class="advice">The face is worse than a plain copy ($short).</p>', short=short)
+    yield page.items(f"{FIGURES[figure]} is null: {why}" for figure, why in missing.items())
     chart = charts.estimate_chart({FIGURES[figure]: found[figure] for figure in SPREAD})
     caption = "Means over the frames; the bar is the 95 % interval of the avatar's mean."
     yield page.figure(page.picture(chart, "means by region and method"), caption)

@@ -33,15 +33,23 @@ def test_many_clips_are_drawn_whole():
     low, high = mean_interval(values, clips, block=25)
     assert (high - low) / 2 == pytest.approx(1.96 * level.std() / np.sqrt(20), rel=0.15)
     assert method(clips, 25) == "whole clips, 20 of them"
-    assert method(["a", "b"], 25) == "blocks of 25 neighbouring frames"
+    assert method(["a"] * 60 + ["b"] * 55, 25) == "blocks of 25 neighbouring frames"
 
 
 def test_blocks_do_not_reach_over_clips_and_missing_frames_do_not_count():
     values = np.r_[np.zeros(40), np.full(40, np.nan), np.ones(40)]
     clips = ["a"] * 40 + ["b"] * 40 + ["c"] * 40
-    low, high = mean_interval(values, clips, block=40)
+    low, high = mean_interval(values, clips, block=10)
     assert 0 <= low < 0.3 and 0.7 < high <= 1
     assert mean_interval(np.full(9, np.nan), ["a"] * 9, 3) is None and mean_interval(np.zeros(0), [], 3) is None
+
+
+def test_too_few_blocks_have_no_interval():
+    """Two seconds of film show two means at best: an interval between them would be made up."""
+    values = np.random.default_rng(3).normal(size=48)
+    assert mean_interval(values, ["a"] * 48, 30) is None
+    assert method(["a"] * 48, 30) == "none: 48 frames are 2 blocks of 30, too few (at least 5)"
+    assert mean_interval(values, ["a"] * 48, 10) is not None
 
 
 def test_the_same_again_is_the_same():

@@ -49,7 +49,7 @@ def test_lpips_has_an_interval_where_it_has_frames():
     truth, masks = np.zeros((8, 16, 16, 3), np.float32), {region: np.ones((8, 16, 16), bool) for region in REGIONS}
     result.add("talk", np.arange(8), np.arange(8), truth, masks, {"avatar": truth + 0.1})
     assert result.intervals("avatar")["face"]["lpips"] is None
-    network._parts = {("avatar", "face"): [np.linspace(0.1, 0.3, 8)]}
+    network._parts, result.block = {("avatar", "face"): [np.linspace(0.1, 0.3, 8)]}, 1
     low, high = result.intervals("avatar")["face"]["lpips"]
     assert 0.1 < low < 0.2 < high < 0.3 and result.intervals("avatar")["full"]["lpips"] is None
 

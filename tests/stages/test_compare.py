@@ -182,7 +182,7 @@ def test_other_frames_than_the_avatar_s_are_said(results):
     assert "measured on other frames or at another size than ours" in run(results)[0]
 
 
-def write_frames(path, clips, psnr_db, block=2):
+def write_frames(path, clips, psnr_db, block=1):
     count = len(clips)
     scores = {f"{name}_{region}": np.full(count, value) for region in REGIONS
               for name, value in (("psnr_db", psnr_db), ("ssim", psnr_db / 40), ("sharpness", 1.0))}  # fmt: skip

@@ -131,6 +131,18 @@ def test_variants_and_drivers_that_have_left_a_trace(batch):
     assert 'href="anna/reenact/guest--talk.mp4"' in page and "odd" not in page
 
 
+def test_what_is_wrong_with_a_finished_subject_is_said(batch, capsys):
+    face = {"psnr_db": 20.3, "ssim": 0.5}
+    copied = {"full": face, "face": {"psnr_db": 24.9, "ssim": 0.8}}
+    metrics = {"full": face, "face": face, "baselines": {"nearest_frame": copied}}
+    (batch / "anna/metrics.json").write_text(json.dumps(metrics))
+    (batch / "anna/capture.json").write_text('{"verdict": "thin", "sentence": "Turn your <head>."}')
+    rows, page = run(batch)
+    said = "the face is worse than a plain copy (20.3 dB, the nearest training frame 24.9 dB)"
+    assert rows["anna"]["remarks"] == f"{said}; Turn your <head>."
+    assert said in page and "Turn your &lt;head&gt;." in page and said in capsys.readouterr().out
+
+
 def test_links_lead_to_what_is_there(batch):
     page = run(batch)[1]
     assert 'href="anna/tracking.html"' in page and 'src="anna/clips/talk/contact.png"' in page

@@ -73,6 +73,11 @@ def test_the_run_ends_with_the_summary(batch):
     assert "broken.mp4" in (batch.results / "summary.html").read_text()
 
 
+def test_the_table_is_made_of_those_that_could_be_measured(batch):
+    page = (batch.results / "table.md").read_text()
+    assert "| good | ours |" in page and "not made: broken/clips/talk/decode.parquet is missing" in page
+
+
 def test_pictures_are_gone_and_the_rest_is_there(batch):
     for folder in (batch.results / "good/clips/talk", batch.results / "driver/clips/talk"):
         assert not any((folder / kind).exists() for kind in PICTURES)

@@ -4,17 +4,19 @@ import os
 import subprocess
 
 
-def summarize():
-    """Write results/summary.* and print them, in a process of its own: the run ends as it would without."""
+def summarize(failed):
+    """Write results/summary.* and print them, each in a process of its own: the run ends as it would without."""
     asked = [str(file) for job in workflow.dag.jobs if "subject" in job.wildcards_dict for file in job.output]
     if not asked:
         return  # published weights alone
-    places = ["--sheet", str(SHEET_FILE), "--results", str(or_stop(expand, config["results"]))]
+    results = str(or_stop(expand, config["results"]))
+    if failed and f"{results}/table.md" in asked:  # of those that could be measured; the rule waits for all
+        call("stages.compare", "--subjects", str(SHEET_FILE), "--results", results)
+    call("stages.summary", "--after-run", "--sheet", str(SHEET_FILE), "--results", results, said="\n".join(asked))
+
+
+def call(module, *arguments, said=""):
+    """Run a module of the project in a process of its own."""
     path = os.pathsep.join(filter(None, [str(workflow.basedir), os.environ.get("PYTHONPATH")]))
-    subprocess.run(
-        [sys.executable, "-m", "stages.summary", "--after-run", *places],
-        input="\n".join(asked),
-        text=True,
-        env=os.environ | {"PYTHONPATH": path},
-        check=False,
-    )
+    command, env = [sys.executable, "-m", module, *arguments], os.environ | {"PYTHONPATH": path}
+    subprocess.run(command, input=said, text=True, env=env, check=False)
