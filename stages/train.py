@@ -175,6 +175,8 @@ def start_team(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Writes avatar.pt: of an earlier run with the same settings, code and data where there is one."""
+    # Before torch is imported: on a busy machine MKL's threads else share out work, and add up, as they find time.
+    os.environ.setdefault("MKL_CBWR", "AUTO")
     from stages.training.parallel import team_from_environment
     from stages.training.state import discard_state, is_whole, run_key
 
