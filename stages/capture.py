@@ -25,12 +25,12 @@ from stages.core.files import atomic_file, picture_name, read_picture
 from stages.core.manifest import Manifest, read_manifest
 from stages.face.landmark_sets import landmark_set
 from stages.face.morphable import MorphableModel
-from stages.graphics.capture_page import Picture, capture_page
 from stages.graphics.curves import curves
 from stages.graphics.distributions import coverage_map, histogram
 from stages.metrics.capture import cut_by_border, examples, face_shape, frame_seconds
 from stages.metrics.capture_checks import judge, overall, record_again
 from stages.metrics.capture_measures import CELL_S, COLUMNS, Footage, clip_figures, measure, poses
+from stages.metrics.capture_page import Picture, capture_page
 from stages.metrics.face_picture import FacePicture, face_picture
 from stages.metrics.tracking import head_angles, openings
 from stages.video.prefetch import in_order

@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from stages.batch.jobs import JOBS, Job, Subject, columns, job_state, kind_of
+from stages.batch.jobs import Job, Subject, columns, job_state, kind_of
 from stages.batch.page import summary_page, terminal_lines
 from stages.core.cli import main, stage_parser
 from stages.core.config import PATHS, ROOT
 from stages.core.errors import UserError
 from stages.core.files import atomic_file, expand
 from stages.core.manifest import read_manifest, write_manifest
+from stages.core.schemas import STAGES
 from stages.core.subjects import NAME, Sheet, read_sheet
 from stages.metrics.verdict import worse_than
 
@@ -169,7 +170,7 @@ class Reader:
     def read(self, sheet: Sheet) -> Subject:
         """Everything."""
         clips = [clip.clip for clip in sheet.of(self.name)]
-        jobs = sorted(self.jobs(sheet), key=lambda job: JOBS.index(job.stage))
+        jobs = sorted(self.jobs(sheet), key=lambda job: STAGES.index(job.stage))
         counts, reasons = self.frames()
         found = Subject(self.name, jobs, len(clips), counts, reasons, self.figures(), sizes(self.folder))
         found.links, found.pictures, found.remarks = self.links(clips), self.pictures(clips), self.remarks()

@@ -7,11 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-# In the order of the data flow; `samples` stands for the rule `test_samples`, too.
-JOBS = (
-    "demo", "decode", "landmarks", "matting", "identity", "fit", "render", "overlay", "tracking", "capture", "samples",
-    "train", "evaluate", "figures", "reenact", "external",
-)  # fmt: skip
+from stages.core.schemas import STAGES
+
 # What outweighs what, where several jobs are taken together.
 STATES = ("failed", "running", "waiting", "done", "not asked")
 KINDS = ("pictures", "training", "avatar", "videos", "other")
@@ -64,7 +61,7 @@ class Subject:
 
     def minutes(self, *stages: str) -> float:
         """Time that the jobs of the stages (of none named: all) have taken, as far as it is known; NaN if it is not."""
-        known = [job.minutes for job in self.jobs if job.stage in (stages or JOBS) and math.isfinite(job.minutes)]
+        known = [job.minutes for job in self.jobs if job.stage in (stages or STAGES) and math.isfinite(job.minutes)]
         return sum(known) if known else math.nan
 
 
@@ -156,7 +153,7 @@ def columns(subjects: list[Subject]) -> dict[str, list]:
         found[name] = [subject.figures.get(name, math.nan) for subject in subjects]
     for kind in KINDS:
         found[f"bytes_{kind}"] = [subject.sizes.get(kind, 0) for subject in subjects]
-    for stage in JOBS:
+    for stage in STAGES:
         found[f"state_{stage}"] = [subject.stage_state(stage) for subject in subjects]
         found[f"minutes_{stage}"] = [subject.minutes(stage) for subject in subjects]
     return found

@@ -1,48 +1,33 @@
-"""The summary of a batch for people: a page, and a few lines for the terminal. Everything from files is escaped."""
+"""The summary of a batch for people: a page, and a few lines for the terminal."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
-from string import Template
-from urllib.parse import quote
 
-from stages.batch.jobs import JOBS, KINDS, Subject, counted, worst_first
+from stages.batch.jobs import KINDS, Subject, counted, worst_first
+from stages.core import page
+from stages.core.schemas import STAGES
 
-PAGE = Template("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 90em; margin: 2em auto; padding: 0 1em; color: #222 }
-a { overflow-wrap: anywhere } .remark { color: #a60 }
-table { border-collapse: collapse } td, th { padding: .2em .7em; text-align: right; border-bottom: 1px solid #ddd }
-th { vertical-align: bottom } td { vertical-align: top }
-td.text, th.text, th:first-child, td:first-child { text-align: left } .scroll { overflow-x: auto }
+STYLE = """body { max-width: 90em } .wide a { overflow-wrap: anywhere } .remark { color: #a60 }
+.wide th { white-space: normal } .wide td { vertical-align: top } .wide .text { text-align: left; white-space: normal }
 .failed { color: #a23; font-weight: bold } .running, .waiting { color: #a60 } .not { color: #999 }
-td.shown { white-space: nowrap } img.face { height: 44px }
+.wide .shown { white-space: nowrap } .shown img { display: inline } img.face { height: 44px }
 img.sheet { width: 176px; height: 44px; object-fit: cover; object-position: left top }
-</style></head><body>
-<h1>$title</h1>
-<p>Written $when. $disk on the disk.$beside</p>
-$failures<h2>Subjects</h2>
+"""
+SUBJECTS = """<h2>Subjects</h2>
 <p>Frames are those trained on, measured on and left out (point at the number for the reasons). PSNR and SSIM compare
 the avatar with frames that training never saw, over the whole picture and over the face; higher is better. Waiting
 means asked for but not made: the same command goes on with it.</p>
-<div class="scroll"><table><tr><th>subject</th><th class="text">state</th><th class="text">tracked, avatar</th>
+<div class="wide"><table><tr><th>subject</th><th class="text">state</th><th class="text">tracked, avatar</th>
 <th>clips</th><th>trained on</th><th>measured on</th><th>left out</th><th>minutes</th><th>of training</th>
 <th>PSNR, dB</th><th>SSIM</th><th>face: PSNR, dB</th><th>face: SSIM</th><th class="text">to look at</th></tr>
-$subjects</table></div>
-<h2>Stages</h2>
-<p>Minutes that each stage has taken, over all clips of the subject.</p>
-<div class="scroll"><table><tr><th>subject</th>$stages</tr>
-$states</table></div>
-<h2>Disk</h2>
+$rows</table></div>"""
+STAGES_HEAD = "<h2>Stages</h2><p>Minutes that each stage has taken, over all clips of the subject.</p>"
+DISK_HEAD = """<h2>Disk</h2>
 <p>Pictures are the frames, alpha, render and uv of the clips; <code>storage.keep_pictures: false</code> does without
 them. Training is what trainings keep; <code>python -m stages.prune</code> lists what of it is old. Videos include the
-avatar's own pictures.</p>
-<table><tr><th>subject</th>$kinds<th>in all</th></tr>
-$sizes</table>
-</body></html>
-""")
+avatar's own pictures.</p>"""
 
 
 def bytes_in_words(count: float) -> str:
@@ -73,46 +58,52 @@ def summary_page(subjects: Sequence[Subject], beside: Iterable[str], when: str) 
         when: date and time in words.
     """
     ordered = worst_first(subjects)
-    stages = [stage for stage in JOBS if any(job.stage == stage for subject in ordered for job in subject.jobs)]
-    links = " &middot; ".join(_link(name, name) for name in beside)
-    return PAGE.substitute(
-        title=escape(title(ordered)),
-        when=escape(when),
-        disk=bytes_in_words(sum(sum(subject.sizes.values()) for subject in ordered)),
-        beside=f" Beside this page: {links}." if links else "",
-        failures=_failures(ordered),
-        subjects="".join(_subject_row(subject) for subject in ordered),
-        stages="".join(f"<th>{stage}</th>" for stage in stages),
-        states="".join(_stage_row(subject, stages) for subject in ordered),
-        kinds="".join(f"<th>{kind}</th>" for kind in KINDS),
-        sizes="".join(_size_row(subject.name, [subject.sizes.get(kind, 0) for kind in KINDS]) for subject in ordered)
-        + _size_row("all", [sum(subject.sizes.get(kind, 0) for subject in ordered) for kind in KINDS]),
-    )
+    stages = [stage for stage in STAGES if any(job.stage == stage for subject in ordered for job in subject.jobs)]
+    links = page.joined((page.link(name, name) for name in beside), page.Html(" &middot; "))
+    sizes = {kind: [subject.sizes.get(kind, 0) for subject in ordered] for kind in KINDS}
+    in_all = sum(map(sum, sizes.values()))
+    return page.page(
+        title(ordered),
+        page.fill("<p>Written $when. $disk on the disk.$beside</p>", when=when, disk=bytes_in_words(in_all),
+                  beside=page.fill(" Beside this page: $links.", links=links) if links else ""),
+        *_failures(ordered),
+        page.fill(SUBJECTS, rows=page.joined(map(_subject_row, ordered))),
+        page.fill(STAGES_HEAD),
+        page.table(["subject", *stages], (_stage_row(subject, stages) for subject in ordered)),
+        page.fill(DISK_HEAD),
+        page.table(["subject", *KINDS, "in all"], [
+            *(_size_row(subject.name, [sizes[kind][k] for kind in KINDS]) for k, subject in enumerate(ordered)),
+            _size_row("all", [sum(sizes[kind]) for kind in KINDS]),
+        ]),
+        style=STYLE,
+    )  # fmt: skip
 
 
-def _failures(subjects: Sequence[Subject]) -> str:
-    rows = "".join(
-        f'<tr><td>{escape(subject.name)}</td><td class="text">{escape(f"{job.stage} {job.of}")}</td>'
-        f'<td class="text">{escape(job.reason)}</td><td class="text">{_link("log", job.log)}</td></tr>\n'
+def _failures(subjects: Sequence[Subject]) -> list[page.Html]:
+    row = '<tr><td>$subject</td><td class="text">$stage $of</td><td class="text">$why</td><td>$log</td></tr>'
+    rows = page.joined(
+        page.fill(row, subject=subject.name, stage=job.stage, of=job.of, why=job.reason, log=page.link(job.log, "log"))
         for subject in subjects
         for job in subject.failures
     )
-    head = '<tr><th>subject</th><th class="text">stage</th><th class="text">why</th><th></th></tr>\n'
-    return f"<h2>What has failed</h2>\n<table>{head}{rows}</table>\n" if rows else ""
+    head = '<tr><th>subject</th><th class="text">stage</th><th class="text">why</th><th></th></tr>'
+    table = f'<h2>What has failed</h2><div class="wide"><table>{head}$rows</table></div>'
+    return [page.fill(table, rows=rows)] if rows else []
 
 
-def _subject_row(subject: Subject) -> str:
-    shown = " ".join(
-        f'<a href="{_address(path)}"><img class="{kind}" loading="lazy" src="{_address(path)}" alt="{kind}"></a>'
-        for kind, path in subject.pictures
+def _subject_row(subject: Subject) -> page.Html:
+    picture = '<img class="$kind" loading="lazy" src="$path" alt="$kind">'
+    shown = page.joined(
+        page.link(path, page.fill(picture, kind=kind, path=page.address(path))) for kind, path in subject.pictures
     )
     reasons = ", ".join(f"{count} {reason}" for reason, count in subject.left_out.items())
+    left_out = number(subject.frames.get("left_out", math.nan), 0)
     trained = subject.frames.get("train", math.nan) + subject.frames.get("val", 0)
     cells = [
         str(subject.clips),
         number(trained, 0),
         number(subject.frames.get("test", math.nan), 0),
-        f'<span title="{escape(reasons)}">{number(subject.frames.get("left_out", math.nan), 0)}</span>',
+        page.fill('<span title="$reasons">$left_out</span>', reasons=reasons, left_out=left_out),
         number(subject.minutes(), 1),
         number(subject.minutes("train"), 1),
         *(
@@ -120,38 +111,28 @@ def _subject_row(subject: Subject) -> str:
             for name, digits in (("psnr_db_full", 1), ("ssim_full", 3), ("psnr_db_face", 1), ("ssim_face", 3))
         ),
     ]
-    links = ", ".join(_link(words, path) for words, path in subject.links)
-    return (
-        f'<tr id="{escape(subject.name)}"><td>{escape(subject.name)}</td>'
-        f'<td class="text {subject.state}">{subject.state}</td><td class="text shown">{shown}</td>'
-        + "".join(f"<td>{cell}</td>" for cell in cells)
-        + f'<td class="text">{links}</td></tr>\n'
-        + "".join(
-            f'<tr><td></td><td class="text remark" colspan="13">{escape(remark)}</td></tr>\n'
-            for remark in subject.remarks
-        )
-    )
+    row = """<tr id="$name"><td>$name</td><td class="text $state">$state</td><td class="text shown">$shown</td>$cells
+<td class="text">$links</td></tr>"""
+    remark = '<tr><td></td><td class="text remark" colspan="13">$remark</td></tr>'
+    filled = page.fill(
+        row, name=subject.name, state=subject.state, shown=shown,
+        cells=page.joined((page.fill("<td>$cell</td>", cell=cell) for cell in cells), ""),
+        links=page.joined((page.link(path, words) for words, path in subject.links), ", "),
+    )  # fmt: skip
+    return page.joined([filled, *(page.fill(remark, remark=words) for words in subject.remarks)])
 
 
-def _stage_row(subject: Subject, stages: Sequence[str]) -> str:
-    cells = []
+def _stage_row(subject: Subject, stages: Sequence[str]) -> list[page.Html | str]:
+    cells: list[page.Html | str] = [subject.name]
     for stage in stages:
         state, minutes = subject.stage_state(stage), number(subject.minutes(stage), 1)
-        cells.append(f'<td class="{state}">{(minutes or "done") if state == "done" else state}</td>')
-    return f"<tr><td>{escape(subject.name)}</td>{''.join(cells)}</tr>\n"
+        shown = (minutes or "done") if state == "done" else state
+        cells.append(page.fill('<span class="$state">$shown</span>', state=state, shown=shown))
+    return cells
 
 
-def _size_row(name: str, sizes: Sequence[int]) -> str:
-    cells = "".join(f"<td>{bytes_in_words(size) if size else ''}</td>" for size in (*sizes, sum(sizes)))
-    return f"<tr><td>{escape(name)}</td>{cells}</tr>\n"
-
-
-def _link(words: str, path: str) -> str:
-    return f'<a href="{_address(path)}">{escape(words)}</a>'
-
-
-def _address(path: str) -> str:
-    return escape(quote(path))
+def _size_row(name: str, sizes: Sequence[int]) -> list[str]:
+    return [name, *(bytes_in_words(size) if size else "" for size in (*sizes, sum(sizes)))]
 
 
 def terminal_lines(subjects: Sequence[Subject], most: int = 30) -> list[str]:

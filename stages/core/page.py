@@ -27,7 +27,7 @@ figcaption { font-size: .9em } .advice { color: #a23 } .own { font-weight: 600 }
 @media (max-width: 45em) { td, th { padding: .2em .35em; font-size: .85em; white-space: normal } }
 @media print { body { max-width: none; margin: 0; font-size: 10pt } a { color: inherit } .wide { overflow: visible }
 figure, tr { break-inside: avoid } h2, h3 { break-after: avoid } td, th { padding: .1em .4em } }
-</style></head><body>
+$style</style></head><body>
 <h1>$title</h1>
 $body
 </body></html>
@@ -53,9 +53,9 @@ def joined(parts: Iterable[Any], between: str = "\n") -> Html:
     return Html(between.join(escaped(part) for part in parts))
 
 
-def page(title: str, *parts: Any) -> str:
-    """The whole file: title, also as the heading, and the parts below it."""
-    return _PAGE.substitute(title=html.escape(title), body=joined(parts))
+def page(title: str, *parts: Any, style: str = "") -> str:
+    """The whole file: title, also as the heading, and the parts below it. style: CSS that only this page needs."""
+    return _PAGE.substitute(title=html.escape(title), body=joined(parts), style=style)
 
 
 def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Html:
@@ -81,7 +81,12 @@ def figure(image: Html, caption: Any) -> Html:
 
 def link(path: str, shown: Any) -> Html:
     """A link to a file beside the page, by its relative path."""
-    return fill('<a href="$path">$shown</a>', path=quote(path), shown=shown)
+    return fill('<a href="$path">$shown</a>', path=address(path), shown=shown)
+
+
+def address(path: str) -> str:
+    """A relative path as the address of a link or picture."""
+    return quote(path)
 
 
 def items(values: Iterable[Any]) -> Html:

@@ -15,6 +15,11 @@ def _vector(size: int = -1) -> pa.DataType:
     return pa.list_(pa.float32(), size)
 
 
+# Of a subject, in the order of the data flow; `samples` stands for the rule `test_samples`, too.
+STAGES = (
+    "demo", "decode", "landmarks", "matting", "identity", "fit", "render", "overlay", "tracking", "capture", "samples",
+    "train", "evaluate", "figures", "reenact", "external",
+)  # fmt: skip
 FRAME = _field("frame", pa.int32(), "number within the clip, counted from 0; the name of its pictures")
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -168,24 +173,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ),
             *(
                 field
-                for stage in (
-                    "demo",
-                    "decode",
-                    "landmarks",
-                    "matting",
-                    "identity",
-                    "fit",
-                    "render",
-                    "overlay",
-                    "tracking",
-                    "capture",
-                    "samples",
-                    "train",
-                    "evaluate",
-                    "figures",
-                    "reenact",
-                    "external",
-                )
+                for stage in STAGES
                 for field in (
                     _field(f"state_{stage}", pa.string(), f"of all jobs of {stage} together, as in `state`"),
                     _field(f"minutes_{stage}", pa.float32(), f"time that {stage} took; NaN where not known", "min"),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from stages.graphics.capture_page import Picture, capture_page
+from stages.metrics.capture_page import Picture, capture_page
 
 
 def check(**changes):
