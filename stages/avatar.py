@@ -22,7 +22,7 @@ from stages.face.landmark_sets import LandmarkSet, landmark_set_of
 from stages.face.morphable import MorphableModel
 from stages.face.retarget import Motion, Person, Retarget, driver_of, same_person
 from stages.nets.avatar_generator import map_channels
-from stages.nets.avatar_networks import build_generator
+from stages.nets.avatar_networks import OFF_FACE, build_generator
 from stages.nets.sizes import check_sizes, network_settings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _refuse_misfits(content: dict[str, Any]) -> None:
     if problem or network["mapping_layers"] > MOST_LAYERS or not network["render_inputs"]:
         raise ValueError(problem or "no such networks are ever trained")
     channels = map_channels(network)
-    channels["torso"] = channels["face"]
+    channels |= dict.fromkeys(OFF_FACE, channels["face"])
     for region in _regions(network):
         side = network["feature_px" if region == "back" else "map_px"]
         for name, count in (("feature", channels[region]), ("skip", 12)):
@@ -55,7 +55,7 @@ def _regions(network: dict[str, Any]) -> tuple[str, ...]:
     """Of which regions the network takes maps."""
     if network.get("generator", "style") == "unet":
         return ()
-    return ("face", "back", "torso") if network.get("torso") else ("face", "back")
+    return ("face", "back", *(name for name in OFF_FACE if network.get(name)))
 
 
 class Avatar:
@@ -112,7 +112,7 @@ class Avatar:
         """Paints frames from their driving pictures (paper eq. 3).
 
         Args:
-            render: I_R (B,3,S,S) in [0,1]. uv: I_UV (B,3,S,S) in [0,1], channel 2 is 1 on the face, 0 on the torso.
+            render: I_R (B,3,S,S) in [0,1]. uv: I_UV (B,3,S,S) in [0,1], channel 2 is 1 on the face, else 0.
 
         Returns:
             image (B,3,S,S) and alpha (B,1,S,S), both in [0,1]; alpha is 1 on the person.
@@ -125,8 +125,9 @@ class Avatar:
             raise ValueError(f"render and uv must be {shape}, not {tuple(render.shape)} and {tuple(uv.shape)}")
         render = render.to(self.device, memory_format=torch.channels_last)
         uv = uv.to(self.device, memory_format=torch.channels_last)
-        face, back, torso = (self._maps.get(region, {}) for region in ("face", "back", "torso"))
-        picture, background = self._network(face, back, render, uv, torso=torso)
+        face, back = (self._maps.get(region, {}) for region in ("face", "back"))
+        off_face = {region: maps for region, maps in self._maps.items() if region in OFF_FACE}
+        picture, background = self._network(face, back, render, uv, off_face=off_face)
         alpha = F.interpolate((1 - background.float()) / 2, size=self.size_px, mode="bilinear", align_corners=False)
         return (picture.float() / 2 + 0.5).clamp(0, 1), alpha.clamp(0, 1)
 

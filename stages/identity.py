@@ -28,6 +28,7 @@ from stages.face.photometric import learn_appearance, photometric_mode
 from stages.face.registration import learn as learn_registered
 from stages.face.registration import shrink
 from stages.face.rest_pose import pose_arrays
+from stages.face.skull import learn_skull
 from stages.face.solver import FitResult
 from stages.face.torso import learn_torso
 from stages.graphics.texture import MOST_FRAMES
@@ -237,6 +238,8 @@ def run(args: argparse.Namespace) -> None:
     part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])
     shots = points[used[good]], clip[used[good]], pictures, mattes
     arrays |= learn_look(args, model, camera, part, shots, set_name)
+    if settings["hair"]:
+        arrays |= learn_skull(model.template, camera, part.rotation, part.translation, mattes)
     if settings["torso"]:
         arrays |= learn_torso(pictures, mattes, shots[0] / size, landmark_set(set_name))
     with atomic_file(args.out) as temporary, temporary.open("wb") as file:

@@ -8,8 +8,9 @@ from stages.core.files import picture_name, read_picture, write_picture
 from stages.face.camera import Camera
 from stages.face.torso import TORSO_PX, Torso
 from stages.graphics.raster_cpu import bilinear, clip_positions, interpolate, rasterize
-from stages.graphics.renderer import gaze_axes, paint_torso, uv_clip
+from stages.graphics.renderer import gaze_axes, uv_clip
 from stages.graphics.shading import shade
+from stages.graphics.surroundings import paint_torso
 from stages.matte.refine import RefineOptions, refine
 from stages.video.reader import CropReader
 from stages.video.window import cut_window
@@ -127,8 +128,8 @@ def test_a_shifted_torso_reads_its_reference_where_it_came_from():
     uv, face = np.zeros((TORSO_PX, TORSO_PX, 3), np.uint16), np.zeros((TORSO_PX, TORSO_PX), bool)
     face[80, 60] = True
     paint_torso(uv, face, shift, top=0.5)
-    assert uv[85, 65] / 65535 * TORSO_PX == pytest.approx([59.5, 89.5, 0], abs=0.1)
-    assert not uv[80, 60].any() and not uv[59].any() and uv[61, :, 1].all()
+    assert (uv[85, 65] / 65535 - [0, 0.5, 0]) * [1, 2, 1] * TORSO_PX == pytest.approx([59.5, 89.5, 0], abs=0.1)
+    assert not uv[80, 60].any() and not uv[63].any() and uv[64, :, 1].all()
 
 
 def test_gaze_yaw_is_towards_the_picture_s_right_and_pitch_down():

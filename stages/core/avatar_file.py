@@ -7,7 +7,7 @@ from typing import Any
 
 from stages.core.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 
 
 def read_avatar(path: Path) -> dict[str, Any]:

@@ -10,8 +10,8 @@ centre is the point that the eye looks through, its rim lies 90 degrees off. So 
 the middle of the disc, and it moves with the gaze and disappears under the lids by sampling alone. UV jumps at the
 lids: sample it with nearest neighbours, or scale it up after the look-up, never before.
 
-Torso. Below the chin I_UV holds, off the face, coordinates of the torso, where the identity knows one: those of the
-subject's reference picture, moved by the shift of the frame. Their third channel is 0, and v is not.
+Off the face I_UV holds coordinates of hair and ears, and of the torso, where the identity knows a skull and a torso:
+see `stages.graphics.surroundings`. Their third channel is 0, and v is not.
 
 Hidden triangles (tri_part 3), such as a neck, hide what lies behind them and leave both pictures and the mask empty.
 """
@@ -28,6 +28,7 @@ from stages.graphics import shading
 from stages.graphics.face_kernels import EYE, pack_texture, paint_picture, paint_uv
 from stages.graphics.normals import orient_outwards, vertex_normals
 from stages.graphics.raster_cpu import ZBuffer, clip_positions
+from stages.graphics.surroundings import paint_hair, paint_torso
 
 REQUIRED = (
     "template", "expression_basis", "tri", "tri_part", "uv", "focal_px", "principal", "size_px", "texture",
@@ -92,21 +93,6 @@ def eye_discs(uv: np.ndarray, tri: np.ndarray) -> np.ndarray:
     return discs[np.argsort(-discs[:, 0], kind="stable")]
 
 
-def paint_torso(uv: np.ndarray, mask: np.ndarray, shift: np.ndarray, top: float) -> None:
-    """Coordinates of the torso into I_UV (S, S, 3) uint16 off the face: where the pixel lies in the reference picture.
-
-    mask: (S, S) bool of the face. shift: (2,) of the torso, and top: the row where it begins in the reference, as
-    shares of the side.
-    """
-    side = len(uv)
-    places = (np.arange(side) + 0.5) / side
-    u, v = (np.round(np.clip(places - moved, 0, 1) * 65535).astype(np.uint16) for moved in shift)
-    first = int(np.searchsorted(places - shift[1], max(top, 1 / 65535)))
-    part, free = uv[first:, :, :2], ~mask[first:]
-    part[..., 0] = np.where(free, u[None], part[..., 0])
-    part[..., 1] = np.where(free, v[first:, None], part[..., 1])
-
-
 class Renderer:
     """Draws a subject's fitted face; safe to share between threads (each gets buffers of its own).
 
@@ -143,6 +129,7 @@ class Renderer:
         self.light = np.asarray(own, np.float32).reshape(9, 3)
         self.outwards = np.float32(orient_outwards(self.template, self.tri))
         self.torso_top = float(identity["torso_top"]) if "torso_top" in identity else None
+        self.skull = np.asarray(identity["skull"], np.float64) if "skull" in identity else None
         self._prepare_eyes(identity)
         self._local = threading.local()
 
@@ -176,16 +163,26 @@ class Renderer:
         renderer's; torso (2,), its shift as a share of the side, default (or NaN) none. See `vertices` and
         `FacePictures`."""
         drawn = self._face(rotation, translation, expression, gaze, light)
+        turn, _ = cv2.Rodrigues(np.asarray(rotation, np.float64).reshape(3))
+        place = np.asarray(translation, np.float64)
         if self.torso_top is not None:
             shift = np.zeros(2) if torso is None else np.nan_to_num(np.asarray(torso, np.float64))
-            paint_torso(drawn.uv, drawn.mask, shift, self.torso_top)
+            top = self.torso_top + shift[1]
+            if self.skull is not None:  # beside the jaw there are shoulders and collars, too
+                middle = turn @ self.skull[:3] + place
+                row = self.focal_px * middle[1] / max(middle[2], 1.0) + self.principal[1]
+                top = min(top, row / self.size_px)
+            paint_torso(drawn.uv, drawn.mask, shift, top)
+        if self.skull is not None:
+            camera = np.array([self.focal_px, *self.principal])
+            paint_hair(drawn.uv, drawn.mask, camera, turn, place, self.skull)
         return drawn
 
     def _face(
         self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray, gaze: np.ndarray | None,
         light: np.ndarray | None,
     ) -> FacePictures:  # fmt: skip
-        """`render` without the torso."""
+        """`render` without what is off the face."""
         gaze = np.zeros(4) if gaze is None else np.asarray(gaze, np.float64)
         light = self.light if light is None else np.asarray(light, np.float32).reshape(9, 3)
         if self.backend is not None:
@@ -251,5 +248,8 @@ def _check(identity: Mapping[str, Any]) -> None:
     top = identity.get("torso_top", np.float32(0))
     if np.ndim(top) or not np.isreal(top) or not np.isfinite(top):
         raise UserError("the identity's torso_top is no number; run the fit stage again to make it")
+    skull = np.asarray(identity.get("skull", np.ones(4)))
+    if skull.shape != (4,) or skull.dtype.kind != "f" or not (np.isfinite(skull).all() and skull[3] > 0):
+        raise UserError("the identity's skull is no sphere; run the fit stage again to make it")
     if np.asarray(identity["expression_basis"]).shape[1:] != (count, 3):
         raise UserError("the identity's expression_basis does not match its template; run the fit stage again")

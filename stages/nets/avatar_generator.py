@@ -199,17 +199,17 @@ class AvatarGenerator(nn.Module):
         uv: Tensor,
         time: Tensor | None = None,
         shift_px: Tensor | None = None,
-        torso: Maps | None = None,
+        off_face: dict[str, Maps] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Paints frames.
 
         Args:
             face, back: maps of G_fa (texture space) and G_b (picture space).
             render, uv: I_R and I_UV, (B,3,S,S) in [0,1]; uv channel 2 is 1 on the face. Where it is 0 and v is not, uv
-                holds coordinates of the torso.
+                holds coordinates of hair (v below one half) or torso.
             time: position in the training material (B,), share in [0,1]; None is the fixed code of test time (0.5).
             shift_px: displacement of the sliding window (B,2), x and y in pixels; None is the centred window.
-            torso: maps like `face` of a network with `torso`, in the torso's reference picture; none or {} else.
+            off_face: maps like `face` of `hair` and `torso`, by name, as far as the network has them.
 
         Returns:
             picture (B,3,S,S) in about [-1,1], linear and not clamped, and the background mask (B,1,f,f) in [-1,1], 1 on
@@ -223,8 +223,8 @@ class AvatarGenerator(nn.Module):
         # nearly hard, and without gradient through the composition: the mask learns from L_mask and L_mrf alone
         m = (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
         maps, places, shown = face, grid, inside
-        if torso:
-            maps, places, shown = self._with_torso(face, torso, uv, grid, inside, m)
+        if off_face:
+            maps, places, shown = self._atlas(face, off_face, uv, grid, inside, m)
         feature_warp, skip_warp = self._warp(maps, places, shown)
         feature = (feature_base + m * (feature_back - feature_base) + feature_warp).to(feature_base.dtype)
         skip = skip_base + m * (skip_back - skip_base) + skip_warp
@@ -258,17 +258,24 @@ class AvatarGenerator(nn.Module):
             inside = -F.max_pool2d(-inside, 3, stride=1, padding=1)
         return (2 * uv[:, :2] - 1).permute(0, 2, 3, 1), inside
 
-    def _with_torso(
-        self, face: Maps, torso: Maps, uv: Tensor, grid: Tensor, inside: Tensor, m: Tensor
+    def _atlas(
+        self, face: Maps, off_face: dict[str, Maps], uv: Tensor, grid: Tensor, inside: Tensor, m: Tensor
     ) -> tuple[Maps, Tensor, Tensor]:
-        """Both maps side by side, the torso's at the right, and the grid (B,w,w,2) and weight (B,1,w,w) by which
-        `_warp` reads either in one look-up. The torso is where uv says so and m (B,1,f,f) is foreground."""
-        side, edge = grid.shape[1], 1 - 0.5 / self.network["map_px"]  # half a texel of the colours from the other map
-        uv = F.interpolate(uv, size=side, mode="nearest")
-        below = ((uv[:, 1:2] > 0) & (uv[:, 2:3] <= 0.5)).to(uv.dtype)
-        across = grid[..., 0].clamp(-edge, edge) / 2 + below[:, 0] - 0.5
-        maps = {name: torch.cat([face[name], torso[name]], 3) for name in face}
-        return maps, torch.stack([across, grid[..., 1]], 3), inside + below * (1 - F.interpolate(m, size=side))
+        """All maps side by side, the face's first, and the grid (B,w,w,2) and weight (B,1,w,w) by which `_warp` reads
+        them in one look-up. Hair and torso are where uv says so (see `stages.graphics.surroundings`) and m (B,1,f,f)
+        is foreground."""
+        side, edge = grid.shape[1], 1 - 0.5 / self.network["map_px"]  # half a texel of the colours from the next map
+        u, v, flag = F.interpolate(uv, size=side, mode="nearest").split(1, dim=1)
+        foreground = 1 - F.interpolate(m, size=side)
+        number, down, shown = torch.zeros_like(v), grid[..., 1][:, None], inside
+        for place, name in enumerate(off_face, 1):
+            here = (flag <= 0.5) & ((v >= 0.5) if name == "torso" else (v > 0) & (v < 0.5))
+            number = number + place * here
+            down = torch.where(here, 4 * v - (3 if name == "torso" else 1), down)
+            shown = shown + here * foreground
+        across = ((2 * u - 1).clamp(-edge, edge) + 1 + 2 * number) / (1 + len(off_face)) - 1
+        maps = {name: torch.cat([face[name], *(other[name] for other in off_face.values())], 3) for name in face}
+        return maps, torch.cat([across, down], 1).permute(0, 2, 3, 1), shown
 
     def _warp(self, face: Maps, grid: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Face maps through I_UV: feature and Haar skip at feature_px."""

@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from stages.nets.avatar_generator import AvatarGenerator, map_channels
+from stages.nets.avatar_generator import AvatarGenerator, Maps, map_channels
 from stages.nets.feature_generator import MapBank, NoMap
 from stages.nets.plain_unet import PlainUNet
+
+OFF_FACE = ("torso", "hair")  # what has a map like the face's beside it
 
 
 def build_generator(network: dict[str, Any], size_px: int) -> AvatarGenerator | PlainUNet:
@@ -19,28 +21,33 @@ def build_generator(network: dict[str, Any], size_px: int) -> AvatarGenerator | 
 
 
 class AvatarNetworks(nn.Module):
-    """G_fa (`face`), G_b (`back`) and G_style (`style`, or the baseline in its place, which has no maps); a map of the
-    `torso`, which is not in the paper."""
+    """G_fa (`face`), G_b (`back`) and G_style (`style`, or the baseline in its place, which has no maps); maps of
+    `torso` and `hair`, which are not in the paper."""
 
     def __init__(self, network: dict[str, Any], size_px: int) -> None:
         super().__init__()
         channels, plain = map_channels(network), network["generator"] == "unet"
         self.face = NoMap() if plain else MapBank(network["map_px"], channels["face"], network)
         self.back = NoMap() if plain else MapBank(network["feature_px"], channels["back"], network)
-        with_torso = network["torso"] and not plain
-        self.torso = MapBank(network["map_px"], channels["face"], network) if with_torso else NoMap()
+        for name in OFF_FACE:
+            with_map = network[name] and not plain
+            setattr(self, name, MapBank(network["map_px"], channels["face"], network) if with_map else NoMap())
         self.style = build_generator(network, size_px)
 
     def forward(
         self, render: Tensor, uv: Tensor, time: Tensor | None = None, shift_px: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `AvatarGenerator.forward`: picture (B,3,S,S) in about [-1,1] and background mask (B,1,f,f) in [-1,1]."""
-        return self.style(self.face(), self.back(), render, uv, time, shift_px, self.torso())
+        return self.style(self.face(), self.back(), render, uv, time, shift_px, self.off_face())
+
+    def off_face(self) -> dict[str, Maps]:
+        """Maps of `OFF_FACE` by name, without those that the network does not have."""
+        return {name: maps for name in OFF_FACE if (maps := getattr(self, name)())}
 
     def freeze_maps(self) -> None:
         """Caches what G_fa and G_b give; from here on only their free residuals (if any) are trained."""
-        for bank in (self.face, self.back, self.torso):
-            bank.freeze()
+        for name in ("face", "back", *OFF_FACE):
+            getattr(self, name).freeze()
 
     @property
     def maps_frozen(self) -> bool:

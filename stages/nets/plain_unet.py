@@ -46,14 +46,14 @@ class PlainUNet(nn.Module):
         uv: Tensor,
         time: Tensor | None = None,
         shift_px: Tensor | None = None,
-        torso: dict[str, Tensor] | None = None,
+        off_face: dict[str, dict[str, Tensor]] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `AvatarGenerator.forward`, of which only render (B,3,S,S) in [0,1] is looked at.
 
         Returns:
             picture (B,3,S,S) in about [-1,1], and the background mask (B,1,S,S) in [-1,1], 1 on background.
         """
-        del face, back, uv, time, shift_px, torso
+        del face, back, uv, time, shift_px, off_face
         x, kept = 2 * render - 1, []
         for shrink in self.shrinks:
             x = shrink(F.max_pool2d(x, 2) if kept else x)

@@ -14,7 +14,7 @@ from stages.core.errors import UserError
 from stages.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 from stages.losses.gradient import gradient_loss
 from stages.losses.total import DetailLoss
-from stages.nets.avatar_networks import AvatarNetworks
+from stages.nets.avatar_networks import OFF_FACE, AvatarNetworks
 from stages.nets.discriminator import Discriminator
 from stages.nets.sizes import network_settings
 from stages.training.dataset import Batch, blur_render, jitter_render, shift_window
@@ -176,7 +176,7 @@ class Trainer:
             total.backward()
         self.team.average_gradients(self.nets.parameters())
         norms = {"total": total}
-        for name in ("face", "back", "torso", "style"):
+        for name in ("face", "back", *OFF_FACE, "style"):
             norm = nn.utils.clip_grad_norm_(getattr(self.nets, name).parameters(), settings["clip_norm"], foreach=True)
             norms[f"norm_{name}"] = norm
         self.optimizer.step()
@@ -258,8 +258,7 @@ class Trainer:
         style = {name: value.detach().cpu().clone() for name, value in self.average.style.state_dict().items()}
         average = self.average
         maps = {"face": average.face.cached(), "back": average.back.cached()}
-        if torso := average.torso.cached():
-            maps["torso"] = torso
+        maps |= {name: cached for name in OFF_FACE if (cached := getattr(average, name).cached())}
         return {"g_style": style, "maps": maps, "images": self.images}
 
     @property

@@ -71,31 +71,36 @@ def test_face_map_is_painted_where_the_uv_picture_says():
     assert shown[..., :10].abs().max() == 0
 
 
-def test_torso_map_is_painted_on_the_person_where_the_uv_picture_says():
+@pytest.mark.parametrize("names", [("torso",), ("hair",), ("torso", "hair")])
+def test_maps_off_the_face_are_painted_on_the_person_where_the_uv_picture_says(names):
     network = tiny(soft_edge=False)
     style, channels = AvatarGenerator(network, 32), map_channels(network)["face"]
-    own = {"face": torch.rand(1, 3, 32, 32), "torso": torch.rand(1, 3, 32, 32)}
+    own = {name: torch.rand(1, 3, 32, 32) for name in ("face", *names)}
     maps = {name: {"feature": torch.zeros(1, channels, 16, 16), "skip": haar(v)} for name, v in own.items()}
     uv = identity_uv(32)
-    uv[:, 2, :, :10] = 0  # torso at the left, face at the right
+    uv[:, 2, :, :20] = 0  # hair at the left, torso next to it, face at the right
+    uv[:, 1, :, :10] = uv[:, 1, :, :10] / 2
+    uv[:, 1, :, 10:20] = 0.5 + uv[:, 1, :, 10:20] / 2
     m = torch.zeros(1, 1, 16, 16)
     m[..., :8, :] = 1  # background in the upper half
-    _, skip = style._warp(*style._with_torso(*maps.values(), uv, *style._grid(uv), m))
+    _, skip = style._warp(*style._atlas(maps.pop("face"), maps, uv, *style._grid(uv), m))
     shown = inverse_haar(skip)
-    torch.testing.assert_close(shown[..., 11:], own["face"][..., 11:], atol=1e-5, rtol=0)
-    torch.testing.assert_close(shown[..., 16:, 1:9], own["torso"][..., 16:, 1:9], atol=1e-5, rtol=0)
-    assert shown[..., :16, :9].abs().max() == 0
+    torch.testing.assert_close(shown[..., 21:], own["face"][..., 21:], atol=1e-5, rtol=0)
+    for name, part in {"hair": slice(1, 9), "torso": slice(11, 19)}.items():
+        wanted = own[name][..., 16:31, part] if name in own else torch.zeros(1, 3, 15, 8)
+        torch.testing.assert_close(shown[..., 16:31, part], wanted, atol=1e-5, rtol=0)
+    assert shown[..., :16, :19].abs().max() == 0
 
 
-def test_without_coordinates_of_the_torso_its_map_changes_nothing():
+def test_without_coordinates_off_the_face_its_maps_change_nothing():
     torch.manual_seed(0)
-    nets = AvatarNetworks(tiny(torso=True), 32).eval()
+    nets = AvatarNetworks(tiny(torso=True, hair=True), 32).eval()
     uv = identity_uv(32)
     uv[:, 0] = 0.1 + 0.8 * uv[:, 0]  # the maps meet at the borders
     uv[:, :, :, :10] = 0
     arguments = nets.face(), nets.back(), torch.rand(1, 3, 32, 32), uv
     with torch.no_grad():
-        plain, with_map = nets.style(*arguments)[0], nets.style(*arguments, torso=nets.torso())[0]
+        plain, with_map = nets.style(*arguments)[0], nets.style(*arguments, off_face=nets.off_face())[0]
     torch.testing.assert_close(with_map, plain, atol=1e-4, rtol=0)
 
 

@@ -97,7 +97,7 @@ def test_other_files_are_refused_in_one_sentence(trained, tmp_path, damage):
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("region", ["face", "back", "torso"])
+@pytest.mark.parametrize("region", ["face", "back", "torso", "hair"])
 @pytest.mark.parametrize("spoil", [
     lambda v: v * float("nan"), lambda v: v.double(), lambda v: v.repeat(2, 1, 1, 1), lambda v: v[:, :-1].clone(),
     lambda v: v[..., :-1, :-1].clone(),
@@ -111,11 +111,11 @@ def test_maps_of_another_network_are_refused(trained, tmp_path, region, spoil, n
         Avatar.load(tmp_path / "avatar.pt")
 
 
-def test_an_avatar_from_before_the_torso_paints_without(trained, tmp_path):
+def test_an_avatar_without_maps_off_the_face_paints(trained, tmp_path):
     content = torch.load(trained[0] / "avatar.pt", weights_only=True)
     render, uv = torch.rand(1, 3, SIZE, SIZE), torch.rand(1, 3, SIZE, SIZE)
     with_torso = Avatar.load(trained[0] / "avatar.pt").paint(render, uv)[0]
-    del content["settings"]["net_torso"]
+    del content["settings"]["net_torso"], content["settings"]["net_hair"]
     content["maps"]["torso"]["feature"] *= float("nan")  # what is not its network's is not looked at
     torch.save(content, tmp_path / "avatar.pt")
     without = Avatar.load(tmp_path / "avatar.pt").paint(render, uv)[0]
