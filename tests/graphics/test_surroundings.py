@@ -45,7 +45,7 @@ def test_coordinates_are_those_of_rays_that_meet_the_skull(rotation, translation
 
 
 def test_a_strand_of_hair_keeps_its_coordinates_while_the_head_turns():
-    direction = np.array([0.3, -0.8, -0.52])
+    direction = np.array([0.2, -0.6, -0.77])  # off the rim in all poses
     strand = SKULL[:3] + SKULL[3] * direction / np.linalg.norm(direction)
     seen = []
     for rotation, translation in POSES:
