@@ -155,20 +155,21 @@ class Refinement(nn.Module):
     """Two light convolutions at full size, added to the picture; off in the published structure.
 
     In Haar space four neighbours are painted by one position, and edges that move come out as dots where the network is
-    small. Features are unfolded to full size, so each pixel sees both sides of its block.
+    small. Features are unfolded to full size, so each pixel sees both sides of its block; and it sees I_R, whose lips and
+    lids stand where they are to be painted.
     """
 
     def __init__(self, cin: int, channels: int, *, equalized: bool) -> None:
         super().__init__()
         self.spread = Conv(cin, 4 * channels, kernel=1, equalized=equalized)
-        self.first = Conv(channels + 3, channels, equalized=equalized)
+        self.first = Conv(channels + 6, channels, equalized=equalized)
         self.second = Conv(channels, 3, active=False, equalized=equalized)
         nn.init.zeros_(self.second.weight)
 
-    def forward(self, feature: Tensor, picture: Tensor) -> Tensor:
-        """feature (B,C,S/2,S/2), picture (B,3,S,S) -> (B,3,S,S)."""
+    def forward(self, feature: Tensor, picture: Tensor, render: Tensor) -> Tensor:
+        """feature (B,C,S/2,S/2), picture (B,3,S,S), render (B,3,S,S) in [0,1] -> (B,3,S,S)."""
         x = F.pixel_shuffle(self.spread(feature), 2)
-        return picture + self.second(self.first(torch.cat([x, picture], 1)))
+        return picture + self.second(self.first(torch.cat([x, picture, 2 * render - 1], 1)))
 
 
 class AvatarGenerator(nn.Module):
@@ -231,7 +232,7 @@ class AvatarGenerator(nn.Module):
         picture, last = self.unet(feature, skip, self._noises(grid, inside, m), style)
         if self.network["skip_to_output"] and 2 * skip.shape[-1] == picture.shape[-1]:
             picture = picture + inverse_haar(skip)
-        return (self.refine(last, picture) if self.refine is not None else picture), out_mask
+        return (self.refine(last, picture, render) if self.refine is not None else picture), out_mask
 
     def fold(self, dtype: torch.dtype = torch.float32) -> None:
         """Fixes the network for test time (see `blocks.fold`); pictures, masks and coordinates stay float32."""
