@@ -13,6 +13,7 @@ import argparse
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -157,17 +158,22 @@ def start_team(args: argparse.Namespace) -> None:
     Raises:
         UserError: one of the processes failed; it has said why.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(args.gpu)]
+    command = [sys.executable, "-m", "stages.training.parallel", "--standalone", "--nproc-per-node", str(args.gpu)]
     command += ["-m", "stages.train", "--settings", canonical_json(args.settings), "--log-level", args.log_level]
     command += ["--threads", str(max(args.threads // args.gpu, 1)), "--gpu", str(args.gpu)]
     for name in ("samples", "identity", "clips_dir", "train_dir", "out"):
         command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
-    process = subprocess.Popen(command)
+    # In a session of its own: a terminal's Ctrl-C reaches this process alone, and the others hear of it once.
+    process = subprocess.Popen(command, start_new_session=True)
     try:
         status = process.wait()
-    except KeyboardInterrupt:  # torchrun passes it on, and the processes save between two steps
-        process.terminate()
-        process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)  # torchrun passes it on, and the processes save between two steps
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
         raise
     if status:
         raise UserError(f"training on {args.gpu} cards has failed; the lines above say why")

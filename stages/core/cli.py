@@ -20,6 +20,8 @@ from tqdm import tqdm
 from stages.core.config import stage_settings
 from stages.core.errors import UserError
 
+# What ends a stage from outside: Ctrl-C, a batch system, a terminal that is closed.
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -59,8 +61,10 @@ def main(
     args = parser.parse_args(argv)
     logging.basicConfig(level=args.log_level, format=LOG_FORMAT, datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("__main__").name = args.stage  # the module that was started has a name of its own
-    # A batch system ends a job with SIGTERM: let the atomic writers clean up as they do after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Let the atomic writers clean up as they do after Ctrl-C, whatever ends the stage; nohup's jobs go on.
+    for number in STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         args.settings = stage_settings(args.section, _parse_json(args.settings))
         run(args)

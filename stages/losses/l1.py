@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 
-def l1_loss(image: Tensor, target: Tensor, validity: Tensor | None = None) -> Tensor:
+def l1_loss(
+    image: Tensor, target: Tensor, validity: Tensor | None = None, shared: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """Mean absolute difference of two (B,3,H,W) pictures in [0,1] over the pixels where validity (B,1,H,W) is 1; a
-    scalar."""
+    scalar.
+
+    shared: the mean over several processes. Their known pixels are counted together, so that the mean of their losses
+    is the loss of all their pictures.
+    """
     error = (image - target).abs()
     if validity is None:
         return error.mean()
-    return (error * validity).sum() / (validity.sum() * error.shape[1]).clamp_min(1.0)
+    known = validity.sum() if shared is None else shared(validity.sum())
+    return (error * validity).sum() / (known * error.shape[1]).clamp_min(1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,11 +19,17 @@ def foreground_target(background: Tensor, kind: str) -> Tensor:
     raise ValueError(f"mask target must be 'binary' or 'soft', not {kind!r}")
 
 
-def mask_loss(mask_fg: Tensor, alpha: Tensor, kind: str = "binary", validity: Tensor | None = None) -> Tensor:
+def mask_loss(
+    mask_fg: Tensor,
+    alpha: Tensor,
+    kind: str = "binary",
+    validity: Tensor | None = None,
+    shared: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Mean absolute error between the predicted foreground and the matte.
 
     mask_fg: (B,1,h,w) I_FM in [0,1], 1 on the person. alpha: (B,1,H,W) matte, 1 on the person; I_back = 1 - alpha.
-    validity: (B,1,H,W), 0 where the picture holds nothing known (shifted-in border), or None.
+    validity: (B,1,H,W), 0 where the picture holds nothing known (shifted-in border), or None. shared: as of `l1_loss`.
     The matte is averaged down to the size of the prediction, since a binary choice per cell should follow its majority.
     Returns a scalar; 0 for a perfect mask, 1 for its inverse.
     """
@@ -31,4 +39,5 @@ def mask_loss(mask_fg: Tensor, alpha: Tensor, kind: str = "binary", validity: Te
     if validity is None:
         return error.mean()
     weight = F.interpolate(validity, size=size, mode="area")
-    return (error * weight).sum() / weight.sum().clamp_min(1.0)
+    known = weight.sum() if shared is None else shared(weight.sum())
+    return (error * weight).sum() / known.clamp_min(1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -25,11 +25,13 @@ class DetailLoss:
 
     settings: the section `train` of the configuration; read are weight_*, mrf_every, mrf_crop_px, mrf_positions,
     cos_every, cos_size_px, cos_layers, cos_vggface2, backbone_weights, backbone_seed, mask_target. A backbone is loaded
-    only where its term has a weight.
+    only where its term has a weight. shared: the mean over the processes that share each batch, where there are several.
     """
 
-    def __init__(self, settings: Mapping, device: torch.device | str) -> None:
-        self.device = torch.device(device)
+    def __init__(
+        self, settings: Mapping, device: torch.device | str, shared: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self.device, self.shared = torch.device(device), shared
         self.weights = {name: float(settings[f"weight_{name}"]) for name in TERMS}
         self.every = {"mrf": int(settings["mrf_every"]), "cos": int(settings["cos_every"])}
         self.crop_px = int(settings["mrf_crop_px"])
@@ -67,9 +69,9 @@ class DetailLoss:
         """
         terms: dict[str, Tensor] = {}
         if self.weights["mask"] > 0:
-            terms["mask"] = mask_loss(mask_fg, alpha, self.mask_target, validity)
+            terms["mask"] = mask_loss(mask_fg, alpha, self.mask_target, validity, self.shared)
         if self.weights["l1"] > 0:
-            terms["l1"] = l1_loss(image, target, validity)
+            terms["l1"] = l1_loss(image, target, validity, self.shared)
         mrf_due = self._mrf is not None and step % self.every["mrf"] == 0
         cos_due = self._cos is not None and step % self.every["cos"] == 0
         if not (mrf_due or cos_due):

@@ -1,13 +1,19 @@
 """Several processes that train one avatar, one per card, each on its share of every batch (started by torchrun).
 
-All hold the same networks: gradients are averaged before they are used, so that the step is the one that a single
-process would take on the whole batch. The gradients are averaged in one piece after backward, not by
-DistributedDataParallel, whose hooks do not go through the second backward of the R1 penalty.
+All hold the same networks: gradients are averaged before they are used, and means over known pixels are over those of
+all, so that the step is the one that a single process would take on the whole batch. Two things differ: ID-MRF draws
+its squares, and takes the centre of its features, per process; and see `Team.part`. The gradients are averaged in one
+piece after backward, not by DistributedDataParallel, whose hooks do not go through the second backward of the R1
+penalty.
+
+`python -m stages.training.parallel` is torchrun without its pages of report where a process has failed or was stopped:
+that process has said why.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +67,8 @@ class Team:
         if self.size == 1:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if not gradients:  # a step without a term that is due
+            return
         flat = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
         for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view(gradient.shape))
@@ -88,3 +96,20 @@ def joined(device: str) -> Iterator[Team]:
         yield team
     finally:
         dist.destroy_process_group()
+
+
+def launch() -> None:
+    """Torchrun, by its own command line."""
+    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # of torchrun's reports
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main
+
+    try:
+        main()
+    except (ChildFailedError, SignalException):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    launch()

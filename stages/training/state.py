@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +22,18 @@ from typing import Any
 
 import torch
 
+from stages.core.cli import STOPPING
 from stages.core.config import canonical_json
 from stages.core.files import atomic_file, content_hash
 
 log = logging.getLogger(__name__)
 
 STATE_NAME = "state.pt"
+# What `Trainer.state` holds.
+STATE_PARTS = (
+    "nets", "average", "frozen", "disc", "optimizer", "disc_optimizer", "history", "collapse", "good", "best", "counters",
+)  # fmt: skip
+IMPATIENT_S = 1.0  # one request to stop may reach a process by several ways, but not so far apart
 
 
 def run_key(settings: dict[str, Any], code: str, data: str) -> str:
@@ -95,6 +102,14 @@ def write_torch(path: Path, content: dict[str, Any]) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
+def _read_state(path: Path, device: torch.device | str) -> dict[str, Any]:
+    """The state in a file; whatever torch raises on a damaged one, or ValueError where it holds something else."""
+    state = torch.load(path, map_location=device, weights_only=True)
+    if not isinstance(state, dict) or any(part not in state for part in STATE_PARTS):
+        raise ValueError("it holds no state of a training")
+    return state
+
+
 def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | None:
     """The last state of a run, the last good one where it is damaged, or None where none can be read (said in the
     log)."""
@@ -102,7 +117,7 @@ def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | Non
         if not path.is_file():
             continue
         try:
-            return torch.load(path, map_location=device, weights_only=True)
+            return _read_state(path, device)
         except Exception as error:  # depending on the damage, torch raises a dozen different ones
             log.warning("the training state %s cannot be read (%s)", path, error)
     if folder.is_dir() and any(folder.glob("*.pt")):
@@ -116,7 +131,7 @@ def load_good(folder: Path, steps: list[int], before: int, device: torch.device 
     wanted = [number for number in reversed(there) if number <= before]
     for number in [*wanted, *(other for other in there if other not in wanted)]:
         try:
-            return torch.load(folder / good_name(number), map_location=device, weights_only=True)
+            return _read_state(folder / good_name(number), device)
         except Exception as error:  # depending on the damage, torch raises a dozen different ones
             log.warning("the good state %s cannot be read (%s); taking another", folder / good_name(number), error)
     return None
@@ -124,22 +139,24 @@ def load_good(folder: Path, steps: list[int], before: int, device: torch.device 
 
 @contextmanager
 def stop_between_steps() -> Iterator[Callable[[], bool]]:
-    """Holds Ctrl-C and SIGTERM back, and yields a function that tells whether one has come.
+    """Holds Ctrl-C, SIGTERM and SIGHUP back, and yields a function that tells whether one has come.
 
-    A step that is cut in two would leave networks and counters that do not belong together. A second Ctrl-C is not held
-    back. Outside the main thread, where Python cannot watch signals, nothing is held back.
+    A step that is cut in two would leave networks and counters that do not belong together. A second one, at least a
+    second later, is not held back; one that is ignored (nohup) stays so. Outside the main thread, where Python cannot
+    watch signals, nothing is held back.
     """
-    asked: list[int] = []
+    asked: list[float] = []
 
-    def note(number: int, _frame: object) -> None:
-        if asked:
+    def note(_number: int, _frame: object) -> None:
+        asked.append(time.monotonic())
+        if asked[-1] - asked[0] >= IMPATIENT_S:
             raise KeyboardInterrupt
-        asked.append(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in heard}
     try:
         yield lambda: bool(asked)
     finally:

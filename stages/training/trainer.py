@@ -50,7 +50,7 @@ class Trainer:
         self.settings, self.size_px, self.device, self.team = settings, size_px, torch.device(device), team
         self.layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
         self._make_generators()
-        self.losses = DetailLoss(settings, self.device)
+        self.losses = DetailLoss(settings, self.device, team.mean)
         self.gan = settings["weight_gan"] > 0
         self.disc = self._placed(Discriminator(network_settings(settings), size_px)) if self.gan else nn.Identity()
         self.disc_optimizer = adamw(self.disc, settings, settings["lr_disc"]) if self.gan else None

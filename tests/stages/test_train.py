@@ -207,9 +207,9 @@ def test_killed_at_any_moment_and_started_again_is_bitwise_the_same(subject):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does_on_their_batches_together(subject):
-    """Gloo on the CPU. ID-MRF draws its squares per process and is left out, and so is the border that shifting
-    leaves."""
+    """Gloo on the CPU. ID-MRF, which draws its squares per process, is left out."""
     changes = {"batch": 8, "images": 120, "weight_gan": 0.1, "r1_every": 3, "colour_jitter": 0.1, "maps_until": 48}
+    changes |= {"window_px": 3}
     changes |= {"validations": 15, "weight_cos": 0.01, "cos_size_px": 32, "report_s": 600}
     known = set(subject.glob("train/*"))
     process = start(
@@ -235,11 +235,55 @@ def test_two_processes_train_as_one_does_on_their_batches_together(subject):
     assert_same_networks(whole, content, atol=2e-3, rtol=1e-2)
 
 
+def start_team(folder, out, **changes):
+    """The stage as it is on a machine with two cards; here both processes train on the CPU."""
+    changed = json.dumps(settings(**changes))
+    code = f"""
+import sys
+from stages import train
+from stages.core.cli import main
+
+def run(args):
+    args.gpu = 2
+    train.start_team(args)
+
+main(train.build_parser(), run, ["--settings", {changed!r}, *sys.argv[1:]])
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", code, *words(folder, out)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_several_processes_between_two_steps(subject):
+    known = set(subject.glob("train/*"))
+    process = start_team(subject, "never.pt", images=10**6, validations=1, maps_until=10**6)
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not [p for p in set(subject.glob("train/*")) - known if list(p.glob("good_*"))]:
+        time.sleep(0.1)
+    time.sleep(3)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "run the same command to go on" in said, said
+    assert "Traceback" not in said, said
+    (folder,) = set(subject.glob("train/*")) - known
+    assert torch.load(folder / "state.pt", weights_only=True)["counters"]["images"] > 0
+
+
+@pytest.mark.slow
+def test_several_processes_say_why_they_failed(subject):
+    process = start_team(subject, "never.pt", batch=3)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2 and "train.batch 3 cannot be shared by 2 cards" in said, said
+    assert "Traceback" not in said and len(said.splitlines()) < 15, said
+
+
 def test_several_cards_start_the_stage_once_per_card(subject, monkeypatch):
     started = []
 
     class Process:
-        def __init__(self, command):
+        def __init__(self, command, start_new_session):
+            assert start_new_session
             started.append(command)
 
         def wait(self):
@@ -250,7 +294,7 @@ def test_several_cards_start_the_stage_once_per_card(subject, monkeypatch):
     args.settings = settings()
     train.start_team(args)
     launcher, stage = started[0][: started[0].index("stages.train")], started[0][started[0].index("stages.train") + 1 :]
-    assert launcher[1:] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    assert launcher[1:] == ["-m", "stages.training.parallel", "--standalone", "--nproc-per-node", "2", "-m"]
     worker = train.build_parser().parse_args(stage)
     assert json.loads(worker.settings) == args.settings and worker.threads == 4
     for name in ("samples", "identity", "clips_dir", "train_dir", "out", "gpu"):
