@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.core.avatar_file import read_avatar
+from stages.core.config import stage_defaults, stage_settings
 from stages.core.errors import UserError
 from stages.face.camera import Camera
 from stages.face.landmark_sets import LandmarkSet, landmark_set_of
@@ -23,32 +24,46 @@ from stages.face.morphable import MorphableModel
 from stages.face.retarget import Motion, Person, Retarget, driver_of, same_person
 from stages.nets.avatar_generator import map_channels
 from stages.nets.avatar_networks import OFF_FACE, build_generator
-from stages.nets.sizes import check_sizes, network_settings
+from stages.nets.sizes import PREFIX, check_sizes, network_settings
 
 if TYPE_CHECKING:
     from stages.graphics.renderer import Renderer
 
-MOST_LAYERS = 16  # from latent to style
 NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_range", "weights")
 
 
 def _refuse_misfits(content: dict[str, Any]) -> None:
-    """ValueError (or what Python raises on nonsense) where sizes and maps do not fit, before anything is built."""
+    """UserError, ValueError or what Python raises on nonsense where the parts do not fit, before anything is built."""
     network, size_px = network_settings(content["settings"]), content["size_px"]
-    if type(size_px) is not int or not isinstance(content["weights"], dict):
-        raise ValueError("size_px must be a number of pixels, and weights a table")
-    problem = check_sizes(network, size_px)
-    if problem or network["mapping_layers"] > MOST_LAYERS or not network["render_inputs"]:
-        raise ValueError(problem or "no such networks are ever trained")
+    # Avatars of other versions lack keys of networks that this one knows, and have others.
+    known = {f"{PREFIX}{name}": value for name, value in network.items() if PREFIX + name in stage_defaults("train")}
+    stage_settings("train", known)
+    stage_settings("decode", {"size_px": size_px})
+    if problem := check_sizes(network, size_px):
+        raise ValueError(problem)
+    if not isinstance(content["weights"], dict):
+        raise ValueError("weights must be a table")
+    for part in ("g_style", "identity", "expression_range"):
+        for name, values in content[part].items():
+            _refuse_hollow(values, f"{part}.{name}")
+            if part == "g_style" and not (values.dtype == torch.float32 and bool(values.isfinite().all())):
+                raise ValueError(f"{part}.{name} is not of finite numbers")
     channels = map_channels(network)
     channels |= dict.fromkeys(OFF_FACE, channels["face"])
     for region in _regions(network):
         side = network["feature_px" if region == "back" else "map_px"]
         for name, count in (("feature", channels[region]), ("skip", 12)):
             values = content["maps"][region][name]
+            _refuse_hollow(values, f"maps.{region}.{name}")
             fits = values.shape == (1, count, side, side) and values.dtype == torch.float32
             if not fits or not bool(values.isfinite().all()):
                 raise ValueError(f"the map {name} of {region} is not of this network")
+
+
+def _refuse_hollow(values: Any, name: str) -> None:
+    """ValueError where a tensor claims more numbers than the file holds."""
+    if isinstance(values, Tensor) and values.untyped_storage().nbytes() < values.nbytes:
+        raise ValueError(f"{name} claims more numbers than there are")
 
 
 def _regions(network: dict[str, Any]) -> tuple[str, ...]:
@@ -79,8 +94,9 @@ class Avatar:
                      for name in ("feature", "skip")}
             for region in _regions(network_settings(self.settings))
         }  # fmt: skip
-        self._network = build_generator(network_settings(self.settings), self.size_px)
-        self._network.load_state_dict(content["g_style"])
+        with torch.device("meta"):  # memory for what is in the file, not for what its settings claim
+            self._network = build_generator(network_settings(self.settings), self.size_px)
+        self._network.load_state_dict(content["g_style"], assign=True)
         self._network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self._network.fold(getattr(torch, precision))
         self._renderer: Renderer | None = None
@@ -96,14 +112,18 @@ class Avatar:
         Raises:
             UserError: missing, damaged, not an avatar, or of another format.
         """
+        from stages.graphics.renderer import check_identity
+
         content = read_avatar(Path(path))
         missing = [name for name in NEEDED if name not in content]
         if missing:
             raise UserError(f"{path} lacks {', '.join(missing)}; train the avatar again")
         try:
             _refuse_misfits(content)
-            return cls(content, device, precision)
-        except (LookupError, RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            avatar = cls(content, device, precision)
+            check_identity(avatar.identity)
+            return avatar
+        except (UserError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{path} does not fit together ({first}); train the avatar again") from error
 

@@ -140,7 +140,7 @@ def check_choices(settings: Mapping[str, Mapping[str, Any]]) -> None:
         )
     if not settings["train"]["images"] and not settings["train"]["minutes"]:
         raise UserError("train.images and train.minutes are both 0, so that training would never end; set one of them")
-    weights = ("weight_l1", "weight_mask", "weight_mrf", "weight_cos", "weight_gan", "weight_gradient")
+    weights = ("weight_l1", "weight_mask", "weight_mrf", "weight_cos", "weight_gan")
     if not any(settings["train"][name] for name in weights):
         raise UserError(f"all losses are off, so that nothing would be learnt; set one of train.{', '.join(weights)}")
     fit = settings["fit"]

@@ -111,7 +111,7 @@ class Renderer:
         supersample: int = 2,
         light: np.ndarray | None = None,
     ) -> None:
-        _check(identity)
+        check_identity(identity)
         self.size_px = int(size_px or identity["size_px"])
         scale = self.size_px / float(identity["size_px"])
         self.focal_px = float(identity["focal_px"]) * scale
@@ -236,15 +236,22 @@ class Renderer:
         return self._local.buffers
 
 
-def _check(identity: Mapping[str, Any]) -> None:
+def check_identity(identity: Mapping[str, Any]) -> None:
+    """Raises UserError where the arrays of an identity.npz cannot be drawn."""
     missing = [name for name in REQUIRED if name not in identity]
     if missing:
         raise UserError(f"the identity lacks {', '.join(missing)}; run the fit stage again to make it")
+    for name in REQUIRED:
+        values = np.asarray(identity[name])
+        if values.dtype.kind not in "iuf" or not values.size or not np.isfinite(values).all():
+            raise UserError(f"the identity's {name} is not of finite numbers; run the fit stage again to make it")
     count, faces = len(identity["template"]), len(identity["tri"])
     if np.asarray(identity["tri"]).max() >= count or np.asarray(identity["tri"]).min() < 0:
         raise UserError(f"the identity's triangles name vertices beyond its {count}; run the fit stage again")
     if len(identity["uv"]) != count or len(identity["tri_part"]) != faces:
         raise UserError("the identity's uv or tri_part does not match its mesh; run the fit stage again to make it")
+    if np.ndim(identity["texture"]) != 3 or np.shape(identity["texture"])[2] != 3 or np.abs(identity["uv"]).max() > 2:
+        raise UserError("the identity's texture is no picture, or its uv lies off it; run the fit stage again")
     top = identity.get("torso_top", np.float32(0))
     if np.ndim(top) or not np.isreal(top) or not np.isfinite(top):
         raise UserError("the identity's torso_top is no number; run the fit stage again to make it")

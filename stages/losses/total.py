@@ -25,7 +25,7 @@ class DetailLoss:
 
     settings: the section `train` of the configuration; read are weight_*, mrf_every, mrf_crop_px, mrf_positions,
     cos_every, cos_size_px, cos_layers, cos_vggface2, backbone_weights, backbone_seed, mask_target. A backbone is loaded
-    only where its term has a weight. shared: the mean over the processes that share each batch, where there are several.
+    only where its term has a weight. shared: the mean over the processes that share each batch, if any.
     """
 
     def __init__(

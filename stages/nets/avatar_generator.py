@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from stages.graphics.haar import haar, inverse_haar
 from stages.graphics.resample import downsample2
-from stages.nets.blocks import Conv, ConvBlock, Mapping, StyledConv, ToRGB, fold, haar_down, positional_code, width_at
+from stages.nets.blocks import Conv, ConvBlock, Mapping, StyledConv, ToRGB, fold, haar_down, positional_code
+from stages.nets.sizes import width_at
 
 Maps = dict[str, Tensor]  # {"feature": (1,C,M,M), "skip": (1,12,M,M)}
 

@@ -20,11 +20,6 @@ from stages.graphics.resample import downsample2, upsample2
 LEAK = 0.2
 
 
-def width_at(px: int, base: int, limit: int) -> int:
-    """Channels at a resolution: base / px, at most `limit` (32768 and 512 give the published table)."""
-    return max(8, min(limit, base // px))
-
-
 def count_parameters(module: nn.Module) -> int:
     """Number of scalars in the parameters of a module."""
     return sum(p.numel() for p in module.parameters())

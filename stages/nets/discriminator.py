@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stages.graphics.haar import haar
-from stages.nets.blocks import Conv, ConvBlock, haar_down, width_at
+from stages.nets.blocks import Conv, ConvBlock, haar_down
+from stages.nets.sizes import width_at
 
 
 def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stages.graphics.haar import haar
-from stages.nets.blocks import Mapping, StyledConv, ToRGB, width_at
+from stages.nets.blocks import Mapping, StyledConv, ToRGB
+from stages.nets.sizes import width_at
 
 
 class FeatureGenerator(nn.Module):

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stages.graphics.resample import upsample2
-from stages.nets.blocks import Conv, fold, width_at
+from stages.nets.blocks import Conv, fold
+from stages.nets.sizes import width_at
 
 
 def _pair(cin: int, cout: int, equalized: bool) -> nn.Sequential:

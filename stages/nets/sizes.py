@@ -8,6 +8,12 @@ from typing import Any
 from stages.core.errors import UserError
 
 PREFIX = "net_"
+LEAST_CROP_PX = 8  # of ID-MRF: VGG19 halves it three times
+
+
+def width_at(px: int, base: int, limit: int) -> int:
+    """Channels at a resolution: base / px, at most `limit` (32768 and 512 give the published table)."""
+    return max(8, min(limit, base // px))
 
 
 def network_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +27,7 @@ def refuse_sizes(train: Mapping[str, Any], size_px: int) -> None:
     Raises:
         UserError: says which keys, and how to mend them.
     """
-    problem = check_sizes(network_settings(train), size_px)
+    problem = check_sizes(network_settings(train), size_px) or _check_losses(train, size_px)
     if problem:
         raise UserError(
             f"the section 'train' does not fit decode.size_px {size_px}: {problem}; choose a preset made for that size"
@@ -45,4 +51,24 @@ def check_sizes(network: Mapping[str, Any], size_px: int) -> str | None:
         or network["render_bottom_px"] >= network["feature_px"]
     ):
         return "net_render_bottom_px must lie below net_render_px / 2 and below net_feature_px"
+    if network["map_px"] < 8:
+        return "net_map_px must be at least 8"
+    width = width_at(network["feature_px"], network["channel_base"], network["channel_max"])
+    if width % network["warp_scale"] ** 2:
+        return (
+            f"the {width} channels at net_feature_px (net_channel_base / net_feature_px, at most net_channel_max, at "
+            f"least 8) must be a multiple of {network['warp_scale'] ** 2}, the square of net_warp_scale"
+        )
+    if network["time_code"] and network["latent"] % 2:
+        return "net_latent must be even for net_time_code"
+    return None
+
+
+def _check_losses(train: Mapping[str, Any], size_px: int) -> str | None:
+    """As `check_sizes`, of what only the training looks at."""
+    patch, crop = train["net_disc_patch_px"], train["mrf_crop_px"]
+    if patch and (patch & (patch - 1) or not 4 <= patch <= size_px // 4):
+        return f"net_disc_patch_px must be 0 or a power of two from 4 to {size_px // 4}, but is {patch}"
+    if 0 < crop < LEAST_CROP_PX:
+        return f"mrf_crop_px must be 0 or at least {LEAST_CROP_PX}, but is {crop}"
     return None

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 STATE_NAME = "state.pt"
 # What `Trainer.state` holds.
 STATE_PARTS = (
-    "nets", "average", "frozen", "disc", "optimizer", "disc_optimizer", "history", "collapse", "good", "best", "counters",
+    "nets", "average", "frozen", "disc", "optimizer", "disc_optimizer", "history", "collapse", "good", "best",
+    "counters",
 )  # fmt: skip
 IMPATIENT_S = 1.0  # one request to stop may reach a process by several ways, but not so far apart
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from stages.core.errors import UserError
 from stages.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
-from stages.losses.gradient import gradient_loss
 from stages.losses.total import DetailLoss
 from stages.nets.avatar_networks import OFF_FACE, AvatarNetworks
 from stages.nets.discriminator import Discriminator
@@ -168,9 +167,6 @@ class Trainer:
                 logits = self.disc(judged, batch.render)
             terms["gan"] = generator_loss(logits)
         total = self.losses.weighted_sum(terms)
-        if settings["weight_gradient"] > 0:
-            terms["gradient"] = gradient_loss(picture, batch.picture, batch.validity)
-            total = total + settings["weight_gradient"] * terms["gradient"]
         self.optimizer.zero_grad(set_to_none=True)
         if total.requires_grad:  # a step may have no term: lazy ones alone, or a discriminator that is yet to join
             total.backward()

@@ -3,13 +3,15 @@
 import pytest
 import torch
 
+from stages.core.config import stage_settings
+from stages.core.errors import UserError
 from stages.graphics.haar import haar, inverse_haar
 from stages.nets.avatar_generator import AvatarGenerator, _coarser, _window, map_channels
 from stages.nets.avatar_networks import AvatarNetworks
 from stages.nets.blocks import count_parameters
 from stages.nets.discriminator import Discriminator
-from stages.nets.sizes import check_sizes
-from tests.nets.settings import preset, tiny
+from stages.nets.sizes import check_sizes, refuse_sizes
+from tests.nets.settings import TINY, preset, tiny
 
 
 def identity_uv(size):
@@ -56,6 +58,20 @@ def test_wrong_sizes_are_named():
     assert "net_render_px" in check_sizes(tiny(render_px=64), 32)
     assert "decode.size_px 63" in check_sizes(tiny(), 63)
     assert check_sizes(tiny(), 32) is None
+    assert "net_map_px" in check_sizes(tiny(map_px=4), 32)
+    assert "18 channels" in check_sizes(tiny(channel_max=18), 32)
+    assert "8 channels" in check_sizes(tiny(warp_scale=4, feature_px=8, channel_base=64, render_bottom_px=4), 32)
+    assert "net_latent" in check_sizes(tiny(latent=9, time_code=True), 32)
+
+
+@pytest.mark.parametrize(
+    "change", [{"net_disc_patch_px": 16}, {"net_disc_patch_px": 5}, {"net_disc_patch_px": 2}, {"mrf_crop_px": 4}]
+)
+def test_sizes_of_losses_that_do_not_fit_are_named(change):
+    fitting = stage_settings("train", TINY, {"net_disc_patch_px": 8, "mrf_crop_px": 8})
+    refuse_sizes(fitting, 32)
+    with pytest.raises(UserError, match=next(iter(change))):
+        refuse_sizes(fitting | change, 32)
 
 
 def test_face_map_is_painted_where_the_uv_picture_says():

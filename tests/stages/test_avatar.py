@@ -1,5 +1,7 @@
 """The avatar at run time: it paints what the trained networks paint, drives from coefficients, refuses other files."""
 
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,42 @@ def test_maps_of_another_network_are_refused(trained, tmp_path, region, spoil, n
     torch.save(content, tmp_path / "avatar.pt")
     with pytest.raises(UserError, match=f"the map {name} of {region}"):
         Avatar.load(tmp_path / "avatar.pt")
+
+
+HOSTILE = {
+    "latent": lambda c: c["settings"].update(net_latent=1024),
+    "wide": lambda c: c["settings"].update(net_render_channel_base=10**7, net_render_channel_max=10**6),
+    "mode": lambda c: c["settings"].update(net_warp_mode="evil"),
+    "size": lambda c: c.update(size_px=2**20),
+    "nan": lambda c: c["g_style"]["mask.bias"].fill_(float("nan")),
+    "double": lambda c: c["g_style"].update({"mask.bias": c["g_style"]["mask.bias"].double()}),
+    "hollow": lambda c: c["g_style"].update({"latent": torch.zeros(1, 1).expand(1, 10**12)}),
+    "hollow identity": lambda c: c["identity"].update(template=torch.zeros(1, 3).expand(10**12, 3)),
+    "no template": lambda c: c["identity"].pop("template"),
+    "texture": lambda c: c["identity"].update(texture=torch.zeros(0, 0, 3, dtype=torch.uint8)),
+    "uv nan": lambda c: c["identity"]["uv"].fill_(float("nan")),
+    "uv far": lambda c: c["identity"]["uv"].mul_(1e9),
+    "tri": lambda c: c["identity"]["tri"].add_(10**6),
+}
+
+
+@pytest.mark.parametrize("damage", HOSTILE)
+def test_what_would_fail_later_is_refused_at_once(trained, tmp_path, damage):
+    content = torch.load(trained[0] / "avatar.pt", weights_only=True)
+    HOSTILE[damage](content)
+    torch.save(content, tmp_path / "avatar.pt")
+    assert (tmp_path / "avatar.pt").stat().st_size < 10**6
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="does not fit together"):
+        Avatar.load(tmp_path / "avatar.pt")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**5, "kilobytes"
+
+
+def test_keys_of_another_version_do_no_harm(trained, tmp_path):
+    content = torch.load(trained[0] / "avatar.pt", weights_only=True)
+    content["settings"] |= {"weight_gradient": 0.5, "net_from_later": "x"}
+    torch.save(content, tmp_path / "avatar.pt")
+    assert Avatar.load(tmp_path / "avatar.pt").settings["weight_gradient"] == 0.5
 
 
 def test_an_avatar_without_maps_off_the_face_paints(trained, tmp_path):
