@@ -206,16 +206,18 @@ def shift_window(batch: Batch, shift_px: Tensor, limit_px: int) -> Batch:
 
 
 def jitter_render(batch: Batch, gain: Tensor, offset: Tensor) -> Batch:
-    """Colour augmentation of I_R: gain and offset (B,3,1,1) on the face only. For drivers in other light."""
+    """Colour augmentation of I_R: gain and offset (B,3,1,1) on the face only; its soft edge, which reaches a pixel
+    further, stays as it is. For drivers in other light."""
     gain, offset = gain.to(batch.render), offset.to(batch.render)
-    return replace(batch, render=((batch.render * gain + offset) * batch.uv[:, 2:3]).clamp(0, 1))
+    changed = (batch.render * gain + offset).clamp(0, 1)
+    return replace(batch, render=torch.where(batch.uv[:, 2:3] > 0, changed, batch.render))
 
 
 def blur_render(batch: Batch, sigma_px: Tensor, limit_px: float) -> Batch:
     """Blur augmentation of I_R: a Gaussian of deviation sigma_px (B,), at most limit_px, within the face. For drivers
     whose texture or light is coarser.
 
-    What lies outside the face takes no part: its black would darken the border.
+    What lies outside the face takes no part, since its black would darken the border, and stays as it is.
     """
     radius = max(1, math.ceil(3 * limit_px))
     place = torch.arange(-radius, radius + 1, device=batch.render.device)
@@ -226,4 +228,4 @@ def blur_render(batch: Batch, sigma_px: Tensor, limit_px: float) -> Batch:
     x = torch.cat([batch.render * face, face], 1).reshape(1, 4 * count, height, width)
     x = F.conv2d(x, taps[:, :, None], padding=(0, radius), groups=4 * count)
     x = F.conv2d(x, taps[..., None], padding=(radius, 0), groups=4 * count).view(count, 4, height, width)
-    return replace(batch, render=x[:, :3] / x[:, 3:].clamp_min(1e-6) * face)
+    return replace(batch, render=torch.where(face > 0, x[:, :3] / x[:, 3:].clamp_min(1e-6), batch.render))

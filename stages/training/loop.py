@@ -93,12 +93,13 @@ def train(
     run = Run(Trainer(settings, size_px, device, team), frames, folder)
     try:
         with stop_between_steps() as asked:
-            while run.share < 1:
+            while not run.finished:
                 try:
-                    run.steps(asked)
+                    if run.share < 1:
+                        run.steps(asked)
+                    run.finish()
                 except Diverged as problem:
                     run.fall_back(problem)
-            run.finish()
     finally:
         run.close()
     return run.trainer
@@ -121,6 +122,7 @@ class Run:
         if self.team.first and trainer.good[-1] == trainer.steps:  # or killed before it was kept
             keep_good(folder, trainer.good)
         self.saved = self.reported = time.monotonic()
+        self.finished = False
 
     @property
     def share(self) -> float:
@@ -142,8 +144,7 @@ class Run:
         parts = (self.team.part(chosen[batch].tolist()) for batch in order)
         began = time.monotonic()
         for positions, arrays in frames.store.prefetch(parts):
-            if trainer.enter(self.share):  # no state from before fits the smaller networks: one from now is better
-                self.save()
+            trainer.enter(self.share)
             batch = make_batch(arrays, frames.times[positions], trainer.device, trainer.layout)
             loaded = time.monotonic()
             figures = trainer.step(trainer.augment(batch))
@@ -151,6 +152,7 @@ class Run:
             stop, trainer.minutes = self.team.most(asked(), trainer.minutes + (now - began) / 60)
             if self.monitor:
                 self.monitor.add(data_share=(loaded - began) / max(now - began, 1e-9), **figures)
+                self.show()
             if int(self.share * settings["validations"]) > int(trainer.share * settings["validations"]):
                 self.check()
             if stop:
@@ -191,12 +193,16 @@ class Run:
             return
         last = trainer.history[-1] if trainer.history else {"images": 0, "minutes": 0.0}
         speed = (trainer.images - last["images"]) / max(60 * (trainer.minutes - last["minutes"]), 1e-3)
-        rate = trainer.optimizer.param_groups[0]["lr"]
+        rate = trainer.optimizer.param_groups[-1]["lr"]  # lr_net's: the free maps, if any, are the first group
         figures = self.monitor.report(trainer.images, trainer.minutes, images_per_s=speed, rate=rate, **figures)
         trainer.history.append({"images": trainer.images, "minutes": trainer.minutes} | figures)
         log.debug("%s", trainer.history[-1])
+        self.show()
+
+    def show(self) -> None:
+        """Moves the progress line, which draws itself only every so often."""
+        self.bar.set_postfix_str(self.trainer.headline(), refresh=False)
         self.bar.update(int(1000 * min(self.share, 1)) - self.bar.n)
-        self.bar.set_postfix_str(trainer.headline())
 
     def save(self) -> None:
         """Writes the state to go on from."""
@@ -219,6 +225,7 @@ class Run:
         """The last validation, unless a run that was killed after it has it already."""
         if not self.trainer.history or self.trainer.history[-1]["images"] != self.trainer.images:
             self.check()
+        self.finished = True
 
     def close(self) -> None:
         """Saves where no step was cut in two: Ctrl-C and the end of a batch job come through here, too."""

@@ -30,13 +30,16 @@ class Monitor:
 
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._writer = SummaryWriter(str(folder), purge_step=images + 1)
+        self._open, self._writer = SummaryWriter, None
         self._noted: dict[str, list[float | Tensor]] = defaultdict(list)
         self.forget_after(images)
 
     def forget_after(self, images: int) -> None:
-        """Drops what was noted, and the lines of stats.jsonl beyond `images`: the run goes on from before them."""
+        """Drops what was noted, and what was reported beyond `images`: the run goes on from before that."""
         self._noted.clear()
+        if self._writer:
+            self._writer.close()
+        self._writer = self._open(str(self.folder), purge_step=images + 1)  # which TensorBoard reads when it is opened
         path = self.folder / "stats.jsonl"
         if not path.is_file():
             return

@@ -23,8 +23,10 @@ from stages.training.parallel import ALONE, Team
 
 log = logging.getLogger(__name__)
 
-WARM_UP_STEPS = 50
-MOST_RETURNS = 3  # to a good state because of a loss that is not finite, after which the run ends; because of collapse
+WARM_UP_IMAGES = 200
+# Returns to a good state: after so many because of a loss that is not finite the run ends; after so many because of a
+# collapse it goes on from where it is, with half the discriminator's rate.
+MOST_RETURNS = 3
 COUNTERS = ("images", "minutes", "steps", "returns", "collapses", "rate", "disc_rate")
 
 
@@ -75,25 +77,20 @@ class Trainer:
         return module
 
     # ------------------------------------------------------------------------------------------------ schedule
-    def enter(self, share: float) -> bool:
-        """Sets learning rates for this share of the budget, and caches the maps when their time has come.
-
-        Returns:
-            the maps were cached just now: a good moment to save, since no state from before fits the smaller networks.
-        """
+    def enter(self, share: float) -> None:
+        """Sets learning rates for this share of the budget, and caches the maps when their time has come."""
         settings = self.settings
         self.share = share
         decay = min(1.0, (1 - share) / max(1 - settings["decay_from"], 1e-6))
-        factor = self.rate * min(1.0, (self.steps + 1) / WARM_UP_STEPS) * max(decay, settings["lr_floor"])
+        warm_up = min(1.0, (self.images + settings["batch"]) / WARM_UP_IMAGES)
+        factor = self.rate * warm_up * max(decay, settings["lr_floor"])
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["base_lr"]
         if self.disc_optimizer:
             for group in self.disc_optimizer.param_groups:  # it does not decay: a judge that stops learning is deceived
                 group["lr"] = self.rate * self.disc_rate * group["base_lr"]
-        if self.nets.maps_frozen or self.images < settings["maps_until"]:
-            return False
-        self._cache_maps()
-        return True
+        if not self.nets.maps_frozen and self.images >= settings["maps_until"]:
+            self._cache_maps()
 
     @property
     def adversarial(self) -> bool:
@@ -205,8 +202,9 @@ class Trainer:
     @torch.no_grad()
     def _move_average(self) -> None:
         """EMA over all generators; the half-life is counted in images, and is shorter at the start."""
-        decay = 0.5 ** (self.settings["batch"] / self.settings["ema_images"])
-        decay = min(decay, (1 + self.steps) / (10 + self.steps))
+        batch = self.settings["batch"]
+        start = ((4 + self.images) / (40 + self.images)) ** (batch / 4)
+        decay = min(0.5 ** (batch / self.settings["ema_images"]), start)
         mine, averaged = self.nets.state_dict(), self.average.state_dict()
         torch._foreach_lerp_(list(averaged.values()), [mine[name] for name in averaged], 1 - decay)
 
@@ -286,12 +284,17 @@ class Trainer:
             UserError: the loss was not finite too often, or there is no state.
         """
         returns, collapses = self.returns + (not problem.collapse), self.collapses + problem.collapse
-        if state is None or returns > MOST_RETURNS:
+        what = "the discriminator has won" if problem.collapse else "the loss is not finite"
+        if state is None:
+            raise UserError(
+                f"{what} at {self.images} images, and no state from before can be read to return to; remove the folder "
+                "of this training and run the same command again"
+            )
+        if returns > MOST_RETURNS:
             raise UserError(
                 f"the training loss is not finite, {returns} times; lower train.lr_net and train.lr_maps, or look at "
                 "the frames and renderings of the clips"
             )
-        what = "the discriminator has won" if problem.collapse else "the loss is not finite"
         whose = "the discriminator's learning rate" if problem.collapse else "learning rates"
         log.warning("%s at %d images: back to a good state, %s halved", what, self.images, whose)
         rate, disc_rate = (self.rate, self.disc_rate / 2) if problem.collapse else (self.rate / 2, self.disc_rate)

@@ -105,6 +105,17 @@ def test_colour_jitter_stays_on_the_face(clip):
     torch.testing.assert_close(after[face], (1.3 * batch.render[face] - 0.1).clamp(0, 1))
 
 
+def test_augmentations_that_change_nothing_leave_the_soft_edge_of_the_face(clip):
+    batch = make_batch(FrameStore(frames_of(clip), SIZE, 10**9, 1).read([0]), np.zeros(1), "cpu")
+    batch.render = batch.render + 0.25 * (1 - batch.uv[:, 2:3])
+    one = torch.ones(1, 3, 1, 1)
+    assert torch.equal(jitter_render(batch, one, 0 * one).render, batch.render)
+    torch.testing.assert_close(blur_render(batch, torch.zeros(1), 2.0).render, batch.render, atol=1e-6, rtol=0)
+    off = (batch.uv[:, 2:3] == 0).expand(1, 3, -1, -1)
+    for changed in (jitter_render(batch, 1.5 * one, 0.1 * one), blur_render(batch, torch.ones(1), 2.0)):
+        assert torch.equal(changed.render[off], batch.render[off])
+
+
 def test_blur_is_that_of_scipy_within_the_face(clip):
     store = FrameStore(frames_of(clip), SIZE, 10**9, 1)
     batch = make_batch(store.read([0, 3]), np.zeros(2), "cpu")

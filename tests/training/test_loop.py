@@ -123,6 +123,27 @@ def test_weights_that_are_not_finite_are_never_a_good_state(frames, tmp_path, mo
     assert all(torch.isfinite(value).all() for value in weights_of(trainer).values())
 
 
+def test_a_last_step_that_is_not_finite_is_taken_back(frames, tmp_path, monkeypatch):
+    mark, spoiled = Trainer.mark_good, []
+
+    def mark_that_fails(self):
+        if self.images == 40 and not spoiled:
+            spoiled.append(1)
+            self.whole = False
+            raise Diverged(collapse=False)
+        mark(self)
+
+    monkeypatch.setattr(Trainer, "mark_good", mark_that_fails)
+    trainer = train(settings(images=38, validations=1, report_s=1e-9), SIZE, frames, tmp_path, "cpu")
+    assert trainer.returns == 1 and trainer.images == 40 and "val_face_db" in trainer.history[-1]
+
+
+def test_a_return_without_a_state_says_so(frames):
+    trainer = Trainer(settings(), SIZE, "cpu")
+    with pytest.raises(UserError, match="the discriminator has won at 0 images, and no state from before can be read"):
+        trainer.fall_back(Diverged(collapse=True), None)
+
+
 def collapsing(monkeypatch):
     """Settings of a run whose discriminator is said to win at step 300 of 400 (while its rate is the first one)."""
     monkeypatch.setattr("stages.training.trainer.CHECK_EVERY", 10)
@@ -235,9 +256,30 @@ def test_a_batch_that_cannot_be_shared_is_refused(frames, tmp_path):
         train(settings(), SIZE, frames, tmp_path, "cpu", Team(0, 3))
 
 
+def rate_at(trainer, images):
+    trainer.images = images
+    trainer.enter(0.2)
+    return trainer.optimizer.param_groups[-1]["lr"]
+
+
+def test_the_start_is_counted_in_images(frames):
+    """The same after as many images, in steps of 4 or of 8; for 4, what 50 steps and (1 + steps) / (10 + steps) are."""
+    four, eight = (Trainer(settings(batch=batch, maps_until=10**6), SIZE, "cpu") for batch in (4, 8))
+    assert rate_at(four, 92) == rate_at(eight, 88) == 24 / 50 * four.settings["lr_net"]
+    kept = {}
+    for batch in (4, 8):
+        trainer = Trainer(settings(batch=batch, ema_images=10**6), SIZE, "cpu")
+        trainer.images, new, averaged = 80, *(n.style.mask.bias.data for n in (trainer.nets, trainer.average))
+        new.zero_()
+        averaged.fill_(1)
+        trainer._move_average()
+        kept[batch] = averaged.item()
+    assert kept[4] == pytest.approx(21 / 30) and kept[8] == pytest.approx((21 / 30) ** 2)
+
+
 def test_learning_rates_warm_up_and_fall(frames):
-    trainer = Trainer(settings(lr_net=1e-3, lr_maps=1e-2, decay_from=0.5), SIZE, "cpu")
-    trainer.steps = 10**6
+    trainer = Trainer(settings(lr_net=1e-3, lr_maps=1e-2, decay_from=0.5, maps_until=10**6), SIZE, "cpu")
+    assert [rate_at(trainer, images) for images in (0, 96, 196, 400)] == pytest.approx([2e-5, 5e-4, 1e-3, 1e-3])
     rates = {}
     for share in (0.2, 0.75, 1.0):
         trainer.enter(share)

@@ -48,6 +48,20 @@ def test_report_writes_means_and_forgets_them(tmp_path):
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
+def test_a_return_is_forgotten_by_both_records(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monitor = Monitor(tmp_path)
+    for images in (8, 16, 24):
+        monitor.report(images, 1.0, l1=float(images))
+    monitor.forget_after(8)
+    monitor.report(20, 1.0, l1=0.5)
+    monitor.close()
+    rows = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    curve = EventAccumulator(str(tmp_path)).Reload().Scalars("l1")
+    assert [row["images"] for row in rows] == [event.step for event in curve] == [8, 20]
+
+
 def test_going_on_drops_later_rows_and_a_half_written_one(tmp_path):
     monitor = Monitor(tmp_path)
     for images in (8, 16, 24):
