@@ -66,7 +66,7 @@ def write_frames(folder: Path, count: int, size_px: int) -> list[tuple[Path, int
 
 
 def timed(trainer: Trainer, store: FrameStore, share: float, steps: int) -> dict[str, float]:
-    """Medians of the clock and of the processor per step in ms, and the share of loading, at a share of the budget."""
+    """Means of the clock and of the processor per step in ms, and the share of loading, at a share of the budget."""
     order = batch_positions(np.ones(len(store)), trainer.settings["batch"], 0)
     clock, processor, loading = [], [], []
     began, used = time.perf_counter(), time.process_time()

@@ -41,22 +41,26 @@ def download(asset: Asset, out: Path) -> None:
     """Bring `asset` to `out`.
 
     Raises:
-        UserError: no network, the publisher refuses, the connection broke (run again to go on), or a wrong file.
+        UserError: no network, the publisher has no such file, the connection broke (run again to go on), a wrong file.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
     try:
         _fetch(asset.url, part)
     except (OSError, http.client.HTTPException) as error:  # OSError: also URLError, a broken connection, a full disk
+        refused = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
+        again = "" if refused else "run the command again to go on where it stopped, or "
         raise UserError(
-            f"{asset.url} could not be downloaded ({error}); run the command again to go on where it stopped, or put "
-            f"the file at {out} by hand"
+            f"{asset.url} could not be downloaded ({error}); {again}put the file at {out} by hand"
         ) from error
     try:
         verify(part, asset)
-    except UserError:
+    except UserError as error:
         part.unlink()
-        raise
+        raise UserError(
+            f"{asset.url} sent another file than the published one, which was removed; run the command again later, or "
+            f"put the file at {out} by hand"
+        ) from error
     os.replace(part, out)
 
 

@@ -16,14 +16,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.core.arrays import read_identity
+from stages.core.avatar_file import FORMAT
 from stages.core.cli import main, stage_parser
-from stages.core.config import canonical_json
+from stages.core.config import canonical_json, check_training
 from stages.core.device import lease_device, visible_cards
 from stages.core.errors import UserError
 from stages.core.files import atomic_file, content_hash
@@ -36,9 +38,6 @@ if TYPE_CHECKING:
     from stages.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
-
-FORMAT = 2
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Command line of the stage."""
@@ -74,10 +73,9 @@ def check_settings(settings: dict[str, Any], size_px: int) -> None:
     """Refuses what would fail later.
 
     Raises:
-        UserError: no end to the training, or sizes that do not fit the pictures.
+        UserError: no end to the training, nothing to learn, or sizes that do not fit the pictures.
     """
-    if not settings["images"] and not settings["minutes"]:
-        raise UserError("train.images and train.minutes are both 0, so that training would never end; set one of them")
+    check_training(settings)
     refuse_sizes(settings, size_px)
 
 
@@ -137,11 +135,13 @@ def learn(
     with joined(device) as team:
         if not team.first:
             logging.getLogger().setLevel(logging.ERROR)
-        store = FrameStore(frames, size_px, int(args.settings["cache_gb"] * 1e9 / team.size), args.threads)
-        where = f"{store.held} of them in memory, the others read as needed" if not store.cached else "in memory"
-        log.info("%d frames of %d px (%s), training on %s; progress in %s", len(frames), size_px, where, device, folder)
-        trainer = train(args.settings, size_px, Frames(store, weights, validation), folder, device, team)
-        store.close()
+        memory = int(args.settings["cache_gb"] * 1e9 / team.size)
+        with closing(FrameStore(frames, size_px, memory, args.threads)) as store:
+            where = "in memory" if store.cached else f"{store.held} of them in memory, the others read as needed"
+            log.info(
+                "%d frames of %d px (%s), training on %s; progress in %s", len(frames), size_px, where, device, folder
+            )
+            trainer = train(args.settings, size_px, Frames(store, weights, validation), folder, device, team)
         if team.first:
             taken = avatar_parts(trainer, folder)
             write_torch(out, avatar_file(trainer, taken, identity, samples.metadata["subject"]))

@@ -138,11 +138,7 @@ def check_choices(settings: Mapping[str, Mapping[str, Any]]) -> None:
             "landmarks.detector 'face_alignment' gives 68 flat points, too few for fit.model 'facemesh'; "
             "set landmarks.detector to 'mediapipe'"
         )
-    if not settings["train"]["images"] and not settings["train"]["minutes"]:
-        raise UserError("train.images and train.minutes are both 0, so that training would never end; set one of them")
-    weights = ("weight_l1", "weight_mask", "weight_mrf", "weight_cos", "weight_gan")
-    if not any(settings["train"][name] for name in weights):
-        raise UserError(f"all losses are off, so that nothing would be learnt; set one of train.{', '.join(weights)}")
+    check_training(settings["train"])
     fit = settings["fit"]
     if fit["model"] == "bfm" and settings["landmarks"]["detector"] == "mediapipe":
         raise UserError("fit.model 'bfm' has places for 68 landmarks only; set landmarks.detector to 'face_alignment'")
@@ -157,6 +153,19 @@ def check_choices(settings: Mapping[str, Mapping[str, Any]]) -> None:
             "fit.focal: fixed, or choose another fit.model"
         )
     _check_coefficients(fit)
+
+
+def check_training(train: Mapping[str, Any]) -> None:
+    """Refuse a section `train` without an end or without a loss.
+
+    Raises:
+        UserError: says which keys to set.
+    """
+    if not train["images"] and not train["minutes"]:
+        raise UserError("train.images and train.minutes are both 0, so that training would never end; set one of them")
+    weights = ("weight_l1", "weight_mask", "weight_mrf", "weight_cos", "weight_gan")
+    if not any(train[name] for name in weights):
+        raise UserError(f"all losses are off, so that nothing would be learnt; set one of train.{', '.join(weights)}")
 
 
 def _check_coefficients(fit: Mapping[str, Any]) -> None:

@@ -36,7 +36,7 @@ def visible_cards() -> list[str]:
 def lease_device(gpu: int, lock_folder: Path | None = None) -> Iterator[str]:
     """Hold as many cards as granted for the length of the block, or none.
 
-    Call it before torch is imported: it sets CUDA_VISIBLE_DEVICES.
+    Call it before torch first looks for cards, which importing it does not do: it sets CUDA_VISIBLE_DEVICES.
 
     Args:
         gpu: cards that Snakemake granted; 0 means the CPU.

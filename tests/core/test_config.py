@@ -137,6 +137,16 @@ def test_training_without_end_is_refused_at_once():
         check_choices(settings | {"train": settings["train"] | {"images": 0, "minutes": 0}})
 
 
+def test_the_demo_is_the_preset_for_processors_but_for_its_minutes():
+    demo, cpu = load_preset("demo"), load_preset("cpu-128")
+    assert demo | {"train": demo["train"] | {"minutes": cpu["train"]["minutes"]}} == cpu
+
+
+def test_seeds_have_a_largest_value():
+    with pytest.raises(UserError, match="config key 'train.seed'"):
+        stage_settings("train", {"seed": 10**14})
+
+
 def test_a_plain_off_is_explained():
     with pytest.raises(UserError, match='YAML reads a plain off as false: write "off" in quotes'):
         stage_settings("fit", {"photometric": False})
