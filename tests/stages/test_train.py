@@ -258,12 +258,12 @@ main(train.build_parser(), run, ["--settings", {changed!r}, *sys.argv[1:]])
 def test_ctrl_c_stops_several_processes_between_two_steps(subject):
     known = set(subject.glob("train/*"))
     process = start_team(subject, "never.pt", images=10**6, validations=1, maps_until=10**6)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while time.monotonic() < end and not [p for p in set(subject.glob("train/*")) - known if list(p.glob("good_*"))]:
         time.sleep(0.1)
     time.sleep(3)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == 130 and "run the same command to go on" in said, said
     assert "Traceback" not in said, said
     (folder,) = set(subject.glob("train/*")) - known
@@ -273,7 +273,7 @@ def test_ctrl_c_stops_several_processes_between_two_steps(subject):
 @pytest.mark.slow
 def test_several_processes_say_why_they_failed(subject):
     process = start_team(subject, "never.pt", batch=3)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == 2 and "train.batch 3 cannot be shared by 2 cards" in said, said
     assert "Traceback" not in said and len(said.splitlines()) < 15, said
 
