@@ -43,3 +43,14 @@ def test_unknown_border_does_not_count():
     validity[..., :4] = 0.0
     assert mask_loss(foreground, alpha, "binary", validity).item() == 0.0
     assert mask_loss(foreground, alpha, "binary").item() == pytest.approx(4 / 32)
+
+
+def test_processes_that_share_a_batch_count_its_known_pixels_together():
+    alpha, foreground = person(), torch.rand(2, 1, 16, 16)
+    validity = torch.ones_like(alpha)
+    validity[0, ..., 8:] = 0
+    each = [
+        mask_loss(foreground[k : k + 1], alpha[k : k + 1], "soft", validity[k : k + 1], lambda known: validity.sum() / 8)
+        for k in range(2)
+    ]
+    assert (sum(each) / 2).item() == pytest.approx(mask_loss(foreground, alpha, "soft", validity).item())
