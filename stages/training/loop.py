@@ -201,7 +201,8 @@ class Run:
 
     def show(self) -> None:
         """Moves the progress line, which draws itself only every so often."""
-        self.bar.set_postfix_str(self.trainer.headline(), refresh=False)
+        if self.trainer.history:
+            self.bar.set_postfix_str(self.trainer.headline(), refresh=False)
         self.bar.update(int(1000 * min(self.share, 1)) - self.bar.n)
 
     def save(self) -> None:
