@@ -59,7 +59,7 @@ def test_wrong_sizes_are_named():
     assert "decode.size_px 63" in check_sizes(tiny(), 63)
     assert check_sizes(tiny(), 32) is None
     assert "net_map_px" in check_sizes(tiny(map_px=4), 32)
-    assert "18 channels" in check_sizes(tiny(channel_max=18), 32)
+    assert "18 channels" in check_sizes(tiny(channel_max=18, channel_base=1000), 32)
     assert "8 channels" in check_sizes(tiny(warp_scale=4, feature_px=8, channel_base=64, render_bottom_px=4), 32)
     assert "net_latent" in check_sizes(tiny(latent=9, time_code=True), 32)
 
