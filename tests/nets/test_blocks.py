@@ -15,8 +15,8 @@ from stages.nets.blocks import (
     fold,
     haar_down,
     positional_code,
-    width_at,
 )
+from stages.nets.sizes import width_at
 
 
 def naive_styled(layer, x, style):
