@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+
 def build_parser() -> argparse.ArgumentParser:
     """Command line of the stage."""
     parser = stage_parser(__doc__, "train")

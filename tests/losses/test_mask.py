@@ -53,8 +53,5 @@ def test_processes_that_share_a_batch_count_its_known_pixels_together():
     def shared(_known):
         return validity.sum() / 8  # at a quarter of the pixels, of one of two processes
 
-    each = [
-        mask_loss(foreground[k : k + 1], alpha[k : k + 1], "soft", validity[k : k + 1], shared)
-        for k in range(2)
-    ]
+    each = [mask_loss(foreground[k : k + 1], alpha[k : k + 1], "soft", validity[k : k + 1], shared) for k in range(2)]
     assert (sum(each) / 2).item() == pytest.approx(mask_loss(foreground, alpha, "soft", validity).item())
