@@ -264,7 +264,7 @@ def rate_at(trainer, images):
 
 def test_the_start_is_counted_in_images(frames):
     """The same after as many images, in steps of 4 or of 8; for 4, what 50 steps and (1 + steps) / (10 + steps) are."""
-    four, eight = (Trainer(settings(batch=batch, maps_until=10**6), SIZE, "cpu") for batch in (4, 8))
+    four, eight = (Trainer(settings(batch=b, maps_until=10**6, decay_from=1), SIZE, "cpu") for b in (4, 8))
     assert rate_at(four, 92) == rate_at(eight, 88) == 24 / 50 * four.settings["lr_net"]
     kept = {}
     for batch in (4, 8):
