@@ -49,9 +49,9 @@ INTRODUCTION = f"""# Comparison of methods
 
 Self-reenactment: pictures of frames that training never saw, against the truth. **Bold** is the best of a subject and
 figure (of the shown digits). In brackets stands the 95 % interval of the mean over frames; it tells how much a figure
-would vary over other frames of the same kind, not over other trainings. FID has none,
-nor have test takes of under five seconds. Mean frame and nearest training
-frame are copies that an avatar must beat. All figures, and all that were left out here, are in `table.parquet`.
+would vary over other frames of the same kind, not over other trainings. FID has none, nor have fewer than five seconds
+of test frames in fewer than eight clips. Mean frame and nearest training frame are copies that an avatar must beat. All
+figures of this page but the paper's are in `table.parquet`, and so are those by region that are left out here.
 
 - SSIM: {DEFINITIONS["ssim"]}. SSIM 7 x 7: {DEFINITIONS["ssim_uniform7"]}.
 - PSNR: {DEFINITIONS["psnr_db"]}.
@@ -78,7 +78,7 @@ def plain(text: str) -> str:
     """Text from a file as Markdown that shows it and nothing else: one line, no markup."""
     flat = " ".join(text.split())
     short = flat if len(flat) <= LONGEST else flat[: LONGEST - 1] + "…"
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(short, quote=False))
+    return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", html.escape(short, quote=False))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> str:

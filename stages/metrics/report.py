@@ -31,7 +31,8 @@ DEFINITIONS = {
     "apd_deg": "angle between the head poses tracked in both, degrees",
     "jitter": "mean second difference of tracked landmarks over the eye corners' distance; _truth: of the true ones",
     "mouth, eyes": "boxes around the landmarks of lips and lids; no FID there",
-    "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of means over frames, {bootstrap.DRAWS} draws",
+    "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of means over frames, {bootstrap.DRAWS} draws, "
+    "widened by Student's t for few blocks",
 }
 
 
