@@ -1,4 +1,4 @@
-"""What a subject's folder holds beside the avatar: the variants that were made, and pictures of others' methods.
+"""What a subject's folder holds beside the avatar: the variants that were measured, and pictures of others' methods.
 
     results/<subject>/variants/<variant>/metrics.json
     results/<subject>/external/<method>/000000.png            of a subject with one clip to measure on
