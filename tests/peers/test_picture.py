@@ -14,7 +14,8 @@ COLOURS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 def test_eight_bits_are_taken_and_sixteen_rounded(tmp_path):
     Image.fromarray(COLOURS).save(tmp_path / "8.png")
     Image.fromarray(np.dstack([COLOURS, np.full((32, 32), 255, np.uint8)])).save(tmp_path / "opaque.png")
-    cv2.imwrite(str(tmp_path / "16.png"), COLOURS[..., ::-1].astype(np.uint16) * 257 + 100)
+    deep = np.minimum(COLOURS[..., ::-1].astype(int) * 257 + 100, 65535).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "16.png"), deep)
     for name in ("8", "opaque", "16"):
         np.testing.assert_array_equal(peer_picture(tmp_path / f"{name}.png"), COLOURS)
 

@@ -163,10 +163,10 @@ def test_a_damaged_file_costs_its_row_alone(results, text, sentence):
 
 
 def test_text_from_files_stays_text(results):
-    notes = ["lpips: <script>alert(1)</script> | [x](http://y) *z*\n# heading"]
+    notes = ["lpips: <script>alert(1)</script> | [x](http://y) *z* $x^2$\n# heading"]
     write_json(results / "bert/metrics.json", metrics("bert", 22.0) | {"notes": notes})
     page, _ = run(results)
-    assert "<script>" not in page and "\n# heading" not in page and "\\[x\\](http://y)" in page
+    assert "<script>" not in page and "\n# heading" not in page and "\\[x\\](http://y) \\*z\\* \\$x^2\\$" in page
     lines = [line for line in page.splitlines() if line.startswith("| bert | ours | 30")]
     assert [line.count(" | ") for line in lines] == [8, 8, 8, 7, 7, 10]  # boxes have no FID
 
