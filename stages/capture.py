@@ -7,7 +7,6 @@ are listed apart. Needs no network to look at. About 10 ms a frame, little memor
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -21,10 +20,11 @@ import numpy as np
 from stages.core.arrays import read_identity
 from stages.core.cli import main, progress, stage_parser
 from stages.core.errors import UserError
-from stages.core.files import atomic_file, picture_name, read_picture
+from stages.core.files import atomic_file, picture_name, read_picture, write_json
 from stages.core.manifest import Manifest, read_manifest
 from stages.face.landmark_sets import landmark_set
 from stages.face.morphable import MorphableModel
+from stages.face.person import model_and_camera
 from stages.graphics.curves import curves
 from stages.graphics.distributions import coverage_map, histogram
 from stages.metrics.capture import cut_by_border, examples, face_shape, frame_seconds
@@ -115,10 +115,7 @@ def read_clips(args: argparse.Namespace) -> list[Clip]:
 
 def load_model(path: Path, clips: list[Clip]) -> MorphableModel:
     """The subject's face; UserError if the file is missing, no identity, or not that of the clips."""
-    try:
-        model = MorphableModel.from_arrays(read_identity(path))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a readable identity ({error}); delete it and run the workflow again") from error
+    model, _ = model_and_camera(read_identity(path), path)
     for clip in clips:
         kind = landmark_set(clip.landmarks.metadata["landmark_set"])
         if (len(model.landmark_vertices), model.expression_count) != (kind.count, clip.fit["expression"].shape[1]):
@@ -238,9 +235,9 @@ def run(args: argparse.Namespace) -> None:
     }  # fmt: skip
     page = capture_page(report, maps_of(table, settings), thumbnails_of(table, trained),
                         [curves_of(one, clip) for one, clip in zip(tables, trained, strict=False)])  # fmt: skip
-    with atomic_file(args.out_json) as figures, atomic_file(args.out) as written:
-        figures.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    with atomic_file(args.out) as written:
         written.write_text(page, encoding="utf-8")
+        write_json(args.out_json, report)
     log.info("%s: %s", args.subject, sentence)
 
 

@@ -19,11 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.batch.jobs import sentence as said_by
 from stages.core.cli import main, stage_parser
 from stages.core.errors import UserError
-from stages.core.files import atomic_file
+from stages.core.files import atomic_file, end_of
 from stages.core.manifest import read_manifest, write_manifest
-from stages.core.methods import EXTERNAL, VARIANTS, external_methods, made_variants
+from stages.core.methods import EXTERNAL, VARIANTS, external_methods, made_variants, no_methods
 from stages.core.subjects import Sheet, read_sheet
 from stages.metrics.comparison import OURS, Figure, Measured, Method, group_figures, missing_groups
 from stages.metrics.comparison_page import page
@@ -67,8 +68,17 @@ def read_metrics(path: Path, subject: str) -> dict[str, Any]:
     return content
 
 
+def why_not(results: Path, log_file: Path) -> str:
+    """Why a step has made nothing, as far as its log says."""
+    text = end_of(results / log_file)
+    if text is None:
+        return "its step has not run"
+    said = said_by(text)
+    return f"{said} ({log_file})" if said else f"see {log_file}"
+
+
 def first_missing(results: Path, sheet: Sheet, subject: str) -> str:
-    """The first file on the way to the avatar's metrics.json that is not there, and its log; empty if all are."""
+    """The first file on the way to the avatar's metrics.json that is not there, and why; empty if all are."""
     clips, test = [clip.clip for clip in sheet.of(subject, "train", "test")], sheet.to_test(subject)
     tracked, fitted = ("decode", "landmarks", "matting"), ("fit", "render")
     steps = [(f"clips/{clip}/{stage}.parquet", f"{clip}.{stage}") for clip in clips for stage in tracked]
@@ -78,9 +88,7 @@ def first_missing(results: Path, sheet: Sheet, subject: str) -> str:
     steps += [("avatar.pt", "train"), ("metrics.json", "evaluate")]
     for file, step in steps:
         if not (results / subject / file).is_file():
-            logged = Path(subject, "logs", f"{step}.log")
-            see = f"see {logged}" if (results / logged).is_file() else "its step has not run"
-            return f"not made: {subject}/{file} is missing; {see}"
+            return f"not made: {subject}/{file} is missing; {why_not(results, Path(subject, 'logs', f'{step}.log'))}"
     return ""
 
 
@@ -88,10 +96,15 @@ def why_missing(results: Path, sheet: Sheet, subject: str, method: Method) -> st
     """Why there is no metrics.json of a method that others have."""
     place = f"{subject}/{folder_of(method)}"
     if method.kind == "external":
-        has = (results / place).is_dir()
-        return f"not measured: {place}metrics.json is missing" if has else f"no pictures of it in {place}"
+        if not (results / place).is_dir():
+            return f"no pictures of it in {place}"
+        why = why_not(results, Path(subject, "logs", f"{method.name}.external.log"))
+        return f"not measured: {place}metrics.json is missing; {why}"
     if method.kind == "variant" and (results / subject / "metrics.json").is_file():
-        return f"not made: {place}metrics.json is missing; snakemake {results / place}/metrics.json makes it"
+        logs = [Path(place, "logs", f"{step}.log") for step in ("train", "evaluate")]
+        tried = [path for path in logs if (results / path).is_file()]
+        why = f"{why_not(results, tried[-1])}; " if tried else ""
+        return f"not made: {place}metrics.json is missing; {why}snakemake {results / place}/metrics.json makes it"
     return first_missing(results, sheet, subject)
 
 
@@ -124,6 +137,8 @@ def all_measured(results: Path, sheet: Sheet) -> list[Measured]:
         methods.update(Method("baseline", name) for name in WORDS)
         methods.update(Method("variant", name) for name in made_variants(folder))
         methods.update(Method("external", name) for name in external_methods(folder))
+        for sentence in no_methods(folder):
+            log.warning("passed over: %s", sentence)
     ordered = {dataset: sorted(methods, key=lambda method: method.place) for dataset, methods in found.items()}
     subjects = sorted(sheet.subjects(), key=lambda subject: list(found).index(sheet.dataset(subject)))
     return [one for subject in subjects for one in measured(results, sheet, subject, ordered[sheet.dataset(subject)])]

@@ -22,13 +22,14 @@ from stages.core.arrays import read_identity
 from stages.core.cli import main, progress, stage_parser
 from stages.core.device import lease_device
 from stages.core.errors import UserError
-from stages.core.files import read_picture, write_json
+from stages.core.files import write_json
 from stages.core.manifest import write_manifest
-from stages.core.methods import method_pictures
+from stages.core.methods import method_pictures, no_methods
 from stages.face.camera import Camera
 from stages.face.detector import MediaPipeDetector
 from stages.face.landmark_sets import LandmarkSet, landmark_set_of
 from stages.face.morphable import MorphableModel
+from stages.face.person import model_and_camera
 from stages.metrics.footage import Pictures, Subject, read_subject, unit
 from stages.metrics.network import NetworkScores
 from stages.metrics.regions import REGIONS
@@ -36,6 +37,7 @@ from stages.metrics.report import as_json, frame_columns, package_versions, resu
 from stages.metrics.results import Results
 from stages.metrics.retrack import retracking_of
 from stages.metrics.verdict import comparison
+from stages.peers.picture import peer_picture
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +69,11 @@ class Person:
 
 def read_person(path: Path, size_px: int) -> Person:
     """Read identity.npz, its camera for pictures of size_px. UserError where it is damaged."""
-    from stages.avatar import camera_of
-
-    arrays = read_identity(path)
+    model, camera = model_and_camera(read_identity(path), path)
     try:
-        known = landmark_set_of(len(arrays["landmark_vertices"]))
-        return Person(MorphableModel.from_arrays(arrays), camera_of(arrays).scaled(size_px), known)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{path} is not a readable identity ({error}); run the workflow again") from error
+        return Person(model, camera.scaled(size_px), landmark_set_of(len(model.landmark_vertices)))
+    except ValueError as error:
+        raise UserError(f"{path} is of unknown landmarks ({error}); run the workflow again") from error
 
 
 class Peer:
@@ -96,22 +95,13 @@ class Peer:
         return np.stack([picture for _, picture in pictures])
 
     def _read(self, path: Path) -> tuple[int, np.ndarray]:
-        try:
-            picture = read_picture(path)
-        except UserError as error:
-            raise UserError(f"{path} is not a readable picture; have the method write it again") from error
-        height, width = picture.shape[:2]
-        if picture.ndim != 3 or height != width:
-            colours = "colour" if picture.ndim == 3 else "grey"
-            raise UserError(
-                f"{path} is a {colours} picture of {width} x {height} px, but the truth is a square crop in colour; "
-                "have the method write the same crop"
-            )
-        if height != self.size_px:
-            shape = cv2.INTER_AREA if height > self.size_px else cv2.INTER_CUBIC
-            resized = cv2.resize(unit(picture), (self.size_px, self.size_px), interpolation=shape)
-            return height, np.round(np.clip(resized, 0, 1) * 255) / np.float32(255)
-        return height, unit(picture)
+        picture = unit(peer_picture(path))
+        side = len(picture)
+        if side != self.size_px:
+            shape = cv2.INTER_AREA if side > self.size_px else cv2.INTER_CUBIC
+            resized = cv2.resize(picture, (self.size_px, self.size_px), interpolation=shape)
+            picture = np.round(np.clip(resized, 0, 1) * 255) / np.float32(255)
+        return side, picture
 
     def notes(self) -> list[str]:
         """What to bear in mind about the pictures that were read."""
@@ -151,6 +141,8 @@ def _of_test_clips(folder: Path, subject: Subject) -> tuple[dict[str, dict[int, 
 def measure(args: argparse.Namespace, subject: Subject, device: str) -> Results:
     """Score every test frame."""
     settings, pictures = args.settings, Pictures(args.clips_dir, args.threads)
+    for sentence in no_methods(args.pictures.parent.parent):
+        raise UserError(sentence)
     peer = Peer(args.pictures, subject, args.threads)
     person = read_person(args.identity, subject.size_px)
     tracked, why = retracking_of(person, MediaPipeDetector, settings["retrack_px"])

@@ -181,7 +181,7 @@ def imported(
 ) -> ClipFit:
     """The clip as its file of coefficients says."""
     published = load_model(args.settings["model"], expand(args.settings["model_path"]), set_name)
-    track, rows, crop = read_clip(args.coefficients[0], args.settings["model"], decode)
+    track, rows, crop = read_clip(args.coefficients[0], args.settings, decode)
     placed = place(published, model, camera, track, crop)
     log.info(
         "%s: %d of %d frames; the subject's camera sees them %.3f px (at most %.3f px) from where the file's does",

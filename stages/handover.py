@@ -19,7 +19,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from stages.core.cli import main, progress
 from stages.core.errors import UserError
@@ -30,6 +29,7 @@ from stages.graphics.renderer import Renderer
 from stages.graphics.shading import default_light
 from stages.peers import styleavatar, transforms
 from stages.peers.frames import SPLITS, Handed, as_table, pair, parse_table, refuse_outdated
+from stages.peers.picture import peer_picture
 from stages.peers.subject import Subject
 from stages.peers.transforms import PEERS, SCALE, TransformsData
 from stages.peers.words import readme, reasons
@@ -147,22 +147,6 @@ def hand_transforms(args: argparse.Namespace, subject: Subject, frames: list[Han
         return words | data.shared_files(numbers) | backgrounds
 
     write_all(args.out, frames, files_of, rest, args.threads)
-
-
-def peer_picture(path: Path) -> np.ndarray:
-    """A peer's picture (S, S, 3) uint8 RGB, of whatever size: measuring brings it to that of the frames, and says so.
-
-    Raises:
-        UserError: it is unreadable, not square, not 8 bit, without colours, or transparent.
-    """
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if picture is None:
-        raise UserError(f"{path} is not a readable picture; let the method paint it again")
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[0] != picture.shape[1]:
-        raise UserError(f"{path} must be square, in colours and of 8 bits, but is {picture.shape} {picture.dtype}")
-    if picture.shape[2] == 4 and picture[..., 3].min() < 255:
-        raise UserError(f"{path} is transparent in places; lay the pictures over the background that was filmed")
-    return picture[..., 2::-1]
 
 
 def collect(args: argparse.Namespace, subject: Subject) -> None:

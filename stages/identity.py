@@ -125,7 +125,7 @@ def imported_person(
     """The person and camera of the clips' files of coefficients; the rest as `published_person`."""
     settings = args.settings
     published = load_model(settings["model"], expand(settings["model_path"]), set_name)
-    read = [read_clip(path, settings["model"], own) for path, own in zip(args.coefficients, decode, strict=True)]
+    read = [read_clip(path, settings, own) for path, own in zip(args.coefficients, decode, strict=True)]
     count = len(published.identity_basis)
     model = published.with_identity(np.mean([padded(track.identity, count) for track, _, _ in read], axis=0))
     size = read[0][2].size_px

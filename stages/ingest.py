@@ -15,11 +15,13 @@ from pathlib import Path
 from stages.core.cli import main
 from stages.core.config import preset_names
 from stages.core.errors import UserError
-from stages.core.subjects import COLUMNS, CONSENTS, NAME, Clip
+from stages.core.subjects import COLUMNS, CONSENTS, NAME, ROLES, Clip
 from stages.datasets import imavatar, mead
 from stages.datasets.sheet import add_to_sheet, as_text
 
 log = logging.getLogger("ingest")
+
+MOST_SAID = 5  # files that are left out and named
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,7 +63,7 @@ def _common(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in text.split(",") if word]
+    return list(dict.fromkeys(word for word in text.split(",") if word))
 
 
 def refuse_unknown(option: str, words: Sequence[str], known: Sequence[str]) -> None:
@@ -78,9 +80,11 @@ def mead_clips(args: argparse.Namespace) -> list[Clip]:
         refuse_unknown(option, getattr(args, option), known)
     if not 0 <= args.test_share < 1:
         raise UserError(f"--test-share {args.test_share} must be at least 0 and less than 1")
-    found, unclear = mead.find_takes(args.folder)
-    if unclear:
-        log.warning("%d films are left out: their paths do not say actor, view, emotion, level and take", unclear)
+    found, left_out = mead.find_takes(args.folder)
+    for sentence in left_out[:MOST_SAID]:
+        log.warning("left out: %s", sentence)
+    if len(left_out) > MOST_SAID:
+        log.warning("left out: %d more", len(left_out) - MOST_SAID)
     takes = mead.choose(found, args.actors, args.views, args.emotions, args.levels)
     if not takes:
         raise UserError(f"{args.folder} holds no such film of MEAD ({len(found)} others); see `--help` for the layout")
@@ -107,6 +111,12 @@ def imavatar_clips(args: argparse.Namespace) -> list[Clip]:
         if not NAME.fullmatch(video.name) or not NAME.fullmatch(video.subject):
             raise UserError(f"{video.folder}: subject and video may be named by letters, digits, _ and -; rename them")
     chosen = imavatar.roles(videos, args.train, args.test)
+    trained, used = ({video.subject for video, role in chosen if role in roles} for roles in (("train",), ROLES))
+    for subject in dict.fromkeys(video.subject for video in videos):
+        if subject not in used:
+            log.warning("%s is left out: none of its videos is named, and no published split has them", subject)
+        elif subject not in trained:
+            log.warning("%s has no video to train on, so that no avatar of it is made; name one by --train", subject)
     if args.white:
         if args.white.absolute().is_relative_to(args.folder.absolute()):
             raise UserError(f"--white {args.white} lies within {args.folder}; choose a folder elsewhere")

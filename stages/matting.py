@@ -133,7 +133,10 @@ class GivenMasks:
 
     def __init__(self, folder: Path | None, decode: Manifest, source: Path) -> None:
         if folder is None or not folder.is_dir():
-            raise UserError(f"matting.method given needs a folder of masks: --given {folder} is not one")
+            raise UserError(
+                f"matting.method 'given': there is no folder of masks {folder or '(--given)'}; put it there, name it "
+                "by matting.masks, or choose another matting.method"
+            )
         self._files = list_pictures(folder)
         self._numbers, self._folder = decode["source_frame"], folder
         self._crop, self._source_size = tuple(decode.metadata["crop_px"]), tuple(decode.metadata["source_size"])

@@ -2,8 +2,9 @@
 
 In: avatar.pt, the driver's identity.npz, and decode.parquet, fit.parquet and frames/ of the clip that drives; nothing
 is trained. Out: a video of driver | avatar, and a table of the coefficients used, with the distances (AED, APD) of
-what a tracker sees in the avatar's own pictures from what was asked. A driver who is the avatar's own person needs no
-retargeting: that is self-reenactment, under the light of the clip.
+what a tracker sees in the avatar's own pictures from what was asked, and, where VGGFace2's network is among the assets,
+the similarity of the avatar's face to its person in the frames trained on (--samples). A driver who is the avatar's own
+person needs no retargeting: that is self-reenactment, under the light of the clip.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from stages.face.camera import Camera
 from stages.face.detector import MediaPipeDetector
 from stages.face.landmark_sets import MEDIAPIPE
 from stages.face.morphable import MorphableModel
+from stages.face.person import model_and_camera
 from stages.face.retarget import Motion, same_person
 from stages.face.torso import held
+from stages.metrics.footage import Pictures
 from stages.metrics.panel import tiles_in_a_row
 from stages.metrics.regions import mean_or_none
 from stages.metrics.report import as_json
@@ -36,11 +39,13 @@ from stages.video.writer import VideoWriter
 
 if TYPE_CHECKING:
     from stages.avatar import Avatar
+    from stages.metrics.identity_similarity import FaceFeatures
 
 log = logging.getLogger(__name__)
 
 COEFFICIENTS = ("rotation", "translation", "expression", "gaze")
-NO_FACE_NETWORK = "identity_similarity: no face network's weights are among the assets"
+DISTANCES = ("aed", "apd_deg")
+PERSON_FRAMES = 32  # at most, of those trained on, that tell what the person looks like
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -52,6 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--decode", required=True, type=Path, help="decode.parquet of the clip that drives")
     parser.add_argument("--fit", required=True, type=Path, help="fit.parquet of the clip that drives")
     parser.add_argument("--frames", required=True, type=Path, help="folder frames/ of the clip that drives")
+    parser.add_argument("--samples", nargs="?", type=Path, help="samples.parquet of the avatar's person")
+    parser.add_argument("--clips-dir", type=Path, help="folder of the clips that --samples names")
     parser.add_argument("--out-video", required=True, type=Path, help="video of driver | avatar to write")
     parser.add_argument("--manifest", required=True, type=Path, help="table of coefficients and distances to write")
     parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 runs on the CPU")
@@ -76,13 +83,7 @@ def read_driver(args: argparse.Namespace) -> Driver:
     Raises:
         UserError: files of different runs, or no frame with a face.
     """
-    from stages.avatar import camera_of
-
-    arrays = read_identity(args.identity)
-    try:
-        model, camera = MorphableModel.from_arrays(arrays), camera_of(arrays)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{args.identity} is not a readable identity ({error}); run the workflow again") from error
+    model, camera = model_and_camera(read_identity(args.identity), args.identity)
     fit, decode = read_manifest(args.fit, "fit"), read_manifest(args.decode, "decode")
     if not np.array_equal(fit["frame"], decode["frame"]) or fit["expression"].shape[1:] != (model.expression_count,):
         raise UserError(f"{args.fit}, {args.decode} and {args.identity} come from different runs; run the fit again")
@@ -97,10 +98,42 @@ def read_driver(args: argparse.Namespace) -> Driver:
     return Driver(model, camera.scaled(int(fit.metadata["size_px"])), fit, rows, motion, decode.metadata["fps"] or 25.0)
 
 
+class Likeness:
+    """Compares painted faces with the person (2048,), both as features of the network `features`."""
+
+    def __init__(self, features: FaceFeatures, person: np.ndarray) -> None:
+        self._features, self._person, self.similarity = features, person, np.zeros(0)
+
+    def add(self, pictures: np.ndarray, faces: np.ndarray) -> None:
+        """More painted pictures (N,S,S,3) float in [0,1], with masks (N,S,S) bool of their faces."""
+        self.similarity = np.append(self.similarity, self._features(pictures, faces) @ self._person)
+
+
+def likeness_of(args: argparse.Namespace, device: str) -> tuple[Likeness | None, str]:
+    """What compares painted faces with the person of the frames trained on, or None and why not."""
+    from stages.metrics.identity_similarity import FaceFeatures, mean_face
+
+    try:
+        features = FaceFeatures(device)
+    except UserError as error:
+        return None, f"identity_similarity: {error}"
+    if args.samples is None:
+        return None, "identity_similarity: --samples does not say what the person looks like"
+    samples, pictures = read_manifest(args.samples, "samples"), Pictures(args.clips_dir, args.threads)
+    rows = np.flatnonzero(samples["used"] & (samples["split"] == "train"))
+    rows = rows[np.unique(np.linspace(0, max(len(rows) - 1, 0), PERSON_FRAMES).round().astype(int))[: len(rows)]]
+    found = [np.zeros((0, 2048))]
+    for clip, frame in zip(samples["clip"][rows].tolist(), samples["frame"][rows].tolist(), strict=True):
+        one = [(clip, frame)]  # clips may differ in depth
+        found.append(features(pictures.read(one, "frames"), pictures.read(one, "uv")[..., 2] > 0))
+    return Likeness(features, mean_face(np.concatenate(found))), ""
+
+
 def film(
-    args: argparse.Namespace, avatar: Avatar, driver: Driver, asked: Motion, own: bool, tracker: Tracker | None
+    args: argparse.Namespace, avatar: Avatar, driver: Driver, asked: Motion, own: bool, tracker: Tracker | None,
+    likeness: Likeness | None,
 ) -> None:  # fmt: skip
-    """Paint every frame that can be followed, write the video, and show the pictures to the tracker.
+    """Paint every frame that can be followed, write the video, and show the pictures to what measures them.
 
     own: the driver is the avatar's person, whose light and torso are those of the clip; else both stay as they are.
     """
@@ -119,14 +152,17 @@ def film(
             at = place[row]
             if at >= 0 and at not in painted:
                 part = np.arange(at, min(at + args.settings["batch_size"], len(driver.rows)))
-                image, _ = avatar.drive(
+                render, uv = avatar.pose(
                     *(getattr(asked, name)[part] for name in COEFFICIENTS),
                     *(None if values is None else values[part] for values in (light, torso)),
                 )
+                image, _ = avatar.paint(render, uv)
                 pictures = image.mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
                 painted = dict(zip(part.tolist(), pictures, strict=True))
                 if tracker is not None:
                     tracker.add(pictures)
+                if likeness is not None:
+                    likeness.add(pictures / np.float32(255), uv[:, 2].numpy() > 0)
             number = int(frames[row])
             caption = f"{number}" if at >= 0 else f"{number}: no face to follow"
             shown = [read_picture(args.frames / picture_name(number)), painted[at] if at >= 0 else black]
@@ -161,7 +197,7 @@ def write_table(
         "frames": len(frames), "driven": len(driver.rows),
         "found": int(np.isfinite(measured["aed"]).sum()),
         "aed": mean_or_none(measured["aed"]), "apd_deg": mean_or_none(measured["apd_deg"]),
-        "identity_similarity": None, "notes": [*notes, NO_FACE_NETWORK],
+        "identity_similarity": mean_or_none(measured["identity_similarity"]), "notes": notes,
     }  # fmt: skip
     facts = as_json(facts)
     write_manifest(args.manifest, "reenact", columns, facts)
@@ -172,7 +208,7 @@ def run(args: argparse.Namespace) -> None:
     """Let the avatar follow the clip; writes the video and the table."""
     settings = args.settings
     driver = read_driver(args)
-    nothing = dict.fromkeys(("aed", "apd_deg"), np.full(len(driver.rows), np.nan))
+    measured = dict.fromkeys((*DISTANCES, "identity_similarity"), np.full(len(driver.rows), np.nan))
     with lease_device(args.gpu) as device:
         import torch
 
@@ -184,7 +220,8 @@ def run(args: argparse.Namespace) -> None:
         chosen = {name: settings[name] for name in ("pose", "gain", "overshoot", "pose_overshoot")}
         carry = avatar.retarget(driver.model, driver.camera, driver.motion, **chosen)
         asked = carry(driver.motion)
-        tracker, notes = None, []
+        likeness, why = likeness_of(args, device)
+        tracker, notes = None, [why] if why else []
         if not settings["retrack_px"]:
             notes.append("aed, apd_deg: left out by reenact.retrack_px: 0")
         elif avatar.landmark_set.name != MEDIAPIPE:
@@ -192,15 +229,19 @@ def run(args: argparse.Namespace) -> None:
         else:
             tracker = Tracker(MediaPipeDetector(), settings["retrack_px"])
         try:
-            film(args, avatar, driver, asked, own, tracker)
+            film(args, avatar, driver, asked, own, tracker, likeness)
         finally:
             if tracker is not None:
                 tracker.detector.close()
-        measured = nothing if tracker is None else distances(avatar, asked, tracker)
+        measured |= {} if tracker is None else distances(avatar, asked, tracker)
+        measured |= {} if likeness is None else {"identity_similarity": likeness.similarity}
+        tools = dict.fromkeys(DISTANCES, tracker) | {"identity_similarity": likeness}
+        empty = [name for name, tool in tools.items() if tool is not None and mean_or_none(measured[name]) is None]
+        notes += [f"{name}: no face was found in the pictures to compare" for name in empty]
         facts = write_table(args, avatar, driver, asked, measured, notes)
     log.info(
-        "%s followed by %s: %d of %d frames, AED %s, APD %s degrees", args.driver, avatar.subject, facts["driven"],
-        facts["frames"], facts["aed"], facts["apd_deg"],
+        "%s followed by %s: %d of %d frames, AED %s, APD %s degrees, identity %s", args.driver, avatar.subject,
+        facts["driven"], facts["frames"], facts["aed"], facts["apd_deg"], facts["identity_similarity"],
     )  # fmt: skip
 
 

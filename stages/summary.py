@@ -27,7 +27,7 @@ from stages.batch.page import summary_page, terminal_lines
 from stages.core.cli import main, stage_parser
 from stages.core.config import PATHS, ROOT
 from stages.core.errors import UserError
-from stages.core.files import atomic_file, expand
+from stages.core.files import atomic_file, end_of, expand
 from stages.core.manifest import read_manifest, write_manifest
 from stages.core.schemas import STAGES
 from stages.core.subjects import NAME, Sheet, read_sheet
@@ -36,7 +36,6 @@ from stages.metrics.verdict import worse_than
 log = logging.getLogger(__name__)
 
 CLIP_STAGES = ("decode", "landmarks", "matting", "fit", "render")
-LOG_END = 1 << 16  # bytes of a log that are read: its end says why
 BESIDE = ("table.md", "table.parquet", "report.html")
 
 
@@ -132,8 +131,8 @@ class Reader:
             return default
         try:
             return take(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("%s is not readable (%r); run the workflow again to make it", path, error)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            log.warning("%s is not readable (%.200r); run the workflow again to make it", path, error)
             return default
 
     def figures(self) -> dict[str, float]:
@@ -148,8 +147,8 @@ class Reader:
     def remarks(self) -> list[str]:
         """Sentences about an avatar that is worse than a copied frame, and about footage that does not suffice."""
         copied = self._read_json("metrics.json", lambda m: worse_than(m) if "baselines" in m else None, None)
-        footage = self._read_json("capture.json", lambda c: None if c["verdict"] == "good" else c["sentence"], None)
-        return ([f"the face is worse than a plain copy ({copied})"] if copied else []) + ([footage] if footage else [])
+        footage = self._read_json("capture.json", lambda c: "" if c["verdict"] == "good" else c["sentence"] + "", "")
+        return [f"the face is worse than a plain copy ({copied})"] * bool(copied) + [footage] * bool(footage)
 
     def links(self, clips: list[str]) -> list[tuple[str, str]]:
         """What is there to be looked at: (words, path)."""
@@ -183,15 +182,6 @@ def names(folder: Path, suffix: str) -> list[str]:
         return []
     found = (path.name.removesuffix(suffix) for path in folder.iterdir() if path.name.endswith(suffix))
     return sorted(name for name in found if NAME.fullmatch(name))
-
-
-def end_of(path: Path) -> str | None:
-    """The end of a log, None where there is none."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - LOG_END, 0))
-        return file.read().decode("utf-8", errors="replace")
 
 
 def minutes(path: Path) -> float:
@@ -237,13 +227,16 @@ def run(args: argparse.Namespace) -> None:
     asked = {Path(line) for line in sys.stdin.read().split("\n")} if args.after_run else None
     everybody = dict.fromkeys(clip.subject for clip in sheet.clips)
     subjects = [Reader(results, name, asked).read(sheet) for name in everybody]
+    said = end_of(results / "logs" / "compare.log")
+    state, why = job_state((results / "table.md").is_file(), said, asked=False, ended=args.after_run)
+    table = f"the table of all subjects has failed: {why} (logs/compare.log)" if state == "failed" else ""
     write_manifest(results / "summary.parquet", "summary", columns(subjects))
     page = results / "summary.html"
     beside = [name for name in BESIDE if (results / name).is_file()]
     with atomic_file(page) as temporary:
-        text = summary_page(subjects, beside, time.strftime("%Y-%m-%d %H:%M"))
+        text = summary_page(subjects, beside, time.strftime("%Y-%m-%d %H:%M"), table)
         temporary.write_text(text, encoding="utf-8")
-    lines = [*terminal_lines(subjects), f"The whole summary: {page}"]
+    lines = [*terminal_lines(subjects), *([f"  {table}"] if table else []), f"The whole summary: {page}"]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

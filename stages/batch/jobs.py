@@ -15,6 +15,7 @@ KINDS = ("pictures", "training", "avatar", "videos", "other")
 PICTURES = ("frames", "alpha", "render", "uv")
 
 _ERROR = re.compile(r"^error: \w+: (.+)$", re.MULTILINE)
+ADDED = ("reenact", "external")  # stages that add to a finished avatar: it is no worse where they fail
 INTERRUPTED = "interrupted;"  # how stages.core.cli begins the sentence after Ctrl-C
 
 
@@ -47,13 +48,19 @@ class Subject:
 
     @property
     def state(self) -> str:
-        """Of all jobs together."""
-        return together(job.state for job in self.jobs)
+        """Of all jobs together, but those that have failed to add something."""
+        return together(job.state for job in self.jobs if job.state != "failed" or job.stage not in ADDED)
 
     @property
     def failures(self) -> list[Job]:
-        """The jobs that have failed, in the order of the data flow."""
-        return [job for job in self.jobs if job.state == "failed"]
+        """The jobs that the avatar needs and that have failed, in the order of the data flow."""
+        return [job for job in self.jobs if job.state == "failed" and job.stage not in ADDED]
+
+    @property
+    def all_remarks(self) -> list[str]:
+        """`remarks`, and what could not be added to the avatar."""
+        failed = [job for job in self.jobs if job.state == "failed" and job.stage in ADDED]
+        return self.remarks + [f"{job.stage} {job.of} has failed: {job.reason} ({job.log})" for job in failed]
 
     def stage_state(self, stage: str) -> str:
         """Of the jobs of a stage together."""
@@ -144,7 +151,7 @@ def columns(subjects: list[Subject]) -> dict[str, list]:
         "failed_of": [job.of for job in first],
         "reason": [job.reason for job in first],
         "log": [job.log for job in first],
-        "remarks": ["; ".join(subject.remarks) for subject in subjects],
+        "remarks": ["; ".join(subject.all_remarks) for subject in subjects],
         "clips": [subject.clips for subject in subjects],
     }
     for split in ("train", "val", "test", "left_out"):

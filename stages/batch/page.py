@@ -50,12 +50,13 @@ def title(subjects: Sequence[Subject]) -> str:
     return f"{len(subjects)} {word}: " + ", ".join(f"{count} {state}" for state, count in counted(subjects).items())
 
 
-def summary_page(subjects: Sequence[Subject], beside: Iterable[str], when: str) -> str:
+def summary_page(subjects: Sequence[Subject], beside: Iterable[str], when: str, table: str = "") -> str:
     """HTML of the whole summary, failed subjects first.
 
     Args:
         beside: names of files in the folder of the page, to be linked.
         when: date and time in words.
+        table: why there is no table of all subjects, if it has failed.
     """
     ordered = worst_first(subjects)
     stages = [stage for stage in STAGES if any(job.stage == stage for subject in ordered for job in subject.jobs)]
@@ -66,6 +67,7 @@ def summary_page(subjects: Sequence[Subject], beside: Iterable[str], when: str) 
         title(ordered),
         page.fill("<p>Written $when. $disk on the disk.$beside</p>", when=when, disk=bytes_in_words(in_all),
                   beside=page.fill(" Beside this page: $links.", links=links) if links else ""),
+        page.fill('<p class="remark">$table</p>', table=table) if table else page.Html(""),
         *_failures(ordered),
         page.fill(SUBJECTS, rows=page.joined(map(_subject_row, ordered))),
         page.fill(STAGES_HEAD),
@@ -119,7 +121,7 @@ def _subject_row(subject: Subject) -> page.Html:
         cells=page.joined((page.fill("<td>$cell</td>", cell=cell) for cell in cells), ""),
         links=page.joined((page.link(path, words) for words, path in subject.links), ", "),
     )  # fmt: skip
-    return page.joined([filled, *(page.fill(remark, remark=words) for words in subject.remarks)])
+    return page.joined([filled, *(page.fill(remark, remark=words) for words in subject.all_remarks)])
 
 
 def _stage_row(subject: Subject, stages: Sequence[str]) -> list[page.Html | str]:
@@ -147,7 +149,7 @@ def terminal_lines(subjects: Sequence[Subject], most: int = 30) -> list[str]:
         lines += [f"{name}  failed at {f'{job.stage} {job.of}'.strip()}: {job.reason}" for job in subject.failures]
         if not subject.failures:
             lines.append(f"{name}  {subject.state}{_in_short(subject)}")
-            lines += [f"  {'':{width}}  {remark}" for remark in subject.remarks]
+            lines += [f"  {'':{width}}  {remark}" for remark in subject.all_remarks]
     if len(named) > most:
         lines.append(f"  and {len(named) - most} more")
     return lines

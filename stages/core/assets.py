@@ -124,16 +124,20 @@ def asset_path(name: str) -> Path:
     return path
 
 
+def given_file(name: str) -> Path:
+    """Where a file belongs that nobody but the user can bring, there or not."""
+    return asset_folder() / GIVEN[name][0]
+
+
 def given_path(name: str) -> Path:
     """Path of a file that nobody but the user can bring.
 
     Raises:
         UserError: it is not there; says what it is and where it belongs.
     """
-    file, what = GIVEN[name]
-    path = asset_folder() / file
+    path = given_file(name)
     if not path.is_file():
-        raise UserError(f"{path} is missing: {what}; put it there, or set train.cos_vggface2: false")
+        raise UserError(f"{path} is missing: {GIVEN[name][1]}; put it there, or do without (train.cos_vggface2: false)")
     return path
 
 

@@ -73,6 +73,15 @@ def _named_after(path: Path) -> Iterator[None]:
         raise
 
 
+def end_of(path: Path, most: int = 1 << 16) -> str | None:
+    """The last bytes of a log, which say why it ends; None where there is none."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - most, 0))
+        return file.read().decode("utf-8", errors="replace")
+
+
 def expand(path: str) -> Path:
     """A path that a person wrote, with ~ replaced.
 

@@ -1,4 +1,4 @@
-"""What a subject's folder holds beside the avatar: the variants that were made, and pictures of others' methods.
+"""What a subject's folder holds beside the avatar: the variants that were measured, and pictures of others' methods.
 
     results/<subject>/variants/<variant>/metrics.json
     results/<subject>/external/<method>/000000.png            of a subject with one clip to measure on
@@ -25,19 +25,21 @@ def made_variants(subject: Path) -> list[str]:
 
 
 def external_methods(subject: Path) -> list[str]:
-    """Names of the methods whose pictures lie in the subject's folder.
+    """Names of the methods whose pictures lie in the subject's folder; `no_methods` lists what else lies there."""
+    return [path.name for path in _visible(subject / EXTERNAL) if _is_method(path)]
 
-    Raises:
-        UserError: there is something else.
-    """
-    found = []
-    for path in _visible(subject / EXTERNAL):
-        if not path.is_dir() or not NAME.fullmatch(path.name):
-            raise UserError(
-                f"{path} is no folder named after a method, by letters, digits, _ and -; rename it or move it elsewhere"
-            )
-        found.append(path.name)
-    return found
+
+def no_methods(subject: Path) -> list[str]:
+    """A sentence about each thing that lies among the methods' folders and is none of them."""
+    return [
+        f"{path} is no folder named after a method, by letters, digits, _ and -; rename it or move it elsewhere"
+        for path in _visible(subject / EXTERNAL)
+        if not _is_method(path)
+    ]
+
+
+def _is_method(path: Path) -> bool:
+    return path.is_dir() and NAME.fullmatch(path.name) is not None
 
 
 def method_files(folder: Path) -> tuple[list[Path], list[str]]:

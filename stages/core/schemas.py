@@ -94,9 +94,26 @@ SCHEMAS: dict[str, pa.Schema] = {
                 for name, doc, unit in (
                     ("psnr_db", "peak signal-to-noise ratio, at most 100", "dB"),
                     ("ssim", "structural similarity, 11 x 11 Gaussian window", ""),
+                    ("ssim_uniform7", "structural similarity, 7 x 7 flat window", ""),
                     ("sharpness", "mean gradient over the truth's", ""),
+                    ("lpips", "perceptual distance, unknown without its weights,", ""),
                 )
                 for region in ("full", "person", "face", "mouth", "eyes")
+            ),
+            *(
+                _field(name, pa.float32(), f"{doc}; NaN where not known", unit)
+                for name, doc, unit in (
+                    ("identity_similarity", "cosine of the face's features to those of the true face", ""),
+                    ("akd", "distance of the landmarks tracked in both pictures, in eye distances", ""),
+                    ("aed", "difference of the expression tracked in both, in standard deviations", ""),
+                    ("apd_deg", "angle between the head poses tracked in both", "deg"),
+                    ("jitter", "second difference of the landmarks tracked before, here and after", ""),
+                    ("jitter_truth", "the same of the true pictures", ""),
+                    ("difference_error", "error of the change since the frame before", ""),
+                    ("difference_error_face", "the same over the face", ""),
+                    ("flicker_static", "change since the frame before where the truth stands still", ""),
+                    ("flicker_static_truth", "the truth's own change there", ""),
+                )
             ),
         ]
     ),
@@ -115,6 +132,8 @@ SCHEMAS: dict[str, pa.Schema] = {
                 "standard deviations; NaN where the tracker found no face",
             ),
             _field("apd_deg", pa.float32(), "angle between the pose tracked in the picture and the one used", "deg"),
+            _field("identity_similarity", pa.float32(), "cosine of the painted face's features to those of the "
+                   "avatar's person as filmed; NaN where not known"),
         ]
     ),
     "table": pa.schema(
@@ -142,7 +161,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("failed_of", pa.string(), "its clip, variant or driver; empty for a stage of the whole subject"),
             _field("reason", pa.string(), "why it has failed, one sentence of its log"),
             _field("log", pa.string(), "path of that log, seen from the folder of the results"),
-            _field("remarks", pa.string(), "avatar worse than a copied frame, footage that is not enough; else empty"),
+            _field("remarks", pa.string(), "worse than a copied frame, poor footage, what else has failed; or empty"),
             _field("clips", pa.int32(), "rows of the subject in the sheet"),
             *(
                 _field(f"frames_{split}", pa.float32(), f"frames {doc}; NaN as long as they are not chosen")

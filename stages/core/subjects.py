@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -180,20 +180,27 @@ def read_sheet(path: Path | str) -> Sheet:
     if not numbered:
         raise UserError(f"{path} is empty; its first row names the columns: {', '.join(COLUMNS)}")
     _check_header(path, numbered[0][1])
-    clips, wrong = [], []
-    for number, row in numbered[1:]:
-        try:
-            clips.append(_clip(f"{path}, row {number}", numbered[0][1], row))
-        except UserError as error:
-            wrong.append(str(error))
-    if wrong:  # said together: a long sheet is mended in one go
-        more = [f"and {len(wrong) - MOST_SAID} more rows"] if len(wrong) > MOST_SAID else []
-        raise UserError("\n".join(wrong[:MOST_SAID] + more))
-    if not clips:
+    if len(numbered) == 1:
         raise UserError(f"{path} has no clips below its header; add one row per clip")
-    _check_together(path, clips, [number for number, _ in numbered[1:]])
-    _check_apart(path, clips, [number for number, _ in numbered[1:]])
-    return Sheet(clips)
+    clips: list[tuple[Clip, int]] = []
+    faults: list[tuple[int, str]] = []
+    for number, row in numbered[1:]:
+        wrong, cells = [], _cells(numbered[0][1], row)
+        if cells is None:
+            wrong = [f"{len(row)} cells under {len(numbered[0][1])} columns; put one tab between columns, not spaces, "
+                     "and two where a cell between is empty"]  # fmt: skip
+        else:
+            wrong = list(_faults(cells))
+        faults += [(number, said) for said in wrong]
+        if not wrong:
+            ends = {name: int(cells[name]) if cells[name] else None for name in ("start_frame", "end_frame")}
+            clips.append((Clip(**{**cells, **ends}), number))
+    faults += [*_unlike(clips), *_overlapping(clips)]
+    if faults:  # said together: a long sheet is mended in one go
+        said = [f"{path}, row {row}: {said}" for row, said in sorted(faults, key=lambda fault: fault[0])]
+        more = [f"and {len(said) - MOST_SAID} more faults"] if len(said) > MOST_SAID else []
+        raise UserError("\n".join(said[:MOST_SAID] + more))
+    return Sheet(clip for clip, _ in clips)
 
 
 def _check_header(path: Path, header: list[str]) -> None:
@@ -210,65 +217,60 @@ def _check_header(path: Path, header: list[str]) -> None:
         raise UserError(f"{path}: {'; '.join(said)}; the columns are: {', '.join(COLUMNS)}")
 
 
-def _clip(where: str, header: list[str], row: list[str]) -> Clip:
+def _cells(header: list[str], row: list[str]) -> dict[str, str] | None:
+    """The cells by their column; None where there are too many or too few."""
     if len(row) > len(header) or len(row) < len(header) - 1:  # editors drop a last cell that is empty
-        raise UserError(
-            f"{where}: {len(row)} cells under {len(header)} columns; put one tab between columns, not spaces, and two "
-            "where a cell between is empty"
-        )
-    cells = dict(zip(header, row + [""] * (len(header) - len(row)), strict=True))
+        return None
+    return dict(zip(header, row + [""] * (len(header) - len(row)), strict=True))
+
+
+def _faults(cells: dict[str, str]) -> Iterator[str]:
+    """What is wrong with a row by itself, in sentences."""
     for column in ("subject", "clip"):
         if not NAME.fullmatch(cells[column]):
-            raise UserError(
-                f"{where}: {column} '{cells[column]}' must be made of letters, digits, _ and -, and begin with a "
-                "letter or digit"
+            yield (
+                f"{column} '{cells[column]}' must be made of letters, digits, _ and -, and begin with a letter or digit"
             )
     for column, known in (("role", ROLES), ("dataset", DATASETS)):
         if cells[column] not in known:
-            raise UserError(f"{where}: unknown {column} '{cells[column]}'; known: {', '.join(known)}")
+            yield f"unknown {column} '{cells[column]}'; known: {', '.join(known)}"
     if cells["consent"] not in CONSENTS:
         said = f"unknown consent '{cells['consent']}'" if cells["consent"] else "consent is empty"
-        raise UserError(
-            f"{where}: {said}; nobody is made into an avatar without a stated basis: write {', '.join(CONSENTS)}"
-        )
+        yield f"{said}; nobody is made into an avatar without a stated basis: write {', '.join(CONSENTS)}"
     if cells["preset"] and cells["preset"] not in preset_names():
-        raise UserError(f"{where}: unknown preset '{cells['preset']}'; known: {', '.join(preset_names())}")
+        yield f"unknown preset '{cells['preset']}'; known: {', '.join(preset_names())}"
     if not cells["source"]:
-        raise UserError(f"{where}: source is empty; name a video file, an image folder, or demo:<seed>")
+        yield "source is empty; name a video file, an image folder, or demo:<seed>"
     if set(cells["source"]) & set("{}\0"):
-        raise UserError(
-            f"{where}: source '{cells['source']}' has a brace, which stands for a wildcard; rename the file"
-        )
+        yield f"source '{cells['source']}' has a brace, which stands for a wildcard; rename the file"
     if cells["source"].startswith("demo:") and not DEMO.fullmatch(cells["source"]):
-        raise UserError(f"{where}: source '{cells['source']}' must be demo:<seed> with a whole number")
-    start, end = (_frame(where, column, cells[column]) for column in ("start_frame", "end_frame"))
-    if end is not None and end <= (start or 0):
-        raise UserError(f"{where}: end_frame {end} must be greater than start_frame {start or 0} (half-open range)")
-    return Clip(**{**cells, "start_frame": start, "end_frame": end})
+        yield f"source '{cells['source']}' must be demo:<seed> with a whole number"
+    try:
+        _place(cells["source"].replace("\0", ""))
+    except UserError as error:
+        yield str(error)
+    ends = [cells[column] for column in ("start_frame", "end_frame")]
+    odd = [not re.fullmatch(r"[0-9]{0,9}", text) for text in ends]
+    for column, text, wrong in zip(("start_frame", "end_frame"), ends, odd, strict=True):
+        if wrong:
+            yield f"{column} '{text}' must be a whole number from 0, or empty"
+    if ends[1] and not any(odd) and int(ends[1]) <= int(ends[0] or 0):
+        yield f"end_frame {int(ends[1])} must be greater than start_frame {int(ends[0] or 0)} (half-open range)"
 
 
-def _frame(where: str, column: str, text: str) -> int | None:
-    if not text:
-        return None
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise UserError(f"{where}: {column} '{text}' must be a whole number from 0, or empty")
-    return int(text)
-
-
-def _check_apart(path: Path, clips: list[Clip], rows: list[int]) -> None:
-    """Frames that are trained on must not be measured on."""
+def _overlapping(clips: list[tuple[Clip, int]]) -> Iterator[tuple[int, str]]:
+    """Rows that would measure frames that others train on."""
     trained: dict[tuple[str, Path], list[tuple[Clip, int]]] = {}
-    for clip, row in zip(clips, rows, strict=True):
+    for clip, row in clips:
         if clip.role == "train":
             trained.setdefault((clip.subject, _place(clip.source)), []).append((clip, row))
-    for test, row in zip(clips, rows, strict=True):
-        if test.role != "test":
-            continue
-        for train, other in trained.get((test.subject, _place(test.source)), []):
+    for test, row in clips:
+        others = trained.get((test.subject, _place(test.source)), []) if test.role == "test" else []
+        for train, other in others:
             if _overlap(test, train):
-                raise UserError(
-                    f"{path}, row {row}: clip '{test.clip}' measures frames that clip '{train.clip}' in row "
-                    f"{other} trains on; cut the ranges of the source so that they do not overlap"
+                yield row, (
+                    f"clip '{test.clip}' measures frames that clip '{train.clip}' in row {other} trains on; cut the "
+                    "ranges of the source so that they do not overlap"
                 )
 
 
@@ -278,26 +280,27 @@ def _overlap(one: Clip, other: Clip) -> bool:
     return begin < min(one.end_frame or far, other.end_frame or far)
 
 
-def _check_together(path: Path, clips: list[Clip], rows: list[int]) -> None:
+def _unlike(clips: list[tuple[Clip, int]]) -> Iterator[tuple[int, str]]:
+    """Rows that do not go together with one before."""
     seen: dict[tuple[str, str], int] = {}
     first: dict[str, tuple[Clip, int]] = {}
-    for clip, row in zip(clips, rows, strict=True):
+    for clip, row in clips:
         # Names become folders, which many file systems do not tell apart by case.
         key = (clip.subject.lower(), clip.clip.lower())
         if key in seen:
-            raise UserError(
-                f"{path}, row {row}: clip '{clip.clip}' of subject '{clip.subject}' stands in row {seen[key]} already; "
-                "clip names of a subject must differ in more than case"
+            yield row, (
+                f"clip '{clip.clip}' of subject '{clip.subject}' stands in row {seen[key]} already; clip names of a "
+                "subject must differ in more than case"
             )
-        seen[key] = row
+        seen.setdefault(key, row)
         before, at = first.setdefault(clip.subject.lower(), (clip, row))
         if clip.subject != before.subject:
-            raise UserError(
-                f"{path}, row {row}: subject '{clip.subject}' differs only in case from '{before.subject}' in row "
-                f"{at}; write both the same, or choose another name"
+            yield row, (
+                f"subject '{clip.subject}' differs only in case from '{before.subject}' in row {at}; write both the "
+                "same, or choose another name"
             )
         if clip.preset != before.preset:
-            raise UserError(
-                f"{path}, row {row}: subject '{clip.subject}' has preset '{clip.preset}' here and '{before.preset}' in "
-                f"row {at}; all clips of a subject share one preset"
+            yield row, (
+                f"subject '{clip.subject}' has preset '{clip.preset}' here and '{before.preset}' in row {at}; all "
+                "clips of a subject share one preset"
             )

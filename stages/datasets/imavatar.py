@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def roles(videos: list[Video], train: list[str], test: list[str]) -> list[tuple[
     """The videos with their roles: those named, or, where none is named, those that the authors publish.
 
     Raises:
-        UserError: a named video is not there or is both, or nothing is known of a subject's split.
+        UserError: a named video is not there or is both, or nothing is known of any subject's split.
     """
     named = {"train": train, "test": test}
     both = sorted(set(train) & set(test))
@@ -87,13 +88,14 @@ def roles(videos: list[Video], train: list[str], test: list[str]) -> list[tuple[
         raise UserError(f"there is no video {', '.join(absent)} here; there are: {have}")
     result = []
     for video in videos:
-        split = named if train or test else PUBLISHED.get(video.subject)
-        if split is None:
-            raise UserError(
-                f"no published split of {video.subject} is known; name its videos by --train and --test: "
-                f"{', '.join(other.name for other in videos if other.subject == video.subject)}"
-            )
+        split = named if train or test else PUBLISHED.get(video.subject, {"train": (), "test": ()})
         result += [(video, role) for role in ("train", "test") if video.name in split[role]]
+    unknown = [video for video in videos if video.subject not in PUBLISHED]
+    if not result and unknown:
+        raise UserError(
+            f"no published split of {unknown[0].subject} is known; name its videos by --train and --test: "
+            f"{', '.join(video.name for video in unknown if video.subject == unknown[0].subject)}"
+        )
     if not result:
         raise UserError("none of the videos of the published split is here; name others by --train and --test")
     return result
@@ -109,12 +111,15 @@ def copy_on_white(video: Video, folder: Path) -> Video:
     """A copy of the video below `folder`, the person before white as in the authors' own training.
 
     Raises:
-        UserError: a picture without a mask, or of another size or depth.
+        UserError: a picture without a mask, or of another size or depth; a mask of 0 and 1; two pictures of one name.
     """
     copy = Video(video.subject, video.name, folder / video.subject / video.name)
     masks = {path.stem: path for path in list_pictures(video.folder / MASKS)} if not video.lacks_masks() else None
     if masks is None:
         raise UserError(f"{video.folder} has no mask for each of its pictures; a white background needs them all")
+    twice = [name for name, count in Counter(path.stem for path in list_pictures(video.images)).items() if count > 1]
+    if twice:
+        raise UserError(f"{video.images} has two pictures named {twice[0]}; leave one of them there")
     with atomic_dir(copy.images) as images, atomic_dir(copy.folder / MASKS) as copied:
         for path in list_pictures(video.images):
             picture, mask = read_picture(path), read_picture(masks[path.stem])
@@ -122,6 +127,8 @@ def copy_on_white(video: Video, folder: Path) -> Video:
             mask = mask[..., 0] if mask.ndim == 3 else mask
             if picture.shape[:2] != mask.shape or picture.dtype != np.uint8:
                 raise UserError(f"{path} is no 8-bit picture of its mask's size ({masks[path.stem]}); unpack both anew")
+            if mask.max() == 1:
+                raise UserError(f"{masks[path.stem]} is of 0 and 1, but white is {np.iinfo(mask.dtype).max}; scale it")
             write_picture(images / f"{path.stem}.png", on_white(picture, mask))
             write_picture(copied / f"{path.stem}.png", mask)
     if video.has_coefficients():

@@ -2,7 +2,8 @@
 
 The official tree is `<actor>/video/<view>/<emotion>/level_<n>/<take>.mp4`, an actor's films packed as `video.tar`. Some
 actors have a level more (`video/1/front/...`), and copies are often flat (`M030_front_angry_level_1_001.mp4`). So what
-a film shows is read off the words of its path, in whichever order. A clip's name keeps it:
+a film shows is read off the words of its path, in whichever order; of two, the one nearer to the file counts. A clip's
+name keeps it:
 
     <view>_<emotion>_level_<n>_<take>[_part_<p>]        front_angry_level_1_001
 """
@@ -25,8 +26,10 @@ VIEWS = ("front", "down", "top", "left_30", "left_60", "right_30", "right_60")
 EMOTIONS = ("angry", "contempt", "disgusted", "fear", "happy", "neutral", "sad", "surprised")
 LEVELS = ("1", "2", "3")
 _VIEW = re.compile(rf"(?<![a-z])({'|'.join(VIEWS)})(?![a-z0-9])")
-_EMOTION = re.compile(rf"(?<![a-z])({'|'.join(EMOTIONS)})(?![a-z])")
+_ALSO = {"disgust": "disgusted", "surprise": "surprised"}  # how some copies call an emotion
+_EMOTION = re.compile(rf"(?<![a-z])({'|'.join((*EMOTIONS, *_ALSO))})(?![a-z])")
 _LEVEL = re.compile(r"(?<![a-z])level_?([123])(?!\d)")
+_BARE_LEVEL = re.compile(rf"{_EMOTION.pattern}[_/]([123])(?=[_/])")  # of copies without the word: angry_1_001
 _ACTOR = re.compile(r"(?<![A-Za-z0-9])([MW]\d{3})(?![A-Za-z0-9])")
 _TAKE = re.compile(r"(?:^|_)(\d{1,5})$")
 _PART = re.compile(r"(?:^|/)(\d{1,2})/")
@@ -34,6 +37,7 @@ _NAME = re.compile(
     rf"(?P<view>{'|'.join(VIEWS)})_(?P<emotion>{'|'.join(EMOTIONS)})_level_(?P<level>[123])_(?P<take>\d+)(?:_part_\d+)?"
 )
 _FILMS = (".mp4", ".mov", ".avi", ".mkv")
+_PACKED = (".tar.gz", ".tgz", ".zip", ".7z", ".rar")  # otherwise than by the authors
 _DEEPEST = 8  # folders below the given one
 _LARGEST = 4 << 30  # bytes of one film
 
@@ -72,20 +76,35 @@ def clip_labels(clip: str) -> dict[str, str]:
 
 def read_path(path: str, actor: str = "") -> Take | None:
     """What the words of a film's path say, None where they do not say everything; `actor` if the path does not say."""
+    said = _said(path, actor)
+    return Take(**said, part=_part(path), path=Path(path)) if all(said.values()) else None
+
+
+def _said(path: str, actor: str) -> dict[str, str]:
+    """actor, view, emotion, level and number of a film by the words of its path, each the last one; else empty."""
     stem = path.rpartition(".")[0]
-    low = stem.lower()
-    who, what = _ACTOR.findall(re.sub("_", "/", stem)), [_VIEW.search(low), _EMOTION.search(low), _LEVEL.search(low)]
-    take = _TAKE.search(stem.rpartition("/")[2])
-    if not take or not (who or actor) or not all(what):
-        return None
-    view, emotion, level = (match[1] for match in what)
-    # The level more of some actors stands behind the actor's folder or `video`.
-    part = _PART.search(re.split(r"(?:[MW]\d{3}|video)/", stem)[-1])
-    return Take(who[-1] if who else actor, view, emotion, level, take[1], part[1] if part else "", Path(path))
+    low, name = stem.lower(), stem.rpartition("/")[2]
+    levels = _LEVEL.findall(low) or [level for _, level in _BARE_LEVEL.findall(low)]
+    emotion = (_EMOTION.findall(low) or [""])[-1]
+    return {
+        "actor": (_ACTOR.findall(stem.replace("_", "/")) or [actor])[-1],
+        "view": (_VIEW.findall(low) or [""])[-1],
+        "emotion": _ALSO.get(emotion, emotion),
+        "level": (levels or [""])[-1],
+        "number": (_TAKE.findall(name) or [""])[-1],
+    }
 
 
-def find_takes(folder: Path, packed: bool = True) -> tuple[list[Take], int]:
-    """All films below a folder, loose or in `.tar` archives, sorted, and how many files did not say what they show.
+def _part(path: str) -> str:
+    """The level more of some actors, which stands behind the actor's folder or `video`."""
+    stem = path.rpartition(".")[0].lower()
+    stem = stem if _LEVEL.search(stem) else _BARE_LEVEL.sub(r"\1", stem)
+    part = _PART.search(re.split(r"(?:[mw]\d{3}|video)/", stem)[-1])
+    return part[1] if part else ""
+
+
+def find_takes(folder: Path, packed: bool = True) -> tuple[list[Take], list[str]]:
+    """All films below a folder, loose or in `.tar` archives, sorted, and what was left out, with the reason of each.
 
     A film that lies there both loose and packed counts once, loose.
 
@@ -96,12 +115,17 @@ def find_takes(folder: Path, packed: bool = True) -> tuple[list[Take], int]:
         raise UserError(f"{folder} is no folder; give MEAD's folder, or that of one actor")
     owner = next((part for part in reversed(folder.absolute().parts) if re.fullmatch(r"[MW]\d{3}", part)), "")
     found: dict[tuple[str, str], Take] = {}
-    unclear = 0
+    left_out = []
     for path, member in _films(folder, packed):
         inside = path.relative_to(folder).as_posix()
-        take = read_path(f"{inside.rpartition('/')[0]}/{member}".lstrip("/") if member else inside, owner)
+        words = f"{inside.rpartition('/')[0]}/{member}".lstrip("/") if member else inside
+        take = read_path(words, owner)
+        if not member and (unread := _unread(path)):
+            left_out.append(f"{inside} {unread}")
+            continue
         if take is None:
-            unclear += 1
+            missing = ", ".join(name for name, value in _said(words, owner).items() if not value)
+            left_out.append(f"{words} does not say: {missing.replace('number', 'number of the take')}")
             continue
         take = replace(take, path=path, member=member)
         before = found.setdefault((take.actor, take.clip), take)
@@ -112,11 +136,22 @@ def find_takes(folder: Path, packed: bool = True) -> tuple[list[Take], int]:
             )
         if before.member and not member:
             found[take.actor, take.clip] = take
-    return sorted(found.values()), unclear
+    return sorted(found.values()), left_out
+
+
+def _unread(path: Path) -> str:
+    """Why a file is no film by itself; empty where it is one."""
+    low = path.name.lower()
+    if low.endswith(_PACKED):
+        return "is packed otherwise than as .tar; unpack it"
+    if low.endswith(".tar"):
+        return "holds no films"
+    return "" if path.is_file() else "is a link that leads to no file"
 
 
 def _films(folder: Path, packed: bool) -> Iterator[tuple[Path, str]]:
-    """(film, "") and (archive, member) below a folder; links to folders are not followed."""
+    """(film, "") and (archive, member) below a folder, and (archive, "") of those without a film or of other kinds;
+    links to folders are not followed."""
     archives = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -126,12 +161,13 @@ def _films(folder: Path, packed: bool) -> Iterator[tuple[Path, str]]:
             path = Path(place, name)
             if name.startswith("."):
                 continue
-            if name.lower().endswith(_FILMS):
+            low = name.lower()
+            if low.endswith(_FILMS) or (packed and low.endswith(_PACKED) and "audio" not in low):
                 yield path, ""
-            elif packed and name.lower().endswith(".tar") and "audio" not in name.lower():
+            elif packed and low.endswith(".tar") and "audio" not in low:
                 archives.append(path)
     for path in archives:
-        yield from ((path, member) for member in members(path))
+        yield from ((path, member) for member in members(path) or [""])
 
 
 def members(archive: Path) -> list[str]:
@@ -143,12 +179,12 @@ def members(archive: Path) -> list[str]:
     try:
         with tarfile.open(archive, "r:") as tar:
             entries = tar.getmembers()
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OSError) as error:  # OSError: sizes below 0 lead out of it
         raise UserError(f"{archive} is no readable .tar archive ({error}); download it again") from error
     for entry in entries:
         place = PurePosixPath(entry.name)
         plain = entry.isdir() or entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
-        if not plain or place.is_absolute() or ".." in place.parts or entry.size > _LARGEST:
+        if not plain or place.is_absolute() or ".." in place.parts or not 0 <= entry.size <= _LARGEST:
             raise UserError(
                 f"{archive} holds '{entry.name[:80]}', a link, device, path out of the archive or file above 4 GB: it "
                 "is not MEAD's own; download it again from the authors"

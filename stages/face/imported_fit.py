@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from stages.core.errors import UserError
+from stages.core.files import expand
 from stages.core.manifest import Manifest
 from stages.face import smoothing
 from stages.face.camera import Camera, rotation_matrix
 from stages.face.clip import ClipFit, eye_span, gaze_of_irises, reprojection_error, smooth_gaze
-from stages.face.imported import Coefficients, no_picture, numbers_of, read_coefficients
+from stages.face.imported import Coefficients, check_coefficients, no_picture, numbers_of, read_coefficients
 from stages.face.landmark_sets import MEDIAPIPE
 from stages.face.models.flame import JAW_NAMES, FlameModel
 from stages.face.models.published import PublishedModel, to_ours
@@ -58,13 +59,18 @@ class Placement:
     residual: np.ndarray
 
 
-def read_clip(path: Path, model: str, decode: Manifest) -> tuple[Coefficients, np.ndarray, Crop]:
+def read_clip(path: Path, settings: Mapping[str, Any], decode: Manifest) -> tuple[Coefficients, np.ndarray, Crop]:
     """The file's frames that the clip shows (n), their rows in the clip (n,), and the clip's crop.
 
+    settings: the section `fit`, of which `model` and `model_path` count.
+
     Raises:
-        UserError: the file is unusable, names none of the clip's pictures, or the source is not square.
+        UserError: the file is unusable or not of the model, names none of the clip's pictures, or the source is not
+        square.
     """
-    track, source = read_coefficients(path, model), Path(decode.metadata["source"])
+    model, source = settings["model"], Path(decode.metadata["source"])
+    check_coefficients(path, model, expand(settings["model_path"]), source)
+    track = read_coefficients(path, model)
     width, height = decode.metadata["source_size"]
     if width != height:
         raise UserError(f"{path} is for square pictures, but {source} is {width} x {height} pixels; give the squares "

@@ -21,6 +21,13 @@ from stages.metrics.report import TABLE_FIGURES
 from stages.metrics.verdict import WORDS
 
 METRICS = ("psnr_db", "ssim", "ssim_uniform7", "lpips", "fid", "sharpness")
+# Figures that are not taken over every region: their part of metrics.json, and the region that they tell about.
+FURTHER = {
+    "identity_similarity": ("face", "face"), "akd": ("tracked", "face"), "aed": ("tracked", "face"),
+    "apd_deg": ("tracked", "face"), "jitter": ("tracked", "face"), "difference_error": ("temporal", "full"),
+    "difference_error_face": ("temporal", "face"), "flicker_static": ("temporal", "full"),
+}  # fmt: skip
+COUNTS = {"tracked": "found", "temporal": "pairs", "face": "frames"}  # of the frames that FURTHER's parts are means of
 BEST_AT_ONE = "sharpness"
 # In the order of the table, which is the paper's: others first, ablations, the method itself.
 KINDS = ("baseline", "external", "variant", "ours")
@@ -86,7 +93,10 @@ class Measured:
 
     def figures(self) -> list[Figure]:
         """A figure for every region and metric, the missing ones with their reason."""
-        return [self._figure(r, m) for r in REGIONS for m in METRICS if m != "fid" or r in FID_REGIONS]
+        found = [self._figure(r, r, m) for r in REGIONS for m in METRICS if m != "fid" or r in FID_REGIONS]
+        # Copies are neither tracked again nor looked at in time.
+        mine = [m for m, (part, _) in FURTHER.items() if self.method.kind != "baseline" or part in REGIONS]
+        return found + [self._figure(FURTHER[m][1], FURTHER[m][0], m) for m in mine]
 
     @property
     def notes(self) -> list[str]:
@@ -96,7 +106,7 @@ class Measured:
 
     def remarks(self) -> list[str]:
         """The reason, and notes that are about no single figure."""
-        about_all = [note for note in self.notes if note.partition(":")[0] not in METRICS]
+        about_all = [note for note in self.notes if note.partition(":")[0] not in (*METRICS, *FURTHER, "tracked")]
         return [self.reason, *about_all] if self.reason else about_all
 
     def count(self, *names: str) -> int:
@@ -104,26 +114,26 @@ class Measured:
         value = number(self.metrics, *names)
         return int(value) if 0 <= value < 2**31 else 0
 
-    def _figure(self, region: str, metric: str) -> Figure:
+    def _figure(self, region: str, part: str, metric: str) -> Figure:
         at = ("baselines", self.method.name) if self.method.kind == "baseline" else ()
         key = (self.subject, self.dataset, self.method.name, self.method.kind, ALL_FRAMES, region, metric)
-        value, frames = number(self.metrics, *at, region, metric), self.count(*at, region, "frames")
-        ends = look_up(self.metrics, *at, "intervals", region, metric)
+        value, frames = number(self.metrics, *at, part, metric), self.count(*at, part, COUNTS.get(part, "frames"))
+        ends = look_up(self.metrics, *at, "intervals", part, metric)
         low, high = map(_finite, ends) if isinstance(ends, list) and len(ends) == 2 else (math.nan, math.nan)
-        return Figure(*key, value, low, high, frames, self.count("size_px"), self._why(region, metric, value, frames))
+        return Figure(*key, value, low, high, frames, self.count("size_px"), self._why(part, metric, value, frames))
 
-    def _why(self, region: str, metric: str, value: float, frames: int) -> str:
+    def _why(self, part: str, metric: str, value: float, frames: int) -> str:
         """Why a figure is missing, or what to bear in mind about it."""
         if not self.metrics:
             return self.reason
         if metric == "psnr_db" and value >= CEILING_DB:
             return f"equal to the truth: PSNR is infinite and counts as {CEILING_DB:g} dB"
-        said = [note.partition(":")[2].strip() for note in self.notes if note.startswith(f"{metric}:")]
+        said = [note.partition(":")[2].strip() for note in self.notes if note.startswith((f"{metric}:", f"{part}:"))]
         if self.method.kind == "baseline" and metric == "psnr_db":
             said = []  # that note counts the avatar's own pictures
         if said or not math.isnan(value):
             return "; ".join(said)
-        empty = isinstance(look_up(self.metrics, region), Mapping) and not frames
+        empty = part in REGIONS and isinstance(look_up(self.metrics, part), Mapping) and not frames
         return "no test frame has this region" if empty else _NO_REASON
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from stages.metrics.comparison import (
     ALL_FRAMES,
+    FURTHER,
+    METRICS,
     OURS,
     Figure,
     Measured,
@@ -33,6 +35,14 @@ HEADINGS = {
     "lpips": ("LPIPS ↓", 3),
     "fid": ("FID ↓", 1),
     "sharpness": ("sharpness → 1", 2),
+    "identity_similarity": ("identity ↑", 3),
+    "akd": ("AKD ↓", 4),
+    "aed": ("AED ↓", 3),
+    "apd_deg": ("APD, ° ↓", 2),
+    "jitter": ("jitter ↓", 4),
+    "difference_error": ("change ↓", 4),
+    "difference_error_face": ("of the face ↓", 4),
+    "flicker_static": ("flicker ↓", 4),
 }
 PLACES = {
     "full": "the whole picture",
@@ -49,13 +59,17 @@ INTRODUCTION = f"""# Comparison of methods
 
 Self-reenactment: pictures of frames that training never saw, against the truth. **Bold** is the best of a subject and
 figure (of the shown digits). In brackets stands the 95 % interval of the mean over frames; it tells how much a figure
-would vary over other frames of the same kind, not over other trainings. FID has none,
-nor have test takes of under five seconds. Mean frame and nearest training
-frame are copies that an avatar must beat. All figures, and all that were left out here, are in `table.parquet`.
+would vary over other frames of the same kind, not over other trainings. FID has none, nor have fewer than five seconds
+of test frames in fewer than eight clips. Mean frame and nearest training frame are copies that an avatar must beat. All
+figures of this page but the paper's are in `table.parquet`, and so are those by region that are left out here.
 
 - SSIM: {DEFINITIONS["ssim"]}. SSIM 7 x 7: {DEFINITIONS["ssim_uniform7"]}.
 - PSNR: {DEFINITIONS["psnr_db"]}.
 - Sharpness: {DEFINITIONS["sharpness"]}; 1 is as sharp, less is softer, more is noise.
+- Identity: {DEFINITIONS["identity_similarity"]}.
+- AKD: {DEFINITIONS["akd"]}. AED: {DEFINITIONS["aed"]}. APD: {DEFINITIONS["apd_deg"]}. Jitter: {DEFINITIONS["jitter"]}.
+- Change: mean error of the change from frame to frame, share of the full range. Flicker: mean change where the truth
+  stands still. Both, and jitter, are least where nothing moves: read them beside the others.
 """
 
 
@@ -78,7 +92,7 @@ def plain(text: str) -> str:
     """Text from a file as Markdown that shows it and nothing else: one line, no markup."""
     flat = " ".join(text.split())
     short = flat if len(flat) <= LONGEST else flat[: LONGEST - 1] + "…"
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(short, quote=False))
+    return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", html.escape(short, quote=False))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> str:
@@ -123,8 +137,10 @@ def dataset_part(dataset: str, figures: Sequence[Figure], notes: Footnotes) -> l
     averages = means(figures, common, f"mean of {len(common)}") if len(common) > 1 else []
     for region in REGIONS:
         mine = [f for f in [*averages, *figures] if f.region == region]
-        parts += [f"### {dataset}, {PLACES[region]}\n", region_table(region, mine, notes)]
-    return parts
+        shown = [metric for metric in METRICS if metric != "fid" or region in FID_REGIONS]
+        parts += [f"### {dataset}, {PLACES[region]}\n", metrics_table(shown, mine, notes)]
+    rest = [f for f in [*averages, *figures] if f.metric in FURTHER and f.kind != "baseline"]
+    return [*parts, f"### {dataset}, identity, expression and steadiness\n", metrics_table([*FURTHER], rest, notes)]
 
 
 def said_means(subjects: Sequence[str], common: Sequence[str]) -> str:
@@ -138,9 +154,8 @@ def said_means(subjects: Sequence[str], common: Sequence[str]) -> str:
     )
 
 
-def region_table(region: str, figures: Sequence[Figure], notes: Footnotes) -> str:
-    """A row for each subject and method, the figures of one region."""
-    metrics = [metric for metric in HEADINGS if metric != "fid" or region in FID_REGIONS]
+def metrics_table(metrics: Sequence[str], figures: Sequence[Figure], notes: Footnotes) -> str:
+    """A row for each subject and method, a column for each metric: one figure each."""
     at = {(f.subject, f.of, f.metric): f for f in figures}
     rows = []
     for subject in dict.fromkeys(f.subject for f in figures):

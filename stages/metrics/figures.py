@@ -14,7 +14,8 @@ from stages.metrics.regions import REGIONS, mean_or_none
 from stages.metrics.verdict import WORDS
 
 AVATAR = "the avatar"
-FIGURES = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "sharpness": "sharpness", "lpips": "LPIPS", "fid": "FID"}
+FIGURES = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "sharpness": "sharpness", "lpips": "LPIPS", "fid": "FID",
+           "identity_similarity": "identity similarity"}  # fmt: skip
 # Labels of clips by which scores are told apart.
 GROUPED = ("emotion", "level", "view")
 # Panels of the training: title -> columns of the history. Losses and norms reach over several powers of ten.

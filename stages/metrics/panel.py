@@ -20,16 +20,18 @@ def panel_size(size_px: int, least_px: int = 256) -> tuple[int, int]:
     return tile * len(TILES), tile + STRIP_PX
 
 
-def tiles_in_a_row(pictures: Sequence[np.ndarray], labels: Sequence[str], caption: str, side: int) -> np.ndarray:
-    """Labelled row of square pictures (S,S,3), each scaled to `side`, as RGB uint8 (side + 24, side * K, 3).
+def tiles_in_a_row(
+    pictures: Sequence[np.ndarray], labels: Sequence[str], caption: str, side: int, smooth: bool = True
+) -> np.ndarray:
+    """Labelled row of square pictures (S,S) or (S,S,3), each scaled to `side`, as RGB uint8 (side + 24, side * K, 3).
 
-    caption stands at the right end of the label strip.
+    caption stands at the right end of the label strip. smooth: False shows enlarged pixels as they are.
     """
     row = np.full((side + STRIP_PX, side * len(pictures), 3), 24, np.uint8)
     for place, (label, picture) in enumerate(zip(labels, pictures, strict=True)):
         left = slice(place * side, (place + 1) * side)
         shown = draw.as_rgb8(picture)
-        shape = cv2.INTER_AREA if shown.shape[0] > side else cv2.INTER_CUBIC
+        shape = cv2.INTER_AREA if shown.shape[0] > side else cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST
         row[STRIP_PX:, left] = cv2.resize(shown, (side, side), interpolation=shape)
         row[:STRIP_PX, left] = draw.text(row[:STRIP_PX, left], label, (6, 5), 13)
     if caption:
@@ -50,22 +52,9 @@ def side_by_side(
     """Labelled row of five tiles as RGB uint8 of `panel_size`.
 
     truth, render, avatar: (S,S,3) float in [0,1]; alpha: (S,S), the avatar's own matte. The error tile is the mean
-    absolute difference of truth and avatar, brightest at a quarter of the colour range. caption stands at the right of
-    the label strip.
+    absolute difference of truth and avatar, brightest at a quarter of the colour range. caption stands behind the first
+    label. Nothing is smoothed: no tile looks better than what the avatar really painted.
     """
-    side = tile_side(truth.shape[0], least_px)
     pictures = (truth, render, alpha, avatar, draw.error_map(truth, avatar, ERROR_FULL_SCALE))
-    row = np.full((side + STRIP_PX, side * len(TILES), 3), 24, np.uint8)
-    for place, (label, picture) in enumerate(zip(TILES, pictures, strict=True)):
-        # nearest keeps what the avatar really painted: no smoothing makes it look better than it is
-        tile = cv2.resize(draw.as_rgb8(picture), (side, side), interpolation=cv2.INTER_NEAREST)
-        row[STRIP_PX:, place * side : (place + 1) * side] = tile
-        if label == "error":
-            label = f"error (white = {ERROR_FULL_SCALE:g})"
-        row[:STRIP_PX, place * side : (place + 1) * side] = draw.text(
-            row[:STRIP_PX, place * side : (place + 1) * side], label, (6, 5), 14
-        )
-    if caption:
-        room = row[:STRIP_PX, :side]
-        row[:STRIP_PX, :side] = draw.text(room, caption, (int(side * 0.45), 6), 11)
-    return row
+    labels = (f"{TILES[0]}   {caption}", *TILES[1:-1], f"error (white = {ERROR_FULL_SCALE:g})")
+    return tiles_in_a_row(pictures, labels, "", tile_side(truth.shape[0], least_px), smooth=False)

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from stages.metrics import bootstrap
+import numpy as np
+
+from stages.metrics import bootstrap, retrack
 from stages.metrics.network import NetworkScores
 from stages.metrics.regions import REGIONS
 from stages.metrics.registry import ScoreSheet
@@ -17,7 +19,7 @@ from stages.metrics.results import Results
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "lpips", "torch_fidelity")
 DIGITS = 6
-TABLE_FIGURES = ("psnr_db", "ssim", "sharpness")  # of single frames, kept in self.parquet
+TABLE_FIGURES = ("psnr_db", "ssim", "sharpness")  # of single frames, also compared by labels of the clips
 
 
 # Which form of a figure is meant, since several go by one name.
@@ -30,8 +32,10 @@ DEFINITIONS = {
     "aed": "mean absolute difference of the expression tracked in both, in standard deviations of the subject's",
     "apd_deg": "angle between the head poses tracked in both, degrees",
     "jitter": "mean second difference of tracked landmarks over the eye corners' distance; _truth: of the true ones",
+    "identity_similarity": "cosine of the face's features by VGGFace2's ResNet50 to those of the true face; 1: equal",
     "mouth, eyes": "boxes around the landmarks of lips and lids; no FID there",
-    "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of means over frames, {bootstrap.DRAWS} draws",
+    "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of means over frames, {bootstrap.DRAWS} draws, "
+    "widened by Student's t for few blocks",
 }
 
 
@@ -45,17 +49,23 @@ def result_figures(result: Results) -> dict[str, Any]:
     return figures.pop(own) | {
         "temporal": result.temporal.summary(),
         "tracked": tracked,
-        "intervals": intervals[own] | drawn,
+        "intervals": intervals[own] | result.further_intervals() | drawn,
         "baselines": {name: regions | {"intervals": intervals[name]} for name, regions in figures.items()},
         "definitions": DEFINITIONS,
     }
 
 
 def frame_columns(result: Results) -> dict[str, Any]:
-    """Columns of the manifest `self`: the avatar's scores of each frame."""
+    """Columns of the manifest `self`: the avatar's scores of each frame, NaN where one cannot be had."""
     sheet = result.sheets[result.avatar]
-    scores = {f"{name}_{region}": sheet.per_frame(region, name) for name in TABLE_FIGURES for region in REGIONS}
-    return {"clip": result.clips, "frame": result.frames} | scores
+    scores = {f"{name}_{region}": sheet.per_frame(region, name) for name in sheet.metrics for region in REGIONS}
+    scores |= {f"lpips_{region}": result.network.per_frame(result.avatar, region) for region in REGIONS}
+    scores["identity_similarity"] = result.network.per_frame(result.avatar, "face", "identity_similarity")
+    scores |= dict.fromkeys(retrack.FIGURES, np.zeros(0))
+    for figures in result.further().values():
+        scores |= figures
+    unknown = np.full(len(result.frames), np.nan)
+    return {"clip": result.clips, "frame": result.frames} | {k: v if len(v) else unknown for k, v in scores.items()}
 
 
 def region_figures(sheet: ScoreSheet, network: NetworkScores, method: str) -> dict[str, dict[str, float | None]]:
@@ -76,6 +86,8 @@ def as_json(value: Any) -> Any:
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_json(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float):
         return round(value, DIGITS) if math.isfinite(value) else None
     return value

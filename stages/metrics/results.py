@@ -56,9 +56,25 @@ class Results:
         """{region: {figure: 95 % interval of the mean, or None}} of every figure that single frames have."""
         found = self.sheets[method].intervals(self.clips, self.block)
         for region, figures in found.items():
-            distances = self.network.per_frame(method, region)
-            figures["lpips"] = mean_interval(distances, self.clips, self.block) if len(distances) else None
+            figures["lpips"] = self._interval(self.network.per_frame(method, region))
+        alike = self.network.per_frame(method, "face", "identity_similarity")
+        found["face"]["identity_similarity"] = self._interval(alike)
         return found
+
+    def further(self) -> dict[str, dict[str, np.ndarray]]:
+        """{"temporal", "tracked": {figure: (N,)}}: the avatar's figures of frames that are not taken over regions."""
+        tracked = {} if self.retracking is None else self.retracking.per_frame()
+        return {"temporal": self.temporal.per_frame(), "tracked": tracked}
+
+    def further_intervals(self) -> dict[str, dict[str, list[float] | None]]:
+        """95 % intervals of the means of `further`, or None."""
+        return {
+            part: {name: self._interval(values) for name, values in figures.items()}
+            for part, figures in self.further().items()
+        }
+
+    def _interval(self, values: np.ndarray) -> list[float] | None:
+        return mean_interval(values, self.clips, self.block) if len(values) else None
 
     def _equal_frames(self) -> list[str]:
         """A note on pictures that equal the truth, whose PSNR no number can be."""
@@ -71,5 +87,6 @@ class Results:
 
     def all_notes(self) -> list[str]:
         """Why figures are missing, and what to bear in mind about others."""
-        missing = [f"{name}: {why}" for name, why in self.network.notes.items()]
+        missing = [f"{name}: {why}" for name, why in self.network.notes.items()] + self.temporal.notes()
+        missing += [] if self.retracking is None else self.retracking.notes()
         return missing + self.network.warnings() + self._equal_frames() + self.notes

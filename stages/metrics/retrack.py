@@ -22,6 +22,8 @@ from stages.face.morphable import MorphableModel
 from stages.face.solver import FitResult, SolverSettings, fit_landmarks
 from stages.metrics.regions import mean_or_none
 
+FIGURES = ("akd", "aed", "apd_deg", "jitter", "jitter_truth")
+
 
 class Tracker:
     """Landmarks of the pictures of one clip, in order; the detector belongs to the clip.
@@ -79,14 +81,16 @@ def pose_distance_deg(rotation: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def jitter(points: np.ndarray, order: np.ndarray, set_name: str) -> np.ndarray:
-    """(M,) trembling: mean length of the landmarks' second difference over the outer eye corner distance, of the M
-    triples of neighbouring frames; NaN where a frame has no face.
+    """(N,) trembling: mean length of the landmarks' second difference over the outer eye corner distance, of each frame
+    and its two neighbours; NaN where one of them is missing or has no face.
 
     points: (N, L, 2) px. order: (N,) number of each picture; neighbours are one apart.
     """
+    found = np.full(len(points), np.nan)
     middle = np.flatnonzero((np.diff(order[:-1]) == 1) & (np.diff(order[1:]) == 1)) + 1
     second = points[middle - 1] - 2 * points[middle] + points[middle + 1]
-    return np.linalg.norm(second, axis=2).mean(1) / eye_span(points[middle], set_name)
+    found[middle] = np.linalg.norm(second, axis=2).mean(1) / eye_span(points[middle], set_name)
+    return found
 
 
 class Retracking:
@@ -100,6 +104,7 @@ class Retracking:
     ) -> None:  # fmt: skip
         self.model, self.camera, self._detector, self._side_px = model, camera, detector, side_px
         self._clips: list[tuple[Tracker, Tracker, list[np.ndarray]]] = []
+        self._frames: dict[str, np.ndarray] | None = None
 
     def start_clip(self) -> None:
         """The next pictures are of another clip."""
@@ -116,29 +121,41 @@ class Retracking:
         for tracker in self._clips[-1][:2] if self._clips else ():
             tracker.detector.close()
 
+    def per_frame(self) -> dict[str, np.ndarray]:
+        """figure -> (N,) of all frames, in the order of adding, NaN where a picture shows no face; no more can be
+        added. The pictures of repeated frames do not count for the jitter, nor do frames without two neighbours."""
+        if self._frames is None:
+            self._close()
+            clips = [self._compare(mine, true, np.concatenate(orders)) for mine, true, orders in self._clips]
+            self._frames = {name: np.concatenate([np.zeros(0), *(clip[name] for clip in clips)]) for name in FIGURES}
+        return self._frames
+
     def summary(self) -> dict[str, float | int | None]:
-        """Means over the frames whose both pictures show a face, and their number; the pictures of repeated frames do
-        not count for the jitter, which is None like the rest where nothing could be tracked."""
-        self._close()
-        parts: dict[str, list[np.ndarray]] = {}
-        for mine, true, orders in self._clips:
-            for name, values in self._compare(mine, true, np.concatenate(orders)).items():
-                parts.setdefault(name, []).append(values)
-        joined = {name: np.concatenate(values) for name, values in parts.items()}
-        found = int(np.isfinite(joined.get("akd", np.zeros(0))).sum())
-        return {"found": found} | {name: mean_or_none(values) for name, values in joined.items()}
+        """Means over the frames that have the figure, and the number of those whose both pictures show a face."""
+        frames = self.per_frame()
+        found = int(np.isfinite(frames["akd"]).sum())
+        return {"found": found} | {name: mean_or_none(values) for name, values in frames.items()}
+
+    def notes(self) -> list[str]:
+        """Why figures are None."""
+        why = dict.fromkeys(FIGURES, "no frame shows a face both in the picture and in the truth")
+        why["jitter"] = why["jitter_truth"] = "no three frames that follow each other show a face"
+        return [f"{name}: {why[name]}" for name in FIGURES if self.summary()[name] is None]
 
     def _compare(self, mine: Tracker, true: Tracker, order: np.ndarray) -> dict[str, np.ndarray]:
         name = mine.detector.set_name
         fits = [fit_points(self.model, self.camera, tracker.points, name) for tracker in (mine, true)]
         expressions, rotations = ([getattr(fit, part) for fit in fits] for part in ("expression", "rotation"))
         new = np.concatenate([[True], np.diff(order) > 0])
+        trembling = [np.full(len(order), np.nan) for _ in range(2)]
+        for values, tracker in zip(trembling, (mine, true), strict=True):
+            values[new] = jitter(tracker.points[new], order[new], name)
         return {
             "akd": keypoint_distance(mine.points, true.points, name),
             "aed": expression_distance(*expressions, self.model.expression_scale),
             "apd_deg": pose_distance_deg(*rotations),
-            "jitter": jitter(mine.points[new], order[new], name),
-            "jitter_truth": jitter(true.points[new], order[new], name),
+            "jitter": trembling[0],
+            "jitter_truth": trembling[1],
         }
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from stages.metrics.regions import mean_over
 
 WINDOW = 11
-BORDER = WINDOW // 2
 UNIFORM = 7
 _SIGMA = 1.5
 _C1 = 0.01**2

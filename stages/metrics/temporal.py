@@ -10,6 +10,7 @@ from stages.metrics.regions import mean_or_none, mean_over
 
 # A pixel stood still where no colour of the truth changed by more than this: two grey levels, the noise of a decoder.
 STATIC_CHANGE = 2.5 / 255
+FIGURES = ("difference_error", "difference_error_face", "flicker_static", "flicker_static_truth")
 
 
 def temporal_scores(
@@ -49,7 +50,7 @@ class TemporalSheet:
     """Collects the figures of neighbouring frames over batches, clip by clip."""
 
     _last: _Frame | None = None
-    _parts: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    _rows: list[list[float]] = field(default_factory=list)  # FIGURES of each frame and the one before
 
     def start_clip(self) -> None:
         """Forget the last frame: no pair reaches over a cut."""
@@ -60,24 +61,36 @@ class TemporalSheet:
         pictures of the recording (the same number again) are passed over, since nobody moved in them. predicted, truth:
         (N,H,W,3) float in [0,1]; face: (N,H,W) bool."""
         for place, number in enumerate(order.tolist()):
+            self._rows.append([np.nan] * len(FIGURES))
             if self._last is not None and number == self._last.order:
                 continue
             frame = _Frame(number, predicted[place], truth[place], face[place])
             if self._last is not None and number == self._last.order + 1:
-                self._score(self._last, frame)
+                self._rows[-1] = self._score(self._last, frame)
             self._last = frame
 
-    def _score(self, first: _Frame, second: _Frame) -> None:
+    def _score(self, first: _Frame, second: _Frame) -> list[float]:
         pair = temporal_scores(
             (first.predicted[None], second.predicted[None]),
             (first.truth[None], second.truth[None]),
             (first.face & second.face)[None],
         )
-        for name, values in pair.items():
-            self._parts.setdefault(name, []).append(values)
+        return [float(pair[name][0]) for name in FIGURES]
+
+    def per_frame(self) -> dict[str, np.ndarray]:
+        """figure -> (N,) of each frame and the one before, in the order of adding; NaN where it does not follow one."""
+        return dict(zip(FIGURES, np.reshape(self._rows, (-1, len(FIGURES))).T, strict=True))
 
     def summary(self) -> dict[str, float | int | None]:
         """{"pairs": number, figure: mean over the pairs that have it, or None}."""
-        names = ("difference_error", "difference_error_face", "flicker_static", "flicker_static_truth")
-        parts = {name: np.concatenate(self._parts.get(name, [np.zeros(0)])) for name in names}
-        return {"pairs": len(parts["difference_error"])} | {n: mean_or_none(v) for n, v in parts.items()}
+        parts = self.per_frame()
+        pairs = int(np.isfinite(parts["difference_error"]).sum())
+        return {"pairs": pairs} | {name: mean_or_none(values) for name, values in parts.items()}
+
+    def notes(self) -> list[str]:
+        """Why figures are None."""
+        why = dict.fromkeys(FIGURES, "no two of the frames follow each other")
+        if self.summary()["pairs"]:
+            why = dict.fromkeys(FIGURES, "nothing stands still between two frames of the truth")
+            why["difference_error_face"] = "no two frames that follow each other show the face"
+        return [f"{name}: {why[name]}" for name in FIGURES if self.summary()[name] is None]

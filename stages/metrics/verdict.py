@@ -12,7 +12,9 @@ def comparison(metrics: Mapping[str, Any], region: str, method: str = "avatar") 
     """One line: PSNR and SSIM over a region of metrics.json, beside the baselines'."""
 
     def figures(of: Mapping[str, Any]) -> str:
-        return f"{of['psnr_db']:.1f} dB / {of['ssim']:.2f}" if of["psnr_db"] is not None else "no pixel"
+        if of["psnr_db"] is None:
+            return "no pixel"
+        return f"{of['psnr_db']:.1f} dB / " + ("null" if of["ssim"] is None else f"{of['ssim']:.2f}")
 
     rest = [f"{WORDS[name]} {figures(regions[region])}" for name, regions in metrics["baselines"].items()]
     return f"{region}: {method} {figures(metrics[region])}" + (f" ({', '.join(rest)})" if rest else "")

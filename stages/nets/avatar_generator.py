@@ -156,8 +156,8 @@ class Refinement(nn.Module):
     """Two light convolutions at full size, added to the picture; off in the published structure.
 
     In Haar space four neighbours are painted by one position, and edges that move come out as dots where the network is
-    small. Features are unfolded to full size, so each pixel sees both sides of its block; and it sees I_R, whose lips and
-    lids stand where they are to be painted.
+    small. Features are unfolded to full size, so each pixel sees both sides of its block; and it sees I_R, whose lips
+    and lids stand where they are to be painted.
     """
 
     def __init__(self, cin: int, channels: int, *, equalized: bool) -> None:

@@ -17,6 +17,7 @@ from stages.core.manifest import Manifest, read_manifest
 from stages.core.subjects import NAME
 from stages.face.camera import Camera
 from stages.face.morphable import MorphableModel
+from stages.face.person import model_and_camera
 from stages.peers.frames import Handed, choose_frames
 
 COEFFICIENTS = ("rotation", "translation", "expression", "gaze", "light")
@@ -64,11 +65,7 @@ class Subject:
 
     def model(self) -> tuple[MorphableModel, Camera]:
         """The subject's face, and the camera of the frames."""
-        try:
-            model, (x, y) = MorphableModel.from_arrays(self.identity), np.asarray(self.identity["principal"], float)
-            camera = Camera(float(self.identity["focal_px"]), (float(x), float(y)), int(self.identity["size_px"]))
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{self.folder / 'identity.npz'} is unusable ({error}); run the fit stage again") from error
+        model, camera = model_and_camera(self.identity, self.folder / "identity.npz")
         return model, camera.scaled(self.size_px)
 
     def coefficients(self, frames: Sequence[Handed]) -> dict[int, dict[str, np.ndarray]]:

@@ -1,10 +1,10 @@
-"""What lies in a subject's folder is found, and what should not lie there is refused."""
+"""What lies in a subject's folder is found, and what should not lie there is said or refused."""
 
 import pytest
 
 from stages.core.config import variant_names
 from stages.core.errors import UserError
-from stages.core.methods import external_methods, made_variants, method_files, method_pictures
+from stages.core.methods import external_methods, made_variants, method_files, method_pictures, no_methods
 
 
 def put(folder, *names):
@@ -28,10 +28,11 @@ def test_methods_are_folders(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "my method/000000.png", "-x/000000.png", "{x}/000000.png"])
-def test_what_is_no_method_is_refused(tmp_path, name):
-    put(tmp_path, f"external/{name}")
-    with pytest.raises(UserError, match="is no folder named after a method"):
-        external_methods(tmp_path)
+def test_what_is_no_method_is_passed_over_and_said(tmp_path, name):
+    put(tmp_path, f"external/{name}", "external/peer/000000.png")
+    assert external_methods(tmp_path) == ["peer"]
+    (sentence,) = no_methods(tmp_path)
+    assert f"{tmp_path / 'external' / name.partition('/')[0]} is no folder named after a method" in sentence
 
 
 def test_pictures_in_the_folder_or_in_those_of_clips(tmp_path):

@@ -37,7 +37,11 @@ def test_all_wrong_rows_are_said_together(tmp_path):
     rows = [ROW, wrong, ROW.replace("talk", "c").replace("train", "trian")]
     with pytest.raises(UserError, match="row 3: consent is empty.*\n.*row 4: unknown role 'trian'"):
         read_sheet(sheet(tmp_path, *rows))
-    with pytest.raises(UserError, match="row 22: consent.*\nand 10 more rows"):
+    odd = ROW.replace("train", "trian").replace("anna.mp4\t\t", "anna.mp4\t9\t5")  # a clip of another row, besides
+    both = "row 2: unknown role.*\n.*row 2: end_frame 5 must.*\n.*row 4: clip 'talk' of subject 'anna' stands in row 3"
+    with pytest.raises(UserError, match=both):
+        read_sheet(sheet(tmp_path, odd, ROW, ROW, rows[1]))
+    with pytest.raises(UserError, match="row 22: consent.*\nand 10 more faults"):
         read_sheet(sheet(tmp_path, ROW, *[rows[1].replace("\tb\t", f"\tb{n}\t") for n in range(30)]))
 
 

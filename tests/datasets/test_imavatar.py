@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.core.errors import UserError
-from stages.core.files import read_picture
+from stages.core.files import read_picture, write_picture
 from stages.datasets import imavatar
 from tests.datasets.makers import write_video
 
@@ -42,6 +42,7 @@ def test_roles(data):
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
             imavatar.roles(videos, train, test)
+    assert [v.subject for v, _ in imavatar.roles(imavatar.find_videos(data), [], [])] == ["subject1"] * 3
     with pytest.raises(UserError, match="no published split of subject2 .*: MVI_1"):
         imavatar.roles(imavatar.find_videos(data / "subject2"), [], [])
 
@@ -63,3 +64,13 @@ def test_a_copy_on_white(data, tmp_path):
     with pytest.raises(UserError, match="no mask for each"):
         imavatar.copy_on_white(video, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_masks_of_0_and_1_and_two_pictures_of_one_name_are_refused(data, tmp_path):
+    video = imavatar.find_videos(data)[0]
+    write_picture(video.folder / "mask" / "1.png", np.eye(8, dtype=np.uint8))
+    with pytest.raises(UserError, match="1.png is of 0 and 1, but white is 255"):
+        imavatar.copy_on_white(video, tmp_path / "white")
+    (video.images / "1.jpg").write_bytes((video.images / "1.png").read_bytes())
+    with pytest.raises(UserError, match="two pictures named 1;"):
+        imavatar.copy_on_white(video, tmp_path / "white")

@@ -20,6 +20,11 @@ OFFICIAL = "M003/video/front/angry/level_1/001.mp4"
         ("W021/video/front/1/sad/level_2/004.mp4", "W021", "front_sad_level_2_004_part_1"),
         ("M030_front_neutral_level_1_012.mp4", "M030", "front_neutral_level_1_012"),
         ("M030/right_60_disgusted_level_2_007.MP4", "M030", "right_60_disgusted_level_2_007"),
+        ("M003/neutral/x/happy/level_1/front/004.mp4", "M003", "front_happy_level_1_004"),  # the nearer word
+        ("M003_front_angry_1_001.mp4", "M003", "front_angry_level_1_001"),
+        ("M003/front/happy/3/002.mp4", "M003", "front_happy_level_3_002"),
+        ("W021/video/2/front/Surprise/Level_1/1.mp4", "W021", "front_surprised_level_1_1_part_2"),
+        ("M003/video/front/disgust/level_1/001.mp4", "M003", "front_disgusted_level_1_001"),
         ("happy faces/M005/video/top/happy/level_2/003.mp4", "M005", "top_happy_level_2_003"),
     ],
 )
@@ -66,11 +71,11 @@ def test_loose_and_packed_films_of_a_folder(tmp_path):
     names = [f"video/front/{name}" for name in names]
     archive(tmp_path / "M003/video.tar", names)
     archive(tmp_path / "M003/audio.tar", ["audio/angry/level_1/001.m4a"])
-    takes, unclear = mead.find_takes(tmp_path)
+    takes, left_out = mead.find_takes(tmp_path)
     assert [(take.clip, bool(take.member)) for take in takes] == [
         ("front_angry_level_1_001", False), ("front_sad_level_2_002", True),
     ]  # fmt: skip
-    assert unclear == 1
+    assert left_out == ["M003/video/front/odd/x.mp4 does not say: emotion, level, number of the take"]
     assert [take.actor for take in mead.find_takes(tmp_path / "M003" / "video")[0]] == ["M003"]
 
 
@@ -118,6 +123,29 @@ def test_damaged_archives_are_refused(tmp_path):
         with pytest.raises(UserError, match="video.tar .*download it again"):
             mead.unpack_all(mead.find_takes(tmp_path)[0], tmp_path)
     assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_sizes_below_zero_are_refused(tmp_path):
+    path = archive(tmp_path / "M003/video.tar", [OFFICIAL])
+    head = bytearray(path.read_bytes()[:512])
+    head[124:136], head[148:156] = b"\xff" + ((1 << 88) - 1024).to_bytes(11, "big"), b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    path.write_bytes(bytes(head) + bytes(1024))
+    with pytest.raises(UserError, match="video.tar .*download it again"):
+        mead.find_takes(tmp_path)
+
+
+def test_what_is_no_film_is_said(tmp_path):
+    write_film(tmp_path / OFFICIAL)
+    (tmp_path / "M003/video.tar").write_bytes(bytes(10240))
+    (tmp_path / "M003/more.tar.gz").touch()
+    (tmp_path / OFFICIAL).with_name("002.mp4").symlink_to("gone.mp4")
+    takes, left_out = mead.find_takes(tmp_path)
+    assert [take.number for take in takes] == ["001"] and sorted(left_out) == [
+        "M003/more.tar.gz is packed otherwise than as .tar; unpack it",
+        "M003/video.tar holds no films",
+        "M003/video/front/angry/level_1/002.mp4 is a link that leads to no file",
+    ]
 
 
 def test_two_films_that_say_the_same_are_refused(tmp_path):

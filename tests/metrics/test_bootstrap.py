@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from scipy.stats import bootstrap
 
 from stages.metrics.bootstrap import mean_interval, method
@@ -23,7 +24,7 @@ def test_neighbours_that_are_alike_widen_the_interval():
     half = 1.96 * np.sqrt(values.var() / count * (1 + r) / (1 - r))
     low, high = mean_interval(values, ["a"] * count, block=100)
     assert (high - low) / 2 == pytest.approx(half, rel=0.25)
-    narrow = mean_interval(values, ["a"] * count, block=1)
+    narrow = mean_interval(values, ["a"] * count, block=1, draws=200)
     assert (narrow[1] - narrow[0]) < 0.4 * (high - low)
 
 
@@ -33,7 +34,7 @@ def test_many_clips_are_drawn_whole():
     low, high = mean_interval(values, clips, block=25)
     assert (high - low) / 2 == pytest.approx(1.96 * level.std() / np.sqrt(20), rel=0.15)
     assert method(clips, 25) == "whole clips, 20 of them"
-    assert method(["a"] * 60 + ["b"] * 55, 25) == "blocks of 25 neighbouring frames"
+    assert method(["a"] * 70 + ["b"] * 55, 25) == "blocks of 25 neighbouring frames"
 
 
 def test_blocks_do_not_reach_over_clips_and_missing_frames_do_not_count():
@@ -48,8 +49,40 @@ def test_too_few_blocks_have_no_interval():
     """Two seconds of film show two means at best: an interval between them would be made up."""
     values = np.random.default_rng(3).normal(size=48)
     assert mean_interval(values, ["a"] * 48, 30) is None
-    assert method(["a"] * 48, 30) == "none: 48 frames are 2 blocks of 30, too few (at least 5)"
-    assert mean_interval(values, ["a"] * 48, 10) is not None
+    assert method(["a"] * 48, 30) == "none: 48 frames do not fill 5 blocks of 30"
+    assert mean_interval(values, ["a"] * 48, 9) is not None
+    assert mean_interval(values[:5], list("abcde"), 25) is None
+
+
+def test_unknown_frames_are_no_blocks():
+    values = np.full(1500, np.nan)
+    values[[10, 1400]] = 20, 40
+    assert mean_interval(values, ["a"] * 1500, 25) is None
+
+
+def test_both_ends_of_a_clip_are_drawn_like_its_middle():
+    values = np.r_[np.full(12, 10.0), np.full(102, 30.0), np.full(12, 10.0)]
+    turned = np.roll(values, 63)
+    ends, middle = (mean_interval(v, ["a"] * 126, 25) for v in (values, turned))
+    assert ends[0] < values.mean() < ends[1]
+    np.testing.assert_allclose(ends, middle, atol=1.0)
+
+
+def test_a_short_clip_counts_by_its_frames():
+    """Blocks of short clips are shorter: the draws keep the mean all the same."""
+    values, clips = np.r_[np.zeros(30), np.ones(600)], ["short"] * 30 + ["long"] * 600
+    low, high = mean_interval(values, clips, block=25)
+    assert low < values.mean() < high <= 1 and (high + low) / 2 == pytest.approx(values.mean(), abs=0.02)
+
+
+@pytest.mark.parametrize(("correlation", "frames", "least"), [(0.0, 125, 0.93), (0.7, 150, 0.91), (0.9, 150, 0.84)])
+def test_the_interval_holds_the_true_mean_as_often_as_it_says(correlation, frames, least):
+    """Of frames that hang together over nearly a second, as those of the last row do, a little less often."""
+    rng = np.random.default_rng(5)
+    steps = rng.normal(size=(200, frames + 100))
+    values = lfilter([1.0], [1.0, -correlation], steps, axis=1)[:, 100:]
+    ends = [mean_interval(row, ["a"] * frames, 25, draws=400) for row in values]
+    assert least <= np.mean([low <= 0 <= high for low, high in ends]) <= 0.99
 
 
 def test_the_same_again_is_the_same():

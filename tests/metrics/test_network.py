@@ -9,6 +9,7 @@ from stages.metrics.regions import REGIONS
 from stages.metrics.results import Results
 
 NOTHING = {region: {"lpips": None} | ({"fid": None} if region in FID_REGIONS else {}) for region in REGIONS}
+NOTHING["face"]["identity_similarity"] = None
 
 
 def add_one(scores):
@@ -21,8 +22,9 @@ def test_without_weights_figures_are_null_and_notes_say_why(tmp_path, monkeypatc
     scores = NetworkScores("cpu")
     add_one(scores)
     assert scores.summary("avatar") == NOTHING
-    assert scores.weights == {"alexnet": None, "inception": None}
+    assert scores.weights == {"alexnet": None, "inception": None, "resnet50_vggface2": None}
     assert "alexnet" in scores.notes["lpips"] and "inception" in scores.notes["fid"]
+    assert f"{tmp_path / 'resnet50_ft_weight.pkl'} is missing" in scores.notes["identity_similarity"]
     json.dumps(scores.notes, allow_nan=False)
 
 
@@ -49,7 +51,7 @@ def test_lpips_has_an_interval_where_it_has_frames():
     truth, masks = np.zeros((8, 16, 16, 3), np.float32), {region: np.ones((8, 16, 16), bool) for region in REGIONS}
     result.add("talk", np.arange(8), np.arange(8), truth, masks, {"avatar": truth + 0.1})
     assert result.intervals("avatar")["face"]["lpips"] is None
-    network._parts, result.block = {("avatar", "face"): [np.linspace(0.1, 0.3, 8)]}, 1
+    network._parts, result.block = {("avatar", "face", "lpips"): [np.linspace(0.1, 0.3, 8)]}, 1
     low, high = result.intervals("avatar")["face"]["lpips"]
     assert 0.1 < low < 0.2 < high < 0.3 and result.intervals("avatar")["full"]["lpips"] is None
 

@@ -9,9 +9,10 @@ from stages.metrics.report import as_json, package_versions
 
 
 def test_what_is_not_finite_becomes_null_and_floats_are_short():
-    value = as_json({"a": float("nan"), "b": [float("inf"), 1 / 3], "c": {"d": np.float64(2.0)}, "e": None, "f": 3})
+    numbers = {"d": np.float32(2), "e": np.int64(3)}
+    value = as_json({"a": float("nan"), "b": [float("inf"), 1 / 3], "c": numbers, "f": np.float32("nan")})
     text = json.dumps(value, allow_nan=False)
-    assert json.loads(text) == {"a": None, "b": [None, 0.333333], "c": {"d": 2.0}, "e": None, "f": 3}
+    assert json.loads(text) == {"a": None, "b": [None, 0.333333], "c": {"d": 2.0, "e": 3}, "f": None}
 
 
 def test_versions_are_versions():

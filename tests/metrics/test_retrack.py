@@ -8,6 +8,8 @@ from stages.face.clip import eye_span
 from stages.face.detector import Detection
 from stages.face.landmark_sets import MEDIAPIPE
 from stages.metrics.retrack import (
+    FIGURES,
+    Retracking,
     Tracker,
     expression_distance,
     fit_points,
@@ -30,6 +32,9 @@ class Knows:
         self.sides.append(picture.shape[0])
         points = next(self.points) * picture.shape[0] / self.size_px
         return Detection(points.astype(np.float32), np.zeros(len(points)), 1.0) if picture.any() else None
+
+    def close(self):
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +99,22 @@ def test_jitter_sees_trembling_but_no_steady_motion(face):
     steady = still + np.arange(12)[:, None, None] * np.array([1.0, 0.5])
     span = eye_span(still)[0]
     order = np.arange(12)
-    assert jitter(steady, order, MEDIAPIPE).max() < 1e-9 and len(jitter(steady, order, MEDIAPIPE)) == 10
+    found = jitter(steady, order, MEDIAPIPE)
+    assert np.isnan(found).tolist() == [True, *[False] * 10, True] and np.nanmax(found) < 1e-9
     trembling = steady + np.where(order % 2, 0.25, -0.25)[:, None, None] * np.array([1.0, 0.0])
-    np.testing.assert_allclose(jitter(trembling, order, MEDIAPIPE), 1.0 / span, rtol=1e-6)
+    np.testing.assert_allclose(jitter(trembling, order, MEDIAPIPE)[1:-1], 1.0 / span, rtol=1e-6)
     # no triple reaches over a gap
-    assert len(jitter(steady, np.where(order < 6, order, order + 3), MEDIAPIPE)) == 8
-    assert len(jitter(steady[:2], order[:2], MEDIAPIPE)) == 0
+    assert np.isfinite(jitter(steady, np.where(order < 6, order, order + 3), MEDIAPIPE)).sum() == 8
+    assert np.isnan(jitter(steady[:2], order[:2], MEDIAPIPE)).all()
+
+
+def test_what_cannot_be_tracked_again_is_unknown_and_said(face):
+    again = Retracking(face[0], makers.camera(), lambda: Knows(iter(face[3]), makers.SIZE), 64)
+    assert set(again.summary().values()) == {0, None} and len(again.notes()) == 5
+    again = Retracking(face[0], makers.camera(), lambda: Knows(iter(face[3]), makers.SIZE), 64)
+    again.start_clip()
+    black = np.zeros((2, 64, 64, 3), np.float32)
+    again.add(np.arange(2), black, black)
+    assert again.summary() == {"found": 0} | dict.fromkeys(FIGURES)
+    assert again.notes()[0] == "akd: no frame shows a face both in the picture and in the truth"
+    assert {len(values) for values in again.per_frame().values()} == {2}

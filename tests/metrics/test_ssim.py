@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from stages.metrics.ssim import BORDER, ssim, ssim_map, ssim_uniform7
+from stages.metrics.ssim import WINDOW, ssim, ssim_map, ssim_uniform7
+
+BORDER = WINDOW // 2
 
 ORACLE = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis=-1)
 

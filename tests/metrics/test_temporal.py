@@ -41,6 +41,9 @@ def test_sheet_pairs_neighbours_over_batches_but_not_over_gaps_and_cuts():
     summary = sheet.summary()
     assert summary["pairs"] == 3
     assert summary["flicker_static"] == pytest.approx(0.1 / 3, abs=1e-6)
+    alone = np.isnan(sheet.per_frame()["flicker_static"])
+    assert alone.tolist() == [True, False, False, True, True, False]
+    assert sheet.notes() == []
 
 
 def test_repeated_pictures_of_the_recording_are_passed_over():
@@ -55,3 +58,15 @@ def test_repeated_pictures_of_the_recording_are_passed_over():
 def test_nothing_measured_is_none():
     summary = TemporalSheet().summary()
     assert summary["pairs"] == 0 and summary["difference_error"] is None
+
+
+def test_what_is_unknown_is_said():
+    sheet = TemporalSheet()
+    sheet.add(np.array([0]), frames(0.5), frames(0.5), np.ones((1, 4, 4), bool))
+    assert sheet.notes()[0] == "difference_error: no two of the frames follow each other" and len(sheet.notes()) == 4
+    sheet.add(np.array([1]), frames(0.5), frames(0.9), np.zeros((1, 4, 4), bool))
+    assert sheet.notes() == [
+        "difference_error_face: no two frames that follow each other show the face",
+        "flicker_static: nothing stands still between two frames of the truth",
+        "flicker_static_truth: nothing stands still between two frames of the truth",
+    ]

@@ -23,3 +23,9 @@ def test_only_a_worse_avatar_is_warned_of():
     assert worse_than(metrics(20.2, 22.7, 24.4)) == "20.2 dB, the nearest training frame 24.4 dB"
     assert worse_than(metrics(20.2, 22.7, None)) == "20.2 dB, the mean frame 22.7 dB"
     assert worse_than(metrics(None, 22.7, 24.0)) is None
+
+
+def test_a_face_too_small_for_the_windows_of_ssim():
+    assert comparison({"face": {"psnr_db": 25.0, "ssim": None}, "baselines": {}}, "face") == (
+        "face: avatar 25.0 dB / null"
+    )

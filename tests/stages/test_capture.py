@@ -69,9 +69,15 @@ def write_clip(folder, yaw_deg=20.0, moves=0, lost=(), count=COUNT):
     }, {"size_px": SIZE})  # fmt: skip
 
 
+def write_identity(path, model):
+    camera = makers.camera().scaled(SIZE)
+    place = {"focal_px": camera.focal_px, "principal": np.array(camera.principal), "size_px": SIZE}
+    np.savez(path, **model.to_arrays(), **place)
+
+
 @pytest.fixture
 def subject(tmp_path):
-    np.savez(tmp_path / "identity.npz", **makers.model().to_arrays())
+    write_identity(tmp_path / "identity.npz", makers.model())
     write_clip(tmp_path / "clips" / "talk")
     return tmp_path
 
@@ -141,7 +147,7 @@ def test_what_does_not_belong_together_is_refused(subject, capsys):
         with pytest.raises(SystemExit) as stopped:
             run(subject, **lists)
         assert stopped.value.code == 2 and said in capsys.readouterr().err
-    np.savez(subject / "identity.npz", **makers.model(2).to_arrays())
+    write_identity(subject / "identity.npz", makers.model(2))
     with pytest.raises(SystemExit):
         run(subject)
     assert "come from different runs" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from stages import compare
 from stages.core import cli
 from stages.core.files import write_json
 from stages.core.manifest import read_manifest, write_manifest
+from stages.core.schemas import SCHEMAS
 from stages.metrics.regions import REGIONS
 from tests.metrics.made_up import SHEET_HEAD, metrics
 
@@ -95,7 +96,7 @@ def test_what_is_missing_is_a_dash_with_its_reason(results):
         assert dash == "—"
         return notes[f"[{mark}"]
 
-    lost = "not made: carl/clips/talk/decode.parquet is missing; see carl/logs/talk.decode.log"
+    lost = "not made: carl/clips/talk/decode.parquet is missing; no face (carl/logs/talk.decode.log)"
     assert why("carl", "ours") == why("carl", "mean frame (baseline)") == lost
     assert why("bert", "peer (external)") == "no pictures of it in bert/external/peer/"
     assert "bert/variants/unet/metrics.json" in why("bert", "unet (variant)")
@@ -162,12 +163,12 @@ def test_a_damaged_file_costs_its_row_alone(results, text, sentence):
 
 
 def test_text_from_files_stays_text(results):
-    notes = ["lpips: <script>alert(1)</script> | [x](http://y) *z*\n# heading"]
+    notes = ["lpips: <script>alert(1)</script> | [x](http://y) *z* $x^2$\n# heading"]
     write_json(results / "bert/metrics.json", metrics("bert", 22.0) | {"notes": notes})
     page, _ = run(results)
-    assert "<script>" not in page and "\n# heading" not in page and "\\[x\\](http://y)" in page
+    assert "<script>" not in page and "\n# heading" not in page and "\\[x\\](http://y) \\*z\\* \\$x^2\\$" in page
     lines = [line for line in page.splitlines() if line.startswith("| bert | ours | 30")]
-    assert [line.count(" | ") for line in lines] == [8, 8, 8, 7, 7]  # boxes have no FID
+    assert [line.count(" | ") for line in lines] == [8, 8, 8, 7, 7, 10]  # boxes have no FID
 
 
 def test_the_same_results_give_the_same_bytes(results):
@@ -186,6 +187,8 @@ def write_frames(path, clips, psnr_db, block=1):
     count = len(clips)
     scores = {f"{name}_{region}": np.full(count, value) for region in REGIONS
               for name, value in (("psnr_db", psnr_db), ("ssim", psnr_db / 40), ("sharpness", 1.0))}  # fmt: skip
+    names = [name for name in SCHEMAS["self"].names if name not in ("clip", "frame", *scores)]
+    scores |= dict.fromkeys(names, np.full(count, np.nan))
     scores["psnr_db_face"] = np.where(np.array(clips) == "angry", psnr_db - 5, psnr_db)
     write_manifest(path, "self", {"clip": clips, "frame": np.arange(count)} | scores, {"block": block})
 
@@ -237,13 +240,35 @@ def test_without_the_table_of_frames_a_group_is_missing_with_its_reason(mead):
     assert mine.value.isna().all() and mine.reason.str.contains("not a readable Parquet file").all()
 
 
-def test_what_is_no_method_is_refused_in_one_sentence(results, capsys):
+def test_what_is_no_method_is_passed_over(results, caplog):
+    before = run(results)[0]
     (results / "anna/external/read me.txt").touch()
-    with pytest.raises(SystemExit) as end:
-        run(results)
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert end.value.code == 2 and "read me.txt is no folder named after a method" in said
-    assert not (results / "table.md").exists()
+    assert run(results)[0] == before and "read me.txt is no folder named after a method" in caplog.text
+
+
+def test_a_peer_that_failed_says_why(results):
+    (results / "bert/external/peer").mkdir(parents=True)
+    assert "bert/external/peer/metrics.json is missing; its step has not run" in run(results)[0]
+    (results / "bert/logs").mkdir()
+    (results / "bert/logs/peer.external.log").write_text("error: external: 3 pictures are missing\n")
+    assert "is missing; 3 pictures are missing (bert/logs/peer.external.log)" in run(results)[0]
+
+
+def test_figures_that_no_region_has_are_compared_too(results):
+    further = {
+        "tracked": {"found": 29, "akd": 0.0123, "aed": 0.4, "apd_deg": 1.5, "jitter": 0.002},
+        "temporal": {"pairs": 28, "difference_error": 0.004, "difference_error_face": None, "flicker_static": 0.001},
+    }
+    intervals = metrics("anna", 28.5)["intervals"] | {"tracked": {"akd": [0.01, 0.02]}}
+    note = "difference_error_face: no two frames that follow each other show the face"
+    write_json(results / "anna/metrics.json", metrics("anna", 28.5, notes=[note], intervals=intervals, **further))
+    page, table = run(results)
+    mine = table[(table.subject == "anna") & (table.kind == "ours")].set_index(["metric", "region"])
+    assert tuple(mine.loc["akd", "face"][["value", "low", "high", "frames"]]) == (0.0123, 0.01, 0.02, 29)
+    assert tuple(mine.loc["flicker_static", "full"][["value", "frames"]]) == (0.001, 28)
+    assert mine.loc["difference_error_face", "face"].reason == note.partition(": ")[2]
+    row = rows_of(page, "### selfie, identity, expression and steadiness")["anna", "ours"]
+    assert row[2:6] == ["0.0123 (0.0100–0.0200)", "0.400", "1.50", "0.0020"] and row[7].startswith("—[^")
 
 
 def test_a_sheet_without_an_avatar_is_refused(results, capsys):

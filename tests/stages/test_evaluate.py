@@ -1,7 +1,6 @@
 """The stage on a subject of a few drawn frames and an avatar whose faults are known."""
 
 import json
-import re
 
 import av
 import numpy as np
@@ -162,7 +161,7 @@ def test_metrics_hold_what_the_contract_says(metrics):
             assert {"ssim", "psnr_db", "lpips", "fid"} <= set(sheet[region])
     assert set(metrics["baselines"]) == {"mean_frame", "nearest_frame"}
     assert set(metrics["speed"]) == {"fps", "device", "precision"} and metrics["speed"]["fps"] > 0
-    assert metrics["weights"] == {"vgg19": "random:0", "alexnet": None, "inception": None}
+    assert metrics["weights"] == {"vgg19": "random:0", "alexnet": None, "inception": None, "resnet50_vggface2": None}
 
 
 def test_figures_are_those_of_the_known_fault(metrics):
@@ -188,7 +187,7 @@ def test_boxes_of_mouth_and_eyes(metrics, out, subject):
 def test_six_frames_have_no_interval_and_it_is_said_why(metrics):
     assert metrics["intervals"]["face"]["ssim"] is None
     assert metrics["baselines"]["nearest_frame"]["intervals"]["full"]["psnr_db"] is None
-    assert re.fullmatch(r"none: 6 frames are \d blocks of 25, too few .*", metrics["intervals"]["drawn"])
+    assert metrics["intervals"]["drawn"] == "none: 6 frames do not fill 5 blocks of 25"
     assert "Gaussian" in metrics["definitions"]["ssim"]
     assert metrics["full"]["ssim_uniform7"] != metrics["full"]["ssim"]
 
@@ -232,6 +231,10 @@ def test_the_avatar_s_pictures_are_tracked_again(subject, tmp_path, monkeypatch)
     assert tracked["aed"] == pytest.approx(0.25, abs=0.05) and 0 < tracked["akd"] < 0.05
     assert tracked["jitter"] == pytest.approx(tracked["jitter_truth"], rel=0.2)
     assert len(Sees.made) == 2 and all(one.points is None for one in Sees.made)
+    table = read_manifest(tmp_path / "self.parquet", "self")
+    for name in ("akd", "aed", "apd_deg", "jitter"):
+        assert np.nanmean(table[name]) == pytest.approx(tracked[name], abs=1e-5), name
+    assert np.isnan(table["jitter"]).tolist() == [True, False, False, True, False, True]  # frame 3 repeats frame 2
 
 
 def test_what_cannot_be_had_is_null_with_a_note(metrics):
@@ -269,6 +272,9 @@ def test_table_has_a_row_for_each_frame(out, metrics):
     assert table["frame"].tolist() == list(range(6)) and set(table["clip"]) == {"second"}
     assert table["psnr_db_face"].mean() == pytest.approx(metrics["face"]["psnr_db"], abs=1e-4)
     assert table["ssim_full"].mean() == pytest.approx(metrics["full"]["ssim"], abs=1e-5)
+    assert table["ssim_uniform7_full"].mean() == pytest.approx(metrics["full"]["ssim_uniform7"], abs=1e-5)
+    assert np.nanmean(table["difference_error"]) == pytest.approx(metrics["temporal"]["difference_error"], abs=1e-6)
+    assert np.isnan(table["lpips_face"]).all() and np.isnan(table["akd"]).all()
 
 
 def test_video_shows_every_frame(out):

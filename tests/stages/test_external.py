@@ -150,5 +150,11 @@ def test_a_damaged_picture_is_named(subject, capsys):
     assert "000004.png is not a readable picture; have the method write it again" in refused(subject, capsys)
 
 
+def test_a_stray_file_beside_the_methods_is_refused(subject, capsys):
+    put(subject)
+    (subject / "external/notes.txt").touch()
+    assert "notes.txt is no folder named after a method" in refused(subject, capsys)
+
+
 def test_settings_are_those_of_evaluate():
     assert external.build_parser().get_default("section") == "evaluate" and stage_defaults("evaluate")

@@ -9,8 +9,10 @@ import torch
 
 from stages import figures
 from stages.core import cli
+from stages.core.avatar_file import FORMAT
 from stages.core.files import picture_name, write_picture
 from stages.core.manifest import read_manifest, write_manifest
+from stages.core.schemas import SCHEMAS
 from stages.metrics.regions import REGIONS
 from tests.training.makers import write_manifests
 
@@ -42,7 +44,8 @@ def write_scores(path, clips, frames, **facts):
     """self.parquet; frames without a face have no score of it."""
     score = 30 + np.sin(np.arange(len(frames)) / 3)
     columns = {f"{f}_{r}": score for f in ("psnr_db", "ssim", "sharpness") for r in REGIONS} | {"frame": frames}
-    columns["psnr_db_eyes"] = np.full(len(frames), np.nan)
+    names = [name for name in SCHEMAS["self"].names if name not in ("clip", *columns)]
+    columns |= dict.fromkeys(["psnr_db_eyes", *names], np.full(len(frames), np.nan))
     write_manifest(
         path, "self", columns | {"clip": clips}, {"subject": "anna", "variant": "default", "size_px": SIZE} | facts
     )
@@ -65,7 +68,7 @@ def write_subject(folder, clips=("talk",), count=COUNT, labels=None):
     all_clips = [clip for clip in clips for _ in frames]
     write_scores(folder / "self.parquet", all_clips, np.tile(frames, len(clips)))
     write_json(folder, metrics_of(len(all_clips)))
-    torch.save({"format": 1, "history": HISTORY, "versions": {"torch": "2"}}, folder / "avatar.pt")
+    torch.save({"format": FORMAT, "history": HISTORY, "versions": {"torch": "2"}}, folder / "avatar.pt")
     return folder
 
 
@@ -123,7 +126,7 @@ def test_everything_from_files_is_escaped(tmp_path):
     intervals = metrics_of()["intervals"] | {"drawn": HOSTILE}
     write_json(folder, metrics_of(COUNT // 2, **hostile, intervals=intervals, temporal={HOSTILE: 1.0}))
     write_scores(folder / "self.parquet", ["talk"] * (COUNT // 2), np.arange(0, COUNT, 2), subject=HOSTILE)
-    torch.save({"format": 1, "history": [], "versions": {HOSTILE: HOSTILE}}, folder / "avatar.pt")
+    torch.save({"format": FORMAT, "history": [], "versions": {HOSTILE: HOSTILE}}, folder / "avatar.pt")
     page = page_of(folder)
     assert '<img src="http' not in page and page.count("&lt;img src=&quot;http") > 12
     assert "holds no history of its training" in page
@@ -175,7 +178,7 @@ def test_other_figures_are_refused(tmp_path, capsys, change, sentence):
 
 def test_other_files_are_refused(tmp_path, capsys):
     folder = write_subject(tmp_path)
-    torch.save({"format": 1, "history": [{"l1": 1.0}]}, folder / "avatar.pt")
+    torch.save({"format": FORMAT, "history": [{"l1": 1.0}]}, folder / "avatar.pt")
     assert "is not that of a training" in refused(folder, capsys)
     for number in range(0, COUNT, 2):
         write_picture(folder / "self/talk" / picture_name(number), np.zeros((8, 8, 3), np.uint8))

@@ -164,7 +164,7 @@ def test_what_cannot_come_back(results, handed, capsys):
     whole = first.read_bytes()
     for content, said in (
         (b"no picture", "000009.png is not a readable picture"),
-        (cv2.imencode(".png", np.zeros((8, 9, 3), np.uint8))[1].tobytes(), "must be square"),
+        (cv2.imencode(".png", np.zeros((8, 9, 3), np.uint8))[1].tobytes(), "is a colour picture of 9 x 8 px"),
         (cv2.imencode(".png", np.zeros((8, 8, 4), np.uint8))[1].tobytes(), "is transparent in places"),
     ):
         first.write_bytes(content)

@@ -91,3 +91,20 @@ def test_labels_reach_the_manifest_as_they_are():
     labels = {"emotion": "angry", "level": "1"}
     arguments = ["--source", "x", "--out-frames", "y", "--manifest", "z", "--labels", json.dumps(labels)]
     assert decode.build_parser().parse_args(arguments).labels == labels
+
+
+def test_subjects_that_make_no_avatar_are_said(tmp_path, caplog, capsys):
+    for subject, name in (("subject1", "MVI_1810"), ("subject1", "MVI_1812"), ("subject2", "MVI_1")):
+        write_video(tmp_path / "data" / subject / subject / name)
+    run("imavatar", tmp_path / "data", "--consent", "licence")
+    assert "subject2 is left out: none of its videos is named" in caplog.text
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    run("imavatar", tmp_path / "data", "--consent", "licence", "--test", "MVI_1812")
+    assert "subject1 has no video to train on" in caplog.text
+
+
+def test_films_that_are_left_out_are_named(mead, caplog, capsys):
+    write_film(mead / "M003/video/front/all.mp4")
+    run("mead", mead, "--consent", "licence", "--views", "front,front")
+    assert "left out: M003/video/front/all.mp4 does not say: emotion, level, number of the take" in caplog.text
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["M003", "M003"]

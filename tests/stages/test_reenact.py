@@ -20,6 +20,7 @@ from stages.graphics.shading import default_light
 from stages.training.dataset import FrameStore
 from stages.training.loop import Frames, train
 from tests.face import makers
+from tests.nets.test_backbones import vggface2_file
 from tests.training.makers import SIZE, settings, write_clip
 
 FRAMES, LOST = 12, 5
@@ -97,6 +98,7 @@ def test_a_clip_of_another_person_drives(made, tmp_path):
     wanted = {"subject": "anna", "driver": "other--talk", "driven": 11, "pose": "relative"}
     assert {name: facts[name] for name in wanted} == wanted
     assert facts["aed"] is None and facts["identity_similarity"] is None and len(facts["notes"]) == 2
+    assert "resnet50_ft_weight.pkl is missing" in facts["notes"][0]
     with av.open(str(tmp_path / "x.mp4")) as film:
         pictures = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
     assert len(pictures) == FRAMES and pictures[0].shape == (64 + 24, 128, 3)
@@ -118,13 +120,13 @@ def test_the_coefficients_follow_the_driver_s_geometry(made, tmp_path):
 
 def test_one_s_own_clip_is_self_reenactment(made, tmp_path, monkeypatch):
     """Every coefficient, the clip's light and torso reach the avatar unchanged, whatever the settings say."""
-    drive, seen = Avatar.drive, []
+    pose, seen = Avatar.pose, []
 
     def spy(self, *given):
         seen.append(given)
-        return drive(self, *given)
+        return pose(self, *given)
 
-    monkeypatch.setattr(Avatar, "drive", spy)
+    monkeypatch.setattr(Avatar, "pose", spy)
     reenact.run(arguments(made, "own", tmp_path, pose="relative", gain=0.3, overshoot=0.0))
     fit = read_manifest(made / "own" / "fit.parquet", "fit")
     for place, name in enumerate(("rotation", "translation", "expression", "gaze", "light", "torso")):
@@ -140,8 +142,8 @@ def test_the_avatar_computes_in_the_precision_asked_for(made, tmp_path, monkeypa
 
 
 def test_somebody_else_moves_neither_light_nor_torso(made, tmp_path, monkeypatch):
-    drive, seen = Avatar.drive, []
-    monkeypatch.setattr(Avatar, "drive", lambda self, *given: seen.append(given[4:]) or drive(self, *given))
+    pose, seen = Avatar.pose, []
+    monkeypatch.setattr(Avatar, "pose", lambda self, *given: seen.append(given[4:]) or pose(self, *given))
     reenact.run(arguments(made, "other", tmp_path))
     assert seen and all(given == (None, None) for given in seen)
 
@@ -216,3 +218,19 @@ def test_what_cannot_be_is_said_before_anything_is_written(made, tmp_path, what)
 def test_camera_of_an_identity():
     camera = camera_of(identity(makers.model()))
     assert camera == Camera.default(SIZE)
+
+
+def test_the_painted_face_is_compared_with_the_person_as_filmed(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    vggface2_file(tmp_path / "resnet50_ft_weight.pkl")
+    columns = {"clip": ["a"] * 4, "frame": range(4), "split": ["train"] * 4, "weight": np.ones(4), "used": [True] * 4,
+               "reason": [""] * 4}  # fmt: skip
+    write_manifest(tmp_path / "samples.parquet", "samples", columns, {"subject": "anna", "size_px": SIZE})
+    args = arguments(made, "other", tmp_path)
+    args.samples, args.clips_dir = tmp_path / "samples.parquet", made
+    reenact.run(args)
+    table = read_manifest(tmp_path / "x.parquet", "reenact")
+    similarity = table["identity_similarity"]
+    assert np.isnan(similarity[LOST]) and np.isfinite(np.delete(similarity, LOST)).all()
+    assert table.metadata["identity_similarity"] == pytest.approx(np.nanmean(similarity), abs=1e-5)
+    assert 0 < np.nanmax(similarity) <= 1 and not any("identity" in note for note in table.metadata["notes"])

@@ -143,6 +143,26 @@ def test_what_is_wrong_with_a_finished_subject_is_said(batch, capsys):
     assert said in page and "Turn your &lt;head&gt;." in page and said in capsys.readouterr().out
 
 
+def test_a_peer_that_failed_is_a_remark_beside_the_finished_avatar(batch, capsys):
+    touch(batch / "anna/logs/peer.external.log", b"error: external: 3 pictures are missing\n")
+    touch(batch / "anna/logs/guest--talk.reenact.log", b"error: reenact: no frame to follow\n")
+    rows, page = run(batch)
+    anna = rows["anna"]
+    assert (anna["state"], anna["failed_stage"], anna["state_external"]) == ("done", "", "failed")
+    assert "external peer has failed: 3 pictures are missing (anna/logs/peer.external.log)" in anna["remarks"]
+    said = capsys.readouterr().out
+    assert "anna   done  " in said and "reenact guest--talk has failed: no frame to follow" in said
+    assert "external peer has failed" in page
+
+
+def test_a_table_that_failed_is_said(batch, monkeypatch, capsys):
+    touch(batch / "logs/compare.log", b"error: compare: the disk is full\n")
+    said = "the table of all subjects has failed: the disk is full (logs/compare.log)"
+    assert said in run(batch, [], monkeypatch)[1] and said in capsys.readouterr().out
+    made(batch, "table.md")
+    assert said not in run(batch, [], monkeypatch)[1]
+
+
 def test_links_lead_to_what_is_there(batch):
     page = run(batch)[1]
     assert 'href="anna/tracking.html"' in page and 'src="anna/clips/talk/contact.png"' in page
@@ -156,12 +176,15 @@ def test_links_lead_to_what_is_there(batch):
 
 def test_damaged_files_do_not_stop_it(batch, caplog):
     touch(batch / "anna/metrics.json", b'{"full": 3}')
+    touch(batch / "anna/capture.json", b'{"verdict": "thin", "sentence": 12}')
     touch(batch / "anna/samples.parquet", b"no table")
     touch(batch / "anna/benchmarks/train.tsv", b"minutes\nmany\n")
     touch(batch / "bert/logs/talk.decode.log", b"\xff\xfe\n" + BROKEN.encode())
     anna = run(batch)[0]["anna"]
     assert anna["state"] == "done" and np.isnan(anna["psnr_db_full"]) and np.isnan(anna["minutes_train"])
-    assert anna["frames_test"] == 1 and len(caplog.records) == 3
+    assert anna["frames_test"] == 1 and len(caplog.records) == 4
+    touch(batch / "anna/metrics.json", b"[" * 200000)
+    assert run(batch)[0]["anna"]["state"] == "done"
 
 
 def test_a_file_of_two_names_counts_once_and_links_are_not_followed(batch, tmp_path):

@@ -35,6 +35,7 @@ def said(folder, sheet, *arguments):
         (HEADER + GOOD.replace("\tself\t", "\t\t"), "row 2: consent is empty"),
         (HEADER.replace("clip", "clipp") + GOOD, "unknown column 'clipp'"),
         (HEADER + GOOD, "the source 'anna.mp4' of subject 'anna', clip 'talk' does not exist"),
+        (HEADER + GOOD + GOOD.replace("anna", "bert"), "; nor do 1 more: bert.mp4; mend the path"),
     ],
 )
 def test_sheet(tmp_path, sheet, sentence):
@@ -58,11 +59,17 @@ def test_a_size_that_no_network_fits(tmp_path):
         ({"fit": {"model": "flame", "model_path": "x", "coefficients": "*.json"}}, "anna.json are missing"),
     ],
 )
-def test_what_a_data_set_should_have_brought(tmp_path, change, sentence):
+def test_what_a_data_set_should_have_brought_stops_nobody_else(tmp_path, change, sentence):
+    """The job that needs it refuses; other subjects are made."""
     (tmp_path / "anna.mp4").touch()
     (tmp_path / "x").mkdir()
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(change))
-    assert sentence in said(tmp_path, HEADER + GOOD, "--configfile", "my.yaml")
+    (tmp_path / "sheet.tsv").write_text(HEADER + GOOD)
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "1", "--dry-run"]
+    command += ["--configfile", "my.yaml", "--config", "subjects=sheet.tsv"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    everything = done.stdout + done.stderr
+    assert done.returncode == 0 and everything.count(sentence) == 1, everything
 
 
 def test_no_clip_to_train_on(tmp_path):

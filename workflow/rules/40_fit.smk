@@ -6,7 +6,7 @@ rule identity:
         frames=ancient(of_clips("frames", identity_clips)),
         alpha=ancient(of_clips("alpha", identity_clips)),
         model=face_model,
-        coefficients=all_coefficients,
+        coefficients=all_coefficients(coefficients_file),
     output:
         "<subject>/identity.npz",
     log:
@@ -23,12 +23,13 @@ rule identity:
         cfg=stage_params("fit"),
         code=code_digest("stages.identity"),
         holdout=held_out,
+        coefficients=all_coefficients(coefficients_path),
     message:
         "Learning the identity of {wildcards.subject}"
     shell:
         "python -m stages.identity --settings {params.cfg:q} --threads {threads} --decode {input.decode:q}"
         " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q} {params.holdout}"
-        " --coefficients {input.coefficients:q} --out {output:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"
+        " --coefficients {params.coefficients:q} --out {output:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"
 
 
 rule fit:
@@ -40,7 +41,7 @@ rule fit:
         frames=ancient("<clip>/frames"),
         alpha=ancient("<clip>/alpha"),
         model=imported_model,
-        coefficients=coefficients,
+        coefficients=coefficients(coefficients_file),
     output:
         manifest="<clip>/fit.parquet",
     log:
@@ -56,9 +57,10 @@ rule fit:
     params:
         cfg=stage_params("fit"),
         code=code_digest("stages.fit"),
+        coefficients=coefficients(coefficients_path),
     message:
         "Fitting {wildcards.subject}/{wildcards.clip}"
     shell:
         "python -m stages.fit --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
         " --decode {input.decode:q} --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q}"
-        " --coefficients {input.coefficients:q} --out {output.manifest:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"
+        " --coefficients {params.coefficients:q} --out {output.manifest:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"

@@ -5,6 +5,10 @@ rule reenact:
         decode=of_driver("{clip}/decode.parquet"),
         fit=of_driver("{clip}/fit.parquet"),
         frames=ancient(of_driver("{clip}/frames")),
+        # The person as filmed, to compare the painted face with, where the network for it is given.
+        samples=for_identity("<subject>/samples.parquet"),
+        person=ancient(for_identity(of_clips("frames", train_clips))),
+        uv=ancient(for_identity(of_clips("uv", train_clips))),
     output:
         video=report(
             "<subject>/reenact/{driver}.mp4",
@@ -29,10 +33,12 @@ rule reenact:
     params:
         cfg=stage_params("reenact"),
         code=code_digest("stages.reenact"),
+        subject=subpath(input.avatar, parent=True),
     message:
         "The avatar of {wildcards.subject} follows {wildcards.driver}"
     shell:
         "python -m stages.reenact --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
         " --avatar {input.avatar:q} --driver {wildcards.driver:q} --identity {input.identity:q}"
         " --decode {input.decode:q} --fit {input.fit:q} --frames {input.frames:q}"
+        " --clips-dir {params.subject:q}/clips --samples {input.samples:q}"
         " --out-video {output.video:q} --manifest {output.manifest:q} 2>&1 | tee -i {log:q}"

@@ -1,43 +1,68 @@
-# What data sets bring along, found beside each clip's source: fitted coefficients and masks. Wiring only.
+# What data sets bring along, found beside each clip's source: fitted coefficients and masks. Wiring only. What is missing
+# or damaged is warned of here, and refused by the stage that needs it: other subjects are made all the same.
+
+from functools import cache
+from pathlib import Path
+from snakemake.logging import logger
+
+NOWHERE = "beside the demo actor"  # who brings nothing
 
 
-def given_masks(wildcards):
-    """Input function: the folder of masks of the clip, if the matting takes them from there."""
+@cache  # input functions are asked several times
+def warn(sentence):
+    """Say it once."""
+    logger.warning(sentence)
+
+
+def masks_folder(wildcards):
+    """Params function: where the masks of the clip belong, if the matting takes them from there."""
     matting, clip = settings_of("matting", wildcards.subject), clip_of(wildcards)
     if matting["method"] != "given":
         return []
-    folder = None if clip.demo_seed is not None else beside(or_stop(expand, clip.source), matting["masks"])
-    if folder is None or not folder.is_dir():
-        raise WorkflowError(
-            f"matting.method 'given': subject '{clip.subject}', clip '{clip.clip}' has no folder of masks "
-            f"{folder or 'beside the demo actor'}; put it there, name it by matting.masks, or choose another matting.method"
-        )
-    return str(folder)
+    return NOWHERE if clip.demo_seed is not None else str(beside(or_stop(expand, clip.source), matting["masks"]))
+
+
+def given_masks(wildcards):
+    """Input function: the folder of masks of the clip, if the matting takes them from there and it is there."""
+    folder = masks_folder(wildcards)
+    if not folder or Path(folder).is_dir():
+        return folder
+    warn(f"subject '{wildcards.subject}', clip '{wildcards.clip}' has no folder of masks {folder}: matting will fail")
+    return []
+
+
+def coefficients_path(subject, clip):
+    """Where the coefficients that others have fitted to a clip belong, as a list; empty where the clip is to be fitted."""
+    name = settings_of("fit", subject)["coefficients"]
+    if not name:
+        return []
+    return [NOWHERE if clip.demo_seed is not None else str(beside(or_stop(expand, clip.source), name))]
 
 
 def coefficients_file(subject, clip):
-    """Path of the coefficients that others have fitted to a clip, as a list; empty where the clip is to be fitted."""
-    fit = settings_of("fit", subject)
-    if not fit["coefficients"]:
-        return []
-    if clip.demo_seed is not None:
-        raise WorkflowError(
-            f"fit.coefficients: the demo actor (subject '{subject}', clip '{clip.clip}') has none; leave it empty"
-        )
-    path = beside(or_stop(expand, clip.source), fit["coefficients"])
-    or_stop(check_coefficients, path, fit["model"], or_stop(expand, fit["model_path"]), or_stop(expand, clip.source))
-    return [str(path)]
+    """`coefficients_path` if it is there."""
+    fit, found = settings_of("fit", subject), coefficients_path(subject, clip)
+    try:
+        for path in found:
+            check_coefficients(Path(path), fit["model"], expand(fit["model_path"]), expand(clip.source))
+    except UserError as error:
+        warn(f"subject '{subject}', clip '{clip.clip}' will fail: {error}")
+    return [path for path in found if Path(path).is_file()]
 
 
-def coefficients(wildcards):
-    """Input function: the file of coefficients of the clip, if it is not to be fitted."""
-    return coefficients_file(wildcards.subject, clip_of(wildcards))
+def coefficients(of):
+    """Input or params function: `of` the clip."""
+    return lambda wildcards: of(wildcards.subject, clip_of(wildcards))
 
 
-def all_coefficients(wildcards):
-    """Input function: the files of coefficients of the clips that the identity is of, if they are not to be fitted."""
-    clips = [or_stop(SHEET.clip, wildcards.subject, name) for name in identity_clips(wildcards.subject)]
-    return [path for clip in clips for path in coefficients_file(wildcards.subject, clip)]
+def all_coefficients(of):
+    """Input or params function: `of` the clips that the identity is of, together."""
+
+    def paths(wildcards):
+        clips = [or_stop(SHEET.clip, wildcards.subject, name) for name in identity_clips(wildcards.subject)]
+        return [path for clip in clips for path in of(wildcards.subject, clip)]
+
+    return paths
 
 
 def imported_model(wildcards):

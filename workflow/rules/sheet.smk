@@ -57,6 +57,11 @@ def of_clips(file, clips):
     return lambda wildcards: [f"<results>/{wildcards.subject}/clips/{name}/{file}" for name in clips(wildcards.subject)]
 
 
+def for_identity(files):
+    """`files`, a path or an input function, if the network that compares faces is given; else none."""
+    return files if given_file("resnet50_vggface2").is_file() else []
+
+
 def of_driver(file):
     """Input function: `file` of the clip that drives, or of its subject."""
 
