@@ -190,15 +190,28 @@ def paint_picture(
                 picture[picture_row, column, c] = np.uint8(total * share + 0.5)
 
 
+@njit(cache=True, nogil=True)
+def _behind_the_lips(x, y, camera, to_model, origin, mouth):
+    """UV of the point at which the line of sight through pixel (x, y) meets the plane of the teeth."""
+    dx, dy = (x - camera[1]) / camera[0], (y - camera[2]) / camera[0]
+    ahead = max(to_model[2, 0] * dx + to_model[2, 1] * dy + to_model[2, 2], 1e-3)
+    reach = (mouth[2] - origin[2]) / ahead
+    right = mouth[3] * (origin[0] + reach * (to_model[0, 0] * dx + to_model[0, 1] * dy + to_model[0, 2]) - mouth[0])
+    down = mouth[3] * (origin[1] + reach * (to_model[1, 0] * dx + to_model[1, 1] * dy + to_model[1, 2]) - mouth[1])
+    inwards = mouth[6] / max(math.sqrt(right * right + down * down), mouth[6])
+    return mouth[4] + inwards * right, mouth[5] + inwards * down
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def paint_uv(
-    face_at, extent, edges, tri, uv, part, eye_of, camera, to_model, origin, eyes, axes, discs, picture, mask
+    face_at, extent, edges, tri, uv, part, eye_of, camera, to_model, origin, eyes, axes, discs, mouth, picture, mask
 ):
     """Exact texture coordinates of each pixel's centre: u, v and 65535 into an empty picture (S, S, 3) uint16.
 
     uv (V, 2); discs (2, 3): centre and radius, in UV, of the disc that stands for each eyeball (see
-    `renderer.eye_discs`); a radius of 0 leaves the eye opening with the UV of its mesh. mask (S, S) uint8, empty: 1 is
-    written where the face is. The other arguments are those of `paint_picture`, with one sample per pixel.
+    `renderer.eye_discs`); a radius of 0 leaves the eye opening with the UV of its mesh. mouth (7,): see
+    `renderer.mouth_plane`. mask (S, S) uint8, empty: 1 is written where the face is. The other arguments are those of
+    `paint_picture`, with one sample per pixel.
     """
     lines = np.empty((3, 2))
     for row in range(extent[1], extent[3]):
@@ -222,6 +235,8 @@ def paint_uv(
                     rim = 1.0 / max(math.sqrt(right * right + down * down), 1e-6)
                     right, down = right * rim, down * rim
                 u, v = discs[e, 0] + discs[e, 2] * right, discs[e, 1] + discs[e, 2] * down
+            elif part[face] == MOUTH and mouth[6] > 0.0:
+                u, v = _behind_the_lips(px, py, camera, to_model, origin, mouth)
             mask[row, column] = 1
             picture[row, column, 0] = np.uint16(min(max(u, 0.0), 1.0) * 65535.0 + 0.5)
             picture[row, column, 1] = np.uint16(min(max(v, 0.0), 1.0) * 65535.0 + 0.5)

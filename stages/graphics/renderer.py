@@ -10,6 +10,10 @@ centre is the point that the eye looks through, its rim lies 90 degrees off. So 
 the middle of the disc, and it moves with the gaze and disappears under the lids by sampling alone. UV jumps at the
 lids: sample it with nearest neighbours, or scale it up after the look-up, never before.
 
+Mouth. Where a mesh closes the mouth by plain triangles (tri_part 2, and no teeth), their UV would squeeze the whole
+inside of the mouth into whatever slit the lips leave, too fine for the pixels. In I_UV they hold the place at which the
+line of sight meets a plane behind the lips that turns with the head, as the upper teeth do.
+
 Off the face I_UV holds coordinates of hair and ears, and of the torso, where the identity knows a skull and a torso:
 see `stages.graphics.surroundings`. Their third channel is 0, and v is not.
 
@@ -25,7 +29,7 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.graphics import shading
-from stages.graphics.face_kernels import EYE, pack_texture, paint_picture, paint_uv
+from stages.graphics.face_kernels import EYE, MOUTH, TEETH, pack_texture, paint_picture, paint_uv
 from stages.graphics.normals import orient_outwards, vertex_normals
 from stages.graphics.raster_cpu import ZBuffer, clip_positions
 from stages.graphics.surroundings import paint_hair, paint_torso
@@ -39,6 +43,9 @@ _DISC_LARGEST = 0.12
 _DISC_SMALLEST = 0.03
 # Free texels around a disc, in UV: the generator's convolutions and bilinear look-ups bleed over about this much.
 _DISC_MARGIN = 0.015
+_MOUTH_MARGIN = 0.004  # free texels around the mouth's disc, in UV
+_MOUTH_REACH = 1.1  # radius of the mouth's disc over half the width of the closed mouth
+_TEETH_CM = 0.7  # from the lips back to the teeth
 
 
 class FacePictures(NamedTuple):
@@ -66,6 +73,28 @@ def uv_clip(uv: np.ndarray) -> np.ndarray:
     """UV (V, 2) as clip positions (V, 4) float32 for drawing the mesh into its own texture, v = 0 in the first row."""
     uv = np.asarray(uv, np.float32)
     return np.concatenate([uv * 2.0 - 1.0, np.zeros_like(uv[:, :1]), np.ones_like(uv[:, :1])], axis=1)
+
+
+def mouth_plane(template: np.ndarray, uv: np.ndarray, tri: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """The plane behind the lips, (7,) float64: x, y of its middle and z in the model, UV per cm, and centre u, v and
+    radius of the largest disc within the UV of the mouth. The radius is 0 where the mesh has teeth of its own, or no
+    mouth."""
+    inside = tri[part == MOUTH]
+    if not len(inside) or (part == TEETH).any():
+        return np.zeros(7)
+    side = _DISC_SEARCH_PX
+    buffer = ZBuffer((side, side), len(inside))
+    buffer.draw(uv_clip(uv), inside)
+    room = cv2.distanceTransform(np.pad((buffer.face_at >= 0).astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    row, column = np.unravel_index(np.argmax(room), room.shape)
+    lips = template[np.unique(inside)]
+    low, high = lips.min(0), lips.max(0)
+    radius = room[row, column] / side - _MOUTH_MARGIN
+    if radius <= 0 or high[0] <= low[0]:
+        return np.zeros(7)
+    middle, reach = (low + high) / 2, _MOUTH_REACH * (high[0] - low[0]) / 2
+    u, v = (column - 0.5) / side, (row - 0.5) / side
+    return np.array([*middle[:2], middle[2] + _TEETH_CM, radius / reach, u, v, radius])
 
 
 def eye_discs(uv: np.ndarray, tri: np.ndarray) -> np.ndarray:
@@ -143,6 +172,7 @@ class Renderer:
         distance = np.linalg.norm(middle[:, None] - self.eyes[None, :, :3], axis=2)
         self.eye_of = distance.argmin(axis=1).astype(np.int8)
         self.discs = eye_discs(self.uv, self.tri) if (self.part == EYE).any() else np.zeros((2, 3))
+        self.mouth = mouth_plane(self.template, self.uv, self.tri, self.part)
 
     def vertices(self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray) -> np.ndarray:
         """Camera points (V, 3) float64, cm: rotation (3,) axis-angle, translation (3,) cm, expression (E,)."""
@@ -209,8 +239,9 @@ class Renderer:
             *eyeballs, self.supersample, picture,
         )  # fmt: skip
         paint_uv(
-            plain.face_at, plain.extent, *mesh, self.uv, self.part, self.eye_of, *eyeballs, self.discs, uv, mask
-        )
+            plain.face_at, plain.extent, *mesh, self.uv, self.part, self.eye_of,
+            *eyeballs, self.discs, self.mouth, uv, mask,
+        )  # fmt: skip
         return FacePictures(picture, uv, mask.view(bool))
 
     def render_batch(

@@ -69,6 +69,16 @@ class _Scene:
         point = F.normalize(offset + reach[:, None] * direction, dim=1)
         return seen, eye, torch.einsum("pc,pkc->pk", point, self.axes[eye])
 
+    def behind_the_lips(self, inside: torch.Tensor) -> torch.Tensor:
+        """UV (P, 2) of the pixels of `inside` (H, W) at the picture's own size, see `face_kernels._behind_the_lips`."""
+        mouth = self.tensor(self.owner.mouth)
+        row, column = torch.nonzero(inside, as_tuple=True)
+        flat = (torch.stack([column, row], dim=1) + 0.5 - self.tensor(self.owner.principal)) / self.owner.focal_px
+        direction = F.pad(flat, (0, 1), value=1.0) @ self.to_model.T
+        reach = (mouth[2] - self.origin[2]) / direction[:, 2:].clamp(min=1e-3)
+        place = mouth[3] * (self.origin[:2] + reach * direction[:, :2] - mouth[:2])
+        return mouth[4:6] + place * mouth[6] / place.norm(dim=1, keepdim=True).clamp(min=float(mouth[6]))
+
 
 def _picture(scene: _Scene) -> np.ndarray:
     factor = scene.owner.supersample
@@ -95,6 +105,9 @@ def _coordinates(scene: _Scene) -> tuple[np.ndarray, np.ndarray]:
     plane = torch.where(point[:, 2:] < 0.0, F.normalize(point[:, :2], dim=1), point[:, :2])
     uv = uv.clone()
     uv[seen] = torch.where(discs[:, 2:] > 0.0, discs[:, :2] + discs[:, 2:] * plane, uv[seen])
+    if scene.owner.mouth[6] > 0.0:
+        inside = (face >= 0) & (scene.part[face.clamp(min=0)] == MOUTH)
+        uv[inside] = scene.behind_the_lips(inside)
     picture = np.zeros((*face.shape, 3), np.uint16)
     mask = (face >= 0).cpu().numpy()
     picture[..., :2] = (uv.clamp(0.0, 1.0).double() * 65535.0 + 0.5).cpu().numpy() * mask[..., None]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from stages.core.errors import UserError
-from stages.graphics.face_kernels import HIDDEN
+from stages.graphics.face_kernels import HIDDEN, TEETH
 from stages.graphics.raster_cpu import bilinear
-from stages.graphics.renderer import Renderer, eye_discs
+from stages.graphics.renderer import Renderer, eye_discs, mouth_plane
 from stages.graphics.shading import default_light
 from tests.graphics.faces import identity
 
@@ -35,7 +35,7 @@ def test_vertices_land_where_the_camera_says(renderer: Renderer) -> None:
     points = renderer.vertices(rotation, translation, np.zeros(2))
     pixels = points[:, :2] / points[:, 2:] * renderer.focal_px + renderer.principal
     uv = renderer.render(rotation, translation, np.zeros(2)).uv
-    skin = np.setdiff1d(np.arange(len(points)), np.unique(renderer.tri[renderer.part == 1]))
+    skin = np.setdiff1d(np.arange(len(points)), np.unique(renderer.tri[renderer.part > 0]))
     checked = 0
     for vertex in skin:
         x, y = pixels[vertex]
@@ -105,6 +105,30 @@ def test_discs_touch_no_triangle_and_need_room() -> None:
         assert (disc[:2] - disc[2] >= 0).all() and (disc[:2] + disc[2] <= 1).all()
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
     assert not eye_discs(square, np.array([[0, 1, 2], [0, 2, 3]], np.int32)).any()
+
+
+def test_lips_open_before_what_is_behind_them_and_move_it_not(renderer: Renderer) -> None:
+    u, v, radius = renderer.mouth[4:]
+    assert radius > 0.02
+
+    def inside(expression: list[float], turn: float = 0.0) -> np.ndarray:
+        uv = renderer.render(np.array([0.0, turn, 0.0]), AHEAD[1], np.array(expression)).uv / 65535.0
+        return np.where((np.hypot(uv[..., 0] - u, uv[..., 1] - v) <= radius + 1e-4)[..., None], uv, np.nan)
+
+    closed, opened, turned = inside([0.0, 0.0]), inside([0.0, 1.0]), inside([0.0, 1.0], 0.2)
+    both = np.isfinite(closed[..., 0]) & np.isfinite(opened[..., 0])
+    assert both.sum() > 15 and np.isfinite(opened[..., 0]).sum() > 1.3 * both.sum()
+    np.testing.assert_array_equal(closed[both], opened[both])
+    step = np.nanmedian(np.diff(opened[..., 0], axis=1))
+    assert step == pytest.approx(renderer.mouth[3] * (45.0 + renderer.mouth[2]) / renderer.focal_px, rel=0.02)
+    assert np.nanmean(turned[..., 0] - opened[..., 0]) != pytest.approx(0.0, abs=step)
+
+
+def test_a_mesh_with_teeth_keeps_its_own_mouth(renderer: Renderer) -> None:
+    arrays = identity()
+    part = np.where(np.arange(len(arrays["tri"])) == 0, TEETH, arrays["tri_part"])
+    assert not mouth_plane(arrays["template"], arrays["uv"], arrays["tri"], part)[6]
+    assert not mouth_plane(arrays["template"], arrays["uv"], arrays["tri"], 0 * part)[6]
 
 
 def test_supersampling_softens_the_outline_only(renderer: Renderer) -> None:
