@@ -62,8 +62,8 @@ def test_given_is_taken_and_a_change_of_it_runs_again(project):
     file = video / "flame_params.json"
     before = file.read_bytes()
     file.rename(file.with_suffix(".away"))
-    said = run("--dry-run")
-    assert "subject1', clip 'MVI_1810' will fail" in said.stderr and "flame_params.json are missing" in said.stderr
+    said = run("--dry-run").stdout
+    assert "subject1', clip 'MVI_1810' will fail" in said and "flame_params.json are missing" in said
     file.with_suffix(".away").rename(file)
     run()
     clip = made.work / TARGET.rpartition("/")[0]
