@@ -7,7 +7,7 @@ from typing import Any
 
 from stages.core.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 
 
 def read_avatar(path: Path) -> dict[str, Any]:

@@ -222,8 +222,8 @@ class AvatarGenerator(nn.Module):
         feature_base, skip_base = self.encoder(render, uv, style)
         feature_back, skip_back = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0])
         out_mask = torch.tanh(self.mask(torch.cat([feature_base, feature_back.detach()], 1)).float())
-        # nearly hard, and without gradient through the composition: the mask learns from L_mask and L_mrf alone
-        m = (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
+        # without gradient through the composition: the mask learns from L_mask and L_mrf alone
+        m = self.network["mask_share"] * (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
         maps, places, shown = face, grid, inside
         if off_face:
             maps, places, shown = self._atlas(face, off_face, uv, grid, inside, m)
@@ -264,8 +264,8 @@ class AvatarGenerator(nn.Module):
         self, face: Maps, off_face: dict[str, Maps], uv: Tensor, grid: Tensor, inside: Tensor, m: Tensor
     ) -> tuple[Maps, Tensor, Tensor]:
         """All maps side by side, the face's first, and the grid (B,w,w,2) and weight (B,1,w,w) by which `_warp` reads
-        them in one look-up. Hair and torso are where uv says so (see `stages.graphics.surroundings`) and m (B,1,f,f)
-        is foreground."""
+        them in one look-up. Hair and torso are where uv says so (see `stages.graphics.surroundings`), weighted by how
+        little of m (B,1,f,f) is background."""
         side, edge = grid.shape[1], 1 - 0.5 / self.network["map_px"]  # half a texel of the colours from the next map
         u, v, flag = F.interpolate(uv, size=side, mode="nearest").split(1, dim=1)
         foreground = 1 - F.interpolate(m, size=side)

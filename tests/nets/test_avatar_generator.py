@@ -127,22 +127,28 @@ def test_soft_edge_fades_the_border_pixels_only():
     assert inside[0, 0, 16, 8:13].tolist() == pytest.approx([0, 0, 2 / 3, 1, 1])
 
 
-def test_mask_one_selects_the_background_map():
+@pytest.mark.parametrize(("share", "on_background", "on_person"), [(1.0, 1, 0), (0.5, 0.75, 0.25), (0.0, 0.5, 0.5)])
+def test_mask_share_says_how_far_the_mask_decides(share, on_background, on_person):
+    """What reaches the decoder is the skip of the encoder and that of G_b, mixed in these shares."""
     torch.manual_seed(0)
-    nets = AvatarNetworks(tiny(), 32)
+    nets = AvatarNetworks(tiny(mask_share=share), 32)
     render, uv = torch.rand(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)
+    seen = []
+    nets.style.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
 
-    def change_by_back(logit):
+    def share_of_back(logit):
         nets.style.mask.weight.data.zero_()
         nets.style.mask.bias.data.fill_(logit)
-        before, _ = nets(render, uv)
+        seen.clear()
+        nets(render, uv)
         nets.back.skip_free.data += 0.5
-        after, out_mask = nets(render, uv)
+        _, out_mask = nets(render, uv)
         assert torch.sign(out_mask).eq(torch.sign(torch.tensor(logit))).all()
-        return (after - before).abs().max().item()
+        return ((seen[1] - seen[0]) / 0.5).detach()
 
-    assert change_by_back(+9.0) > 0.1  # background: G_b shows
-    assert change_by_back(-9.0) < 1e-6  # person: G_b is hidden
+    for logit, wanted in ((+9.0, on_background), (-9.0, on_person)):
+        moved = share_of_back(logit)
+        torch.testing.assert_close(moved, torch.full_like(moved, wanted), atol=1e-4, rtol=0)
 
 
 def test_composition_gives_the_mask_no_gradient_of_the_picture():
