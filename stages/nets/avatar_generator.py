@@ -265,16 +265,21 @@ class AvatarGenerator(nn.Module):
     ) -> tuple[Maps, Tensor, Tensor]:
         """All maps side by side, the face's first, and the grid (B,w,w,2) and weight (B,1,w,w) by which `_warp` reads
         them in one look-up. Hair and torso are where uv says so (see `stages.graphics.surroundings`), weighted by how
-        little of m (B,1,f,f) is background."""
+        little of m (B,1,f,f) is background, and faded where there are no coordinates beyond: their border is seen on a
+        background that the mask leaves a part of them."""
         side, edge = grid.shape[1], 1 - 0.5 / self.network["map_px"]  # half a texel of the colours from the next map
         u, v, flag = F.interpolate(uv, size=side, mode="nearest").split(1, dim=1)
         foreground = 1 - F.interpolate(m, size=side)
+        width = side // 16 | 1
+        known = ((flag > 0.5) | (v > 0)).to(v.dtype)
+        near = F.avg_pool2d(known, width, stride=1, padding=width // 2, count_include_pad=False)
+        fade = (2 * near - 1).clamp_min(0)
         number, down, shown = torch.zeros_like(v), grid[..., 1][:, None], inside
         for place, name in enumerate(off_face, 1):
             here = (flag <= 0.5) & ((v >= 0.5) if name == "torso" else (v > 0) & (v < 0.5))
             number = number + place * here
             down = torch.where(here, 4 * v - (3 if name == "torso" else 1), down)
-            shown = shown + here * foreground
+            shown = shown + here * foreground * fade
         across = ((2 * u - 1).clamp(-edge, edge) + 1 + 2 * number) / (1 + len(off_face)) - 1
         maps = {name: torch.cat([face[name], *(other[name] for other in off_face.values())], 3) for name in face}
         return maps, torch.cat([across, down], 1).permute(0, 2, 3, 1), shown

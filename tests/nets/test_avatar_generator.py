@@ -108,6 +108,20 @@ def test_maps_off_the_face_are_painted_on_the_person_where_the_uv_picture_says(n
     assert shown[..., :16, :19].abs().max() == 0
 
 
+def test_maps_off_the_face_fade_where_their_coordinates_end():
+    network = tiny(soft_edge=False, feature_px=32)
+    style, channels = AvatarGenerator(network, 64), map_channels(network)["face"]
+    maps = {"feature": torch.zeros(1, channels, 16, 16), "skip": torch.zeros(1, 12, 16, 16)}
+    uv = identity_uv(64)
+    uv[:, 2] = 0
+    uv[:, 1] /= 2
+    uv[:, 1, :, 40:] = 0  # hair at the left, nothing at the right
+    _, _, shown = style._atlas(maps, {"hair": maps}, uv, *style._grid(uv), torch.zeros(1, 1, 32, 32))
+    row = shown[0, 0, 32]
+    assert row[:38].eq(1).all() and row[40:].eq(0).all()
+    assert (row[37:40].diff() < 0).all() and row[39] < 0.3
+
+
 def test_without_coordinates_off_the_face_its_maps_change_nothing():
     torch.manual_seed(0)
     nets = AvatarNetworks(tiny(torso=True, hair=True), 32).eval()
