@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from stages.avatar import Avatar  # noqa: E402 - found only after the path is set
 from stages.core.config import load_preset, stage_settings  # noqa: E402
-from stages.nets.avatar_networks import AvatarNetworks, build_generator  # noqa: E402
+from stages.nets.avatar_networks import OFF_FACE, AvatarNetworks, build_generator  # noqa: E402
 from stages.nets.blocks import count_parameters  # noqa: E402
 from stages.nets.discriminator import Discriminator  # noqa: E402
 from stages.nets.sizes import network_settings  # noqa: E402
@@ -59,11 +59,12 @@ def table_of_sizes(presets: list[str]) -> None:
         with torch.device("meta"):
             nets, disc = AvatarNetworks(network, size), Discriminator(network, size)
             plain, picture = build_generator(network | {"generator": "unet"}, size), torch.zeros(1, 3, size, size)
-        maps = [bank() for bank in (nets.face, nets.back, nets.torso)]
+        maps = nets.face(), nets.back()
+        off_face = nets.off_face()
         rows = {
             "G_fa": (nets.face.generator, nets.face),
             "G_b": (nets.back.generator, nets.back),
-            "G_style": (nets.style, lambda n=nets, m=maps, p=picture: n.style(*m[:2], p, p, torso=m[2])),
+            "G_style": (nets.style, lambda n=nets, m=maps, o=off_face, p=picture: n.style(*m, p, p, off_face=o)),
             "discriminator": (disc, lambda d=disc, p=picture: d(p, p)),
             "plain U-Net (variant)": (plain, lambda u=plain, p=picture: u({}, {}, p, p)),
         }
@@ -92,8 +93,10 @@ def table_of_times(presets: list[str], threads: list[int], frames: int) -> None:
         torch.manual_seed(0)
         nets = AvatarNetworks(network, size).requires_grad_(False)
         layout = {"memory_format": torch.channels_last}
-        banks = nets.face, nets.back, nets.torso
-        *maps, torso = ({name: value.to(**layout) for name, value in bank.cached().items()} for bank in banks)
+        banks = {name: getattr(nets, name) for name in ("face", "back", *OFF_FACE)}
+        maps = {name: {key: map.to(**layout) for key, map in bank.cached().items()} for name, bank in banks.items()}
+        face, back = maps.pop("face"), maps.pop("back")
+        off_face = {name: own for name, own in maps.items() if own}
         render, uv = (torch.rand(1, 3, size, size).to(**layout) for _ in range(2))
         style = nets.style.to(**layout).eval()
         for arithmetic in ("plain", "float32", "bfloat16"):
@@ -102,7 +105,7 @@ def table_of_times(presets: list[str], threads: list[int], frames: int) -> None:
             for count in threads:
                 torch.set_num_threads(count)
                 repeats = frames if size < 512 else max(3, frames // 20)
-                times = milliseconds(lambda: style(*maps, render, uv, torso=torso), repeats)  # noqa: B023
+                times = milliseconds(lambda: style(face, back, render, uv, off_face=off_face), repeats)  # noqa: B023
                 words = " | ".join(f"{value:.1f}" for value in times)
                 log.info("| %s | %d | %s | %s | %.1f |", preset, count, arithmetic, words, os.getloadavg()[0])
 

@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from stages.core.config import load_preset, stage_settings  # noqa: E402 - found only after the path is set
 from stages.core.files import picture_name, write_picture  # noqa: E402
+from stages.graphics.surroundings import paint_hair, paint_torso  # noqa: E402
 from stages.training.dataset import FrameStore, batch_positions, make_batch  # noqa: E402
 from stages.training.trainer import Trainer  # noqa: E402
 
@@ -54,10 +55,13 @@ def write_frames(folder: Path, count: int, size_px: int) -> list[tuple[Path, int
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[:size_px, :size_px] / size_px
     face = ((rows - 0.5) ** 2 + (columns - 0.5) ** 2 < 0.08).astype(np.float64)
+    camera = np.array([2.5 * size_px, size_px / 2, size_px / 2])
     for number in range(count):
         wave = np.sin(9 * rows[..., None] + np.array([number, 1, 2])) * np.cos(7 * columns[..., None]) / 4 + 0.5
         picture = ((wave + 0.02 * random.normal(size=wave.shape)).clip(0, 1) * 255).astype(np.uint8)
         uv = (np.stack([columns, rows, np.ones_like(rows)], -1) * face[..., None] * 65535).astype(np.uint16)
+        paint_torso(uv, face > 0, np.zeros(2), 0.8)
+        paint_hair(uv, face > 0, camera, np.eye(3), np.array([0.0, 0.0, 60.0]), np.array([0.0, -3.0, 8.0, 9.0]))
         pictures = {"frames": picture, "alpha": (face * 255).astype(np.uint8), "uv": uv}
         pictures["render"] = (picture * face[..., None]).astype(np.uint8)
         for name, content in pictures.items():

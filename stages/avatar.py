@@ -35,9 +35,10 @@ NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_rang
 def _refuse_misfits(content: dict[str, Any]) -> None:
     """UserError, ValueError or what Python raises on nonsense where the parts do not fit, before anything is built."""
     network, size_px = network_settings(content["settings"]), content["size_px"]
-    # Avatars of other versions lack keys of networks that this one knows, and have others.
-    known = {f"{PREFIX}{name}": value for name, value in network.items() if PREFIX + name in stage_defaults("train")}
-    stage_settings("train", known)
+    keys = [key for key in stage_defaults("train") if key.startswith(PREFIX)]
+    if missing := [key for key in keys if key not in content["settings"]]:
+        raise ValueError(f"its settings lack {', '.join(missing)}")
+    stage_settings("train", {key: content["settings"][key] for key in keys})
     stage_settings("decode", {"size_px": size_px})
     if problem := check_sizes(network, size_px):
         raise ValueError(problem)
@@ -68,9 +69,9 @@ def _refuse_hollow(values: Any, name: str) -> None:
 
 def _regions(network: dict[str, Any]) -> tuple[str, ...]:
     """Of which regions the network takes maps."""
-    if network.get("generator", "style") == "unet":
+    if network["generator"] == "unet":
         return ()
-    return ("face", "back", *(name for name in OFF_FACE if network.get(name)))
+    return ("face", "back", *(name for name in OFF_FACE if network[name]))
 
 
 class Avatar:
@@ -122,6 +123,7 @@ class Avatar:
             _refuse_misfits(content)
             avatar = cls(content, device, precision)
             check_identity(avatar.identity)
+            _ = avatar.model, avatar.camera  # what drivers ask for
             return avatar
         except (UserError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -42,9 +42,9 @@ def learn_skull(
         found = _outline(matte, camera, turn @ guess + place, -turn[:, 1]) @ turn
         rays.append(found)
         eyes.append(np.broadcast_to(-place @ turn, found.shape))
-    sight, eye = np.concatenate(rays), np.concatenate(eyes)
-    if len(sight) < _LEAST_RAYS:
+    if sum(map(len, rays)) < _LEAST_RAYS:
         return {}
+    sight, eye = np.concatenate(rays), np.concatenate(eyes)
 
     def residuals(values: np.ndarray) -> np.ndarray:
         offset = np.array([guess[0], *values[:2]]) - eye
@@ -55,7 +55,7 @@ def learn_skull(
     width = high[0] - low[0]
     start = np.array([*guess[1:], 0.6 * width])
     down, back, radius = least_squares(residuals, start, loss="soft_l1", f_scale=_OUTLIER_CM / np.sqrt(len(sight))).x
-    if not _PLAUSIBLE[0] <= radius / width <= _PLAUSIBLE[1]:
+    if not _PLAUSIBLE[0] * width <= radius <= _PLAUSIBLE[1] * width:
         return {}
     # Rounded to far below what is known of it, so that the last bits of a solver on several threads change no picture.
     return {"skull": np.round([guess[0], down, back, radius], 2).astype(np.float32)}

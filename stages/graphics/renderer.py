@@ -38,6 +38,30 @@ REQUIRED = (
     "template", "expression_basis", "tri", "tri_part", "uv", "focal_px", "principal", "size_px", "texture",
     "eye_center", "eye_radius", "iris_radius",
 )  # fmt: skip
+# Of the arrays that are looked at: kinds of numbers, shape (V vertices, E expressions, F triangles, other letters any
+# length), least and most. Cm and pixels are far below the bounds; what is beyond overflows on the way to a picture.
+_ARRAYS = {
+    "template": ("f", ("V", 3), (-1e4, 1e4)),
+    "expression_basis": ("f", ("E", "V", 3), (-1e4, 1e4)),
+    "expression_scale": ("f", ("E",), (0, 1e4)),
+    "expression_low": ("f", ("E",), (-1e4, 1e4)),
+    "expression_high": ("f", ("E",), (-1e4, 1e4)),
+    "tri": ("iu", ("F", 3), (0, None)),
+    "tri_part": ("iu", ("F",), (0, TEETH)),
+    "uv": ("f", ("V", 2), (-2, 2)),
+    "landmark_vertices": ("iu", ("L",), (-1, None)),
+    "eye_center": ("f", (2, 3), (-1e4, 1e4)),
+    "eye_radius": ("f", (2,), (0, 1e4)),
+    "iris_radius": ("f", (), (0, 1e4)),
+    "focal_px": ("iuf", (), (1e-3, 1e6)),
+    "principal": ("iuf", (2,), (-1e6, 1e6)),
+    "size_px": ("iu", (), (1, 1 << 15)),
+    "texture": ("iuf", ("H", "W", 3), (0, 255)),
+    "light": ("f", (9, 3), (-1e4, 1e4)),
+    "torso_top": ("iuf", (), (-1e4, 1e4)),
+    "skull": ("f", (4,), (-1e4, 1e4)),
+}
+_VERTEX_NUMBERS = ("tri", "landmark_vertices")
 _DISC_SEARCH_PX = 256
 _DISC_LARGEST = 0.12
 _DISC_SMALLEST = 0.03
@@ -195,15 +219,17 @@ class Renderer:
         drawn = self._face(rotation, translation, expression, gaze, light)
         turn, _ = cv2.Rodrigues(np.asarray(rotation, np.float64).reshape(3))
         place = np.asarray(translation, np.float64)
+        # A lost frame (NaN) has no hair, nor has a head that is not before the camera.
+        middle = np.full(3, np.nan) if self.skull is None else turn @ self.skull[:3] + place
+        with_hair = np.isfinite([*middle, *np.ravel(expression)]).all() and middle[2] > self.skull[3]
         if self.torso_top is not None:
             shift = np.zeros(2) if torso is None else np.nan_to_num(np.asarray(torso, np.float64))
             top = self.torso_top + shift[1]
-            if self.skull is not None:  # beside the jaw there are shoulders and collars, too
-                middle = turn @ self.skull[:3] + place
-                row = self.focal_px * middle[1] / max(middle[2], 1.0) + self.principal[1]
+            if with_hair:  # beside the jaw there are shoulders and collars, too
+                row = self.focal_px * middle[1] / middle[2] + self.principal[1]
                 top = min(top, row / self.size_px)
             paint_torso(drawn.uv, drawn.mask, shift, top)
-        if self.skull is not None:
+        if with_hair:
             camera = np.array([self.focal_px, *self.principal])
             paint_hair(drawn.uv, drawn.mask, camera, turn, place, self.skull)
         return drawn
@@ -272,22 +298,25 @@ def check_identity(identity: Mapping[str, Any]) -> None:
     missing = [name for name in REQUIRED if name not in identity]
     if missing:
         raise UserError(f"the identity lacks {', '.join(missing)}; run the fit stage again to make it")
-    for name in REQUIRED:
+    sides: dict[str, int] = {}
+    for name, (kinds, shape, (least, most)) in _ARRAYS.items():
+        if name not in identity:
+            continue
         values = np.asarray(identity[name])
-        if values.dtype.kind not in "iuf" or not values.size or not np.isfinite(values).all():
-            raise UserError(f"the identity's {name} is not of finite numbers; run the fit stage again to make it")
-    count, faces = len(identity["template"]), len(identity["tri"])
-    if np.asarray(identity["tri"]).max() >= count or np.asarray(identity["tri"]).min() < 0:
-        raise UserError(f"the identity's triangles name vertices beyond its {count}; run the fit stage again")
-    if len(identity["uv"]) != count or len(identity["tri_part"]) != faces:
-        raise UserError("the identity's uv or tri_part does not match its mesh; run the fit stage again to make it")
-    if np.ndim(identity["texture"]) != 3 or np.shape(identity["texture"])[2] != 3 or np.abs(identity["uv"]).max() > 2:
-        raise UserError("the identity's texture is no picture, or its uv lies off it; run the fit stage again")
-    top = identity.get("torso_top", np.float32(0))
-    if np.ndim(top) or not np.isreal(top) or not np.isfinite(top):
-        raise UserError("the identity's torso_top is no number; run the fit stage again to make it")
-    skull = np.asarray(identity.get("skull", np.ones(4)))
-    if skull.shape != (4,) or skull.dtype.kind != "f" or not (np.isfinite(skull).all() and skull[3] > 0):
-        raise UserError("the identity's skull is no sphere; run the fit stage again to make it")
-    if np.asarray(identity["expression_basis"]).shape[1:] != (count, 3):
-        raise UserError("the identity's expression_basis does not match its template; run the fit stage again")
+        fault = ""
+        if values.dtype.kind not in kinds or not values.size or not np.isfinite(values).all():
+            fault = "is not of finite " + ("whole " if kinds == "iu" else "") + "numbers"
+        elif not _fits(values.shape, shape, sides):
+            fault = f"has the shape {values.shape}, which does not match the rest"
+        elif values.min() < least or values.max() > (sides["V"] - 1 if name in _VERTEX_NUMBERS else most):
+            fault = "names vertices that are not there" if name in _VERTEX_NUMBERS else "is out of range"
+        if fault:
+            raise UserError(f"the identity's {name} {fault}; run the fit stage again to make it")
+
+
+def _fits(found: tuple[int, ...], wanted: tuple[int | str, ...], sides: dict[str, int]) -> bool:
+    """Whether a shape is the wanted one; the length of a side that has a letter is that of its first array."""
+    if len(found) != len(wanted):
+        return False
+    pairs = zip(wanted, found, strict=True)
+    return all((sides.setdefault(side, length) if isinstance(side, str) else side) == length for side, length in pairs)

@@ -63,7 +63,7 @@ def _paint_hair(uv, face, camera, to_model, centre, radius, first, last):
             dx = (column + 0.5 - camera[1]) / camera[0]
             squared, along = dx * dx + dy * dy + 1.0, centre[0] * dx + centre[1] * dy + centre[2]
             away2 = max(distance2 - along * along / squared, 1e-12) / (radius * radius)
-            if away2 > REACH * REACH:
+            if not away2 <= REACH * REACH:  # so that NaN of an overflow ends here, too
                 continue
             away = math.sqrt(away2)
             if away < _RIM:

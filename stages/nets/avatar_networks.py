@@ -17,7 +17,7 @@ OFF_FACE = ("torso", "hair")  # what has a map like the face's beside it
 def build_generator(network: dict[str, Any], size_px: int) -> AvatarGenerator | PlainUNet:
     """The network that paints frames: G_style, or the baseline that `net_generator` names."""
     kinds = {"style": AvatarGenerator, "unet": PlainUNet}
-    return kinds[network.get("generator", "style")](network, size_px)  # older avatars do not name it
+    return kinds[network["generator"]](network, size_px)
 
 
 class AvatarNetworks(nn.Module):

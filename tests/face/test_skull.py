@@ -45,3 +45,7 @@ def test_the_outline_of_something_else_is_no_skull():
     for picture in mattes:
         cv2.circle(picture, (104, 110), 12, 255, -1)
     assert learn_skull(TEMPLATE, CAMERA, ROTATION, TRANSLATION, mattes) == {}
+
+
+def test_without_frames_there_is_no_skull():
+    assert learn_skull(TEMPLATE, CAMERA, np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, SIDE, SIDE), np.uint8)) == {}

@@ -178,11 +178,46 @@ def test_batches_and_threads_give_the_same_frames(renderer: Renderer) -> None:
     assert all((results[row] == batch.picture[row]).all() for row in range(6))
 
 
+@pytest.mark.parametrize("lost", ["rotation", "translation", "expression", "behind", "around"])
+def test_a_lost_frame_and_a_head_that_is_not_before_the_camera_have_no_hair(lost: str) -> None:
+    pose = {"rotation": AHEAD[0].copy(), "translation": AHEAD[1].copy(), "expression": AHEAD[2].copy()}
+    skull = {"skull": np.array([0, -3, 8, 9], np.float32), "torso_top": np.float32(0.8)}
+    renderer = Renderer(identity() | skull)
+    found = renderer.render(**pose)
+    hair = ~found.mask & (found.uv[..., 1] > 0) & (found.uv[..., 1] < 32768)
+    assert hair.any() and found.mask.any()
+    if lost in pose:
+        pose[lost][0] = np.nan
+    else:
+        pose["translation"] = np.array([0, 0, {"behind": -45.0, "around": -8.0}[lost]])
+    found = renderer.render(**pose)
+    assert not found.mask.any() and not found.picture.any()
+    torso = found.uv[..., 1] >= 32768
+    np.testing.assert_array_equal(torso.any(axis=1), np.arange(96) + 0.5 >= 0.8 * 96)
+    assert not found.uv[~torso].any()
+
+
 def test_contradictory_identities_are_refused() -> None:
+    count = len(identity()["template"])
     for name, value, message in (
-        ("uv", np.zeros((3, 2)), "does not match its mesh"),
-        ("tri", np.array([[0, 1, 10**6]], np.int32), "name vertices"),
+        ("uv", np.zeros((3, 2)), "uv has the shape"),
+        ("uv", np.zeros((count, 3)), "uv has the shape"),
+        ("tri", np.array([[0, 1, 10**6]], np.int32), "tri names vertices"),
+        ("tri", identity()["tri"] + 0.5, "tri is not of finite whole"),
+        ("tri", np.zeros((2, 4), np.int32), "tri has the shape"),
+        ("tri_part", np.full(len(identity()["tri"]), 99, np.int8), "tri_part is out of range"),
         ("expression_basis", np.zeros((2, 5, 3)), "expression_basis"),
+        ("template", np.zeros(4), "template has the shape"),
+        ("focal_px", np.float32(-80), "focal_px is out of range"),
+        ("focal_px", np.ones(2), "focal_px has the shape"),
+        ("size_px", np.int32(0), "size_px is out of range"),
+        ("principal", np.ones(3), "principal has the shape"),
+        ("texture", np.full((4, 4, 3), 1e30), "texture is out of range"),
+        ("light", np.full((9, 3), np.nan), "light is not of finite"),
+        ("light", np.zeros((5, 3)), "light has the shape"),
+        ("landmark_vertices", np.array([10**6]), "landmark_vertices names vertices"),
+        ("expression_scale", np.full(2, np.nan), "expression_scale is not of finite"),
+        ("skull", np.zeros(3), "skull has the shape"),
     ):
         with pytest.raises(UserError, match=message):
             Renderer(identity() | {name: value})

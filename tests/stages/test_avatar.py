@@ -127,6 +127,10 @@ HOSTILE = {
     "uv nan": lambda c: c["identity"]["uv"].fill_(float("nan")),
     "uv far": lambda c: c["identity"]["uv"].mul_(1e9),
     "tri": lambda c: c["identity"]["tri"].add_(10**6),
+    "no key": lambda c: c["settings"].pop("net_mask_share"),
+    "no landmarks": lambda c: c["identity"].pop("landmark_vertices"),
+    "focal length": lambda c: c["identity"].update(focal_px=torch.tensor(0.0)),
+    "light": lambda c: c["identity"].update(light=torch.zeros(5)),
 }
 
 
@@ -153,7 +157,7 @@ def test_an_avatar_without_maps_off_the_face_paints(trained, tmp_path):
     content = torch.load(trained[0] / "avatar.pt", weights_only=True)
     render, uv = torch.rand(1, 3, SIZE, SIZE), torch.rand(1, 3, SIZE, SIZE)
     with_torso = Avatar.load(trained[0] / "avatar.pt").paint(render, uv)[0]
-    del content["settings"]["net_torso"], content["settings"]["net_hair"]
+    content["settings"] |= {"net_torso": False, "net_hair": False}
     content["maps"]["torso"]["feature"] *= float("nan")  # what is not its network's is not looked at
     torch.save(content, tmp_path / "avatar.pt")
     without = Avatar.load(tmp_path / "avatar.pt").paint(render, uv)[0]
