@@ -87,8 +87,8 @@ def learn_torso(
 
     Returns:
         torso_picture and torso_mask, see `Torso`, and torso_top (), the row of the chin as a share of the side,
-        where the torso begins if there is no skull to tell (`Renderer.render`). Nothing where too little of the torso is
-        to be seen.
+        where the torso begins if there is no skull to tell (`Renderer.render`). Nothing where too little of it is to be
+        seen.
     """
     oval = points[:, list(kind.regions["oval"])]
     chin = np.stack([oval[..., 0].mean(1), oval[..., 1].max(1)], axis=1)
