@@ -153,7 +153,10 @@ def groups_of(results: Path, one: Measured, labels: dict[str, dict[str, str]]) -
     name = "frames.parquet" if one.method.kind == "external" else "self.parquet"
     try:
         table = read_manifest(results / one.subject / folder_of(one.method) / name, "self")
-        block = int(table.metadata["block"])
+        block = table.metadata["block"]
+        clips = set(table["clip"].tolist())
+        if not isinstance(block, int) and not (isinstance(block, dict) and clips <= set(block)):
+            raise UserError(f"{name} does not say how many frames a second of its clips has; measure again")
     except UserError as error:
         log.warning("%s, %s: %s", one.subject, one.method.label, error)
         return missing_groups(one, labels, str(error))

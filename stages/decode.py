@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from stages.core.cli import main, progress, stage_parser
+from stages.core.disk import refuse_pictures
 from stages.core.errors import UserError
 from stages.core.files import PictureWriter, atomic_dir
 from stages.core.manifest import write_manifest
@@ -159,19 +160,18 @@ def _shrink(picture: np.ndarray, size_px: int) -> np.ndarray:
 def parse_ranges(text: str, start: int | None, end: int | None) -> list[list[int | None]]:
     """Ranges that decide the crop, the same for each clip of the source; the clip's own where none are given."""
     try:
-        ranges = json.loads(text)
-        ranges = [[a, b] for a, b in ranges]
+        ranges = [[a, b] for a, b in json.loads(text)]
     except (ValueError, TypeError) as error:
         raise UserError(f"--ranges {text!r} is not a JSON list like [[0,100],[200,null]]: write it so") from error
     return ranges or [[start, end]]
 
 
 def run(args: argparse.Namespace) -> None:
-    settings = args.settings
-    size_px = settings["size_px"]
+    settings, size_px = args.settings, args.settings["size_px"]
     cv2.setNumThreads(args.threads)
     source = open_source(args.source, settings["folder_fps"])
-    clip_range(source, args.start, args.end)  # a wrong range should not wait for the detector
+    # A wrong range or a full disk should not wait for the detector.
+    refuse_pictures(args.out_frames, len(clip_range(source, args.start, args.end)), size_px)
     ranges = parse_ranges(args.ranges, args.start, args.end)
     with FaceFinder(settings["face_confidence"]) as finder:
         numbers = sampled_frames(source, ranges, settings["sample_count"])

@@ -24,7 +24,7 @@ from stages.core.files import PictureWriter, atomic_dir, write_json
 from stages.core.manifest import write_manifest
 from stages.face.detector import MediaPipeDetector
 from stages.metrics.baseline import Baselines
-from stages.metrics.footage import Pictures, Subject, read_subject
+from stages.metrics.footage import Pictures, Subject, film_rate, read_subject, seconds
 from stages.metrics.network import NetworkScores
 from stages.metrics.panel import panel_size, side_by_side
 from stages.metrics.regions import REGIONS
@@ -73,8 +73,9 @@ def measure(args: argparse.Namespace, subject: Subject, painter: Painter, pictur
     tracked, why = retracking_of(painter.avatar, MediaPipeDetector, settings["retrack_px"])
     result = Results(METHODS if baselines else METHODS[:1], network, tracked)
     result.notes += [why] if why else []
-    fps = pictures.fps(subject)
-    film = VideoWriter(args.video, fps, panel_size(subject.size_px, tile_px), settings["video_crf"])
+    rates = pictures.rates(subject)
+    fps, size = film_rate(subject, rates), panel_size(subject.size_px, tile_px)
+    film = VideoWriter(args.video, fps, size, settings["video_crf"])
     with film, progress(total=subject.frames) as bar:
         for clip, frames in subject.test.items():
             with PictureWriter(folder / clip, args.threads) as writer:
@@ -88,7 +89,7 @@ def measure(args: argparse.Namespace, subject: Subject, painter: Painter, pictur
                         row = (batch.truth[k], render[k], alpha[k], image[k])
                         film.put(side_by_side(*row, caption=f"{clip} {number}", least_px=tile_px))
                     bar.update(len(batch.frames))
-    result.block = round(fps)  # a second: its frames say nearly the same
+    result.block = seconds(rates)
     result.fps = painter.frames_per_second(render, batch.uv, settings["speed_frames"])
     return result
 

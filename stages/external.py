@@ -30,7 +30,7 @@ from stages.face.detector import MediaPipeDetector
 from stages.face.landmark_sets import LandmarkSet, landmark_set_of
 from stages.face.morphable import MorphableModel
 from stages.face.person import model_and_camera
-from stages.metrics.footage import Pictures, Subject, read_subject, unit
+from stages.metrics.footage import Pictures, Subject, read_subject, seconds, unit
 from stages.metrics.network import NetworkScores
 from stages.metrics.regions import REGIONS
 from stages.metrics.report import as_json, frame_columns, package_versions, result_figures
@@ -153,7 +153,7 @@ def measure(args: argparse.Namespace, subject: Subject, device: str) -> Results:
                 shown = {args.method: peer.of(clip, batch.frames)}
                 result.add(clip, batch.frames, batch.order, batch.truth, batch.masks, shown)
                 bar.update(len(batch.frames))
-    result.block = round(pictures.fps(subject))  # a second: its frames say nearly the same
+    result.block = seconds(pictures.rates(subject))
     result.notes += ([why] if why else []) + subject.notes() + peer.notes() + [NOT_KNOWN]
     return result
 

@@ -29,6 +29,7 @@ from stages.core.subjects import NAME
 from stages.graphics.draw import as_rgb8, error_map
 from stages.metrics import figures_page as sections
 from stages.metrics.figures import Scores, misfit, remarkable_frames
+from stages.metrics.footage import frame_rate
 from stages.metrics.panel import ERROR_FULL_SCALE
 
 log = logging.getLogger(__name__)
@@ -113,8 +114,8 @@ def read_scores(path: Path, table: Manifest, decoded: Mapping[str, Manifest]) ->
         if not isinstance(labels[clip], dict):
             raise UserError(f"the labels of clip '{clip}' beside {path} are no table; run the workflow again")
     columns = {name: table[name] for name in table.table.column_names if name not in ("clip", "frame")}
-    fps = float(next(iter(decoded.values())).metadata["fps"] or 25.0)
-    return Scores(columns, clips, frames, time_s, labels, block=round(fps))
+    seconds = {clip: round(frame_rate(decode)) for clip, decode in decoded.items()}
+    return Scores(columns, clips, frames, time_s, labels, block=seconds)
 
 
 def three_tiles(args: argparse.Namespace, clip: str, frame: int) -> bytes:

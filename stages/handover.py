@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -21,6 +20,7 @@ from pathlib import Path
 import cv2
 
 from stages.core.cli import main, progress
+from stages.core.disk import refuse_full_disk
 from stages.core.errors import UserError
 from stages.core.files import PictureWriter, atomic_dir, list_pictures
 from stages.core.methods import EXTERNAL
@@ -80,15 +80,6 @@ def refuse_taken(out: Path) -> None:
         raise UserError(f"{out} is not an empty folder; choose another one, or remove what lies there")
 
 
-def refuse_full_disk(out: Path, needed: float, free: float) -> None:
-    """Raises UserError where the bytes needed, with a tenth more, are not free."""
-    if 1.1 * needed > free:
-        raise UserError(
-            f"{out} would take about {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there; free some "
-            "space, or choose another --out or --split"
-        )
-
-
 def write_all(
     out: Path, frames: list[Handed], files_of: Callable[[Handed], dict[str, bytes]],
     rest: Callable[[], dict[str, bytes]], threads: int,
@@ -107,7 +98,7 @@ def write_all(
             for done, (_, files) in enumerate(progress(made, total=len(frames), desc="handover")):
                 size = write(files)
                 if done == 0:
-                    refuse_full_disk(out, size * len(frames), shutil.disk_usage(folder).free)
+                    refuse_full_disk(out, size * len(frames), "free some space, or choose another --out or --split")
         write(rest())
 
 

@@ -17,7 +17,7 @@ from stages.core.config import preset_names
 from stages.core.errors import UserError
 from stages.core.subjects import COLUMNS, CONSENTS, NAME, ROLES, Clip
 from stages.datasets import imavatar, mead
-from stages.datasets.sheet import add_to_sheet, as_text
+from stages.datasets.sheet import add_to_sheet, as_comment, as_text
 
 log = logging.getLogger("ingest")
 
@@ -136,10 +136,13 @@ def _row(args: argparse.Namespace, subject: str, clip: str, role: str, source: P
 def run(args: argparse.Namespace) -> None:
     """Finds the clips and writes their rows."""
     clips = {"mead": mead_clips, "imavatar": imavatar_clips}[args.dataset](args)
+    comment = ""
+    if args.dataset == "mead":  # whoever measures on these films should be able to draw them again
+        comment = f"mead: films to test on drawn by --test-share {args.test_share:g} --seed {args.seed}"
     if args.out is None:
-        sys.stdout.write("\t".join(COLUMNS) + "\n" + as_text(clips))
+        sys.stdout.write("\t".join(COLUMNS) + "\n" + as_comment(comment) + as_text(clips))
         return
-    added = add_to_sheet(args.out, clips)
+    added = add_to_sheet(args.out, clips, comment)
     log.info("%s: %d rows added, %d were there", args.out, added, len(clips) - added)
 
 

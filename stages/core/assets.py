@@ -92,6 +92,18 @@ NEEDS: tuple[tuple[str, str, str, str], ...] = (
 ONLY_WEIGHTED = {"vgg19_imagenet": "weight_mrf", "resnet50_imagenet": "weight_cos"}
 
 
+# Assets that figures are measured with where they are there; without them the figures are null.
+MEASURED_WITH = ("alexnet_imagenet", "inception_fid")
+
+
+def measuring_files(settings: Mapping[str, Any]) -> list[Path]:
+    """Paths of the weights that are there and that measuring takes with these settings of `evaluate`."""
+    if not settings["network_metrics"]:
+        return []
+    files = [*(asset_folder() / ASSETS[name].file for name in MEASURED_WITH), given_file("resnet50_vggface2")]
+    return [path for path in files if path.is_file()]
+
+
 def needed_files(stage: str, settings: Mapping[str, Any]) -> list[Path]:
     """Paths of the assets that a stage needs with these settings, downloaded or not."""
     names = [name for of, key, value, name in NEEDS if of == stage and settings[key] == value]

@@ -24,8 +24,15 @@ def as_text(clips: Sequence[Clip]) -> str:
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
-def add_to_sheet(path: Path, clips: Sequence[Clip]) -> int:
+def as_comment(text: str) -> str:
+    """A line that readers of the sheet pass over; nothing for no text."""
+    return f"# {' '.join(text.split())}\n" if text else ""
+
+
+def add_to_sheet(path: Path, clips: Sequence[Clip], comment: str = "") -> int:
     """Add the clips that the sheet lacks, making the sheet where there is none; returns how many were added.
+
+    comment: a line without its end, written before new rows as `# comment`; nothing is written where no row is new.
 
     Raises:
         UserError: the sheet has another clip of the same name, or would not be a valid sheet; it is left as it was.
@@ -48,7 +55,7 @@ def add_to_sheet(path: Path, clips: Sequence[Clip]) -> int:
     new = [clip for clip in clips if (clip.subject, clip.clip) not in known]
     if new:
         with atomic_file(path) as temporary:
-            temporary.write_text(text + as_text(new), encoding="utf-8")
+            temporary.write_text(text + as_comment(comment) + as_text(new), encoding="utf-8")
             try:
                 read_sheet(temporary)
             except UserError as error:

@@ -2,13 +2,14 @@
 are alike.
 
 Frames of one second say nearly the same thing, so blocks of neighbours are drawn; where there are enough clips, whole
-clips are. Blocks reach over a clip's end to its beginning (Politis and Romano 1992), so that all frames are drawn alike
-often. Since few blocks tell too little about the spread, the interval is widened as Student's t is over the normal.
+clips are. Figures that change slowly get longer blocks, as far as five of them fill the frames. Blocks reach over a
+clip's end to its beginning (Politis and Romano 1992), so that all frames are drawn alike often. Since few blocks tell
+too little about the spread, the interval is widened as Student's t is over the normal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import norm, t
@@ -18,21 +19,31 @@ LEVEL = 0.95
 SEED = 1
 ENOUGH_CLIPS = 8  # of which whole ones are drawn; the spread of fewer says little
 LEAST_BLOCKS = 5  # that the known frames fill: of fewer, any interval would be made up
+# Blocks of so many correlation times: of shorter ones the means spread too little (docs/results.md has the coverage).
+CORRELATION_TIMES = 3
+
+Block = int | Mapping[str, int]  # frames that are drawn together, such as a second's, or those of each clip
+
+
+def frame_interval(values: np.ndarray, clips: Sequence[str] | np.ndarray, second: Block) -> list[float] | None:
+    """`mean_interval` of a figure of frames in blocks of a second, or longer ones where the figure changes slowly."""
+    return mean_interval(values, clips, second, longer=True)
 
 
 def mean_interval(
     values: np.ndarray,
     clips: Sequence[str] | np.ndarray,
-    block: int,
+    block: Block,
     draws: int = DRAWS,
     level: float = LEVEL,
     seed: int = SEED,
+    longer: bool = False,
 ) -> list[float] | None:
     """[low, high] of the mean of values (N,), NaN ones left out; None where the others fill fewer blocks, or lie in
     fewer clips, than `LEAST_BLOCKS` and `ENOUGH_CLIPS`.
 
-    clips: name or number of each value's clip, whose frames follow each other. block: frames that are drawn together,
-    such as a second's.
+    clips: name or number of each value's clip, whose frames follow each other. block: see `Block`. longer: blocks of
+    `CORRELATION_TIMES` where these are longer, and as long as `LEAST_BLOCKS` are filled.
     """
     known, names = np.isfinite(values), np.asarray(clips)
     shown = np.isin(names, names[known])  # clips without any value have no part in it
@@ -40,7 +51,12 @@ def mean_interval(
     count = independent(names[known].tolist(), block)
     if not count:
         return None
-    sums, chance = _parts(np.stack([np.where(known, values, 0.0), known], axis=1), names, block)
+    sizes = _sizes(names, block)
+    if longer and len(set(names.tolist())) < ENOUGH_CLIPS:
+        wanted = min(CORRELATION_TIMES * correlation_time(values, names), known.sum() / LEAST_BLOCKS)
+        sizes = np.maximum(sizes, int(wanted))
+        count = max(_filled(sizes[known]), 2)
+    sums, chance = _parts(np.stack([np.where(known, values, 0.0), known], axis=1), names, sizes)
     # As many as make up all frames; those of short clips are shorter, and drawn more often for that.
     drawn = np.random.default_rng(seed).choice(len(sums), (draws, round(chance.sum())), p=chance / chance.sum())
     totals = sums[drawn].sum(axis=1)
@@ -51,31 +67,72 @@ def mean_interval(
     return np.clip(ends, values[known].min(), values[known].max()).tolist()
 
 
-def independent(clips: Sequence[str], block: int) -> int:
+def correlation_time(values: np.ndarray, clips: np.ndarray) -> float:
+    """How many frames say what one independent frame would: 1 + 2 times the sum of the autocorrelation up to its first
+    zero, at least 1.
+
+    values: (N,) of which NaN ones are left out; clips: (N,), over whose ends nothing is compared.
+    """
+    known = np.isfinite(values)
+    rest = np.where(known, values - values[known].mean(), 0.0)
+    most = int(known.sum()) // LEAST_BLOCKS + 1
+    sums, pairs = np.zeros(most), np.zeros(most)
+    for start, end in _runs(clips):
+        for total, row in ((sums, rest[start:end]), (pairs, known[start:end])):
+            lagged = np.fft.irfft(np.abs(np.fft.rfft(row, 2 * len(row))) ** 2, 2 * len(row))[: min(most, len(row))]
+            total[: len(lagged)] += lagged
+    if sums[0] <= 0:
+        return 1.0
+    correlation = (sums / np.maximum(pairs, 1)) / (sums[0] / pairs[0])
+    ends = np.flatnonzero(correlation <= 0)
+    return float(1 + 2 * correlation[1 : ends[0] if len(ends) else most].sum())
+
+
+def independent(clips: Sequence[str], block: Block) -> int:
     """How many clips, or blocks that the frames fill, can be drawn from; 0 where there are too few."""
     if len(set(clips)) >= ENOUGH_CLIPS:
         return len(set(clips))
-    blocks = len(clips) // max(block, 1)
+    blocks = _filled(_sizes(np.asarray(clips), block))
     return blocks if blocks >= LEAST_BLOCKS else 0
 
 
-def method(clips: Sequence[str], block: int) -> str:
+def method(clips: Sequence[str], block: Block) -> str:
     """What is drawn, in words; "none: ..." where there is too little for an interval."""
+    said = " or ".join(str(size) for size in np.unique(_sizes(np.asarray(clips), block)))
     if not independent(clips, block):
-        return f"none: {len(clips)} frames do not fill {LEAST_BLOCKS} blocks of {block}"
+        return f"none: {len(clips)} frames do not fill {LEAST_BLOCKS} blocks of {said}"
     count = len(set(clips))
-    return f"whole clips, {count} of them" if count >= ENOUGH_CLIPS else f"blocks of {block} neighbouring frames"
+    return f"whole clips, {count} of them" if count >= ENOUGH_CLIPS else f"blocks of {said} neighbouring frames"
 
 
-def _parts(rows: np.ndarray, names: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums (P, C) of the rows (N, C) of every part that may be drawn, and how often it is (P,), of about N / block."""
-    clips = np.split(rows, np.flatnonzero(names[1:] != names[:-1]) + 1)
+def _sizes(names: np.ndarray, block: Block) -> np.ndarray:
+    """Frames of a block (N,) for each frame's clip, at least 1."""
+    if not isinstance(block, Mapping):
+        return np.full(len(names), max(block, 1))
+    known, at = np.unique(names, return_inverse=True)
+    return np.array([max(block[name], 1) for name in known.tolist()], int)[at]
+
+
+def _filled(sizes: np.ndarray) -> int:
+    """Whole blocks that the frames fill together. sizes: (N,) of each frame's block."""
+    found, counts = np.unique(sizes, return_counts=True)
+    return int((counts / found).sum() + 1e-9)
+
+
+def _runs(names: np.ndarray) -> list[tuple[int, int]]:
+    """[start, end) of each clip's frames."""
+    ends = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)]
+    return list(zip(ends[:-1], ends[1:], strict=True))
+
+
+def _parts(rows: np.ndarray, names: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums (P, C) of the rows (N, C) of every part that may be drawn, and how often it is (P,), of about N / size."""
+    clips = [(rows[start:end], int(sizes[start])) for start, end in _runs(names)]
     if len(set(names.tolist())) >= ENOUGH_CLIPS:
-        return np.stack([clip.sum(axis=0) for clip in clips]), np.ones(len(clips))
+        return np.stack([clip.sum(axis=0) for clip, _ in clips]), np.ones(len(clips))
     sums, chance = [], []
-    for clip in clips:
-        # At least four blocks a clip: one alone would look certain.
-        count, size = len(clip), int(np.clip(len(clip) // 4, 1, max(block, 1)))
+    for clip, most in clips:
+        count, size = len(clip), min(most, len(clip))
         total = np.concatenate([np.zeros((1, clip.shape[1])), clip, clip[: size - 1]]).cumsum(axis=0)
         sums.append(total[size:] - total[:count])
         chance.append(np.full(count, 1 / size))

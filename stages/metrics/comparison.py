@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.metrics.bootstrap import mean_interval
+from stages.metrics.bootstrap import ENOUGH_CLIPS, Block, frame_interval, mean_interval
 from stages.metrics.network import FID_REGIONS
 from stages.metrics.psnr import CEILING_DB
 from stages.metrics.regions import REGIONS
@@ -157,13 +157,15 @@ def _finite(value: Any) -> float:
 Labels = Mapping[str, Mapping[str, str]]  # clip -> {label: value}
 
 
-def group_figures(one: Measured, columns: Mapping[str, np.ndarray], labels: Labels, block: int) -> list[Figure]:
+def group_figures(one: Measured, columns: Mapping[str, np.ndarray], labels: Labels, block: Block) -> list[Figure]:
     """Figures of the frames whose clip carries a label, for each label and value.
 
-    columns: of the manifest `self`, rows (N,). block: see `mean_interval`.
+    columns: of the manifest `self`, rows (N,). block: see `frame_interval`.
     """
     clips, found = np.asarray(columns["clip"]).astype(str), []
-    numbers = np.unique(clips, return_inverse=True)[1]  # numbers compare much faster than names
+    names, numbers = np.unique(clips, return_inverse=True)  # numbers compare much faster than names
+    if isinstance(block, Mapping):
+        block = {number: block[name] for number, name in enumerate(names.tolist())}
     rows_of = {
         split: np.isin(clips, [clip for clip in labels if split in _splits(labels[clip])])
         for split in _all_splits(labels)
@@ -175,7 +177,7 @@ def group_figures(one: Measured, columns: Mapping[str, np.ndarray], labels: Labe
         if not count:
             found.append(empty)
             continue
-        low, high = mean_interval(scores, numbers[rows], block) or (math.nan, math.nan)
+        low, high = frame_interval(scores, numbers[rows], block) or (math.nan, math.nan)
         value = float(scores[np.isfinite(scores)].mean())
         found.append(empty._replace(value=value, low=low, high=high, frames=count, reason=""))
     return found
@@ -238,7 +240,11 @@ def common_subjects(figures: Sequence[Figure]) -> list[str]:
 
 def means(figures: Sequence[Figure], subjects: Sequence[str], name: str) -> list[Figure]:
     """Mean figures over subjects for every method, region, metric and split, under the subject's name `name`; missing
-    where one of the subjects has none."""
+    where one of the subjects has none.
+
+    The interval of one subject's is its own. Of several, it would have to say how the mean varies over other people:
+    it is drawn over subjects, from `ENOUGH_CLIPS` on; fewer have none.
+    """
     parts: dict[tuple[Method, str, str, str], list[Figure]] = {}
     for figure in figures:
         if figure.subject in subjects:
@@ -252,5 +258,9 @@ def _mean(part: list[Figure], name: str) -> Figure:
     first = next((f for f in part if math.isnan(f.value)), next((f for f in part if f.reason), part[0]))
     reason = f"{first.subject}: {first.reason}" if first.reason and len(reasons) > 1 else first.reason
     value = sum(figure.value for figure in part) / len(part)
-    rest = {"low": math.nan, "high": math.nan, "frames": sum(figure.frames for figure in part)}
-    return part[0]._replace(subject=name, value=value, reason=reason, **rest)
+    low, high = (part[0].low, part[0].high) if len(part) == 1 else (math.nan, math.nan)
+    if len(part) >= ENOUGH_CLIPS and not math.isnan(value):
+        people = range(len(part))
+        low, high = mean_interval(np.array([figure.value for figure in part]), people, 1) or (low, high)
+    frames = sum(figure.frames for figure in part)
+    return part[0]._replace(subject=name, value=value, low=low, high=high, frames=frames, reason=reason)

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from stages.metrics.bootstrap import ENOUGH_CLIPS
 from stages.metrics.comparison import (
     ALL_FRAMES,
     FURTHER,
@@ -60,8 +61,10 @@ INTRODUCTION = f"""# Comparison of methods
 Self-reenactment: pictures of frames that training never saw, against the truth. **Bold** is the best of a subject and
 figure (of the shown digits). In brackets stands the 95 % interval of the mean over frames; it tells how much a figure
 would vary over other frames of the same kind, not over other trainings. FID has none, nor have fewer than five seconds
-of test frames in fewer than eight clips. Mean frame and nearest training frame are copies that an avatar must beat. All
-figures of this page but the paper's are in `table.parquet`, and so are those by region that are left out here.
+of test frames in fewer than eight clips, nor means over two to seven subjects; those over more are drawn over people.
+Of figures that change slowly, intervals are somewhat too narrow (docs/results.md). Mean frame and nearest training
+frame are copies that an avatar must beat. All figures of this page but the paper's are in `table.parquet`, and so are
+those by region that are left out here.
 
 - SSIM: {DEFINITIONS["ssim"]}. SSIM 7 x 7: {DEFINITIONS["ssim_uniform7"]}.
 - PSNR: {DEFINITIONS["psnr_db"]}.
@@ -107,13 +110,18 @@ def shown(value: float, digits: int, bold: bool = False) -> str:
     return f"**{text}**" if bold else text
 
 
-def cell(figure: Figure, bold: bool, notes: Footnotes) -> str:
-    """Value, interval and note of a figure."""
+def with_interval(figure: Figure, bold: bool) -> str:
+    """Value and interval of a figure."""
     digits = HEADINGS[figure.metric][1]
     text = shown(figure.value, digits, bold)
     if not math.isnan(figure.low):
         text += f" ({shown(figure.low, digits)}–{shown(figure.high, digits)})"
-    return text + notes.mark(figure.reason)
+    return text
+
+
+def cell(figure: Figure, bold: bool, notes: Footnotes) -> str:
+    """Value, interval and note of a figure."""
+    return with_interval(figure, bold) + notes.mark(figure.reason)
 
 
 def page(measured: Sequence[Measured], groups: Sequence[Figure]) -> str:
@@ -150,8 +158,18 @@ def said_means(subjects: Sequence[str], common: Sequence[str]) -> str:
         return f"No means: {who} that all these methods were measured on.\n"
     return (
         f"Means are over the {len(common)} of {len(subjects)} subjects that all these methods were measured on: "
-        f"{', '.join(common)}.\n"
+        f"{', '.join(common)}. {said_spread(len(common))}\n"
     )
+
+
+def said_spread(count: int) -> str:
+    """What the intervals of means over so many subjects are."""
+    if count < ENOUGH_CLIPS:
+        return (
+            f"They have no intervals: those would have to tell how the mean varies over other people, and fewer than "
+            f"{ENOUGH_CLIPS} subjects say too little about that."
+        )
+    return "Their intervals are drawn over the subjects: they tell how the mean would vary over other people."
 
 
 def metrics_table(metrics: Sequence[str], figures: Sequence[Figure], notes: Footnotes) -> str:
@@ -176,8 +194,10 @@ def group_part(figures: Sequence[Figure], notes: Footnotes) -> list[str]:
         return []
     parts = [
         f"### {figures[0].dataset}, by {plain(' and '.join(labels))} of the clips\n",
-        "Means over the subjects that all these methods were measured on. The copies are not among them, since their "
-        "single frames are not kept.\n",
+        "Means over the subjects that all these methods were measured on. In brackets stands the interval: of one "
+        f"subject, over its frames; of {ENOUGH_CLIPS} and more, over the subjects. Means over fewer have none, "
+        "since so few say too little about other people. The copies are not among them, since their single frames are "
+        "not kept.\n",
     ]
     for label in labels:
         mine = [f for f in figures if f.split.startswith(f"{ALL_FRAMES}/{label}=")]
@@ -202,7 +222,7 @@ def group_table(label: str, figures: Sequence[Figure], notes: Footnotes) -> str:
             continue
         best = {m: best_of([f for f in found.values() if f.metric == m], m, HEADINGS[m][1]) for m in GROUP_METRICS}
         cells = [
-            " / ".join(shown(found[method, m].value, HEADINGS[m][1], method in best[m]) for m in GROUP_METRICS)
+            " / ".join(with_interval(found[method, m], method in best[m]) for m in GROUP_METRICS)
             for method in methods
         ]
         rows.append([value, str(len(common)), str(found[methods[0], GROUP_METRICS[0]].frames), *cells])

@@ -41,19 +41,30 @@ class FidScore:
             self.net = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
         self.net.eval().to(device)
         self.device = torch.device(device)
-        self._features: dict[tuple[str, str], list[np.ndarray]] = {}
+        # Apart from one another: a method may have any name, "truth" as well.
+        self._truth: dict[str, list[np.ndarray]] = {}
+        self._methods: dict[str, dict[str, list[np.ndarray]]] = {}
 
-    def add(self, name: str, pictures: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
-        """pictures: (N,H,W,3) float in [0,1] of "truth" or of a method; masks: region -> (N,H,W) bool, the truth's.
-        Outside a region pictures are black, in the truth as well; frames whose region is empty do not count."""
+    def add_truth(self, pictures: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
+        """N more true pictures (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool.
+        Outside a region pictures are black; frames whose region is empty do not count."""
+        self._add(self._truth, pictures, masks)
+
+    def add(self, method: str, pictures: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
+        """N more pictures of a method, as `add_truth`; masks: the truth's."""
+        self._add(self._methods.setdefault(method, {}), pictures, masks)
+
+    def _add(
+        self, found: dict[str, list[np.ndarray]], pictures: np.ndarray, masks: Mapping[str, np.ndarray]
+    ) -> None:
         for region, mask in masks.items():
             keep = mask.any(axis=(1, 2))
             shown = np.where(mask[keep][..., None], pictures[keep], 0.0)
-            self._features.setdefault((name, region), []).append(self._extract(shown))
+            found.setdefault(region, []).append(self._extract(shown))
 
-    def value(self, name: str, region: str) -> float | None:
+    def value(self, method: str, region: str) -> float | None:
         """Distance of a method from the truth; None for fewer than two frames."""
-        truth, mine = self._features.get(("truth", region)), self._features.get((name, region))
+        truth, mine = self._truth.get(region), self._methods.get(method, {}).get(region)
         if not truth or not mine:
             return None
         return frechet_distance(np.concatenate(mine), np.concatenate(truth))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stages.graphics.charts import Estimate
-from stages.metrics.bootstrap import mean_interval
+from stages.metrics.bootstrap import Block, frame_interval
 from stages.metrics.regions import REGIONS, mean_or_none
 from stages.metrics.verdict import WORDS
 
@@ -39,7 +39,7 @@ class Scores:
     frames: np.ndarray  # (N,)
     time_s: np.ndarray  # (N,)
     labels: Mapping[str, Mapping[str, str]]  # of each clip, such as {"emotion": "happy", "level": "3"}
-    block: int  # frames of a second, which say nearly the same
+    block: Block  # frames of a second of each clip, which say nearly the same
 
     @property
     def by_clip(self) -> dict[str, np.ndarray]:
@@ -55,7 +55,7 @@ class Scores:
     def mean(self, name: str, rows: np.ndarray) -> Estimate:
         """Mean of a column over some of the rows (N,) bool, and its interval."""
         values = np.asarray(self.values[name][rows], float)
-        interval = mean_interval(values, self.clips[rows].tolist(), self.block)
+        interval = frame_interval(values, self.clips[rows].tolist(), self.block)
         return Estimate(mean_or_none(values), None if interval is None else (interval[0], interval[1]))
 
 

@@ -61,8 +61,9 @@ def headline(metrics: Mapping[str, Any]) -> Iterator[page.Html]:
     words = (
         "95&nbsp;% intervals of the means: $drawn."
         if drawn.startswith("none")
-        else "In brackets: 95&nbsp;% intervals of the avatar's means, by bootstrap over $drawn. They say how "
-        "much a mean would vary over other frames of the same kind, not over other trainings."
+        else "In brackets: 95&nbsp;% intervals of the avatar's means, by bootstrap over $drawn, or longer "
+        "ones for slow figures. They say how much a mean would vary over other frames of the same kind, not over other "
+        "trainings."
     )
     yield page.fill(f"<p><small>{words}</small></p>", drawn=drawn)
     short = worse_than(metrics)

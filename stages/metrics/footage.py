@@ -5,7 +5,9 @@ Frames are streamed in batches: memory does not grow with the clips.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,12 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.core.files import picture_name, read_picture
-from stages.core.manifest import read_manifest
+from stages.core.manifest import Manifest, read_manifest
 from stages.face.landmark_sets import LandmarkSet, landmark_set
 from stages.metrics.baseline import fill_missing
 from stages.metrics.regions import region_masks
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -84,6 +88,28 @@ def unit(picture: np.ndarray) -> np.ndarray:
     return picture.astype(np.float32) / np.iinfo(picture.dtype).max
 
 
+def frame_rate(decode: Manifest) -> float:
+    """Frames per second of a clip; 25 where its source does not say."""
+    return float(decode.metadata["fps"] or 25.0)
+
+
+def seconds(rates: Mapping[str, float]) -> dict[str, int]:
+    """Frames of a second of each clip: they say nearly the same."""
+    return {clip: round(rate) for clip, rate in rates.items()}
+
+
+def film_rate(subject: Subject, rates: Mapping[str, float]) -> float:
+    """Frames per second of one film of all clips: the rate of most frames, those of a rounded rate counted together."""
+    frames = Counter[int]()
+    for clip, rate in rates.items():
+        frames[round(rate)] += len(subject.test[clip])
+    most, _ = frames.most_common(1)[0]
+    if len(frames) > 1:
+        found = ", ".join(f"{number} of {rate}" for rate, number in sorted(frames.items()))
+        log.info("the clips have different frames/s (frames: %s); the film shows all at %d", found, most)
+    return next(rate for rate in rates.values() if round(rate) == most)
+
+
 class Pictures:
     """Reads the pictures of the clips on threads."""
 
@@ -115,10 +141,10 @@ class Pictures:
         landmarks = read_manifest(self.clips_dir / clip / "landmarks.parquet", "landmarks")
         return fill_missing(landmarks["points_px"], landmarks["found"])[frames].reshape(len(frames), -1, 2)
 
-    def fps(self, subject: Subject) -> float:
-        """Frames per second of the first clip to measure on; 25 where its source does not say."""
-        clip = next(iter(subject.test))
-        return float(read_manifest(self.clips_dir / clip / "decode.parquet", "decode").metadata["fps"] or 25.0)
+    def rates(self, subject: Subject) -> dict[str, float]:
+        """`frame_rate` of each clip to measure on."""
+        paths = {clip: self.clips_dir / clip / "decode.parquet" for clip in subject.test}
+        return {clip: frame_rate(read_manifest(path, "decode")) for clip, path in paths.items()}
 
     def batches(self, clip: str, frames: np.ndarray, size: int) -> Iterator[Batch]:
         """Batches of frames of one clip."""

@@ -59,7 +59,7 @@ class NetworkScores:
         """Score N more frames of every method; pictures (N,H,W,3) float in [0,1], masks region -> (N,H,W) bool."""
         shown = {region: mask for region, mask in masks.items() if region in FID_REGIONS}
         if self._fid is not None:
-            self._fid.add("truth", truth, shown)
+            self._fid.add_truth(truth, shown)
             self._count += len(truth)
         person = None if self._faces is None else self._faces(truth, masks["face"])
         for method, pictures in methods.items():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stages.metrics.bootstrap import mean_interval
+from stages.metrics.bootstrap import Block, frame_interval
 from stages.metrics.psnr import psnr_db
 from stages.metrics.regions import REGIONS, mean_or_none
 from stages.metrics.sharpness import sharpness
@@ -55,8 +55,8 @@ class ScoreSheet:
         """{region: number of frames that have it}."""
         return {r: int(np.isfinite(self.per_frame(r, "psnr_db")).sum()) for r in REGIONS}
 
-    def intervals(self, clips: Sequence[str], block: int) -> dict[str, dict[str, list[float] | None]]:
-        """{region: {figure: 95 % interval of the mean, or None}}; clips: of each frame, block: see `mean_interval`."""
+    def intervals(self, clips: Sequence[str], block: Block) -> dict[str, dict[str, list[float] | None]]:
+        """{region: {figure: 95 % interval of the mean, or None}}; clips: of each frame, block: see `frame_interval`."""
         return {
-            r: {name: mean_interval(self.per_frame(r, name), clips, block) for name in self.metrics} for r in REGIONS
+            r: {name: frame_interval(self.per_frame(r, name), clips, block) for name in self.metrics} for r in REGIONS
         }

@@ -35,7 +35,8 @@ DEFINITIONS = {
     "identity_similarity": "cosine of the face's features by VGGFace2's ResNet50 to those of the true face; 1: equal",
     "mouth, eyes": "boxes around the landmarks of lips and lids; no FID there",
     "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of means over frames, {bootstrap.DRAWS} draws, "
-    "widened by Student's t for few blocks",
+    f"widened by Student's t for few blocks; a block is a second, or {bootstrap.CORRELATION_TIMES} correlation times "
+    f"of the figure, as long as {bootstrap.LEAST_BLOCKS} blocks fill the frames",
 }
 
 

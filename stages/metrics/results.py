@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from stages.metrics.bootstrap import mean_interval
+from stages.metrics.bootstrap import Block, frame_interval
 from stages.metrics.network import NetworkScores
 from stages.metrics.psnr import CEILING_DB
 from stages.metrics.registry import ScoreSheet
@@ -24,7 +24,8 @@ class Results:
         self.clips: list[str] = []
         self.frames: list[int] = []
         self.notes: list[str] = []
-        self.fps, self.block = 0.0, 25
+        self.fps = 0.0
+        self.block: Block = 25  # frames of a second, in all clips or in each
 
     def add(
         self,
@@ -74,7 +75,7 @@ class Results:
         }
 
     def _interval(self, values: np.ndarray) -> list[float] | None:
-        return mean_interval(values, self.clips, self.block) if len(values) else None
+        return frame_interval(values, self.clips, self.block) if len(values) else None
 
     def _equal_frames(self) -> list[str]:
         """A note on pictures that equal the truth, whose PSNR no number can be."""

@@ -20,6 +20,18 @@ def test_rows_are_added_once(tmp_path):
     assert add_to_sheet(path, [ONE, TWO]) == 0 and path.read_bytes() == before
 
 
+def test_a_comment_stands_before_the_rows_that_it_is_about(tmp_path):
+    path = tmp_path / "sheet.tsv"
+    add_to_sheet(path, [ONE], "drawn by\tseed 1")
+    add_to_sheet(path, [ONE, TWO], "drawn by seed 2")
+    assert [line.split("\t")[0] for line in path.read_text().splitlines()] == [
+        "subject", "# drawn by seed 1", "M003", "# drawn by seed 2", "M003"
+    ]  # fmt: skip
+    assert read_sheet(path).clips == [ONE, TWO]
+    before = path.read_bytes()
+    assert add_to_sheet(path, [ONE, TWO], "drawn by seed 3") == 0 and path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("clip", "words"),
     [

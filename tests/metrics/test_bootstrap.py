@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 from scipy.stats import bootstrap
 
-from stages.metrics.bootstrap import mean_interval, method
+from stages.metrics.bootstrap import correlation_time, frame_interval, independent, mean_interval, method
 
 
 def test_independent_frames_are_scipy_s_percentile_bootstrap():
@@ -83,6 +83,46 @@ def test_the_interval_holds_the_true_mean_as_often_as_it_says(correlation, frame
     values = lfilter([1.0], [1.0, -correlation], steps, axis=1)[:, 100:]
     ends = [mean_interval(row, ["a"] * frames, 25, draws=400) for row in values]
     assert least <= np.mean([low <= 0 <= high for low, high in ends]) <= 0.99
+
+
+def chains(correlation, frames, count, seed=6):
+    """AR(1) series (count, frames) about 0."""
+    steps = np.random.default_rng(seed).normal(size=(count, frames + 400))
+    return lfilter([1.0], [1.0, -correlation], steps, axis=1)[:, 400:]
+
+
+def test_the_correlation_time_of_a_chain_is_its_closed_form():
+    names = np.repeat(["a", "b"], 4000)
+    for r in (0.0, 0.5, 0.9):
+        values = chains(r, 8000, 1)[0]
+        assert correlation_time(values, names) == pytest.approx((1 + r) / (1 - r), rel=0.2)
+        values[::3] = np.nan
+        assert correlation_time(values, names) == pytest.approx((1 + r) / (1 - r), rel=0.25)
+    assert correlation_time(np.full(40, 3.0), names[:40]) == 1.0
+
+
+@pytest.mark.parametrize(("correlation", "frames", "clips", "least"), [(0.97, 350, 1, 0.82), (0.9, 50, 4, 0.87)])
+def test_slow_figures_get_longer_blocks(correlation, frames, clips, least):
+    """Blocks of a second hold the true mean of the first row in two of three intervals only."""
+    rows, names = chains(correlation, frames * clips, 200), np.repeat(np.arange(clips), frames)
+    if clips > 1:
+        rows = chains(correlation, frames, 200 * clips).reshape(200, -1)
+    ends = [mean_interval(row, names, 25, draws=400, longer=True) for row in rows]
+    assert least <= np.mean([low <= 0 <= high for low, high in ends]) <= 0.99
+
+
+def test_figures_that_change_fast_keep_blocks_of_a_second():
+    values = np.random.default_rng(7).normal(size=500)
+    assert frame_interval(values, ["a"] * 500, 25) == mean_interval(values, ["a"] * 500, 25)
+
+
+def test_every_clip_has_the_block_of_its_own_second():
+    clips, second = ["a"] * 100 + ["b"] * 90, {"a": 25, "b": 30}
+    values = np.random.default_rng(8).normal(size=190)
+    assert independent(clips, second) == 7 and method(clips, second) == "blocks of 25 or 30 neighbouring frames"
+    assert independent(clips[:160], second) == 6 and independent(clips[:100], second) == 0
+    assert mean_interval(values, clips, second) != mean_interval(values, clips, 25)
+    assert mean_interval(values, clips, {"a": 25, "b": 25}) == mean_interval(values, clips, 25)
 
 
 def test_the_same_again_is_the_same():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from stages.metrics import printed
@@ -52,6 +53,18 @@ def test_means_are_of_common_subjects():
     found = {f.of: f for f in means(figures, ["anna", "bert"], "mean")}
     assert found[OURS].value == 28 and found[PEER].value == 21 and found[OURS].frames == 20
     assert math.isnan(found[OURS].low) and found[OURS].subject == "mean"
+
+
+def test_a_mean_of_one_keeps_its_interval_and_many_subjects_have_one_of_their_own():
+    one = figure(OURS, 30.0)._replace(low=29.0, high=31.0)
+    assert means([one], ["anna"], "")[0][7:10] == (30.0, 29.0, 31.0)
+    people = [f"p{k}" for k in range(9)]
+    figures = [one._replace(subject=who, value=26.0 + k) for k, who in enumerate(people)]
+    (mean,) = means(figures, people, "mean of 9")
+    half = 2.31 * np.std(np.arange(9), ddof=1) / 3  # Student's t of 8 degrees of freedom
+    assert mean.value == 30.0 and (mean.high - mean.low) / 2 == pytest.approx(half, rel=0.15)
+    (few,) = means(figures[:7], people[:7], "mean of 7")
+    assert math.isnan(few.low) and math.isnan(few.high)
 
 
 @pytest.mark.parametrize(

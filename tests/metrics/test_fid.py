@@ -53,6 +53,21 @@ def test_missing_weights_stop_with_what_to_do(tmp_path, monkeypatch):
         fid.FidScore("cpu")
 
 
+def test_a_method_may_be_called_truth():
+    """The true pictures are no method: one of that name is measured against them like any other."""
+    score = fid.FidScore.__new__(fid.FidScore)  # without the network, whose weights are not there
+    score._truth, score._methods = {}, {}
+    score._extract = lambda pictures: pictures.reshape(len(pictures), -1)
+    pictures = np.random.default_rng(3).random((2, 4, 6, 6, 3))
+    masks = {"full": np.ones((4, 6, 6), bool)}
+    score.add_truth(pictures[0], masks)
+    assert score.value("truth", "full") is None
+    for name in ("truth", "peer"):
+        score.add(name, pictures[1], masks)
+    flat = pictures.reshape(2, 4, -1)
+    assert score.value("truth", "full") == score.value("peer", "full") == frechet_distance(flat[1], flat[0]) > 0.1
+
+
 @pytest.mark.slow
 def test_adapter_collects_features_by_region(tmp_path, monkeypatch):
     file = tmp_path / "inception.pth"
@@ -73,7 +88,7 @@ def test_adapter_collects_features_by_region(tmp_path, monkeypatch):
     truth = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
     masks = {"full": np.ones((3, 32, 32), bool), "face": np.zeros((3, 32, 32), bool)}
     masks["face"][:2, 8:24, 8:24] = True
-    score.add("truth", truth, masks)
+    score.add_truth(truth, masks)
     score.add("same", truth, masks)
     outside = truth.copy()
     outside[~masks["face"]] = 0.5

@@ -62,12 +62,15 @@ def test_a_small_sample_is_said():
     seen = []
 
     class Fid:
-        def add(self, name, pictures, masks):
-            seen.append((name, set(masks)))
+        def add_truth(self, pictures, masks):
+            seen.append(("the true ones", set(masks)))
+
+        def add(self, method, pictures, masks):
+            seen.append((method, set(masks)))
 
     scores._fid = Fid()
     add_one(scores)
     assert scores.warnings() == [scores.warnings()[0]] and "of 1 frames, fewer than the 2048" in scores.warnings()[0]
-    assert seen == [("truth", set(FID_REGIONS)), ("avatar", set(FID_REGIONS))]
+    assert seen == [("the true ones", set(FID_REGIONS)), ("avatar", set(FID_REGIONS))]
     scores._count = 2048
     assert scores.warnings() == []

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from stages.assets import download
-from stages.core.assets import ASSETS, Asset, asset_path, needed_files
+from stages.core.assets import ASSETS, Asset, asset_path, given_file, measuring_files, needed_files
 from stages.core.config import stage_settings
 from stages.core.errors import UserError
 
@@ -133,3 +133,13 @@ def test_weights_that_are_not_there_say_what_to_do(tmp_path, monkeypatch):
     (tmp_path / known.file).write_bytes(b"something else")
     with pytest.raises(UserError, match="not the published file"):
         asset_path("vgg19_imagenet")
+
+
+def test_measuring_takes_the_weights_that_are_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    assert measuring_files({"network_metrics": True}) == []
+    there = [tmp_path / ASSETS["inception_fid"].file, given_file("resnet50_vggface2")]
+    for path in (*there, tmp_path / ASSETS["vgg19_imagenet"].file):
+        path.touch()
+    assert measuring_files({"network_metrics": True}) == there
+    assert measuring_files({"network_metrics": False}) == []

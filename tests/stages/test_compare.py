@@ -224,13 +224,27 @@ def test_figures_by_emotion_and_level(mead):
     assert "#### By level, the whole picture: PSNR, dB / SSIM" in page
     rows = rows_of(page, "#### By emotion, the face: PSNR, dB / SSIM")
     assert rows == {
-        ("angry", "1"): ["6", "24.00 / 0.725", "**25.00** / **0.750**"],
+        ("angry", "1"): [
+            "6", "24.00 (24.00–24.00) / 0.725 (0.725–0.725)", "**25.00** (25.00–25.00) / **0.750** (0.750–0.750)"
+        ],
         ("happy", "1"): ["4", "29.00 / 0.725", "**30.00** / **0.750**"],
     }
+    assert "In brackets stands the interval: of one subject, over its frames" in page
     angry = table[(table.split == "self/emotion=angry") & (table.region == "face") & (table.metric == "psnr_db")]
     found = {(f.subject, f.method): (f.value, f.low, f.high, f.frames) for f in angry.itertuples() if f.frames}
     assert found["M003", "ours"] == (25.0, 25.0, 25.0, 6) and found["W009", "ours"] == (21.0, 21.0, 21.0, 6)
     assert set(table[table.split != "self"].split.str.partition("=")[0]) == {"self/emotion", "self/level"}
+
+
+def test_a_second_of_each_clip(mead, caplog):
+    """Clips of several frame rates have blocks of their own; a table that lacks one's is not taken."""
+    path = mead / "M003/self.parquet"
+    for block, known in (({"angry": 1, "happy": 2}, True), ({"angry": 1}, False), ("x", False)):
+        write_frames(path, ["angry"] * 6 + ["happy"] * 4, 30.0, block)
+        _, table = run(mead)
+        mine = table[(table.subject == "M003") & (table.split != "self") & (table.method == "ours")]
+        assert mine.value.notna().any() == known
+    assert "does not say how many frames a second of its clips has" in caplog.text
 
 
 def test_without_the_table_of_frames_a_group_is_missing_with_its_reason(mead):

@@ -3,12 +3,13 @@
 import errno
 import json
 import logging
+from collections import namedtuple
 
 import numpy as np
 import pytest
 
 from stages import decode
-from stages.core import cli, files
+from stages.core import cli, disk, files
 from stages.core.files import content_hash, picture_name, read_picture
 from stages.core.manifest import read_manifest
 from stages.video.reader import CropReader
@@ -96,6 +97,13 @@ def test_a_test_clip_follows_the_crop_of_the_clips_to_train_on(clip, tmp_path):
     tested = decoded(clip, tmp_path / "b", 30, None, ranges)
     alone = decoded(clip, tmp_path / "c", 30, None)
     assert trained.metadata["crop_px"] == tested.metadata["crop_px"] != alone.metadata["crop_px"]
+
+
+def test_a_clip_whose_pictures_do_not_fit_is_refused_before_anything_is_written(clip, tmp_path, capsys, monkeypatch):
+    needed = disk.picture_bytes(12, SIZE)
+    monkeypatch.setattr(decode, "FaceFinder", None)  # nobody is looked for
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: namedtuple("usage", "free")(needed))
+    assert_refused(capsys, clip, tmp_path / "out", "storage.keep_pictures", start=3, end=15)
 
 
 def test_same_bytes_again(clip, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import trimesh
 
 from stages import handover
+from stages.core import disk
 from stages.core.cli import main
 from stages.core.files import read_picture, write_picture
 from stages.core.methods import method_pictures
@@ -204,6 +205,6 @@ def test_nothing_half_written_stays(results, tmp_path, capsys, monkeypatch):
     (results / "anna/clips/t/alpha/000004.png").unlink()
     assert "alpha/000004.png is missing" in refused(capsys, *line)
     free = namedtuple("usage", "free")(100_000)
-    monkeypatch.setattr(handover.shutil, "disk_usage", lambda path: free)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: free)
     assert "are free there" in refused(capsys, *line)
     assert not list((tmp_path / "deep").iterdir())

@@ -37,12 +37,15 @@ def test_mead(mead, tmp_path, capsys):
     run("mead", mead, "--consent", "licence", "--preset", "smoke", "--out", sheet)
     run("mead", mead, "--consent", "licence", "--preset", "smoke", "--out", sheet)
     clips = read_sheet(sheet).clips
+    comments = [line for line in sheet.read_text().splitlines() if line.startswith("#")]
+    assert comments == ["# mead: films to test on drawn by --test-share 0.2 --seed 1"]
     assert [(clip.subject, clip.clip, clip.dataset, clip.consent, clip.preset) for clip in clips] == [
         ("M003", f"front_{emotion}_level_2_001", "mead", "licence", "smoke") for emotion in ("angry", "sad")
     ]
     assert sorted(clip.role for clip in clips) == ["test", "train"]
     run("mead", mead, "--consent", "licence", "--views", "front,left_30", "--emotions", "sad", "--test-share", 0)
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert rows.pop(1) == ["# mead: films to test on drawn by --test-share 0 --seed 1"]
     assert [row[:3] for row in rows[1:]] == [
         ["M003_front", "front_sad_level_2_001", "train"], ["M003_left_30", "left_30_sad_level_2_001", "train"],
     ]  # fmt: skip
@@ -107,4 +110,4 @@ def test_films_that_are_left_out_are_named(mead, caplog, capsys):
     write_film(mead / "M003/video/front/all.mp4")
     run("mead", mead, "--consent", "licence", "--views", "front,front")
     assert "left out: M003/video/front/all.mp4 does not say: emotion, level, number of the take" in caplog.text
-    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["M003", "M003"]
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[2:]] == ["M003", "M003"]

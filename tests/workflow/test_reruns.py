@@ -1,12 +1,14 @@
 """This key, module or clip changed -> exactly these rules run again. The table is the promise of config/README.md."""
 
+import os
 import shutil
 
 import pytest
 import yaml
 
+from stages.core.assets import ASSETS, GIVEN
 from stages.core.config import variant_names
-from tests.workflow.conftest import VARIANT
+from tests.workflow.conftest import VARIANT, Project
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +119,7 @@ def test_a_variant_that_is_asked_for_is_in_the_table(made_project):
     assert pending == {"train": count, "evaluate": count, "figures": count, **COMPARE}
 
 
-def test_a_method_of_others(varied_project):
+def test_a_method_of_others(varied_project, tmp_path):
     """Its pictures are measured once, and again when one of them changes or is added; nothing else runs for them."""
     truth = varied_project.work / "results/smoke/clips/other/frames"
     folder = varied_project.work / "results/smoke/external/peer"
@@ -129,6 +131,10 @@ def test_a_method_of_others(varied_project):
         varied_project.snakemake()
         assert varied_project.pending() == {}
         assert "| smoke | peer (external) | 30 | **100.00**" in (varied_project.work / "results/table.md").read_text()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+            (tmp_path / ASSETS["inception_fid"].file).touch()
+            assert varied_project.pending() == {"external": 1, **MEASURE}, "the variant wants no figures of networks"
         shutil.copy(folder / "000001.png", folder / "000000.png")
         assert varied_project.pending() == {"external": 1, **COMPARE}
         (folder / "000001.png").unlink()
@@ -176,6 +182,29 @@ def test_published_weights_are_downloaded_first(made_project, tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"train": {"backbone_weights": "imagenet"}}))
     assert made_project.pending("--configfile", str(overlay)) == {"asset": 2, **LEARN}
+
+
+def test_weights_to_measure_with_that_have_come(made_project, tmp_path, monkeypatch):
+    """They measure again, once; where there are none, or where nobody wants them, nothing runs, and none is fetched."""
+    project = Project(*(shutil.copytree(made, tmp_path / made.name) for made in (made_project.code, made_project.work)))
+    assets, overlay, target = tmp_path / "assets", tmp_path / "overlay.yaml", "results/smoke/metrics.json"
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(assets))
+    assets.mkdir()
+    assert project.pending() == {}
+    (assets / ASSETS["vgg19_imagenet"].file).touch()
+    assert project.pending() == {}, "these are not measured with"
+    for place in (assets / ASSETS["alexnet_imagenet"].file, assets / GIVEN["resnet50_vggface2"][0]):
+        place.touch()
+        assert project.pending() == MEASURE
+        os.utime(place, (1, 1))  # copied with its old date
+        assert project.pending() == MEASURE
+        project.snakemake(target)
+        assert project.pending(target) == {}
+    overlay.write_text(yaml.safe_dump({"evaluate": {"network_metrics": False}}))
+    project.snakemake(target, "--configfile", str(overlay))
+    (assets / ASSETS["inception_fid"].file).touch()
+    assert project.pending(target, "--configfile", str(overlay)) == {}
+    assert project.pending(target) == {"evaluate": 1}
 
 
 def test_another_subject(made_project):

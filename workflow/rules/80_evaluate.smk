@@ -3,6 +3,7 @@ rule evaluate:
         avatar="<avatar>/avatar.pt",
         samples="<subject>/samples.parquet",
         test=lambda wildcards: "<subject>/test_samples.parquet" if to_test(wildcards.subject) else [],
+        weights=weights_there,
         # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
         decode=of_clips("decode.parquet", measured_clips),
         landmarks=of_clips("landmarks.parquet", measured_clips),

@@ -4,6 +4,7 @@ rule external:
         test=lambda wildcards: "<subject>/test_samples.parquet" if to_test(wildcards.subject) else [],
         identity="<subject>/identity.npz",
         method=pictures_of_method,
+        weights=weights_there,
         # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
         decode=of_clips("decode.parquet", shown_clips),
         landmarks=of_clips("landmarks.parquet", shown_clips),

@@ -5,7 +5,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 
-from stages.core.assets import ASSETS, asset_folder, given_file, needed_files
+from stages.core.assets import ASSETS, asset_folder, given_file, measuring_files, needed_files
 from stages.core.config import (
     STAGES,
     canonical_json,

@@ -51,6 +51,12 @@ def weights_of(stage):
     return files
 
 
+def weights_there(wildcards):
+    """Input function: the published weights that measuring finds; one that is new measures again, none is downloaded."""
+    settings = settings_of("evaluate", wildcards.subject, variant_of(wildcards))
+    return [str(path) for path in or_stop(measuring_files, settings)]
+
+
 def picture_folder(path):
     """Output of a folder of pictures, which Snakemake removes after its last use where storage.keep_pictures says so."""
     settings = or_stop(stage_settings, "storage", config.get("storage") or {})
