@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stages.nets.avatar_generator import AvatarGenerator
-from stages.nets.avatar_networks import AvatarNetworks, build_generator
+from stages.nets.avatar_networks import AvatarNetworks
 from stages.nets.blocks import count_parameters
 from stages.nets.plain_unet import PlainUNet
 from tests.nets.settings import preset, tiny
@@ -57,9 +57,3 @@ def test_has_about_the_parameters_of_the_avatar(name, size_px):
     with torch.device("meta"):
         style, plain = AvatarGenerator(network, size_px), PlainUNet(network, size_px)
     assert 0.5 < count_parameters(plain) / count_parameters(style) < 1.1
-
-
-def test_an_avatar_from_before_the_choice_is_the_papers():
-    network = tiny()
-    del network["generator"]
-    assert isinstance(build_generator(network, 32), AvatarGenerator)
