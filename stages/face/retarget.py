@@ -10,6 +10,7 @@ rule; gaze is relative to the head already and stays as it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,9 +55,13 @@ class Person:
 
 
 def _pairs(kind: LandmarkSet) -> list[np.ndarray]:
-    """Opposite landmarks of the left lids, the right lids and the lips: (k, 2) each. Rings start at a corner."""
-    rings = (*kind.eyes, kind.lips_inner)
-    return [np.array([(ring[i], ring[-i]) for i in range(1, len(ring) // 2)]) for ring in rings]
+    """Opposite landmarks of the left lids, the right lids and the lips: (k, 2) each."""
+    return [_opposite(ring) for ring in (*kind.eyes, kind.lips_inner)]
+
+
+def _opposite(ring: Sequence[int]) -> np.ndarray:
+    """(k, 2) opposite landmarks of a ring that starts at a corner."""
+    return np.array([(ring[i], ring[-i]) for i in range(1, len(ring) // 2)])
 
 
 def _gaps(points: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -205,6 +210,8 @@ class Retarget:
         weights = np.repeat(_SUPPORT / weights.sum() * weights / _NOISE_CM**2, 3)
         rows, row_weights = [basis[:, used].reshape(len(basis), -1).T], [weights]
         self._used, self._groups, self._is_lip = used, [], np.zeros(0, bool)
+        openings, sides = [np.zeros(0)], [np.zeros(0)]
+        outer_lips = np.nansum(_gaps(self._to, _opposite(self.kind.regions["lips_outer"])))
         for number, pairs in enumerate(_pairs(self.kind)):
             known = np.isin(pairs, used).all(1)
             if known.any():
@@ -212,10 +219,12 @@ class Retarget:
                 self._is_lip = np.concatenate([self._is_lip, np.full(known.sum(), number == 2)])
                 rows.append(_gaps(basis, pairs[known]).T)
                 row_weights.append(np.full(known.sum(), _GAP_SUPPORT / known.sum() / _GAP_NOISE_CM**2))
-        start = [_gaps(self._to, pairs) for pairs in self._groups]
-        self._opening = np.concatenate([np.zeros(0), *start])
-        # The sign that stands for open: the rings of some sets run the other way round.
-        self._side = np.concatenate([np.zeros(0), *(np.full(len(g), np.sign(g.sum()) or 1.0) for g in start)])
+                openings.append(_gaps(self._to, pairs[known]))
+                # The sign that stands for open: the rings of some sets run the other way round. That of the lips is
+                # read off their outer ring, which runs as the inner one does: closed lips may cross by a hair.
+                way = outer_lips if number == 2 and outer_lips else openings[-1].sum()
+                sides.append(np.full(known.sum(), -1.0 if way < 0 else 1.0))
+        self._opening, self._side = np.concatenate(openings), np.concatenate(sides)
         matrix, weight = np.concatenate(rows), np.concatenate(row_weights)
         spread = np.maximum(self.target.model.expression_scale.astype(float), 1e-6)
         normal = matrix.T @ (weight[:, None] * matrix) + np.diag(_PRIOR / spread**2)

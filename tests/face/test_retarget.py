@@ -79,6 +79,22 @@ def test_blinks_close_and_the_mouth_opens_as_far(people):
     assert np.corrcoef(own[:, 2], other[:, 2])[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("crossed_cm", [0.0, 0.03])
+def test_the_mouth_opens_from_lips_that_cross_by_a_hair_s_breadth(people, crossed_cm):
+    driver, target, seen, motion = people
+    template = target.template.copy()
+    half = len(ls.LIPS_INNER) // 2
+    for k in range(1, half):
+        lower, upper = ls.LIPS_INNER[k], ls.LIPS_INNER[-k]
+        middle = (template[lower, 1] + template[upper, 1]) / 2
+        template[lower, 1], template[upper, 1] = middle - crossed_cm / 2, middle + crossed_cm / 2
+    closed = replace(target, template=template)
+    found = Retarget(person(driver), person(closed), KIND, WIDE)(motion).expression
+    wanted = openings(closed, seen)[:, 2]
+    wide = wanted > 0.5 * wanted.max()
+    assert wide.sum() > 10 and (openings(closed, found)[wide, 2] > 0.9 * wanted[wide]).all()
+
+
 def test_blinks_survive_limits_that_never_saw_one(people):
     driver, target, seen, motion = people
     open_eyes = motion.expression[:, 0] == 0
