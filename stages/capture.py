@@ -1,7 +1,8 @@
 """Whether the footage suffices, and what to record again: capture.html and capture.json, before anything is trained.
 
-Reads the manifests, frames and mattes of a subject's clips. What the clips to train on show is judged; clips to test on
-are listed apart. Needs no network to look at. About 10 ms a frame, little memory.
+Reads the manifests, frames and mattes of a subject's clips. What the clips to train on show is judged, without the frames
+at their end that are held out to measure on; clips to test on are listed apart. Needs no network to look at. About
+10 ms a frame, little memory.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from stages.core.arrays import read_identity
 from stages.core.cli import main, progress, stage_parser
 from stages.core.errors import UserError
 from stages.core.files import atomic_file, picture_name, read_picture, write_json
+from stages.core.holdout import kept_frames
 from stages.core.manifest import Manifest, read_manifest
 from stages.face.landmark_sets import landmark_set
 from stages.face.morphable import MorphableModel
@@ -58,6 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{kind}", required=True, nargs="+", type=Path, help=f"{kind}.parquet of each clip")
     for folder in ("frames", "alpha"):
         parser.add_argument(f"--{folder}", required=True, nargs="+", type=Path, help=f"folder {folder}/ of each clip")
+    parser.add_argument("--holdout", type=float, default=0.0, help="last share of the frames that is held out")
+    parser.add_argument("--gap-s", type=float, default=0.0, help="seconds before them that are left out, too")
     parser.add_argument("--out", required=True, type=Path, help="capture.html to write")
     parser.add_argument("--out-json", required=True, type=Path, help="capture.json to write")
     return parser
@@ -187,13 +191,13 @@ def maps_of(table: Table, settings: Mapping[str, Any]) -> list[Picture]:
     return [Picture("seconds in each direction of the head", directions), Picture("sharpness of the frames", blur)]
 
 
-def thumbnails_of(table: Table, clips: list[Clip]) -> list[Picture]:
-    """The frames of `examples`, small."""
+def thumbnails_of(table: Table, rows: np.ndarray, clips: list[Clip]) -> list[Picture]:
+    """The frames of `examples`, small; rows: of each row of the table, its number among all frames of the clips."""
     first = np.concatenate([[0], np.cumsum([len(clip.decode) for clip in clips])])
     found = []
     for title, row in examples(table).items():
         clip = clips[table["clip"][row]]
-        at = row - int(first[table["clip"][row]])
+        at = int(rows[row] - first[table["clip"][row]])
         picture = cut_window(clip.picture(clip.frames, at), (0, 0, clip.size_px), THUMBNAIL_PX)
         ok, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
         if not ok:
@@ -224,16 +228,19 @@ def run(args: argparse.Namespace) -> None:
     tables = [table_of(clip, number, model, args.threads) for number, clip in enumerate(clips)]
     facts = [footage_of(clip) for clip in clips]
     trained = [clip for clip in clips if clip.role == "train"]
-    table = {name: np.concatenate([one[name] for one in tables[: len(trained)]]) for name in COLUMNS}
-    checks = judge(measure(table, facts[: len(trained)], settings), settings)
+    kept = kept_frames([clip.decode for clip in trained], args.holdout, args.gap_s)
+    rows = np.flatnonzero(np.concatenate(kept))  # what is held out is at the end: clips keep their numbers
+    table = {name: np.concatenate([one[name] for one in tables[: len(trained)]])[rows] for name in COLUMNS}
+    judged = sum(bool(part.any()) for part in kept)
+    checks = judge(measure(table, facts[:judged], settings), settings)
     verdict, sentence = overall(checks)
     report = {
         "subject": args.subject, "verdict": verdict, "sentence": sentence, "size_px": clips[0].size_px,
-        "record_again": record_again(checks), "checks": checks, "clips": {
+        "held_out": sum(map(len, kept)) - len(rows), "record_again": record_again(checks), "checks": checks, "clips": {
             clip.name: {"role": clip.role} | clip_figures(one | {"clip": np.zeros_like(one["clip"])}, fact, settings)
             for clip, one, fact in zip(clips, tables, facts, strict=True)}, "settings": settings,
     }  # fmt: skip
-    page = capture_page(report, maps_of(table, settings), thumbnails_of(table, trained),
+    page = capture_page(report, maps_of(table, settings), thumbnails_of(table, rows, trained),
                         [curves_of(one, clip) for one, clip in zip(tables, trained, strict=False)])  # fmt: skip
     with atomic_file(args.out) as written:
         written.write_text(page, encoding="utf-8")

@@ -15,7 +15,7 @@ from stages.core.cli import main, stage_parser
 from stages.core.device import lease_device
 from stages.core.errors import UserError
 from stages.core.files import atomic_file, expand, picture_name, read_picture
-from stages.core.holdout import hold_out
+from stages.core.holdout import kept_frames
 from stages.core.manifest import Manifest, read_manifest
 from stages.face.camera import Camera, transform
 from stages.face.clip import eye_span, reprojection_error, solver_settings
@@ -92,14 +92,6 @@ def gather(
     if not len(frames):
         raise UserError(f"no face in any train clip ({', '.join(map(str, names))}); give clips that show the face")
     return np.concatenate(points), np.concatenate(depth), clip, frames, sizes.pop()
-
-
-def kept_frames(decode: list[Manifest], share: float, gap_s: float) -> list[np.ndarray]:
-    """For each clip (N,) bool: frames that are not held out. The cut is that of the stage `samples`."""
-    counts = [len(manifest) for manifest in decode]
-    gap = round(gap_s * float(decode[-1].metadata["fps"] or 25.0)) if share > 0 else 0
-    kept = hold_out(sum(counts), share, gap) == "train"
-    return np.split(kept, np.cumsum(counts)[:-1])
 
 
 def published_person(

@@ -1,8 +1,12 @@
-"""Frames kept back to measure on, when a subject has no clip to test on: identity and samples agree on them."""
+"""Frames kept back to measure on, when a subject has no clip to test on: all stages agree on them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from stages.core.manifest import Manifest
 
 
 def hold_out(count: int, share: float, gap: int) -> np.ndarray:
@@ -14,3 +18,11 @@ def hold_out(count: int, share: float, gap: int) -> np.ndarray:
     split[test:] = "test"
     split[max(test - gap, 0) : test] = "gap"
     return split
+
+
+def kept_frames(decode: Sequence[Manifest], share: float, gap_s: float) -> list[np.ndarray]:
+    """For each clip (N,) bool: frames that are not held out. The cut is that of the stage `samples`."""
+    counts = [len(manifest) for manifest in decode]
+    gap = round(gap_s * float(decode[-1].metadata["fps"] or 25.0)) if share > 0 else 0
+    kept = hold_out(sum(counts), share, gap) == "train"
+    return np.split(kept, np.cumsum(counts)[:-1])

@@ -17,9 +17,13 @@ small { display: block } .good, .thin, .missing, .unknown { font-weight: 600; bo
 .checks tr:first-child { display: none } }
 """
 MARKS = {"good": "\u2713", "thin": "\u2248", "missing": "\u2717", "unknown": "?"}
+HELD_OUT = (
+    "The last $count frames are not judged: they are held out to measure the avatar on, and training never sees them. "
+    "With a second recording of role test, all of this one counts."
+)
 MEANING = (
     "Good: it suffices. Thin: it works, with flaws that will be seen. Missing: the avatar needs it, and it is not "
-    "there. The footage was measured at the size trained at, $size_px&nbsp;px, and nothing has been trained yet."
+    "there. The footage was measured at the size trained at, $size_px&nbsp;px."
 )
 CLIP_COLUMNS = (
     ("frames", "frames", 0), ("seconds", "s", 1), ("face_source_px", "face, px of the video", 0),
@@ -56,6 +60,7 @@ def capture_page(
         page.fill('<p class="sum $verdict">$mark $verdict: $sentence</p>',
                   verdict=verdict, mark=MARKS[verdict], sentence=report["sentence"]),
         page.fill(f"<p>{MEANING}</p>", size_px=report["size_px"]),
+        page.fill(f"<p>{HELD_OUT}</p>", count=report["held_out"]) if report["held_out"] else "",
         page.fill("<h2>What to record again</h2>$said", said=page.items(said)) if said else "",
         page.fill("<h2>Checks</h2>"),
         page.fill('<div class="checks">$rows</div>',

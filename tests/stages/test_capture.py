@@ -82,18 +82,27 @@ def subject(tmp_path):
     return tmp_path
 
 
-def run(folder, clips=("talk",), roles=("train",), name="anna", **lists):
+def run(folder, clips=("talk",), roles=("train",), name="anna", more=(), **lists):
     argv = ["--subject", name, "--identity", str(folder / "identity.npz"), "--clips", *clips, "--roles", *roles]
     argv += ["--threads", "1", "--out", str(folder / "capture.html"), "--out-json", str(folder / "capture.json")]
     files = {kind: f"{kind}.parquet" for kind in capture.KINDS} | {"frames": "frames", "alpha": "alpha"}
     for kind, file in files.items():
         argv += [f"--{kind}", *(str(folder / "clips" / clip / file) for clip in lists.get(kind, clips))]
-    cli.main(capture.build_parser(), capture.run, argv)
+    cli.main(capture.build_parser(), capture.run, [*argv, *more])
     return json.loads((folder / "capture.json").read_text()), (folder / "capture.html").read_text()
 
 
 def figures(report):
     return {check["name"]: check["value"] for check in report["checks"]}
+
+
+def test_frames_that_are_held_out_are_not_judged(subject):
+    whole, page = run(subject)
+    assert whole["held_out"] == 0 and "held out" not in page
+    part, page = run(subject, more=("--holdout", "0.5", "--gap-s", "0.2"))  # the mouth opens in the second half
+    assert part["held_out"] == COUNT // 2 + 4 and f"The last {COUNT // 2 + 4} frames are not judged" in page
+    assert figures(whole)["mouth_open"] > 10 > 5 > figures(part)["mouth_open"]
+    assert part["clips"] == whole["clips"]
 
 
 def test_what_the_clip_shows_is_measured(subject):

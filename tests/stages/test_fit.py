@@ -11,6 +11,7 @@ from stages import fit, identity
 from stages.core.config import stage_defaults
 from stages.core.errors import UserError
 from stages.core.files import picture_name, read_picture, write_picture
+from stages.core.holdout import kept_frames
 from stages.core.manifest import Manifest, read_manifest, write_manifest
 from stages.face.photometric_joint import JointSettings
 from stages.face.solver import FitResult
@@ -81,10 +82,10 @@ def subject(tmp_path_factory):
 def test_held_out_frames_do_not_touch_the_identity():
     """The cut that identity makes is the one that samples make, over all clips together."""
     clips = [Manifest("decode", pa.table({"frame": range(count)}), {"fps": 10.0}) for count in (30, 50)]
-    kept = identity.kept_frames(clips, 0.25, 0.5)
+    kept = kept_frames(clips, 0.25, 0.5)
     assert [len(part) for part in kept] == [30, 50]
     assert kept[0].all() and kept[1].tolist() == [True] * 25 + [False] * 25
-    assert all(part.all() for part in identity.kept_frames(clips, 0.0, 0.5))
+    assert all(part.all() for part in kept_frames(clips, 0.0, 0.5))
 
 
 def test_identity_holds_the_contract(subject):

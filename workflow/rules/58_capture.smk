@@ -27,10 +27,11 @@ rule capture:
         code=code_digest("stages.capture"),
         clips=lambda wildcards: " ".join(measured_clips(wildcards.subject)),
         roles=lambda wildcards: " ".join(roles_of_measured(wildcards.subject)),
+        holdout=held_out,
     message:
         "Looking at the footage of {wildcards.subject}"
     shell:
         "python -m stages.capture --settings {params.cfg:q} --threads {threads} --subject {wildcards.subject}"
         " --identity {input.identity:q} --clips {params.clips} --roles {params.roles} --decode {input.decode:q}"
         " --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q} --frames {input.frames:q}"
-        " --alpha {input.alpha:q} --out {output.page:q} --out-json {output.figures:q} 2>&1 | tee -i {log:q}"
+        " --alpha {input.alpha:q} {params.holdout} --out {output.page:q} --out-json {output.figures:q} 2>&1 | tee -i {log:q}"
