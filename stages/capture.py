@@ -1,8 +1,8 @@
 """Whether the footage suffices, and what to record again: capture.html and capture.json, before anything is trained.
 
-Reads the manifests, frames and mattes of a subject's clips. What the clips to train on show is judged, without the frames
-at their end that are held out to measure on; clips to test on are listed apart. Needs no network to look at. About
-10 ms a frame, little memory.
+Reads the manifests, frames and mattes of a subject's clips. What the clips to train on show is judged, without the
+frames at their end that are held out to measure on; clips to test on are listed apart. Needs no network to look at.
+About 10 ms a frame, little memory.
 """
 
 from __future__ import annotations
