@@ -193,8 +193,8 @@ def refuse_too_few(columns: dict[str, np.ndarray], role: str, subject: str, mini
         verb = "train on" if split == "train" else "measure on"
         raise UserError(
             f"subject '{subject}' has {found} usable frames to {verb}, at least {needed} are needed (clips: {clips}; "
-            f"left out: {why}); give a longer clip with the face in view, or cut it to where the face is seen (start_frame, "
-            "end_frame)"
+            f"left out: {why}); give a longer clip with the face in view, or cut it to where the face is seen "
+            "(start_frame, end_frame)"
         )
 
 
