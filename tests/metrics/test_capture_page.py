@@ -17,6 +17,7 @@ def check(**changes):
 def report(*checks, **changes):
     return {
         "subject": "anna", "verdict": "thin", "sentence": "Thin: head turned.", "size_px": 128, "checks": checks,
+        "held_out": 0,
         "record_again": [c["advice"] for c in checks if c["advice"]], "clips": {},
     } | changes  # fmt: skip
 
