@@ -59,7 +59,7 @@ _ARRAYS = {
     "texture": ("iuf", ("H", "W", 3), (0, 255)),
     "light": ("f", (9, 3), (-1e4, 1e4)),
     "torso_top": ("iuf", (), (-1e4, 1e4)),
-    "skull": ("f", (4,), (-1e4, 1e4)),
+    "skull": ("f", (4,), ((-1e4, -1e4, -1e4, 1e-3), 1e4)),
 }
 _VERTEX_NUMBERS = ("tri", "landmark_vertices")
 _DISC_SEARCH_PX = 256
@@ -308,7 +308,7 @@ def check_identity(identity: Mapping[str, Any]) -> None:
             fault = "is not of finite " + ("whole " if kinds == "iu" else "") + "numbers"
         elif not _fits(values.shape, shape, sides):
             fault = f"has the shape {values.shape}, which does not match the rest"
-        elif values.min() < least or values.max() > (sides["V"] - 1 if name in _VERTEX_NUMBERS else most):
+        elif (values < least).any() or values.max() > (sides["V"] - 1 if name in _VERTEX_NUMBERS else most):
             fault = "names vertices that are not there" if name in _VERTEX_NUMBERS else "is out of range"
         if fault:
             raise UserError(f"the identity's {name} {fault}; run the fit stage again to make it")

@@ -218,6 +218,7 @@ def test_contradictory_identities_are_refused() -> None:
         ("landmark_vertices", np.array([10**6]), "landmark_vertices names vertices"),
         ("expression_scale", np.full(2, np.nan), "expression_scale is not of finite"),
         ("skull", np.zeros(3), "skull has the shape"),
+        ("skull", np.array([0, -3, 8, 0.0]), "skull is out of range"),
     ):
         with pytest.raises(UserError, match=message):
             Renderer(identity() | {name: value})

@@ -143,26 +143,29 @@ def test_soft_edge_fades_the_border_pixels_only():
 
 @pytest.mark.parametrize(("share", "on_background", "on_person"), [(1.0, 1, 0), (0.5, 0.75, 0.25), (0.0, 0.5, 0.5)])
 def test_mask_share_says_how_far_the_mask_decides(share, on_background, on_person):
-    """What reaches the decoder is the skip of the encoder and that of G_b, mixed in these shares."""
+    """What reaches the decoder are features and skip of the encoder and of G_b, mixed in these shares."""
     torch.manual_seed(0)
     nets = AvatarNetworks(tiny(mask_share=share), 32)
     render, uv = torch.rand(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)
     seen = []
-    nets.style.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    nets.style.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[:2]))
 
-    def share_of_back(logit):
+    def moved_by_back(logit):
         nets.style.mask.weight.data.zero_()
         nets.style.mask.bias.data.fill_(logit)
         seen.clear()
-        nets(render, uv)
-        nets.back.skip_free.data += 0.5
-        _, out_mask = nets(render, uv)
+        before, _ = nets(render, uv)
+        for map_free in (nets.back.feature_free, nets.back.skip_free):
+            map_free.data += 0.5
+        after, out_mask = nets(render, uv)
         assert torch.sign(out_mask).eq(torch.sign(torch.tensor(logit))).all()
-        return ((seen[1] - seen[0]) / 0.5).detach()
+        return [((new - old) / 0.5).detach() for old, new in zip(*seen, strict=True)], (after - before).abs().max()
 
     for logit, wanted in ((+9.0, on_background), (-9.0, on_person)):
-        moved = share_of_back(logit)
-        torch.testing.assert_close(moved, torch.full_like(moved, wanted), atol=1e-4, rtol=0)
+        parts, change = moved_by_back(logit)
+        for part in parts:
+            torch.testing.assert_close(part, torch.full_like(part, wanted), atol=1e-4, rtol=0)
+        assert change > 0.1 if wanted else change < 1e-6  # G_b shows, or is hidden
 
 
 def test_composition_gives_the_mask_no_gradient_of_the_picture():
