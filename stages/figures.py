@@ -24,12 +24,12 @@ from stages.core.cli import main, stage_parser
 from stages.core.errors import UserError
 from stages.core.files import atomic_file, picture_name, read_picture
 from stages.core.jpeg import encode_jpeg
-from stages.core.manifest import Manifest, read_manifest
+from stages.core.manifest import Manifest, frame_rate, read_manifest
 from stages.core.subjects import NAME
 from stages.graphics.draw import as_rgb8, error_map
 from stages.metrics import figures_page as sections
 from stages.metrics.figures import Scores, misfit, remarkable_frames
-from stages.metrics.footage import frame_rate
+from stages.metrics.footage import seconds
 from stages.metrics.panel import ERROR_FULL_SCALE
 
 log = logging.getLogger(__name__)
@@ -114,8 +114,8 @@ def read_scores(path: Path, table: Manifest, decoded: Mapping[str, Manifest]) ->
         if not isinstance(labels[clip], dict):
             raise UserError(f"the labels of clip '{clip}' beside {path} are no table; run the workflow again")
     columns = {name: table[name] for name in table.table.column_names if name not in ("clip", "frame")}
-    seconds = {clip: round(frame_rate(decode)) for clip, decode in decoded.items()}
-    return Scores(columns, clips, frames, time_s, labels, block=seconds)
+    rates = {clip: frame_rate(decode) for clip, decode in decoded.items()}
+    return Scores(columns, clips, frames, time_s, labels, block=seconds(rates))
 
 
 def three_tiles(args: argparse.Namespace, clip: str, frame: int) -> bytes:

@@ -22,7 +22,7 @@ from stages.core.cli import main, progress, stage_parser
 from stages.core.device import lease_device
 from stages.core.errors import UserError
 from stages.core.files import picture_name, read_picture
-from stages.core.manifest import Manifest, read_manifest, write_manifest
+from stages.core.manifest import Manifest, frame_rate, read_manifest, write_manifest
 from stages.face.camera import Camera
 from stages.face.detector import MediaPipeDetector
 from stages.face.landmark_sets import MEDIAPIPE
@@ -95,7 +95,7 @@ def read_driver(args: argparse.Namespace) -> Driver:
         raise UserError(f"no frame of {args.fit} shows a face that the avatar could follow; choose another clip")
     # Where a set of landmarks has no irises, the eyes look ahead.
     motion = Motion(*(np.nan_to_num(fit[name][rows]).astype(float) for name in COEFFICIENTS))
-    return Driver(model, camera.scaled(int(fit.metadata["size_px"])), fit, rows, motion, decode.metadata["fps"] or 25.0)
+    return Driver(model, camera.scaled(int(fit.metadata["size_px"])), fit, rows, motion, frame_rate(decode))
 
 
 class Likeness:

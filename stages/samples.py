@@ -19,7 +19,7 @@ from stages.core.cli import main, stage_parser
 from stages.core.errors import UserError
 from stages.core.files import content_hash
 from stages.core.holdout import hold_out
-from stages.core.manifest import Manifest, read_manifest, write_manifest
+from stages.core.manifest import Manifest, frame_rate, read_manifest, write_manifest
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def build_samples(
     split = np.full(len(clip_names), "test" if role == "test" else "train", dtype=object)
     gap = np.zeros(len(clip_names), bool)
     if role == "holdout":
-        fps = float(clips[-1]["decode"].metadata["fps"] or 25.0)
+        fps = frame_rate(clips[-1]["decode"])
         held = hold_out(len(clip_names), settings["holdout"], round(settings["gap_s"] * fps))
         split[held == "test"], gap = "test", held == "gap"
     for_test = split == "test"

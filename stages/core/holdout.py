@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stages.core.manifest import Manifest
+from stages.core.manifest import Manifest, frame_rate
 
 
 def hold_out(count: int, share: float, gap: int) -> np.ndarray:
@@ -23,6 +23,6 @@ def hold_out(count: int, share: float, gap: int) -> np.ndarray:
 def kept_frames(decode: Sequence[Manifest], share: float, gap_s: float) -> list[np.ndarray]:
     """For each clip (N,) bool: frames that are not held out. The cut is that of the stage `samples`."""
     counts = [len(manifest) for manifest in decode]
-    gap = round(gap_s * float(decode[-1].metadata["fps"] or 25.0)) if share > 0 else 0
+    gap = round(gap_s * frame_rate(decode[-1])) if share > 0 else 0
     kept = hold_out(sum(counts), share, gap) == "train"
     return np.split(kept, np.cumsum(counts)[:-1])

@@ -105,3 +105,8 @@ def read_manifest(path: Path | str, kind: str) -> Manifest:
     except (ValueError, TypeError) as error:
         raise UserError(f"the facts of {path} are not readable; delete it and run the workflow again") from error
     return Manifest(kind, table, facts)
+
+
+def frame_rate(decode: Manifest) -> float:
+    """Frames per second of a clip, from its decode manifest; 25 where its source does not say."""
+    return float(decode.metadata["fps"] or 25.0)

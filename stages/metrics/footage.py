@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.core.errors import UserError
 from stages.core.files import picture_name, read_picture
-from stages.core.manifest import Manifest, read_manifest
+from stages.core.manifest import frame_rate, read_manifest
 from stages.face.landmark_sets import LandmarkSet, landmark_set
 from stages.metrics.baseline import fill_missing
 from stages.metrics.regions import region_masks
@@ -86,11 +86,6 @@ class Batch:
 def unit(picture: np.ndarray) -> np.ndarray:
     """Integer picture -> float32 in [0,1]."""
     return picture.astype(np.float32) / np.iinfo(picture.dtype).max
-
-
-def frame_rate(decode: Manifest) -> float:
-    """Frames per second of a clip; 25 where its source does not say."""
-    return float(decode.metadata["fps"] or 25.0)
 
 
 def seconds(rates: Mapping[str, float]) -> dict[str, int]:
