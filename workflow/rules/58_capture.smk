@@ -17,6 +17,7 @@ rule capture:
             labels={"clip": "all", "shows": "page: does the footage suffice?"},
         ),
         figures="<subject>/capture.json",
+    priority: 58
     log:
         "<log>/capture.log",
     conda:
