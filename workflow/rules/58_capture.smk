@@ -17,9 +17,9 @@ rule capture:
             labels={"clip": "all", "shows": "page: does the footage suffice?"},
         ),
         figures="<subject>/capture.json",
-    priority: 58
     log:
         "<log>/capture.log",
+    priority: 58
     conda:
         "../../environment.yaml"
     threads: 2
