@@ -5,8 +5,9 @@
 A multiplication and an addition count as two FLOPs (torch.utils.flop_counter, which knows convolutions and matrix
 products). Inference is what runs for a frame: G_style with cached maps, as Avatar.paint calls it, of random weights,
 since time does not depend on them. "plain" is the network as it is trained, "float32" and "bfloat16" are folded
-(stages.nets.blocks.fold). "processor" is the time that all threads together were at work, which other programs on the
-machine disturb less than the time on the clock. --avatar compares the pictures of a trained one in both precisions.
+(stages.nets.blocks.fold), "compiled" is Avatar.load(..., compile=True). "processor" is the time that all threads
+together were at work, which other programs on the machine disturb less than the time on the clock. --avatar compares
+the pictures of a trained one in both precisions.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -26,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from stages.avatar import Avatar  # noqa: E402 - found only after the path is set
+from stages.avatar import Avatar, compile_folded  # noqa: E402 - found only after the path is set
 from stages.core.config import load_preset, stage_settings  # noqa: E402
 from stages.nets.avatar_networks import OFF_FACE, AvatarNetworks, build_generator  # noqa: E402
 from stages.nets.blocks import count_parameters  # noqa: E402
@@ -35,6 +37,7 @@ from stages.nets.sizes import network_settings  # noqa: E402
 
 log = logging.getLogger("networks")
 PRESETS = ("smoke", "cpu-128", "gpu-512", "paper-1024")
+ARITHMETIC = ("plain", "float32", "float32, compiled", "bfloat16", "bfloat16, compiled")
 
 
 def settings_of(preset: str) -> tuple[dict, int]:
@@ -59,14 +62,13 @@ def table_of_sizes(presets: list[str]) -> None:
         with torch.device("meta"):
             nets, disc = AvatarNetworks(network, size), Discriminator(network, size)
             plain, picture = build_generator(network | {"generator": "unet"}, size), torch.zeros(1, 3, size, size)
-        maps = nets.face(), nets.back()
-        off_face = nets.off_face()
+            maps = nets.atlas(), nets.back()
         rows = {
             "G_fa": (nets.face.generator, nets.face),
             "G_b": (nets.back.generator, nets.back),
-            "G_style": (nets.style, lambda n=nets, m=maps, o=off_face, p=picture: n.style(*m, p, p, off_face=o)),
+            "G_style": (nets.style, lambda n=nets, m=maps, p=picture: n.style(*m, p, p)),
             "discriminator": (disc, lambda d=disc, p=picture: d(p, p)),
-            "plain U-Net (variant)": (plain, lambda u=plain, p=picture: u({}, {}, p, p)),
+            "plain U-Net (variant)": (plain, lambda u=plain, p=picture: u(None, {}, p, p)),
         }
         for name, (module, call) in rows.items():
             log.info("| %s | %s | %.2f | %.2f |", preset, name, count_parameters(module) / 1e6, flops(call) / 1e9)
@@ -83,6 +85,33 @@ def milliseconds(call: Callable[[], object], count: int) -> tuple[float, float, 
     return statistics.median(clock[2:]), min(clock[2:]), statistics.median(processor[2:])
 
 
+def face_in_the_middle(size: int) -> torch.Tensor:
+    """I_UV (1,3,S,S) as frames have it, a face with hair around: maps are read in order, which is faster."""
+    axis = torch.linspace(0, 1, size)
+    v, u = torch.meshgrid(axis, axis, indexing="ij")
+    face = ((u - 0.5).square() + (v - 0.5).square() < 0.1).float()
+    return torch.stack([u, torch.where(face > 0, v, v / 2), face])[None]
+
+
+def painting(network: dict, size: int, arithmetic: str) -> Callable[[], object]:
+    """Paints one frame as `Avatar.paint` does; arithmetic is one of `ARITHMETIC`."""
+    torch.manual_seed(0)
+    nets = AvatarNetworks(network, size).requires_grad_(False)
+    for name in ("face", "back", *OFF_FACE):
+        getattr(nets, name).freeze()
+    style = nets.to(memory_format=torch.channels_last).style.eval()
+    atlas, back = nets.atlas(), nets.back()
+    render, uv = torch.rand(1, 3, size, size), face_in_the_middle(size)
+    if arithmetic != "plain":
+        dtype = getattr(torch, arithmetic.partition(",")[0])
+        style.fold(dtype)
+        back["feature"] = back["feature"].to(dtype)
+    if arithmetic.endswith("compiled"):
+        compile_folded(style, torch.device("cpu"))
+    render, uv = (picture.to(memory_format=torch.channels_last) for picture in (render, uv))
+    return lambda: style(atlas, back, render, uv)
+
+
 @torch.inference_mode()
 def table_of_times(presets: list[str], threads: list[int], frames: int) -> None:
     """Time a frame, one frame at a time."""
@@ -90,24 +119,13 @@ def table_of_times(presets: list[str], threads: list[int], frames: int) -> None:
     log.info("|---|---|---|---|---|---|---|")
     for preset in presets:
         network, size = settings_of(preset)
-        torch.manual_seed(0)
-        nets = AvatarNetworks(network, size).requires_grad_(False)
-        layout = {"memory_format": torch.channels_last}
-        banks = {name: getattr(nets, name) for name in ("face", "back", *OFF_FACE)}
-        maps = {name: {key: map.to(**layout) for key, map in bank.cached().items()} for name, bank in banks.items()}
-        face, back = maps.pop("face"), maps.pop("back")
-        off_face = {name: own for name, own in maps.items() if own}
-        render, uv = (torch.rand(1, 3, size, size).to(**layout) for _ in range(2))
-        style = nets.style.to(**layout).eval()
-        for arithmetic in ("plain", "float32", "bfloat16"):
-            if arithmetic != "plain":
-                style.fold(getattr(torch, arithmetic))
-            for count in threads:
-                torch.set_num_threads(count)
-                repeats = frames if size < 512 else max(3, frames // 20)
-                times = milliseconds(lambda: style(face, back, render, uv, off_face=off_face), repeats)  # noqa: B023
-                words = " | ".join(f"{value:.1f}" for value in times)
-                log.info("| %s | %d | %s | %s | %.1f |", preset, count, arithmetic, words, os.getloadavg()[0])
+        repeats = frames if size < 512 else max(3, frames // 20)
+        for count, arithmetic in product(threads, ARITHMETIC):
+            torch.set_num_threads(count)
+            torch._dynamo.reset()  # or a network compiled for other threads is found again
+            times = milliseconds(painting(network, size, arithmetic), repeats)
+            words = " | ".join(f"{value:.1f}" for value in times)
+            log.info("| %s | %d | %s | %s | %.1f |", preset, count, arithmetic, words, os.getloadavg()[0])
 
 
 def compare(path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.core.avatar_file import read_avatar
 from stages.core.config import stage_defaults, stage_settings
@@ -74,6 +74,14 @@ def _regions(network: dict[str, Any]) -> tuple[str, ...]:
     return ("face", "back", *(name for name in OFF_FACE if network[name]))
 
 
+def compile_folded(network: nn.Module, device: torch.device) -> None:
+    """Has a folded network translated at its next call."""
+    if device.type == "cpu":  # without freezing, kernels are laid out anew at each frame
+        network.compile(dynamic=False, options={"freezing": True, "cpp_wrapper": True})
+    else:
+        network.compile(dynamic=False, mode="reduce-overhead")  # CUDA graphs
+
+
 class Avatar:
     """One person's avatar on a device. Thread-safe as long as nobody moves it.
 
@@ -90,7 +98,7 @@ class Avatar:
         self.training = {name: content.get(name) for name in ("images", "minutes")}
         self.identity = {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
         self.expression_range = {k: v.numpy() for k, v in content["expression_range"].items()}
-        self._maps = {
+        maps = {
             region: {name: content["maps"][region][name].to(self.device, memory_format=torch.channels_last)
                      for name in ("feature", "skip")}
             for region in _regions(network_settings(self.settings))
@@ -100,18 +108,27 @@ class Avatar:
         self._network.load_state_dict(content["g_style"], assign=True)
         self._network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self._network.fold(getattr(torch, precision))
+        off_face = {region: maps[region] for region in OFF_FACE if region in maps}
+        self._atlas, self._back = self._network.atlas(maps.get("face", {}), off_face), maps.get("back", {})
+        if self._back:
+            self._back["feature"] = self._back["feature"].to(getattr(torch, precision))
         self._renderer: Renderer | None = None
 
     @classmethod
-    def load(cls, path: Path | str, device: torch.device | str = "cpu", precision: str = "float32") -> Avatar:
+    def load(
+        cls, path: Path | str, device: torch.device | str = "cpu", precision: str = "float32", compile: bool = False
+    ) -> Avatar:
         """Reads avatar.pt; nothing in the file is executed.
 
         Args:
             precision: of the convolutions, "float32" or "bfloat16"; the latter is several times faster on processors
                 that have it (AMX, AVX512-BF16, GPUs), and slightly coarser (benchmarks/results/networks.md).
+            compile: translates the network for this machine, which takes up to a minute here and again at the first
+                frame of each other batch size; then frames come faster. Needs a C++ compiler on a processor, Triton on
+                a GPU.
 
         Raises:
-            UserError: missing, damaged, not an avatar, or of another format.
+            UserError: missing, damaged, not an avatar, of another format, or not to be compiled here.
         """
         from stages.graphics.renderer import check_identity
 
@@ -124,10 +141,24 @@ class Avatar:
             avatar = cls(content, device, precision)
             check_identity(avatar.identity)
             _ = avatar.model, avatar.camera  # what drivers ask for
-            return avatar
         except (UserError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{path} does not fit together ({first}); train the avatar again") from error
+        if compile:
+            avatar._compile()
+        return avatar
+
+    def _compile(self) -> None:
+        """Translates the network, and paints a black frame to see that it can be done."""
+        compile_folded(self._network, self.device)
+        black = torch.zeros(1, 3, self.size_px, self.size_px)
+        try:
+            self.paint(black, black)
+        except RuntimeError as error:
+            raise UserError(
+                f"the network cannot be compiled on {self.device} ({str(error).splitlines()[0]}); install a C++ "
+                "compiler (on a GPU Triton), or load the avatar without compile=True"
+            ) from error
 
     @torch.inference_mode()
     def paint(self, render: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,9 +178,7 @@ class Avatar:
             raise ValueError(f"render and uv must be {shape}, not {tuple(render.shape)} and {tuple(uv.shape)}")
         render = render.to(self.device, memory_format=torch.channels_last)
         uv = uv.to(self.device, memory_format=torch.channels_last)
-        face, back = (self._maps.get(region, {}) for region in ("face", "back"))
-        off_face = {region: maps for region, maps in self._maps.items() if region in OFF_FACE}
-        picture, background = self._network(face, back, render, uv, off_face=off_face)
+        picture, background = self._network(self._atlas, self._back, render, uv)
         alpha = F.interpolate((1 - background.float()) / 2, size=self.size_px, mode="bilinear", align_corners=False)
         return (picture.float() / 2 + 0.5).clamp(0, 1), alpha.clamp(0, 1)
 
@@ -171,13 +200,22 @@ class Avatar:
 
         Returns:
             I_R and I_UV (B,3,S,S) in [0,1], as `paint` wants them.
+
+        Raises:
+            ValueError: coefficients of another shape.
         """
         if self._renderer is None:
             from stages.graphics.renderer import Renderer
 
             self._renderer = Renderer(self.identity, self.size_px)
-        given = (rotation, translation, expression, gaze, light, torso)
-        drawn = self._renderer.render_batch(*(None if rows is None else np.atleast_2d(rows) for rows in given))
+        widths = {"rotation": 3, "translation": 3, "expression": len(self.expression_range["low"])}
+        widths |= {"gaze": 4, "light": 27, "torso": 2}
+        given = {}
+        for name, rows in zip(widths, (rotation, translation, expression, gaze, light, torso), strict=True):
+            given[name] = rows if rows is None else np.atleast_2d(rows)
+            if rows is not None and given[name].shape != (wanted := (len(given["rotation"]), widths[name])):
+                raise ValueError(f"{name} must be {wanted}, not {given[name].shape}")
+        drawn = self._renderer.render_batch(*given.values())
         render = torch.from_numpy(drawn.picture).permute(0, 3, 1, 2).float() / 255
         uv = torch.from_numpy(drawn.uv.astype(np.int32)).permute(0, 3, 1, 2).float() / 65535
         return render, uv

@@ -10,6 +10,7 @@ definition for all sizes; the level of the fused features (`feature_px`) and all
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,14 @@ from stages.nets.blocks import Conv, ConvBlock, Mapping, StyledConv, ToRGB, fold
 from stages.nets.sizes import width_at
 
 Maps = dict[str, Tensor]  # {"feature": (1,C,M,M), "skip": (1,12,M,M)}
+
+
+class Atlas(NamedTuple):
+    """The face's map and those beside it as they are looked up, side by side: n of them, M px each."""
+
+    feature: Tensor  # (1, C, M, n M)
+    colour: Tensor  # RGB (1, 3, 2 M, 2 n M); (1, 12, M, n M) in Haar space where the network looks it up so
+    beside: tuple[str, ...] = ()  # names of the maps right of the face's, in their order
 
 
 def fused_channels(network: dict) -> int:
@@ -195,23 +204,22 @@ class AvatarGenerator(nn.Module):
 
     def forward(
         self,
-        face: Maps,
+        atlas: Atlas,
         back: Maps,
         render: Tensor,
         uv: Tensor,
         time: Tensor | None = None,
         shift_px: Tensor | None = None,
-        off_face: dict[str, Maps] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Paints frames.
 
         Args:
-            face, back: maps of G_fa (texture space) and G_b (picture space).
+            atlas: the maps of G_fa, and of hair and torso if the network has them (texture space), from `atlas`.
+            back: maps of G_b (picture space).
             render, uv: I_R and I_UV, (B,3,S,S) in [0,1]; uv channel 2 is 1 on the face. Where it is 0 and v is not, uv
                 holds coordinates of hair (v below one half) or torso.
             time: position in the training material (B,), share in [0,1]; None is the fixed code of test time (0.5).
             shift_px: displacement of the sliding window (B,2), x and y in pixels; None is the centred window.
-            off_face: maps like `face` of `hair` and `torso`, by name, as far as the network has them.
 
         Returns:
             picture (B,3,S,S) in about [-1,1], linear and not clamped, and the background mask (B,1,f,f) in [-1,1], 1 on
@@ -221,19 +229,29 @@ class AvatarGenerator(nn.Module):
         grid, inside = self._grid(uv)
         feature_base, skip_base = self.encoder(render, uv, style)
         feature_back, skip_back = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0])
-        out_mask = torch.tanh(self.mask(torch.cat([feature_base, feature_back.detach()], 1)).float())
+        both = torch.cat([feature_base, feature_back.detach().to(feature_base.dtype)], 1)
+        out_mask = torch.tanh(self.mask(both).float())
         # without gradient through the composition: the mask learns from L_mask and L_mrf alone
         m = self.network["mask_share"] * (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
-        maps, places, shown = face, grid, inside
-        if off_face:
-            maps, places, shown = self._atlas(face, off_face, uv, grid, inside, m)
-        feature_warp, skip_warp = self._warp(maps, places, shown)
-        feature = (feature_base + m * (feature_back - feature_base) + feature_warp).to(feature_base.dtype)
+        places = self._places(atlas, uv, grid, inside, m) if atlas.beside else (grid, inside)
+        feature_warp, skip_warp = self._warp(atlas, *places)
+        depth = feature_back.dtype  # in training float32; folded, that of all features
+        feature = feature_base + m.to(depth) * (feature_back - feature_base) + feature_warp.to(depth)
         skip = skip_base + m * (skip_back - skip_base) + skip_warp
-        picture, last = self.unet(feature, skip, self._noises(grid, inside, m), style)
+        picture, last = self.unet(feature.to(feature_base.dtype), skip, self._noises(grid, inside, m), style)
         if self.network["skip_to_output"] and 2 * skip.shape[-1] == picture.shape[-1]:
             picture = picture + inverse_haar(skip)
         return (self.refine(last, picture, render) if self.refine is not None else picture), out_mask
+
+    def atlas(self, face: Maps, off_face: dict[str, Maps] | None = None) -> Atlas:
+        """The maps of `face` and of `off_face` by name ("hair", "torso") as `forward` looks them up. They are the same
+        for all frames: at test time this is done once."""
+        off_face = off_face or {}
+        all_maps = face, *off_face.values()
+        feature, skip = (torch.cat([maps[key] for maps in all_maps], 3) for key in ("feature", "skip"))
+        # finer sampling takes RGB: wavelet bands do not turn with the face
+        colour = skip if self.network["warp_scale"] == 1 else inverse_haar(skip)
+        return Atlas(feature, colour, tuple(off_face))
 
     def fold(self, dtype: torch.dtype = torch.float32) -> None:
         """Fixes the network for test time (see `blocks.fold`); pictures, masks and coordinates stay float32."""
@@ -255,50 +273,44 @@ class AvatarGenerator(nn.Module):
             uv = F.interpolate(uv, size=side, mode="nearest")
         inside = (uv[:, 2:3] > 0.5).to(uv.dtype)
         if self.network["soft_edge"]:  # fades over the border pixels, or the silhouette of the face shows as stairs
-            inside = inside * F.avg_pool2d(inside, 3, stride=1, padding=1)
+            inside = inside * _local_mean(inside, 3)
         if self.network["erode_uv"]:  # drops the border pixel, where a smoothed u, v would be a mixture with black
             inside = -F.max_pool2d(-inside, 3, stride=1, padding=1)
         return (2 * uv[:, :2] - 1).permute(0, 2, 3, 1), inside
 
-    def _atlas(
-        self, face: Maps, off_face: dict[str, Maps], uv: Tensor, grid: Tensor, inside: Tensor, m: Tensor
-    ) -> tuple[Maps, Tensor, Tensor]:
-        """All maps side by side, the face's first, and the grid (B,w,w,2) and weight (B,1,w,w) by which `_warp` reads
-        them in one look-up. Hair and torso are where uv says so (see `stages.graphics.surroundings`), weighted by how
-        little of m (B,1,f,f) is background, and faded where there are no coordinates beyond: their border is seen on a
-        background that the mask leaves a part of them."""
+    def _places(
+        self, atlas: Atlas, uv: Tensor, grid: Tensor, inside: Tensor, m: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Where all maps of the atlas are looked up, and with what weight: (B,w,w,2) and (B,1,w,w).
+
+        Hair and torso are where uv says so (see `stages.graphics.surroundings`), weighted by how little of m (B,1,f,f)
+        is background, and faded where there are no coordinates beyond: their border is seen on a background that the
+        mask leaves a part of them."""
         side, edge = grid.shape[1], 1 - 0.5 / self.network["map_px"]  # half a texel of the colours from the next map
         u, v, flag = F.interpolate(uv, size=side, mode="nearest").split(1, dim=1)
         foreground = 1 - F.interpolate(m, size=side)
-        width = side // 16 | 1
         known = ((flag > 0.5) | (v > 0)).to(v.dtype)
-        near = F.avg_pool2d(known, width, stride=1, padding=width // 2, count_include_pad=False)
-        fade = (2 * near - 1).clamp_min(0)
+        fade = (2 * _local_mean(known, side // 16 | 1) - 1).clamp_min(0)
         number, down, shown = torch.zeros_like(v), grid[..., 1][:, None], inside
-        for place, name in enumerate(off_face, 1):
+        for place, name in enumerate(atlas.beside, 1):
             here = (flag <= 0.5) & ((v >= 0.5) if name == "torso" else (v > 0) & (v < 0.5))
             number = number + place * here
             down = torch.where(here, 4 * v - (3 if name == "torso" else 1), down)
             shown = shown + here * foreground * fade
-        across = ((2 * u - 1).clamp(-edge, edge) + 1 + 2 * number) / (1 + len(off_face)) - 1
-        maps = {name: torch.cat([face[name], *(other[name] for other in off_face.values())], 3) for name in face}
-        return maps, torch.cat([across, down], 1).permute(0, 2, 3, 1), shown
+        across = ((2 * u - 1).clamp(-edge, edge) + 1 + 2 * number) / (1 + len(atlas.beside)) - 1
+        return torch.cat([across, down], 1).permute(0, 2, 3, 1), shown
 
-    def _warp(self, face: Maps, grid: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """Face maps through I_UV: feature and Haar skip at feature_px."""
+    def _warp(self, atlas: Atlas, grid: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The atlas at grid (B,w,w,2), times weight (B,1,w,w): feature and Haar skip at feature_px."""
         mode, scale = self.network["warp_mode"], self.network["warp_scale"]
-        texture, skip = face["feature"], face["skip"]
-        if scale == 1:
-            # published form: wavelet coefficients sampled as they are
-            both = _sample(torch.cat([texture, skip], 1), grid, mode) * inside
-            return both[:, : texture.shape[1]], both[:, texture.shape[1] :]
-        # finer sampling: the skip as RGB (wavelet bands do not turn with the face), then space to depth by Haar
-        feature, rgb = _sample(texture, grid, mode) * inside, _sample(inverse_haar(skip), grid, mode) * inside
+        feature, colour = _sample(atlas.feature, grid, mode) * weight, _sample(atlas.colour, grid, mode) * weight
+        if scale == 1:  # published form: wavelet coefficients sampled as they are
+            return feature, colour
         for _ in range(int(math.log2(scale)) - 1):
-            rgb = downsample2(rgb)
+            colour = downsample2(colour)
         for _ in range(int(math.log2(scale))):
             feature = haar(feature)
-        return feature, haar(rgb)
+        return feature, haar(colour)
 
     def _noises(self, grid: Tensor, inside: Tensor, m: Tensor) -> dict[int, Tensor]:
         """Noise per decoder level from feature_px on, composed as the features are, so that it sticks to the skin."""
@@ -313,6 +325,13 @@ class AvatarGenerator(nn.Module):
             noises[px] = base * (1 - here) + back * here + warp
             px *= 2
         return noises
+
+
+def _local_mean(picture: Tensor, width: int) -> Tensor:
+    """Mean over width x width neighbours (width odd), the picture going on beyond its border as it ends: (B,1,H,W)."""
+    wide = F.pad(picture, (width // 2,) * 4, mode="replicate")
+    taps = picture.new_full((1, 1, 1, width), 1 / width)
+    return F.conv2d(F.conv2d(wide, taps), taps.mT)
 
 
 def _coarser(noise: Tensor, px: int) -> Tensor:

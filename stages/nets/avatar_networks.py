@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from stages.nets.avatar_generator import AvatarGenerator, Maps, map_channels
+from stages.nets.avatar_generator import Atlas, AvatarGenerator, map_channels
 from stages.nets.feature_generator import MapBank, NoMap
 from stages.nets.plain_unet import PlainUNet
 
@@ -38,11 +38,11 @@ class AvatarNetworks(nn.Module):
         self, render: Tensor, uv: Tensor, time: Tensor | None = None, shift_px: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `AvatarGenerator.forward`: picture (B,3,S,S) in about [-1,1] and background mask (B,1,f,f) in [-1,1]."""
-        return self.style(self.face(), self.back(), render, uv, time, shift_px, self.off_face())
+        return self.style(self.atlas(), self.back(), render, uv, time, shift_px)
 
-    def off_face(self) -> dict[str, Maps]:
-        """Maps of `OFF_FACE` by name, without those that the network does not have."""
-        return {name: maps for name in OFF_FACE if (maps := getattr(self, name)())}
+    def atlas(self) -> Atlas | None:
+        """The maps of the face and, as far as the network has them, of `OFF_FACE`."""
+        return self.style.atlas(self.face(), {name: maps for name in OFF_FACE if (maps := getattr(self, name)())})
 
     def freeze_maps(self) -> None:
         """Caches what G_fa and G_b give; from here on only their free residuals (if any) are trained."""

@@ -41,20 +41,19 @@ class PlainUNet(nn.Module):
 
     def forward(
         self,
-        face: dict[str, Tensor],
+        atlas: None,
         back: dict[str, Tensor],
         render: Tensor,
         uv: Tensor,
         time: Tensor | None = None,
         shift_px: Tensor | None = None,
-        off_face: dict[str, dict[str, Tensor]] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `AvatarGenerator.forward`, of which only render (B,3,S,S) in [0,1] is looked at.
 
         Returns:
             picture (B,3,S,S) in about [-1,1], and the background mask (B,1,S,S) in [-1,1], 1 on background.
         """
-        del face, back, uv, time, shift_px, off_face
+        del atlas, back, uv, time, shift_px
         x, kept = 2 * render - 1, []
         for shrink in self.shrinks:
             x = shrink(F.max_pool2d(x, 2) if kept else x)
@@ -64,6 +63,10 @@ class PlainUNet(nn.Module):
             x = grow(torch.cat([upsample2(x), kept.pop()], 1))
         x = self.out(x).float()
         return x[:, :3], torch.tanh(x[:, 3:])
+
+    def atlas(self, face: dict[str, Tensor], off_face: object = None) -> None:
+        """There are no maps to look up."""
+        del face, off_face
 
     def fold(self, dtype: torch.dtype = torch.float32) -> None:
         """Fixes the network for test time (see `blocks.fold`)."""

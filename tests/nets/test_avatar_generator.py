@@ -81,7 +81,7 @@ def test_face_map_is_painted_where_the_uv_picture_says():
     face = {"feature": torch.zeros(1, map_channels(network)["face"], 16, 16), "skip": haar(texture)}
     uv = identity_uv(32)
     uv[:, 2, :, :10] = 0  # no face at the left
-    _, skip = style._warp(face, *style._grid(uv))
+    _, skip = style._warp(style.atlas(face), *style._grid(uv))
     shown = inverse_haar(skip)
     torch.testing.assert_close(shown[..., 10:], texture[..., 10:], atol=1e-5, rtol=0)
     assert shown[..., :10].abs().max() == 0
@@ -99,7 +99,8 @@ def test_maps_off_the_face_are_painted_on_the_person_where_the_uv_picture_says(n
     uv[:, 1, :, 10:20] = 0.5 + uv[:, 1, :, 10:20] / 2
     m = torch.zeros(1, 1, 16, 16)
     m[..., :8, :] = 1  # background in the upper half
-    _, skip = style._warp(*style._atlas(maps.pop("face"), maps, uv, *style._grid(uv), m))
+    atlas = style.atlas(maps.pop("face"), maps)
+    _, skip = style._warp(atlas, *style._places(atlas, uv, *style._grid(uv), m))
     shown = inverse_haar(skip)
     torch.testing.assert_close(shown[..., 21:], own["face"][..., 21:], atol=1e-5, rtol=0)
     for name, part in {"hair": slice(1, 9), "torso": slice(11, 19)}.items():
@@ -116,7 +117,8 @@ def test_maps_off_the_face_fade_where_their_coordinates_end():
     uv[:, 2] = 0
     uv[:, 1] /= 2
     uv[:, 1, :, 40:] = 0  # hair at the left, nothing at the right
-    _, _, shown = style._atlas(maps, {"hair": maps}, uv, *style._grid(uv), torch.zeros(1, 1, 32, 32))
+    atlas = style.atlas(maps, {"hair": maps})
+    _, shown = style._places(atlas, uv, *style._grid(uv), torch.zeros(1, 1, 32, 32))
     row = shown[0, 0, 32]
     assert row[:38].eq(1).all() and row[40:].eq(0).all()
     assert (row[37:40].diff() < 0).all() and row[39] < 0.3
@@ -128,9 +130,9 @@ def test_without_coordinates_off_the_face_its_maps_change_nothing():
     uv = identity_uv(32)
     uv[:, 0] = 0.1 + 0.8 * uv[:, 0]  # the maps meet at the borders
     uv[:, :, :, :10] = 0
-    arguments = nets.face(), nets.back(), torch.rand(1, 3, 32, 32), uv
+    arguments = nets.back(), torch.rand(1, 3, 32, 32), uv
     with torch.no_grad():
-        plain, with_map = nets.style(*arguments)[0], nets.style(*arguments, off_face=nets.off_face())[0]
+        plain, with_map = (nets.style(atlas, *arguments)[0] for atlas in (nets.style.atlas(nets.face()), nets.atlas()))
     torch.testing.assert_close(with_map, plain, atol=1e-4, rtol=0)
 
 

@@ -1,6 +1,7 @@
 """The avatar at run time: it paints what the trained networks paint, drives from coefficients, refuses other files."""
 
 import resource
+import shutil
 
 import numpy as np
 import pytest
@@ -74,6 +75,29 @@ def test_wrong_shapes_are_refused(trained):
     avatar = Avatar.load(trained[0] / "avatar.pt")
     with pytest.raises(ValueError, match="must be"):
         avatar.paint(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+    shapes = {"rotation": (2, 3), "translation": (2, 3), "expression": (2, 2)}
+    frames = {name: np.zeros(shape) for name, shape in shapes.items()}
+    for name, shape in {"expression": (2, 5), "translation": (1, 3), "rotation": (2, 4), "gaze": (2, 2)}.items():
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            avatar.drive(**frames | {name: np.zeros(shape)})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+def test_a_compiled_avatar_paints_the_same(trained):
+    folder, _, frames = trained
+    batch = make_batch(frames.store.read([0, 7]), np.zeros(2), "cpu")
+    plain, compiled = (Avatar.load(folder / "avatar.pt", compile=how) for how in (False, True))
+    for pictures in ((batch.render, batch.uv), (batch.render[:1], batch.uv[:1])):
+        torch.testing.assert_close(compiled.paint(*pictures), plain.paint(*pictures), atol=1e-4, rtol=0)
+
+
+def test_what_cannot_be_compiled_is_said_in_one_sentence(trained, monkeypatch):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/no/compiler"))
+    torch._dynamo.reset()
+    with pytest.raises(UserError, match="C\\+\\+ compiler") as caught:
+        Avatar.load(trained[0] / "avatar.pt", compile=True)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", ["absent", "text", "cut", "list", "format", "lacks", "misfit"])
