@@ -15,7 +15,8 @@ import argparse
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from stages.core.files import atomic_file, end_of
 from stages.core.manifest import read_manifest, write_manifest
 from stages.core.methods import EXTERNAL, VARIANTS, external_methods, made_variants, no_methods
 from stages.core.subjects import Sheet, read_sheet
+from stages.core.workflow import snakemake_command
 from stages.metrics.comparison import OURS, Figure, Measured, Method, group_figures, missing_groups
 from stages.metrics.comparison_page import page
 from stages.metrics.report import DEFINITIONS
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 GROUPS = ("emotion", "level")  # labels of clips that figures are grouped by
 FOLDERS = {"variant": VARIANTS, "external": EXTERNAL}
 LARGEST = 16 << 20  # bytes of a metrics.json
+Command = Callable[[Path], str]  # file of the results -> what makes it
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -92,45 +95,48 @@ def first_missing(results: Path, sheet: Sheet, subject: str) -> str:
     return ""
 
 
-def why_missing(results: Path, sheet: Sheet, subject: str, method: Method) -> str:
-    """Why there is no metrics.json of a method that others have."""
+def why_missing(results: Path, sheet: Sheet, subject: str, method: Method, command: Command) -> tuple[str, bool]:
+    """Why there is no metrics.json of a method that others have, and whether it was ever asked for."""
     place = f"{subject}/{folder_of(method)}"
     if method.kind == "external":
         if not (results / place).is_dir():
-            return f"no pictures of it in {place}"
+            return f"no pictures of it in {place}", False
         why = why_not(results, Path(subject, "logs", f"{method.name}.external.log"))
-        return f"not measured: {place}metrics.json is missing; {why}"
+        return f"not measured: {place}metrics.json is missing; {why}", True
     if method.kind == "variant" and (results / subject / "metrics.json").is_file():
         logs = [Path(place, "logs", f"{step}.log") for step in ("train", "evaluate")]
         tried = [path for path in logs if (results / path).is_file()]
         why = f"{why_not(results, tried[-1])}; " if tried else ""
-        return f"not made: {place}metrics.json is missing; {why}snakemake {results / place}/metrics.json makes it"
-    return first_missing(results, sheet, subject)
+        again = command(results / place / "metrics.json")
+        return f"not made: {place}metrics.json is missing; {why}{again} makes it", bool(tried)
+    return first_missing(results, sheet, subject), method == OURS
 
 
-def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method]) -> Iterator[Measured]:
+def measured(
+    results: Path, sheet: Sheet, subject: str, methods: list[Method], command: Command
+) -> Iterator[Measured]:
     """What is known of each method on a subject."""
     dataset = sheet.dataset(subject)
     for method in methods:
-        path, content, reason = results / subject / folder_of(method) / "metrics.json", {}, ""
+        path, content, reason, asked = results / subject / folder_of(method) / "metrics.json", {}, "", True
         if path.is_file():
             try:
                 content = read_metrics(path, subject)
             except UserError as error:
                 reason = str(error)
         else:
-            reason = why_missing(results, sheet, subject, method)
+            reason, asked = why_missing(results, sheet, subject, method, command)
         if content and method.kind == "baseline" and not content.get("baselines"):
             content, reason = {}, "left out by evaluate.baselines: false"
         if content and method.kind in ("ours", "variant") and not path.with_name("avatar.pt").is_file():
             reason = "avatar.pt is not there: these figures may be of an earlier one"  # new trainings remove it
-        if reason and method.kind != "baseline":
+        if reason and asked and method.kind != "baseline":
             log.warning("%s, %s: %s", subject, method.label, reason)
-        yield Measured(subject, dataset, method, content, reason)
+        yield Measured(subject, dataset, method, content, reason, asked)
 
 
-def all_measured(results: Path, sheet: Sheet) -> list[Measured]:
-    """Every method of a data set on every subject of it, in the order of the table."""
+def all_measured(results: Path, sheet: Sheet, command: Command) -> list[Measured]:
+    """Every method of a data set on every subject of it, in the order of the table. command: what makes a file."""
     found: dict[str, set[Method]] = {}
     for subject in sheet.subjects():
         folder, methods = results / subject, found.setdefault(sheet.dataset(subject), {OURS})
@@ -141,7 +147,8 @@ def all_measured(results: Path, sheet: Sheet) -> list[Measured]:
             log.warning("passed over: %s", sentence)
     ordered = {dataset: sorted(methods, key=lambda method: method.place) for dataset, methods in found.items()}
     subjects = sorted(sheet.subjects(), key=lambda subject: list(found).index(sheet.dataset(subject)))
-    return [one for subject in subjects for one in measured(results, sheet, subject, ordered[sheet.dataset(subject)])]
+    methods = {subject: ordered[sheet.dataset(subject)] for subject in subjects}
+    return [one for subject in subjects for one in measured(results, sheet, subject, methods[subject], command)]
 
 
 def groups_of(results: Path, one: Measured, labels: dict[str, dict[str, str]]) -> list[Figure]:
@@ -184,7 +191,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{args.subjects} makes no avatar to compare; give a subject a clip of role 'train'")
     if not args.results.is_dir():
         raise UserError(f"the folder of results {args.results} does not exist; run the workflow first")
-    found = all_measured(args.results, sheet)
+    found = all_measured(args.results, sheet, partial(snakemake_command, subjects=args.subjects, results=args.results))
     labels = {subject: labels_of(args.results, sheet, subject) for subject in sheet.subjects()}
     groups = [figure for one in found for figure in groups_of(args.results, one, labels[one.subject])]
     figures = [figure for one in found for figure in one.figures()] + groups

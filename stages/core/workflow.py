@@ -29,3 +29,13 @@ def shell_prefix(project: str) -> str:
 def sheet_path(given: str, project: str) -> Path:
     """The sheet given by --config, as seen from the working directory, or the one of this project."""
     return Path(project, PATHS["subjects"]) if given == PATHS["subjects"] else expand(given)
+
+
+def snakemake_command(target: Path, subjects: Path, results: Path) -> str:
+    """What makes a file of the results, to be typed as it stands."""
+    project = Path(__file__).resolve().parents[2]
+    given = {"subjects": subjects, "results": results}
+    usual = {"subjects": sheet_path(PATHS["subjects"], str(project)), "results": expand(PATHS["results"])}
+    unusual = {key: path for key, path in given.items() if path.resolve() != usual[key].resolve()}
+    settings = ["--config", *(f"{key}={shlex.quote(str(path))}" for key, path in unusual.items())] if unusual else []
+    return " ".join(["snakemake --cores all", shlex.quote(str(target)), *settings])

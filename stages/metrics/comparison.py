@@ -6,6 +6,7 @@ A `Figure` is one cell: one row of table.parquet. What could not be measured is 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -82,14 +83,18 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """One method on one subject: the content of metrics.json, or an empty one. reason: why it is empty, or what to bear
-    in mind about all of it."""
+    """One method on one subject: the content of metrics.json, or an empty one.
+
+    reason: why it is empty, or what to bear in mind about all of it. asked: false where nobody has asked for it, such
+    as for a variant that other subjects have; the page then names it in passing.
+    """
 
     subject: str
     dataset: str
     method: Method
     metrics: Mapping[str, Any]
     reason: str = ""
+    asked: bool = True
 
     def figures(self) -> list[Figure]:
         """A figure for every region and metric, the missing ones with their reason."""
@@ -236,6 +241,13 @@ def common_subjects(figures: Sequence[Figure]) -> list[str]:
         if math.isfinite(figure.value):
             seen.setdefault(figure.subject, set()).add(figure.of)
     return [subject for subject, methods in seen.items() if methods == wanted]
+
+
+def widespread(figures: Sequence[Figure]) -> list[Figure]:
+    """Figures of the methods that were measured on at least half of the subjects of ours: a method tried on a few must
+    not take the means away from all."""
+    counts = Counter(figure.of for figure in figures if math.isfinite(figure.value))
+    return [figure for figure in figures if 2 * counts[figure.of] >= max(counts[OURS], 1)]
 
 
 def means(figures: Sequence[Figure], subjects: Sequence[str], name: str) -> list[Figure]:

@@ -15,12 +15,14 @@ from stages.metrics.comparison import (
     OURS,
     Figure,
     Measured,
+    Method,
     best_of,
     common_subjects,
     look_up,
     means,
     methods_of,
     number,
+    widespread,
 )
 from stages.metrics.network import FID_REGIONS
 from stages.metrics.printed import CONDITIONS, OWN, SOURCE, TABLE_I
@@ -91,10 +93,10 @@ class Footnotes:
         return [f"[^{number}]: {plain(reason)}\n" for reason, number in self._numbers.items()]
 
 
-def plain(text: str) -> str:
+def plain(text: str, longest: int = LONGEST) -> str:
     """Text from a file as Markdown that shows it and nothing else: one line, no markup."""
     flat = " ".join(text.split())
-    short = flat if len(flat) <= LONGEST else flat[: LONGEST - 1] + "…"
+    short = flat if len(flat) <= longest else flat[: longest - 1] + "…"
     return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", html.escape(short, quote=False))
 
 
@@ -126,23 +128,29 @@ def cell(figure: Figure, bold: bool, notes: Footnotes) -> str:
 
 def page(measured: Sequence[Measured], groups: Sequence[Figure]) -> str:
     """The whole page. groups: figures of frames by the labels of their clips."""
-    notes, figures = Footnotes(), [figure for one in measured for figure in one.figures()]
+    notes, asked = Footnotes(), [one for one in measured if one.asked]
+    figures = [figure for one in asked for figure in one.figures()]
     parts = [INTRODUCTION]
     for dataset in dict.fromkeys(one.dataset for one in measured):
         parts += dataset_part(dataset, [f for f in figures if f.dataset == dataset], notes)
+        parts += not_asked([one for one in measured if one.dataset == dataset])
         parts += group_part([f for f in groups if f.dataset == dataset], notes)
-    parts += ["## What was measured\n", facts_table(measured, notes), printed_part(), *notes.lines()]
+    parts += ["## What was measured\n", facts_table(asked, notes), printed_part(), *notes.lines()]
     return "\n".join(parts)
 
 
 def dataset_part(dataset: str, figures: Sequence[Figure], notes: Footnotes) -> list[str]:
     """The tables of the regions of a data set, and the means over its subjects."""
     parts = [f"## Data set: {dataset}\n"]
-    subjects, common = list(dict.fromkeys(f.subject for f in figures)), []
+    subjects, common, shared = list(dict.fromkeys(f.subject for f in figures)), [], []
     if len(subjects) > 1:
-        common = common_subjects([f for f in figures if (f.region, f.metric) == (REGIONS[0], "psnr_db")])
-        parts += [said_means(subjects, common)]
-    averages = means(figures, common, f"mean of {len(common)}") if len(common) > 1 else []
+        first = [f for f in figures if (f.region, f.metric) == (REGIONS[0], "psnr_db")]
+        shared = methods_of(widespread(first))
+        common = common_subjects([f for f in first if f.of in shared])
+        few = [method for method in methods_of(first) if method not in shared]
+        parts += [said_means(subjects, common, few)]
+    mine = [f for f in figures if f.of in shared]
+    averages = means(mine, common, f"mean of {len(common)}") if len(common) > 1 else []
     for region in REGIONS:
         mine = [f for f in [*averages, *figures] if f.region == region]
         shown = [metric for metric in METRICS if metric != "fid" or region in FID_REGIONS]
@@ -151,15 +159,28 @@ def dataset_part(dataset: str, figures: Sequence[Figure], notes: Footnotes) -> l
     return [*parts, f"### {dataset}, identity, expression and steadiness\n", metrics_table([*FURTHER], rest, notes)]
 
 
-def said_means(subjects: Sequence[str], common: Sequence[str]) -> str:
-    """Over whom the means are."""
+def said_means(subjects: Sequence[str], common: Sequence[str], few: Sequence[Method]) -> str:
+    """Over whom the means are. few: methods that have none, measured on too few subjects."""
+    which = f"all methods but {' and '.join(method.label for method in few)}" if few else "all these methods"
     if len(common) < 2:
         who = f"{common[0]} is the only subject" if common else "there is no subject"
-        return f"No means: {who} that all these methods were measured on.\n"
+        return f"No means: {who} that {which} were measured on.\n"
+    rest = " The others were measured on less than half of the subjects." if few else ""
     return (
-        f"Means are over the {len(common)} of {len(subjects)} subjects that all these methods were measured on: "
-        f"{', '.join(common)}. {said_spread(len(common))}\n"
+        f"Means are over the {len(common)} of {len(subjects)} subjects that {which} were measured on: "
+        f"{', '.join(common)}.{rest} {said_spread(len(common))}\n"
     )
+
+
+def not_asked(measured: Sequence[Measured]) -> list[str]:
+    """A sentence about the methods that were never asked for of some subjects that have an avatar."""
+    ours = {one.subject for one in measured if one.method == OURS and one.metrics}
+    missing = [one for one in measured if not one.asked and one.subject in ours]
+    if not missing:
+        return []
+    lacking = {one.method: [other.subject for other in missing if other.method == one.method] for one in missing}
+    words = plain("; ".join(f"{method.label} of {', '.join(names)}" for method, names in lacking.items()), 8 * LONGEST)
+    return [f"Not asked for, and so not in these tables: {words}. The first: {plain(missing[0].reason)}.\n"]
 
 
 def said_spread(count: int) -> str:
@@ -208,8 +229,9 @@ def group_part(figures: Sequence[Figure], notes: Footnotes) -> list[str]:
 
 
 def group_table(label: str, figures: Sequence[Figure], notes: Footnotes) -> str:
-    """One row for each value of a label, with the methods that were measured on single frames anywhere."""
-    methods, rows = methods_of(f for f in figures if not math.isnan(f.value)), []
+    """One row for each value of a label, with the methods that were measured on single frames of most of them."""
+    known = [f for f in figures if f.metric == GROUP_METRICS[0] and not math.isnan(f.value)]
+    methods, rows = methods_of(widespread(known)), []
     figures = [f for f in figures if f.of in methods]  # why others were not measured stands above
     for split in sorted({f.split for f in figures}):
         mine = [f for f in figures if f.split == split]

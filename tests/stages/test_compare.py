@@ -66,6 +66,20 @@ def test_every_method_of_every_subject_has_a_row(results):
     assert rows["anna", "ours"][:3] == ["30", "**28.50** (27.50–29.50)", "**0.713**"]
 
 
+def test_a_method_of_few_subjects_takes_the_means_from_nobody(results):
+    for name in ("carl", "dora"):
+        write_json(results / name / "metrics.json", metrics(name, 24.0))
+        (results / name / "avatar.pt").touch()
+    with (results.parent / "sheet.tsv").open("a") as sheet:
+        sheet.write(row("dora", "talk", "train"))
+    page, _ = run(results)
+    assert "4 of 4 subjects that all methods but peer (external) and unet (variant) were measured on" in page
+    rows = rows_of(page, "### selfie, the face")
+    assert [method for subject, method in rows if subject == "mean of 4"] == [
+        "mean frame (baseline)", "nearest training frame (baseline)", "ours",
+    ]  # fmt: skip
+
+
 def test_the_best_of_a_subject_is_bold_whoever_it_is(results):
     page, _ = run(results)
     rows = rows_of(page, "### selfie, the whole picture")
@@ -78,6 +92,8 @@ def test_the_best_of_a_subject_is_bold_whoever_it_is(results):
 def test_means_are_over_the_subjects_that_all_methods_have(results):
     page, _ = run(results)
     assert "No means: anna is the only subject that all these methods were measured on." in page
+    assert "| bert | unet" not in page and "| bert | peer" not in page, "nobody has asked for them"
+    assert "Not asked for, and so not in these tables: peer (external) of bert; unet (variant) of bert." in page
     write_json(results / "bert/variants/unet/metrics.json", metrics("bert", 24.0, "unet"))
     write_json(results / "bert/external/peer/metrics.json", metrics("bert", 25.0))
     page, _ = run(results)
@@ -97,9 +113,14 @@ def test_what_is_missing_is_a_dash_with_its_reason(results):
         return notes[f"[{mark}"]
 
     lost = "not made: carl/clips/talk/decode.parquet is missing; no face (carl/logs/talk.decode.log)"
-    assert why("carl", "ours") == why("carl", "mean frame (baseline)") == lost
-    assert why("bert", "peer (external)") == "no pictures of it in bert/external/peer/"
-    assert "bert/variants/unet/metrics.json" in why("bert", "unet (variant)")
+    assert why("carl", "ours") == lost and [method for subject, method in rows if subject == "carl"] == ["ours"]
+    command = f"snakemake --cores all {results}/bert/variants/unet/metrics.json --config subjects={results.parent}"
+    reasons = table[table.subject == "bert"].groupby("method").reason.first()
+    assert command in reasons["unet"] and reasons["peer"] == "no pictures of it in bert/external/peer/"
+    (results / "bert/external/peer").mkdir(parents=True)
+    (results / "bert/external/peer/000000.png").touch()
+    rows = rows_of(run(results)[0], "### selfie, the whole picture")
+    assert rows["bert", "peer (external)"][1].startswith("—")
     assert why("anna", "ours", 4) == "no weights here"
     missing = table[table.value.isna()]
     assert (missing.reason != "").all() and (table[table.value.notna()].reason == "").all()
