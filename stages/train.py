@@ -32,7 +32,7 @@ from stages.core.files import atomic_file, content_hash
 from stages.core.manifest import Manifest, read_manifest
 from stages.core.provenance import code_digest
 from stages.graphics.shading import default_light
-from stages.nets.sizes import refuse_sizes
+from stages.nets.sizes import network_settings, refuse_sizes
 
 if TYPE_CHECKING:
     from stages.training.trainer import Trainer
@@ -122,6 +122,7 @@ def learn(
     from stages.training.loop import Frames, avatar_parts, train
     from stages.training.parallel import joined
     from stages.training.state import write_torch
+    from stages.training.unseen import fill_unseen
 
     if samples.metadata.get("light") == "fixed":
         # The avatar is driven under the light that it was trained under.
@@ -142,9 +143,12 @@ def learn(
             log.info(
                 "%d frames of %d px (%s), training on %s; progress in %s", len(frames), size_px, where, device, folder
             )
-            trainer = train(args.settings, size_px, Frames(store, weights, validation), folder, device, team)
+            shown = Frames(store, weights, validation)
+            trainer = train(args.settings, size_px, shown, folder, device, team)
+            if team.first:
+                taken = avatar_parts(trainer, folder)
+                fill_unseen(taken, network_settings(args.settings), shown, trainer.device)
         if team.first:
-            taken = avatar_parts(trainer, folder)
             write_torch(out, avatar_file(trainer, taken, identity, samples.metadata["subject"]))
     scores = {k[4:]: v for k, v in trainer.history[-1].items() if k.startswith("val_")} if trainer.history else {}
     log.info(

@@ -227,14 +227,9 @@ class AvatarGenerator(nn.Module):
         """
         style = self._style(time)
         grid, inside = self._grid(uv)
-        feature_base, skip_base = self.encoder(render, uv, style)
-        feature_back, skip_back = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0])
-        both = torch.cat([feature_base, feature_back.detach().to(feature_base.dtype)], 1)
-        out_mask = torch.tanh(self.mask(both).float())
-        # without gradient through the composition: the mask learns from L_mask and L_mrf alone
-        m = self.network["mask_share"] * (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
-        places = self._places(atlas, uv, grid, inside, m) if atlas.beside else (grid, inside)
-        feature_warp, skip_warp = self._warp(atlas, *places)
+        (feature_base, skip_base), (feature_back, skip_back), out_mask = self._sides(back, render, uv, style, shift_px)
+        m = self._background_share(out_mask)
+        feature_warp, skip_warp = self._warp(atlas, *self._places(atlas, uv, grid, inside, m))
         depth = feature_back.dtype  # in training float32; folded, that of all features
         feature = feature_base + m.to(depth) * (feature_back - feature_base) + feature_warp.to(depth)
         skip = skip_base + m * (skip_back - skip_base) + skip_warp
@@ -242,6 +237,17 @@ class AvatarGenerator(nn.Module):
         if self.network["skip_to_output"] and 2 * skip.shape[-1] == picture.shape[-1]:
             picture = picture + inverse_haar(skip)
         return (self.refine(last, picture, render) if self.refine is not None else picture), out_mask
+
+    @torch.no_grad()
+    def coverage(self, atlas: Atlas, back: Maps, render: Tensor, uv: Tensor) -> Tensor:
+        """How much of each texel of the atlas' colours the frames show, (1,1,h,w): the sum over frames of the weights
+        with which it is looked up. Arguments as of `forward`."""
+        *_, out_mask = self._sides(back, render, uv, self._style(None), None)
+        places, weight = self._places(atlas, uv, *self._grid(uv), self._background_share(out_mask))
+        texels = torch.ones_like(atlas.colour[:, :1], requires_grad=True)
+        with torch.enable_grad():
+            shown = (_sample(texels, places, self.network["warp_mode"]) * weight).sum()
+        return torch.autograd.grad(shown, texels)[0]
 
     def atlas(self, face: Maps, off_face: dict[str, Maps] | None = None) -> Atlas:
         """The maps of `face` and of `off_face` by name ("hair", "torso") as `forward` looks them up. They are the same
@@ -257,6 +263,20 @@ class AvatarGenerator(nn.Module):
         """Fixes the network for test time (see `blocks.fold`); pictures, masks and coordinates stay float32."""
         with torch.no_grad():
             fold(self, self._style(None), dtype)
+
+    def _sides(
+        self, back: Maps, render: Tensor, uv: Tensor, style: Tensor, shift_px: Tensor | None
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
+        """Feature and skip of the encoder, those of the background, and the background mask (B,1,f,f) in [-1,1]."""
+        feature, skip = self.encoder(render, uv, style)
+        behind = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0])
+        both = torch.cat([feature, behind[0].detach().to(feature.dtype)], 1)
+        return (feature, skip), behind, torch.tanh(self.mask(both).float())
+
+    def _background_share(self, out_mask: Tensor) -> Tensor:
+        """m, the share of the background in the composition. Without gradient: the mask learns from L_mask and L_mrf
+        alone."""
+        return self.network["mask_share"] * (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
 
     def _style(self, time: Tensor | None) -> Tensor:
         """Style (B or 1, L): of the time code where there is one, else one for all frames."""
@@ -286,6 +306,8 @@ class AvatarGenerator(nn.Module):
         Hair and torso are where uv says so (see `stages.graphics.surroundings`), weighted by how little of m (B,1,f,f)
         is background, and faded where there are no coordinates beyond: their border is seen on a background that the
         mask leaves a part of them."""
+        if not atlas.beside:
+            return grid, inside
         side, edge = grid.shape[1], 1 - 0.5 / self.network["map_px"]  # half a texel of the colours from the next map
         u, v, flag = F.interpolate(uv, size=side, mode="nearest").split(1, dim=1)
         foreground = 1 - F.interpolate(m, size=side)
