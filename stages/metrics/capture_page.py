@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from stages.core import page
 
 STYLE = """td, th, .checks td { text-align: left; vertical-align: top; white-space: normal } table { width: 100% }
+.checks td:nth-child(3) { white-space: nowrap }
 small { display: block } .good, .thin, .missing, .unknown { font-weight: 600; border-left: .5em solid }
 .good { color: #1d6b3f } .thin { color: #8a5a00 } .missing { color: #a8202f } .unknown { color: #555 }
 .sum { font-size: 1.15em; padding: .3em .7em } .wide img { max-width: none; width: 880px }
