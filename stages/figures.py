@@ -132,6 +132,11 @@ def three_tiles(args: argparse.Namespace, clip: str, frame: int) -> bytes:
     return encode_jpeg(np.hstack([truth, gap, own, gap, error_map(truth, own, ERROR_FULL_SCALE)]), WIDEST_PX)
 
 
+def _counted(count: int, what: str) -> str:
+    """ "1 clip", "2 clips"."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def run(args: argparse.Namespace) -> None:
     """Writes the page."""
     metrics, table = read_metrics(args.metrics), read_manifest(args.frames_table, "self")
@@ -149,9 +154,9 @@ def run(args: argparse.Namespace) -> None:
     variant = "" if metrics["variant"] == "default" else f", variant {metrics['variant']}"
     video = os.path.relpath(args.video, args.out.parent)
     intro = page.fill(
-        "<p>Self-reenactment on $frames frames of $clips that training never saw, $size&nbsp;px. The film: $film "
+        "<p>Self-reenactment on $frames of $clips that training never saw, $size&nbsp;px. The film: $film "
         "(truth, drawn face, alpha, avatar, error).</p>",
-        frames=len(table), clips=f"{len(decoded)} clip{'s' * (len(decoded) > 1)}", size=metrics["size_px"],
+        frames=_counted(len(table), "frame"), clips=_counted(len(decoded), "clip"), size=metrics["size_px"],
         film=page.link(video, args.video.name),
     )  # fmt: skip
     body = chain(
@@ -161,7 +166,8 @@ def run(args: argparse.Namespace) -> None:
         sections.made_with(metrics, versions if isinstance(versions, dict) else {}),
     )  # fmt: skip
     with atomic_file(args.out) as temporary:
-        temporary.write_text(page.page(f"Avatar of {metrics['subject']}{variant}", *body), encoding="utf-8")
+        text = page.page(f"Avatar of {metrics['subject']}{variant}", *body, style=sections.STYLE)
+        temporary.write_text(text, encoding="utf-8")
     log.info("%d frames of %d clips shown in %s", len(table), len(decoded), args.out)
 
 

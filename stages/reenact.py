@@ -204,6 +204,13 @@ def write_table(
     return facts
 
 
+def in_words(facts: dict[str, Any]) -> str:
+    """Frames and figures in one line; what is null is left out, and `notes` say why."""
+    told = {"aed": "AED {:.3f}", "apd_deg": "APD {:.2f} degrees", "identity_similarity": "identity {:.3f}"}
+    known = [words.format(facts[name]) for name, words in told.items() if facts[name] is not None]
+    return ", ".join([f"{facts['driven']} of {facts['frames']} frames", *known])
+
+
 def run(args: argparse.Namespace) -> None:
     """Let the avatar follow the clip; writes the video and the table."""
     settings = args.settings
@@ -239,10 +246,9 @@ def run(args: argparse.Namespace) -> None:
         empty = [name for name, tool in tools.items() if tool is not None and mean_or_none(measured[name]) is None]
         notes += [f"{name}: no face was found in the pictures to compare" for name in empty]
         facts = write_table(args, avatar, driver, asked, measured, notes)
-    log.info(
-        "%s followed by %s: %d of %d frames, AED %s, APD %s degrees, identity %s", args.driver, avatar.subject,
-        facts["driven"], facts["frames"], facts["aed"], facts["apd_deg"], facts["identity_similarity"],
-    )  # fmt: skip
+    log.info("%s followed by %s: %s", args.driver, avatar.subject, in_words(facts))
+    for note in facts["notes"]:
+        log.info("%s", note)
 
 
 if __name__ == "__main__":

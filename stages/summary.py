@@ -42,7 +42,7 @@ BESIDE = ("table.md", "table.parquet", "report.html")
 def build_parser() -> argparse.ArgumentParser:
     """Command line of the stage."""
     parser = stage_parser(__doc__, "summary")
-    parser.add_argument("--sheet", default=str(ROOT / PATHS["subjects"]), help="sheet of clips")
+    parser.add_argument("--subjects", default=str(ROOT / PATHS["subjects"]), help="sheet of clips")
     parser.add_argument("--results", default=PATHS["results"], help="folder of the results (default: %(default)s)")
     parser.add_argument(
         "--after-run",
@@ -221,7 +221,7 @@ def sizes(folder: Path) -> dict[str, int]:
 
 def run(args: argparse.Namespace) -> None:
     """Reads all subjects of the sheet, writes the page and the table, prints the lines."""
-    results, sheet = expand(args.results), read_sheet(expand(args.sheet))
+    results, sheet = expand(args.results), read_sheet(expand(args.subjects))
     if not results.is_dir():
         raise UserError(f"there is no folder {results}; name that of the results by --results")
     asked = {Path(line) for line in sys.stdin.read().split("\n")} if args.after_run else None

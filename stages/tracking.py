@@ -28,8 +28,8 @@ INTRO = """<p>Error is the median distance between the projected model and the l
 the outer eye corners; below 1.5&nbsp;% the mesh follows the face. Bridged frames (yellow in the curves) were
 interpolated over a short gap, lost ones (red) are left out. Angles are the range of nine frames in ten; yaw counts to
 the right in the picture, pitch down.</p>"""
-COLUMNS = ("clip", "frames", "s", "no face", "bridged", "lost", "error, %", "95 %, %", "yaw, degrees", "pitch, degrees",
-           "blinks")  # fmt: skip
+COLUMNS = ("clip", "frames", "s", "no face", "bridged", "lost", "error, %", "95\u00a0%, %", "yaw, degrees",
+           "pitch, degrees", "blinks")  # fmt: skip
 END = """<p>Whether the footage suffices, and what to record again, says $capture of a subject that is trained: look
 there first.</p>"""
 CLIP = """<h2 id="$name">$name</h2>
@@ -77,7 +77,7 @@ def row(name: str, figures: dict[str, Any]) -> list[Any]:
     return [
         page.fill('<a href="#$name">$name</a>', name=name), figures["frames"], f"{figures['seconds']:.1f}",
         figures["without_face"], figures["bridged"], figures["lost"], percent(figures["error_median"]),
-        percent(figures["error_95"]), *("{:.0f} to {:.0f}".format(*figures[angle]) for angle in ("yaw", "pitch")),
+        percent(figures["error_95"]), *("{} to {}".format(*map(round, figures[angle])) for angle in ("yaw", "pitch")),
         "" if figures["blinks"] is None else figures["blinks"],
     ]  # fmt: skip
 

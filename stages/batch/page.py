@@ -10,7 +10,9 @@ from stages.core import page
 from stages.core.schemas import STAGES
 
 STYLE = """body { max-width: 90em } .wide a { overflow-wrap: anywhere } .remark { color: #a60 }
-.wide th { white-space: normal } .wide td { vertical-align: top } .wide .text { text-align: left; white-space: normal }
+.wide td, .wide th { vertical-align: top; padding: .2em .4em } .wide th { vertical-align: bottom }
+.wide .text { text-align: left; white-space: normal } td.text { overflow-wrap: anywhere; min-width: 4em }
+td.look { min-width: 13em } .stages { font-size: .85em }
 .failed { color: #a23; font-weight: bold } .running, .waiting { color: #a60 } .not { color: #999 }
 .wide .shown { white-space: nowrap } .shown img { display: inline } img.face { height: 44px }
 img.sheet { width: 176px; height: 44px; object-fit: cover; object-position: left top }
@@ -24,6 +26,7 @@ means asked for but not made: the same command goes on with it.</p>
 <th>PSNR, dB</th><th>SSIM</th><th>face: PSNR, dB</th><th>face: SSIM</th><th class="text">to look at</th></tr>
 $rows</table></div>"""
 STAGES_HEAD = "<h2>Stages</h2><p>Minutes that each stage has taken, over all clips of the subject.</p>"
+STAGES_TABLE = '<div class="stages">$table</div>'
 DISK_HEAD = """<h2>Disk</h2>
 <p>Pictures are the frames, alpha, render and uv of the clips; <code>storage.keep_pictures: false</code> does without
 them. Training is what trainings keep; <code>python -m stages.prune</code> lists what of it is old. Videos include the
@@ -71,7 +74,7 @@ def summary_page(subjects: Sequence[Subject], beside: Iterable[str], when: str, 
         *_failures(ordered),
         page.fill(SUBJECTS, rows=page.joined(map(_subject_row, ordered))),
         page.fill(STAGES_HEAD),
-        page.table(["subject", *stages], (_stage_row(subject, stages) for subject in ordered)),
+        page.fill(STAGES_TABLE, table=page.table(["subject", *stages], (_stage_row(one, stages) for one in ordered))),
         page.fill(DISK_HEAD),
         page.table(["subject", *KINDS, "in all"], [
             *(_size_row(subject.name, [sizes[kind][k] for kind in KINDS]) for k, subject in enumerate(ordered)),
@@ -114,7 +117,7 @@ def _subject_row(subject: Subject) -> page.Html:
         ),
     ]
     row = """<tr id="$name"><td>$name</td><td class="text $state">$state</td><td class="text shown">$shown</td>$cells
-<td class="text">$links</td></tr>"""
+<td class="text look">$links</td></tr>"""
     remark = '<tr><td></td><td class="text remark" colspan="13">$remark</td></tr>'
     filled = page.fill(
         row, name=subject.name, state=subject.state, shown=shown,

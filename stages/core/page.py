@@ -19,9 +19,10 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 64em; margin: 1em auto; 
 background: #fff; overflow-wrap: break-word }
 table { border-collapse: collapse } .wide { overflow-x: auto; margin: 1em 0 } small, figcaption { color: #555 }
 td, th { padding: .2em .7em; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
-th:first-child, td:first-child { text-align: left } th { vertical-align: bottom }
+th:first-child, td:first-child { text-align: left } th { vertical-align: bottom; white-space: normal }
+td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 6em }
 img { max-width: 100%; height: auto; display: block } figure { margin: 1em 0; max-width: 56em }
-figcaption { font-size: .9em } .advice { color: #a23 } .own { font-weight: 600 }
+figcaption { font-size: .9em; overflow-wrap: anywhere } .advice { color: #a23 } .own { font-weight: 600 }
 .row { display: flex; flex-wrap: wrap; gap: 0 1.2em } .row figure { flex: 1 1 25em; max-width: 31em; margin: .5em 0 }
 .row img { width: 100% }
 @media (max-width: 45em) { td, th { padding: .2em .35em; font-size: .85em; white-space: normal } }

@@ -92,7 +92,8 @@ def _line(axis: Axes, name: str, x: np.ndarray, values: np.ndarray, colour: str 
     line = axis.plot(x, values, linewidth=0.9, label=name, color=colour)[0]
     beside = np.concatenate([[False], known, [False]])
     alone = known & ~beside[:-2] & ~beside[2:] if not joined else np.full(len(x), len(x) == 1)
-    axis.plot(x[alone], values[alone], ".", markersize=3, color=line.get_color())
+    # Whole also at the edges of the panel, which are laid out without them.
+    axis.plot(x[alone], values[alone], ".", markersize=4, color=line.get_color(), clip_on=False)[0].set_in_layout(False)
 
 
 def _map(axis: Axes, time_s: np.ndarray, expression: np.ndarray) -> None:

@@ -15,6 +15,8 @@ CYAN = (70, 210, 255)
 MAGENTA = (255, 80, 220)
 _SUBPIXEL_BITS = 4
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TEXT_HEIGHT = 22.0  # px of the font's capitals at scale 1, with room
+_RIM_PX = 3
 
 
 def _fixed_point(points: np.ndarray) -> np.ndarray:
@@ -108,11 +110,31 @@ def alpha_edge(
 def text(picture: np.ndarray, label: str, origin: tuple[int, int] = (4, 4), height: int = 12) -> np.ndarray:
     """A white line of text with a dark rim; `origin` (x, y) is its top left corner, `height` in pixels."""
     canvas = as_rgb8(picture)
-    scale = height / 22.0
+    scale = height / _TEXT_HEIGHT
     place = (origin[0], origin[1] + height)
-    cv2.putText(canvas, label, place, _FONT, scale, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(canvas, label, place, _FONT, scale, (0, 0, 0), _RIM_PX, cv2.LINE_AA)
     cv2.putText(canvas, label, place, _FONT, scale, (255, 255, 255), 1, cv2.LINE_AA)
     return canvas
+
+
+def text_width(label: str, height: int = 12) -> int:
+    """Pixels that `text` takes of a line, with the rim."""
+    (width, _), _ = cv2.getTextSize(label, _FONT, height / _TEXT_HEIGHT, _RIM_PX)
+    return width if label else 0
+
+
+def shortened(label: str, width: int, height: int = 12) -> str:
+    """The label, or as much of its beginning and its end as `text` writes on `width` pixels, with dots between them.
+
+    Names often begin alike and differ at the end, where the number of a frame stands, too. Empty where nothing fits.
+    """
+    if text_width(label, height) <= width:
+        return label
+    for kept in range(len(label) - 1, 0, -1):
+        cut = f"{label[: (kept + 1) // 2]}...{label[len(label) - kept // 2 :]}"
+        if text_width(cut, height) <= width:
+            return cut
+    return ""
 
 
 def contact_sheet(

@@ -100,7 +100,8 @@ def method(clips: Sequence[str], block: Block) -> str:
     """What is drawn, in words; "none: ..." where there is too little for an interval."""
     said = " or ".join(str(size) for size in np.unique(_sizes(np.asarray(clips), block)))
     if not independent(clips, block):
-        return f"none: {len(clips)} frames do not fill {LEAST_BLOCKS} blocks of {said}"
+        frames = "1 frame does" if len(clips) == 1 else f"{len(clips)} frames do"
+        return f"none: {frames} not fill {LEAST_BLOCKS} blocks of {said}"
     count = len(set(clips))
     return f"whole clips, {count} of them" if count >= ENOUGH_CLIPS else f"blocks of {said} neighbouring frames"
 

@@ -68,10 +68,11 @@ CHECKS = (
     Check("cut", FOOTAGE, "whole face in the picture", "% of frames cut", 0,
           "Keep the whole face in the picture: it is cut by the border in {value:.0f} % of the frames.",
           "frames with a landmark outside the video's picture or the crop"),
-    Check("lost", FOOTAGE, "face always tracked", "% of frames lost", 0,
-          "Keep the face in view, without hands or hair before it: it was lost in {value:.0f} % of the frames.",
-          "frames without a face or a fit, or where the model lies far from the landmarks; a hand that does not "
-          "confuse the tracker is not seen"),
+    Check("lost", FOOTAGE, "face always tracked", "% of frames lost or doubtful", 0,
+          "Keep the face in view, without hands or hair before it: of the {frames:.0f} frames that are judged, "
+          "{without_fit:.0f} are lost and {far_from_landmarks:.0f} doubtful.",
+          "lost: without a face or a fit, as on tracking.html, which counts all frames of each clip; doubtful: where "
+          "the model lies far from the landmarks; a hand that does not confuse the tracker is not seen"),
     Check("frame_rate", FOOTAGE, "frame rate", "frames/s", 0,
           "Record at 25 to 60 frames per second: only {value:.0f} different pictures come in a second; more light "
           "helps, since phones slow down in the dark.",

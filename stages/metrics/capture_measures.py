@@ -64,7 +64,7 @@ def footage(
     fitted, soft = table["fitted"], blurred(table, settings)
     usable = fitted & ~table["bridged"] & ~soft
     seconds = float(table["seconds"][usable].sum())
-    lost = ~fitted | (table["error"] > LARGE_ERROR)
+    doubtful = fitted & (table["error"] > LARGE_ERROR)
     scale = np.array([clip.source_scale for clip in clips])
     tall = np.isfinite(table["face_px"])
     frame_px = _median(table["face_px"])
@@ -78,8 +78,8 @@ def footage(
             "median_percent_of_face": 100 * _median(table["softness"])}),
         "exposure": _known(100 * _mean(table["clipped"])),
         "cut": _known(100 * _share(table["cut"], tall)),
-        "lost": Measured(100 * float(lost.mean()), {
-            "without_fit": int((~fitted).sum()), "far_from_landmarks": int((fitted & lost).sum())}),
+        "lost": Measured(100 * float((~fitted | doubtful).mean()), {
+            "frames": len(fitted), "without_fit": int((~fitted).sum()), "far_from_landmarks": int(doubtful.sum())}),
         "frame_rate": Measured(rate, {"in_the_file": max(c.fps for c in clips), "repeated": int((~fresh).sum())}),
         "faces": Measured(float(max(clip.faces for clip in clips))),
         "camera": camera(clips),
@@ -174,11 +174,17 @@ def face(table: Mapping[str, np.ndarray]) -> dict[str, Measured]:
 
 
 def clip_figures(table: Mapping[str, np.ndarray], clip: Footage, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A line about one clip, whatever it is for: what it is, not what it should be; None where it is not known."""
+    """A line about one clip, whatever it is for: what it is, not what it should be; None where it is not known.
+
+    lost: % of all its frames, as on the page about the tracking; doubtful ones are apart.
+    """
     found = footage(table, [clip], settings)
-    wanted = ("minutes", "blurred", "exposure", "cut", "lost", "frame_rate", "camera")
+    wanted = ("minutes", "blurred", "exposure", "cut", "frame_rate", "camera")
+    frames, tracked = len(table["time_s"]), found["lost"].figures
     return {
-        "frames": len(table["time_s"]), "seconds": number(float(table["seconds"].sum())),
+        "frames": frames, "seconds": number(float(table["seconds"].sum())),
+        "lost": number(100 * tracked["without_fit"] / frames),
+        "doubtful": number(100 * tracked["far_from_landmarks"] / frames),
         "face_source_px": number(found["face_scale"].figures["source_px"]),
     } | {name: number(found[name].value) for name in wanted}  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from stages.core import page
 
 STYLE = """td, th, .checks td { text-align: left; vertical-align: top; white-space: normal } table { width: 100% }
+.checks td:nth-child(3) { white-space: nowrap }
 small { display: block } .good, .thin, .missing, .unknown { font-weight: 600; border-left: .5em solid }
 .good { color: #1d6b3f } .thin { color: #8a5a00 } .missing { color: #a8202f } .unknown { color: #555 }
 .sum { font-size: 1.15em; padding: .3em .7em } .wide img { max-width: none; width: 880px }
@@ -25,10 +26,11 @@ MEANING = (
     "Good: it suffices. Thin: it works, with flaws that will be seen. Missing: the avatar needs it, and it is not "
     "there. The footage was measured at the size trained at, $size_px&nbsp;px."
 )
+CLIPS = "Shares are of all frames of a clip, whatever they are for: the lost ones are those of tracking.html."
 CLIP_COLUMNS = (
     ("frames", "frames", 0), ("seconds", "s", 1), ("face_source_px", "face, px of the video", 0),
-    ("blurred", "blurred, %", 0), ("exposure", "white or black, %", 1), ("lost", "lost, %", 0), ("cut", "cut, %", 0),
-    ("frame_rate", "frames/s", 0), ("camera", "camera, %", 1),
+    ("blurred", "blurred, %", 0), ("exposure", "white or black, %", 1), ("lost", "lost, %", 0),
+    ("doubtful", "doubtful, %", 0), ("cut", "cut, %", 0), ("frame_rate", "frames/s", 0), ("camera", "camera, %", 1),
 )  # fmt: skip
 
 
@@ -57,7 +59,7 @@ def capture_page(
     row = '<div class="row$kind">$shown</div>'
     return page.page(
         f"Footage of {report['subject']}",
-        page.fill('<p class="sum $verdict">$mark $verdict: $sentence</p>',
+        page.fill('<p class="sum $verdict">$mark&nbsp;$verdict: $sentence</p>',
                   verdict=verdict, mark=MARKS[verdict], sentence=report["sentence"]),
         page.fill(f"<p>{MEANING}</p>", size_px=report["size_px"]),
         page.fill(f"<p>{HELD_OUT}</p>", count=report["held_out"]) if report["held_out"] else "",
@@ -90,7 +92,7 @@ def _check(check: Mapping[str, Any]) -> list[Any]:
         page.fill("$title$small", title=check["title"], small=page.joined(small, "")),
         _number(check["value"], check["digits"], f" {check['unit']}"),
         page.fill(f"{better} {check['good']:g}<small>thin: {check['thin']:g}</small>"),
-        page.fill('<span class="$verdict">&nbsp;$mark $verdict</span>', verdict=verdict, mark=MARKS[verdict]),
+        page.fill('<span class="$verdict">&nbsp;$mark&nbsp;$verdict</span>', verdict=verdict, mark=MARKS[verdict]),
     ]
 
 
@@ -98,7 +100,8 @@ def _clips(title: str, clips: Mapping[str, Mapping[str, Any]]) -> list[page.Html
     """A table of clips under its heading; nothing where there are none."""
     rows = [[name, *(_number(clip[key], digits) for key, _, digits in CLIP_COLUMNS)] for name, clip in clips.items()]
     heads = ["clip", *(head for _, head, _ in CLIP_COLUMNS)]
-    return [page.fill("<h2>$title</h2>", title=title), page.table(heads, rows)] if rows else []
+    head = page.fill("<h2>$title</h2><p>$said</p>", title=title, said=CLIPS)
+    return [head, page.table(heads, rows)] if rows else []
 
 
 def _number(value: float | None, digits: int, unit: str = "") -> str:

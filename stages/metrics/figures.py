@@ -118,10 +118,13 @@ def remarkable_frames(
 ) -> dict[str, list[int]]:
     """Rows of the frames to look at, up to `count` each: the "worst", the "best", and those nearest to the median.
 
+    Each is one frame at least, and a quarter of the known ones at most: of few frames, most are not the worst.
+
     score: (N,), higher is better, NaN passed over. clips: (N,) names. time_s: (N,). No row comes twice, and no two of a
     clip lie nearer than `apart_s`: neighbours show the same.
     """
     known = np.flatnonzero(np.isfinite(score))
+    count = min(count, max(len(known) // 4, 1))
     middle = np.abs(score[known] - np.median(score[known])) if len(known) else score[known]
     orders = {"worst": score[known], "best": -score[known], "typical": middle}
     taken: list[int] = []

@@ -19,6 +19,7 @@ from stages.metrics.verdict import worse_than
 
 COLOURS = dict(zip(REGIONS, ("#7a7a7a", "#2a9d6f", "#1f5fa8", "#c8553d", "#8e5ea2"), strict=True))
 DIGITS = {"psnr_db": 2, "ssim": 3, "sharpness": 2, "lpips": 3, "fid": 1, "identity_similarity": 3}
+STYLE = "td { white-space: normal } td small { white-space: nowrap }"
 SPREAD = ("psnr_db", "ssim")  # whose spread and course are shown
 MOST_CLIPS = 12  # whose course over time is shown
 BOXES = "Box: median and quartiles over the frames; whiskers: 5th to 95th percentile; dot: mean."
@@ -38,10 +39,12 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _estimate(found: charts.Estimate, figure: str) -> str:
-    """A figure and its interval."""
-    ends = () if found.interval is None else (_number(end, DIGITS[figure]) for end in found.interval)
-    interval = ", ".join(ends)
-    return _number(found.value, DIGITS[figure]) + (f" [{interval}]" if interval else "")
+    """A figure and its interval, which goes below it where the table would be too wide."""
+    value = _number(found.value, DIGITS[figure])
+    if found.interval is None:
+        return value
+    low, high = (_number(end, DIGITS[figure]) for end in found.interval)
+    return page.fill("$value <small>[$low, $high]</small>", value=value, low=low, high=high)
 
 
 def headline(metrics: Mapping[str, Any]) -> Iterator[page.Html]:
@@ -71,7 +74,8 @@ def headline(metrics: Mapping[str, Any]) -> Iterator[page.Html]:
         yield page.fill('<p class="advice">The face is worse than a plain copy ($short).</p>', short=short)
     yield page.items(f"{FIGURES[figure]} is null: {why}" for figure, why in missing.items())
     chart = charts.estimate_chart({FIGURES[figure]: found[figure] for figure in SPREAD})
-    caption = "Means over the frames; the bar is the 95 % interval of the avatar's mean."
+    known = any(found[figure][region][figures.AVATAR].interval for figure in SPREAD for region in REGIONS)
+    caption = "Means over the frames" + ("; the bar is the 95 % interval of the avatar's mean." if known else ".")
     yield page.figure(page.picture(chart, "means by region and method"), caption)
 
 
@@ -112,7 +116,9 @@ def over_time(scores: Scores, times: Mapping[str, np.ndarray]) -> Iterator[page.
 
     times: seconds of all frames of each clip.
     """
-    clips = scores.by_clip
+    clips = {clip: mine for clip, mine in scores.by_clip.items() if mine.sum() > 1}  # one frame has no course
+    if not clips:
+        return
     yield page.fill("<h2>Over time</h2>")
     if len(clips) > MOST_CLIPS:
         means = {clip: scores.mean(f"psnr_db_{scores.region}", mine).value for clip, mine in clips.items()}
@@ -138,6 +144,7 @@ def frames_to_see(
     yield page.fill("<h2>Frames to look at</h2><p>Truth, avatar, error (white: $scale of the full range), by PSNR over "
                     "the region: $region; frames of a clip at least a second apart.</p>",
                     scale=f"{ERROR_FULL_SCALE:g}", region=region)  # fmt: skip
+    several = np.isfinite(scores.values[f"psnr_db_{region}"]).sum() > 1
     for kind in ("worst", "typical", "best"):
         if not chosen[kind]:
             continue
@@ -147,7 +154,8 @@ def frames_to_see(
             value = " / ".join(f"{scores.values[f'{f}_{region}'][row]:.{DIGITS[f]}f}" for f in SPREAD)
             image = page.picture(pictures[row], f"truth, avatar and error of {where}", "jpeg")
             shown.append(page.figure(image, f"{where}: {value}"))
-        yield page.fill('<h3>$kind</h3><div class="row">$shown</div>', kind=kind.capitalize(), shown=page.joined(shown))
+        title = kind.capitalize() if several else "The only one"
+        yield page.fill('<h3>$title</h3><div class="row">$shown</div>', title=title, shown=page.joined(shown))
 
 
 def training(history: Sequence[Mapping[str, float]]) -> Iterator[page.Html]:

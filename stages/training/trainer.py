@@ -170,8 +170,8 @@ class Trainer:
         self.team.average_gradients(self.nets.parameters())
         norms = {"total": total}
         for name in ("face", "back", *OFF_FACE, "style"):
-            norm = nn.utils.clip_grad_norm_(getattr(self.nets, name).parameters(), settings["clip_norm"], foreach=True)
-            norms[f"norm_{name}"] = norm
+            own = list(getattr(self.nets, name).parameters())  # none of an absent map, whose norm is 0
+            norms[f"norm_{name}"] = nn.utils.clip_grad_norm_(own, settings["clip_norm"], foreach=True)
         self.optimizer.step()
         return terms | norms, fake.detach()
 

@@ -45,3 +45,14 @@ def test_error_map_grows_with_the_error() -> None:
     assert draw.error_map(black, black).sum() < draw.error_map(black, dim).sum() < draw.error_map(black, bright).sum()
     with pytest.raises(ValueError, match="size"):
         draw.error_map(black, np.zeros((5, 4, 3), np.uint8))
+
+
+@pytest.mark.parametrize("width", [0, 20, 60, 150, 400])
+def test_a_shortened_label_fits_and_keeps_both_its_ends(width) -> None:
+    label = "front_angry_level_3_001 12"
+    cut = draw.shortened(label, width)
+    assert draw.text_width(cut) <= width
+    before, dots, after = cut.partition("...")
+    assert cut == label if width == 400 else label.startswith(before) and label.endswith(after)
+    drawn = draw.text(np.full((20, 420, 3), 99, np.uint8), cut, (0, 4)) != 99
+    assert not drawn[:, width:].any(), "no pixel further right than said"

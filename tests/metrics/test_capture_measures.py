@@ -125,4 +125,7 @@ def test_poses_are_cells_of_the_ellipse():
 def test_a_clip_to_test_on_gets_the_same_figures_and_no_verdict():
     figures = clip_figures(good_table(), good_footage()[0], SETTINGS)
     assert figures["face_source_px"] == pytest.approx(280) and figures["frames"] == len(FRAME)
+    half = table_with(error=lambda v: np.where(FRAME % 4 == 0, 0.1, v), fitted=lambda v: FRAME % 2 == 0)
+    found = clip_figures(half, good_footage()[0], SETTINGS)
+    assert found["lost"] == 50 and found["doubtful"] == 25 and figures["lost"] == figures["doubtful"] == 0
     assert "verdict" not in figures and {c.name for c in CHECKS} >= {"blurred", "camera", "lost"}

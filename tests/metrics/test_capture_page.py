@@ -50,7 +50,8 @@ def test_a_good_recording_is_not_asked_for_again():
 def test_everything_from_outside_is_escaped():
     bad = '<img src="//x">&"'
     clip = dict.fromkeys(
-        ("frames", "seconds", "face_source_px", "blurred", "exposure", "lost", "cut", "frame_rate", "camera"), None
+        ("frames", "seconds", "face_source_px", "blurred", "exposure", "lost", "doubtful", "cut", "frame_rate",
+         "camera"), None
     ) | {"role": "test"}
     content = report(check(advice=bad, note=bad), subject=bad, sentence=bad, clips={bad: clip})
     page = capture_page(content, [Picture(bad, b"x")], [Picture(bad, b"x", "jpeg")], [Picture(bad, b"x")])
@@ -59,7 +60,7 @@ def test_everything_from_outside_is_escaped():
 
 def test_clips_to_test_on_stand_apart():
     clip = {"frames": 100, "seconds": 4.0, "face_source_px": 300.0, "blurred": 1.0, "exposure": 0.0, "lost": 0.0,
-            "cut": 0.0, "frame_rate": 25.0, "camera": None}  # fmt: skip
+            "doubtful": 0.0, "cut": 0.0, "frame_rate": 25.0, "camera": None}  # fmt: skip
     page = capture_page(
         report(check(), clips={"a": clip | {"role": "train"}, "b": clip | {"role": "test"}}), [], [], []
     )

@@ -34,8 +34,15 @@ def test_remarkable_frames_are_a_second_apart_and_none_comes_twice():
 
 
 def test_frames_of_other_clips_are_no_neighbours():
-    found = remarkable_frames(np.array([1.0, 1.1, 9.0, 9.1]), np.array(list("abcd")), np.zeros(4), count=2)
-    assert found == {"worst": [0, 1], "best": [3, 2], "typical": []}
+    value = np.array([1.0, 1.1, 4.0, 5.0, 5.5, 6.0, 9.0, 9.1])
+    found = remarkable_frames(value, np.array(list("abcdefgh")), np.zeros(8), count=2)
+    assert found == {"worst": [0, 1], "best": [7, 6], "typical": [3, 4]}
+
+
+@pytest.mark.parametrize(("frames", "each"), [(2, 1), (5, 1), (8, 2), (11, 2), (16, 4), (100, 4)])
+def test_the_worst_are_a_quarter_of_the_frames_at_most(frames, each):
+    found = remarkable_frames(np.arange(frames) ** 1.5, np.array(["a"] * frames), np.arange(frames) * 9.0, count=4)
+    assert len(found["worst"]) == len(found["best"]) == each and len(found["typical"]) == min(each, frames - 2)
 
 
 @pytest.mark.parametrize(("value", "worst"), [([5.0], [0]), ([NAN, 5.0], [1]), ([NAN], []), ([], [])])

@@ -1,8 +1,9 @@
 """The side-by-side picture."""
 
 import numpy as np
+import pytest
 
-from stages.metrics.panel import STRIP_PX, TILES, panel_size, side_by_side, tile_side
+from stages.metrics.panel import STRIP_PX, TILES, panel_size, side_by_side, tile_side, tiles_in_a_row
 
 
 def test_small_frames_are_enlarged_by_whole_numbers_and_large_ones_kept():
@@ -25,3 +26,27 @@ def test_tiles_show_what_their_label_says():
     assert (tiles["avatar"][:128] == 255).all() and (tiles["avatar"][128:] == 128).all()
     assert tiles["error"][:128].mean() > 100 > tiles["error"][128:].mean()
     assert (row[:STRIP_PX] > 200).any(axis=(0, 2)).reshape(5, 256).any(axis=1).all()  # a label over each
+
+
+NAMES = ("talk", "front_angry_level_3_001", "W" * 64)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("side", [64, 256, 384])
+def test_no_text_runs_into_that_of_the_next_tile(name, side):
+    black = np.zeros((8, 8, 3), np.uint8)
+    for at in (0, -1):
+        row = tiles_in_a_row([black] * 2, (f"driver {name}", f"avatar {name}"), f"{name} 12", side, at=at)
+        bright = (row[:STRIP_PX] > 60).any(axis=(0, 2)).reshape(2, side)
+        assert not bright[:, :4].any() and not bright[:, -4:].any() and bright.any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_caption_stands_apart_from_the_label_of_its_tile(name):
+    def strip(caption):
+        return tiles_in_a_row([np.zeros((8, 8, 3), np.uint8)], ["truth"], caption, 256)[:STRIP_PX]
+
+    alone, both = strip(""), strip(f"{name} 12")
+    end = (alone > 60).any(axis=(0, 2)).nonzero()[0].max() + 4
+    np.testing.assert_array_equal(both[:, :end], alone[:, :end])
+    assert (both[:, end:] > 200).any()

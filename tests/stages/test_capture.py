@@ -11,7 +11,7 @@ from stages import capture
 from stages.core import cli
 from stages.core.config import stage_defaults
 from stages.core.files import PictureWriter
-from stages.core.manifest import write_manifest
+from stages.core.manifest import read_manifest, write_manifest
 from stages.metrics.capture_checks import CHECKS
 from tests.face import makers
 
@@ -103,6 +103,17 @@ def test_frames_that_are_held_out_are_not_judged(subject):
     assert part["held_out"] == COUNT // 2 + 4 and f"The last {COUNT // 2 + 4} frames are not judged" in page
     assert figures(whole)["mouth_open"] > 10 > 5 > figures(part)["mouth_open"]
     assert part["clips"] == whole["clips"]
+
+
+def test_lost_frames_are_those_of_the_page_about_the_tracking(subject):
+    """A clip that begins without a face: the check knows only the frames that are not held out."""
+    write_clip(subject / "clips" / "talk", lost=range(20))
+    report, page = run(subject, more=("--holdout", "0.5"))
+    fit = read_manifest(subject / "clips/talk/fit.parquet", "fit")
+    assert report["clips"]["talk"]["lost"] == pytest.approx(100 * (fit["quality"] == "lost").mean(), abs=0.1)
+    assert report["clips"]["talk"]["doubtful"] == 0
+    assert figures(report)["lost"] == pytest.approx(100 * 20 / (COUNT // 2), abs=0.1)
+    assert f"of the {COUNT // 2} frames that are judged, 20 are lost and 0 doubtful" in page
 
 
 def test_what_the_clip_shows_is_measured(subject):

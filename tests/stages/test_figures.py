@@ -104,8 +104,9 @@ def refused(folder, capsys):
 
 def test_the_page_shows_figures_intervals_and_what_is_missing(tmp_path):
     page = page_of(write_subject(tmp_path))
-    assert "<b>face: the avatar</b>" in page and "31.25 [30.50, 32.75]" in page and "24.50" in page
-    assert re.search(r"face: the avatar</b></td><td>40</td><td>[^<]*</td><td>0.900</td>", page), "no interval of SSIM"
+    assert "<b>face: the avatar</b>" in page and "31.25 <small>[30.50, 32.75]</small>" in page and "24.50" in page
+    row = r"face: the avatar</b></td><td>40</td><td>[^<]*<small>[^<]*</small></td><td>0.900</td>"
+    assert re.search(row, page), "no interval of SSIM"
     assert "LPIPS is null: no weights here" in page and "FID is null: metrics.json does not say why" in page
     assert page.count("no weights here") == 1 and "2 test frames left out" in page
     assert "40 images in 0.5 minutes" in page and "trained with torch 2" in page and "weights of alexnet: null" in page
@@ -151,7 +152,17 @@ def test_of_many_clips_the_weakest_are_drawn(tmp_path, monkeypatch):
 
 def test_a_single_frame(tmp_path):
     page = page_of(write_subject(tmp_path, count=1))
-    assert "Worst" in page and "Best" not in page and page.count("data:image/jpeg") == 1
+    assert "The only one" in page and "Worst" not in page and "Best" not in page and "Over time" not in page
+    assert page.count("data:image/jpeg") == 1 and "on 1 frame of 1 clip" in page
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_of_few_frames_one_is_the_worst(tmp_path, count):
+    clips = tuple("abcde")[:count]
+    page = page_of(write_subject(tmp_path, clips, count=1))
+    shown = re.split("<h3>", page.split("Frames to look at")[1].split("<h2>")[0])[1:]
+    assert [part[:5] for part in shown] == ["Worst", "Typic", "Best<"][:: 2 if count == 2 else 1]
+    assert all(part.count("data:image/jpeg") == 1 for part in shown)
 
 
 def test_an_avatar_worse_than_a_copy_is_said(tmp_path):

@@ -87,8 +87,11 @@ def arguments(made, driver, out, **changes):
     return args
 
 
-def test_a_clip_of_another_person_drives(made, tmp_path):
-    reenact.run(arguments(made, "other", tmp_path))
+def test_a_clip_of_another_person_drives(made, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        reenact.run(arguments(made, "other", tmp_path))
+    assert "other--talk followed by anna: 11 of 12 frames\n" in caplog.text and "None" not in caplog.text
+    assert "aed, apd_deg: left out by reenact.retrack_px: 0" in caplog.text, "what is missing says why"
     table = read_manifest(tmp_path / "x.parquet", "reenact")
     driven = np.arange(FRAMES) != LOST
     np.testing.assert_array_equal(table["driven"], driven)
@@ -213,6 +216,11 @@ def test_what_cannot_be_is_said_before_anything_is_written(made, tmp_path, what)
     with pytest.raises(UserError, match=words[what]):
         reenact.run(args)
     assert not out.exists() or not list(out.iterdir())
+
+
+def test_what_is_known_is_said_in_words():
+    facts = {"driven": 11, "frames": 12, "aed": 0.52, "apd_deg": None, "identity_similarity": 0.7}
+    assert reenact.in_words(facts) == "11 of 12 frames, AED 0.520, identity 0.700"
 
 
 def test_camera_of_an_identity():

@@ -69,7 +69,7 @@ def batch(tmp_path):
 
 
 def run(results, asked=None, monkeypatch=None):
-    argv = ["--sheet", str(results.parent / "sheet.tsv"), "--results", str(results)]
+    argv = ["--subjects", str(results.parent / "sheet.tsv"), "--results", str(results)]
     if asked is not None:
         monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(asked)))
         argv.append("--after-run")

@@ -251,6 +251,12 @@ def test_other_forms_train_too(frames, tmp_path, change):
     assert np.isfinite(trainer.history[-1]["l1"]) and trainer.history[-1]["norm_disc"] > 0
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_the_baseline_without_maps_trains_without_a_warning(frames, tmp_path):
+    trainer = train(settings(net_generator="unet", images=8), SIZE, frames, tmp_path, "cpu")
+    assert trainer.history[-1]["norm_style"] > 0 and trainer.history[-1]["norm_face"] == 0
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(frames, tmp_path):
     with pytest.raises(UserError, match="train.batch 4 cannot be shared by 3 cards"):
         train(settings(), SIZE, frames, tmp_path, "cpu", Team(0, 3))

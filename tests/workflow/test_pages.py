@@ -10,20 +10,27 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.batch.jobs import Job, Subject
+from stages.batch.jobs import KINDS, Job, Subject
 from stages.batch.page import summary_page
 from stages.core.files import write_picture
-from stages.metrics.capture_page import Picture, capture_page
+from stages.core.schemas import STAGES
+from stages.metrics.capture_page import CLIP_COLUMNS, Picture, capture_page
+from stages.metrics.figures import FIGURES
+from stages.metrics.regions import REGIONS
 from tests.metrics.test_capture_page import check, report
 from tests.stages import test_figures, test_tracking
 
 pytestmark = pytest.mark.slow
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")  # Firefox cannot print a page
-WIDTHS_PX = (1280, 500)  # a desk, a phone
+DESKS_PX, PHONE_PX = (1440, 1200), 500
+LONGEST = "a_very_long_name_of_a_clip_that_somebody_has_chosen_for_a_reason"
+CLIPS = ("front_angry_level_3_001", LONGEST)
 LOOK = """<script>addEventListener("load", () => document.body.dataset.found = JSON.stringify({
 title: document.title, heading: document.querySelector("h1").textContent, window: innerWidth,
-wide: document.documentElement.scrollWidth, images: [...document.images].map(image => image.naturalWidth)}))</script>"""
+wide: document.documentElement.scrollWidth,
+cut: [...document.querySelectorAll(".wide")].filter(box => box.scrollWidth > box.clientWidth).length,
+images: [...document.images].map(image => image.naturalWidth)}))</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -35,31 +42,46 @@ def browser():
 
 
 def write_summary(folder):
-    write_picture(folder / "anna/clips/talk/contact.png", np.full((40, 1600, 3), 99, np.uint8))
-    given = {"clips": 1, "frames": {"train": 80.0}, "left_out": {"blurred": 2}, "figures": {"ssim_face": 0.9}}
-    given |= {"sizes": {"pictures": 3_000_000}, "links": [("film", "anna/self.mp4")]}
-    jobs = [Job("decode", "talk", "done", minutes=0.5), Job("train", "", "failed", "no face " * 40, "anna/train.log")]
-    anna = Subject("anna", jobs, pictures=[("sheet", "anna/clips/talk/contact.png")], **given)
-    (folder / "summary.html").write_text(summary_page([anna], ["table.md"], "today"))
+    write_picture(folder / "M003/clips/talk/contact.png", np.full((40, 1600, 3), 99, np.uint8))
+    frames = {"train": 12345.0, "test": 1234.0, "left_out": 123.0}
+    figures = {f"{name}_{region}": 31.25 for name in ("psnr_db", "ssim") for region in ("full", "face")}
+    given = {"clips": 1, "frames": frames, "left_out": {"blurred": 2}, "figures": figures}
+    given |= {"sizes": dict.fromkeys(KINDS, 123_000_000)}
+    given["links"] = [(f"{kind} {name}", "M003/self.mp4") for kind in ("contact sheet", "driven by") for name in CLIPS]
+    jobs = [Job(stage, CLIPS[0], "done", minutes=123.5) for stage in STAGES]
+    failed = Job("decode", LONGEST, "failed", "no face " * 40, "M004/train.log")
+    done = Subject("M003", jobs, pictures=[("sheet", "M003/clips/talk/contact.png")], **given)
+    other = Subject(LONGEST, [failed, *(Job(stage, "", "waiting") for stage in STAGES)], **given)
+    (folder / "summary.html").write_text(summary_page([done, other], ["table.md"], "today"))
 
 
 def write_capture(folder):
     data = cv2.imencode(".png", np.full((300, 1600, 3), 99, np.uint8))[1].tobytes()
-    pictures = [Picture("a caption " * 20, data)] * 2
-    (folder / "capture.html").write_text(capture_page(report(check(), check(name="pitch")), pictures, [], pictures))
+    pictures = [Picture(f"most blurred: {LONGEST}, frame 3, 0.1 s", data)] * 2
+    numbers = dict.fromkeys((name for name, _, _ in CLIP_COLUMNS), 1234.5)
+    clips = {name: numbers | {"role": role} for name, role in zip(CLIPS, ("train", "test"), strict=True)}
+    checks = [check(), check(name="pitch", verdict="missing", unit="% of frames lost or doubtful")]
+    content = report(*checks, clips=clips, verdict="missing")
+    (folder / "capture.html").write_text(capture_page(content, pictures, pictures, pictures))
 
 
 def write_figures(folder):
-    labels = {clip: {"emotion": clip, "level": "1"} for clip in ("angry", "happy")}
-    test_figures.page_of(test_figures.write_subject(folder, tuple(labels), labels=labels))
+    labels = {clip: {"emotion": clip, "level": "1"} for clip in CLIPS}
+    test_figures.write_subject(folder, CLIPS, labels=labels)
+    names = dict.fromkeys(FIGURES, 0.815)
+    whole = dict.fromkeys(REGIONS, names | {"frames": 1000})
+    intervals = {region: dict.fromkeys(FIGURES, [0.7954, 0.8351]) for region in REGIONS} | {"drawn": "blocks of 25"}
+    baselines = dict.fromkeys(("mean_frame", "nearest_frame"), dict.fromkeys(REGIONS, names))
+    test_figures.write_json(folder, test_figures.metrics_of(40, **whole, intervals=intervals, baselines=baselines))
+    test_figures.page_of(folder)
 
 
 def write_tracking(folder):
     np.savez(folder / "identity.npz", expression_scale=np.ones(2, np.float32))
-    for name in ("talk", "a_very_long_name_of_a_clip_that_somebody_has_chosen"):
+    for name in CLIPS:
         test_tracking.write_clip(folder / "clips" / name)
         write_picture(folder / "clips" / name / "contact.png", np.full((40, 1200, 3), 99, np.uint8))
-    test_tracking.run(folder, ["talk", "a_very_long_name_of_a_clip_that_somebody_has_chosen"])
+    test_tracking.run(folder, CLIPS)
 
 
 PAGES = {
@@ -82,8 +104,9 @@ def seen(browser, page, width_px, profile):
 def test_a_page_is_whole_at_a_desk_and_on_a_phone(browser, tmp_path, name):
     write, words, pictures = PAGES[name]
     write(tmp_path)
-    for width_px in WIDTHS_PX:
+    for width_px in (*DESKS_PX, PHONE_PX):
         found = seen(browser, tmp_path / name, width_px, tmp_path / "profile")
         assert found["title"] == found["heading"] and words in found["title"].lower()
         assert len(found["images"]) >= pictures and min(found["images"]) > 0, "a picture is broken"
         assert found["window"] <= width_px and found["wide"] <= found["window"], "something is wider than the window"
+        assert width_px == PHONE_PX or not found["cut"], "a table is wider than the page"

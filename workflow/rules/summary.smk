@@ -13,7 +13,7 @@ def summarize(failed):
     if failed and any(job.rule.name == "compare" for job in workflow.dag.jobs):
         # The rule waits for all; this is the table of those that could be measured.
         call("stages.compare", "--subjects", str(SHEET_FILE), "--results", results)
-    call("stages.summary", "--after-run", "--sheet", str(SHEET_FILE), "--results", results, said="\n".join(asked))
+    call("stages.summary", "--after-run", "--subjects", str(SHEET_FILE), "--results", results, said="\n".join(asked))
 
 
 def call(module, *arguments, said=""):
