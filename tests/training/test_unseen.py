@@ -37,9 +37,16 @@ def networks(**changes):
     return nets, network, {"g_style": style, "maps": {name: own for name, own in maps.items() if own}}
 
 
-@pytest.mark.parametrize("names", [(), ("hair", "torso")])
-def test_what_is_shown_stays_and_the_rest_is_filled(frames, names):
-    nets, network, parts = networks(net_soft_edge=False, **dict.fromkeys((f"net_{name}" for name in names), True))
+PUBLISHED = {"net_warp_scale": 1, "net_warp_mode": "nearest"}
+
+
+@pytest.mark.parametrize(
+    ("names", "changes"),
+    [((), {}), ((), PUBLISHED), (("hair", "torso"), {"net_hair": True, "net_torso": True})],
+    ids=["face", "published", "all"],
+)
+def test_what_is_shown_stays_and_the_rest_is_filled(frames, names, changes):
+    nets, network, parts = networks(net_soft_edge=False, **changes)
     batch = make_batch(frames.store.read([0, 3, 7]), np.zeros(3), "cpu")
     before = {name: {key: value.clone() for key, value in own.items()} for name, own in parts["maps"].items()}
     fill_unseen(parts, network, frames, torch.device("cpu"))
