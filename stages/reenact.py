@@ -2,9 +2,10 @@
 
 In: avatar.pt, the driver's identity.npz, and decode.parquet, fit.parquet and frames/ of the clip that drives; nothing
 is trained. Out: a video of driver | avatar, and a table of the coefficients used, with the distances (AED, APD) of
-what a tracker sees in the avatar's own pictures from what was asked, and, where VGGFace2's network is among the assets,
-the similarity of the avatar's face to its person in the frames trained on (--samples). A driver who is the avatar's own
-person needs no retargeting: that is self-reenactment, under the light of the clip.
+what a tracker sees in the avatar's own pictures from what was asked, how much of what the driver does was asked, and,
+where VGGFace2's network is among the assets, the similarity of the avatar's face to its person in the frames trained on
+(--samples). A driver who is the avatar's own person needs no retargeting: that is self-reenactment, under the light of
+the clip.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from stages.face.detector import MediaPipeDetector
 from stages.face.landmark_sets import MEDIAPIPE
 from stages.face.morphable import MorphableModel
 from stages.face.person import model_and_camera
-from stages.face.retarget import Motion, same_person
+from stages.face.retarget import Carried, Motion, same_person
 from stages.face.torso import held
 from stages.metrics.footage import Pictures
 from stages.metrics.panel import tiles_in_a_row
@@ -181,7 +182,7 @@ def distances(avatar: Avatar, asked: Motion, tracker: Tracker) -> dict[str, np.n
 
 def write_table(
     args: argparse.Namespace, avatar: Avatar, driver: Driver, asked: Motion, measured: dict[str, np.ndarray],
-    notes: list[str],
+    carried: Carried, notes: list[str],
 ) -> dict[str, Any]:  # fmt: skip
     """Write the manifest, a row for each frame of the clip, NaN where nothing was followed; returns its facts."""
     frames = driver.fit["frame"]
@@ -195,6 +196,7 @@ def write_table(
     facts = {
         "subject": avatar.subject, "driver": args.driver, "size_px": avatar.size_px, "pose": args.settings["pose"],
         "frames": len(frames), "driven": len(driver.rows),
+        "expression_carried": carried.expression, "clamped": carried.clamped,
         "found": int(np.isfinite(measured["aed"]).sum()),
         "aed": mean_or_none(measured["aed"]), "apd_deg": mean_or_none(measured["apd_deg"]),
         "identity_similarity": mean_or_none(measured["identity_similarity"]), "notes": notes,
@@ -219,7 +221,7 @@ def run(args: argparse.Namespace) -> None:
         own = same_person(driver.model, avatar.model)
         chosen = {name: settings[name] for name in ("pose", "gain", "overshoot", "pose_overshoot")}
         carry = avatar.retarget(driver.model, driver.camera, driver.motion, **chosen)
-        asked = carry(driver.motion)
+        asked, carried = carry(driver.motion), Carried() if own else carry.carried(driver.motion)
         likeness, why = likeness_of(args, device)
         tracker, notes = None, [why] if why else []
         if not settings["retrack_px"]:
@@ -237,11 +239,14 @@ def run(args: argparse.Namespace) -> None:
         measured |= {} if likeness is None else {"identity_similarity": likeness.similarity}
         tools = dict.fromkeys(DISTANCES, tracker) | {"identity_similarity": likeness}
         empty = [name for name, tool in tools.items() if tool is not None and mean_or_none(measured[name]) is None]
-        notes += [f"{name}: no face was found in the pictures to compare" for name in empty]
-        facts = write_table(args, avatar, driver, asked, measured, notes)
+        for warning in carried.warnings():
+            log.warning("%s: %s", args.driver, warning)
+        notes += carried.warnings() + [f"{name}: no face was found in the pictures to compare" for name in empty]
+        facts = write_table(args, avatar, driver, asked, measured, carried, notes)
     log.info(
-        "%s followed by %s: %d of %d frames, AED %s, APD %s degrees, identity %s", args.driver, avatar.subject,
-        facts["driven"], facts["frames"], facts["aed"], facts["apd_deg"], facts["identity_similarity"],
+        "%s followed by %s: %d of %d frames, %.0f %% of the expression asked, %.0f %% of the frames limited, AED %s, "
+        "APD %s degrees, identity %s", args.driver, avatar.subject, facts["driven"], facts["frames"],
+        100 * carried.expression, 100 * carried.clamped, facts["aed"], facts["apd_deg"], facts["identity_similarity"],
     )  # fmt: skip
 
 

@@ -107,6 +107,15 @@ def test_a_clip_of_another_person_drives(made, tmp_path):
     assert pictures[LOST][24:, 66:].max() < 20 < pictures[0][24:, 66:].max(), "nothing is made up for a lost frame"
 
 
+def test_what_was_not_asked_of_the_avatar_is_said(made, tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        reenact.run(arguments(made, "other", tmp_path, gain=0.2, overshoot=3.0))
+    facts = read_manifest(tmp_path / "x.parquet", "reenact").metadata
+    assert facts["expression_carried"] == pytest.approx(0.2, abs=0.05) and 0 <= facts["clamped"] <= 1
+    assert any("% of the driver's expression was asked" in note for note in facts["notes"])
+    assert any("% of the driver's expression was asked" in record.getMessage() for record in caplog.records)
+
+
 def test_the_coefficients_follow_the_driver_s_geometry(made, tmp_path):
     reenact.run(arguments(made, "other", tmp_path, overshoot=3.0))
     used = read_manifest(tmp_path / "x.parquet", "reenact")["expression"]
@@ -128,6 +137,8 @@ def test_one_s_own_clip_is_self_reenactment(made, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Avatar, "pose", spy)
     reenact.run(arguments(made, "own", tmp_path, pose="relative", gain=0.3, overshoot=0.0))
+    facts = read_manifest(tmp_path / "x.parquet", "reenact").metadata
+    assert (facts["expression_carried"], facts["clamped"]) == (1, 0)
     fit = read_manifest(made / "own" / "fit.parquet", "fit")
     for place, name in enumerate(("rotation", "translation", "expression", "gaze", "light", "torso")):
         given = np.concatenate([call[place] for call in seen])
