@@ -53,7 +53,7 @@ class Carried:
 
     expression: share of the driver's expression, as movement of the landmarks in the target's proportions; 1 is all.
     clamped: share of the frames in which the limits take more than a standard deviation of one component of the
-    expression, or turn the head by more than 2 degrees.
+    expression, or hold the head's rotation back by more than 2 degrees; its place does not count.
     """
 
     expression: float = 1.0
