@@ -2,9 +2,10 @@
 
 In: avatar.pt, the driver's identity.npz, and decode.parquet, fit.parquet and frames/ of the clip that drives; nothing
 is trained. Out: a video of driver | avatar, and a table of the coefficients used, with the distances (AED, APD) of
-what a tracker sees in the avatar's own pictures from what was asked, and, where VGGFace2's network is among the assets,
-the similarity of the avatar's face to its person in the frames trained on (--samples). A driver who is the avatar's own
-person needs no retargeting: that is self-reenactment, under the light of the clip.
+what a tracker sees in the avatar's own pictures from what was asked, how much of what the driver does was asked, and,
+where VGGFace2's network is among the assets, the similarity of the avatar's face to its person in the frames trained on
+(--samples). A driver who is the avatar's own person needs no retargeting: that is self-reenactment, under the light of
+the clip.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from stages.face.detector import MediaPipeDetector
 from stages.face.landmark_sets import MEDIAPIPE
 from stages.face.morphable import MorphableModel
 from stages.face.person import model_and_camera
-from stages.face.retarget import Motion, same_person
+from stages.face.retarget import Carried, Motion, same_person
 from stages.face.torso import held
 from stages.metrics.footage import Pictures
 from stages.metrics.panel import tiles_in_a_row
@@ -181,7 +182,7 @@ def distances(avatar: Avatar, asked: Motion, tracker: Tracker) -> dict[str, np.n
 
 def write_table(
     args: argparse.Namespace, avatar: Avatar, driver: Driver, asked: Motion, measured: dict[str, np.ndarray],
-    notes: list[str],
+    carried: Carried, notes: list[str],
 ) -> dict[str, Any]:  # fmt: skip
     """Write the manifest, a row for each frame of the clip, NaN where nothing was followed; returns its facts."""
     frames = driver.fit["frame"]
@@ -195,6 +196,7 @@ def write_table(
     facts = {
         "subject": avatar.subject, "driver": args.driver, "size_px": avatar.size_px, "pose": args.settings["pose"],
         "frames": len(frames), "driven": len(driver.rows),
+        "expression_carried": carried.expression, "clamped": carried.clamped,
         "found": int(np.isfinite(measured["aed"]).sum()),
         "aed": mean_or_none(measured["aed"]), "apd_deg": mean_or_none(measured["apd_deg"]),
         "identity_similarity": mean_or_none(measured["identity_similarity"]), "notes": notes,
@@ -208,7 +210,9 @@ def in_words(facts: dict[str, Any]) -> str:
     """Frames and figures in one line; what is null is left out, and `notes` say why."""
     told = {"aed": "AED {:.3f}", "apd_deg": "APD {:.2f} degrees", "identity_similarity": "identity {:.3f}"}
     known = [words.format(facts[name]) for name, words in told.items() if facts[name] is not None]
-    return ", ".join([f"{facts['driven']} of {facts['frames']} frames", *known])
+    asked = "{:.0f} % of the expression asked, limited in {:.0f} % of the frames"
+    asked = asked.format(100 * facts["expression_carried"], 100 * facts["clamped"])
+    return ", ".join([f"{facts['driven']} of {facts['frames']} frames", asked, *known])
 
 
 def run(args: argparse.Namespace) -> None:
@@ -226,7 +230,7 @@ def run(args: argparse.Namespace) -> None:
         own = same_person(driver.model, avatar.model)
         chosen = {name: settings[name] for name in ("pose", "gain", "overshoot", "pose_overshoot")}
         carry = avatar.retarget(driver.model, driver.camera, driver.motion, **chosen)
-        asked = carry(driver.motion)
+        asked, carried = carry(driver.motion), Carried() if own else carry.carried(driver.motion)
         likeness, why = likeness_of(args, device)
         tracker, notes = None, [why] if why else []
         if not settings["retrack_px"]:
@@ -245,9 +249,11 @@ def run(args: argparse.Namespace) -> None:
         tools = dict.fromkeys(DISTANCES, tracker) | {"identity_similarity": likeness}
         empty = [name for name, tool in tools.items() if tool is not None and mean_or_none(measured[name]) is None]
         notes += [f"{name}: no face was found in the pictures to compare" for name in empty]
-        facts = write_table(args, avatar, driver, asked, measured, notes)
+        facts = write_table(args, avatar, driver, asked, measured, carried, carried.warnings() + notes)
     log.info("%s followed by %s: %s", args.driver, avatar.subject, in_words(facts))
-    for note in facts["notes"]:
+    for warning in carried.warnings():
+        log.warning("%s", warning)
+    for note in notes:
         log.info("%s", note)
 
 

@@ -106,14 +106,14 @@ def gaze_of_irises(
     fitted: np.ndarray, set_name: str,
 ) -> np.ndarray:  # fmt: skip
     """(N, 4) gaze, rad, from the irises of points (N, L, 2) px at poses (N, 3), (N, 3); NaN where `fitted` (N,) is
-    False, where both eyes are closed, and of sets without irises."""
+    False, where the irises tell nothing, as behind closed lids, and of sets without irises."""
     if set_name != MEDIAPIPE:
         return np.full((len(points), 4), np.nan)
     eyes = model.eye_center, model.eye_radius, model.iris_radius
     with np.errstate(invalid="ignore"):
-        gaze = gaze_angles(points, rotation, translation, camera, *eyes)
+        gaze, weight = gaze_angles(points, rotation, translation, camera, *eyes)
     gaze[~fitted] = np.nan
-    return conjugate(gaze)
+    return conjugate(gaze, weight)
 
 
 def smooth_gaze(

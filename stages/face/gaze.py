@@ -10,8 +10,18 @@ from stages.face.landmark_sets import LEFT_LIDS, RIGHT_LIDS
 # Adults: eyeball radius 12.0 mm, iris radius 5.85 mm (Bekerman et al. 2014; Rufer et al. 2005): the ratio ties one to
 # the other.
 EYE_TO_IRIS = 12.0 / 5.85
-_OWN_SHARE = 0.25  # of its departure from the common movement that each eye keeps
 CLOSED_SHARE = 0.45  # an eye open less than this share of its usual opening hides the iris
+_OPEN_SHARE = 0.8  # one open at least so far shows it; in between lids cover a part, and the detector guesses the rest
+# Eyes turn by up to 45 degrees to the sides and 28 up (Lee et al., Eye 33, 2019), but people turn their heads before:
+# sideways 35 are the most that is usual (LaValle, Virtual Reality, 5.3). Down they could go further than up, but then
+# lids hide the iris.
+RANGE = np.radians([35.0, 28.0])  # yaw and pitch
+# Squared error of one wide open eye seen from ahead (some 5 degrees: benchmarks/results/fit.md) over that of a guess
+# that the eyes look straight ahead.
+_PRIOR = (5.0 / 29.0) ** 2
+_OWN_SHARE = 0.15  # of its departure from the common movement that each eye keeps
+_SEEN_WELL = 0.75  # weight of eyes whose difference is believed
+_FEW_FRAMES = 10  # seen well, after which the usual difference of the eyes is half believed
 
 
 def eye_opening(points: np.ndarray) -> np.ndarray:
@@ -80,19 +90,28 @@ def estimate_eyes(
 def gaze_angles(
     points: np.ndarray, rotation: np.ndarray, translation: np.ndarray, camera: Camera, eye_center: np.ndarray,
     eye_radius: np.ndarray, iris_radius: float, usual: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """(N, 4) left yaw, left pitch, right yaw, right pitch, rad, relative to the head; yaw + to picture right, pitch +
-    down.
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """What each iris says by itself, and what that is worth.
 
-    The ray through the iris meets the sphere on which the iris centre moves. A closed eye, or a frame without pose,
-    is NaN. `usual` (2,) is how far the eyes are open as a rule (default: the median of the given frames).
+    The ray through the iris meets the sphere on which the iris centre moves. Where it meets it at a flat angle, as of
+    an eye that looks aside in a turned head, a pixel is many degrees; half-closed lids hide where the iris is.
+
+    Args:
+        points: (N, 478, 2) px. rotation, translation: (N, 3). eye_center: (2, 3) cm. eye_radius: (2,) cm.
+        iris_radius: cm. usual: (2,) how far the eyes are open as a rule (default: the median of the given frames).
+
+    Returns:
+        angles (N, 4) left yaw, left pitch, right yaw, right pitch, rad, relative to the head; yaw + to picture right,
+        pitch + down; a closed eye, or a frame without pose, is NaN. weight (N, 4) in [0, 1], the inverse of the squared
+        error that an error of the iris' place makes of each angle: 1 is a wide open eye seen from ahead, NaN has 0.
     """
     rotations = rotation_matrix(np.nan_to_num(rotation))
     centres, _ = iris_pixels(points)
     opening = eye_opening(points)
     if usual is None:
         usual = np.nanmedian(opening, axis=0) if np.isfinite(opening).any() else np.ones(2)
-    angles = []
+    shown = np.clip((opening / usual - CLOSED_SHARE) / (_OPEN_SHARE - CLOSED_SHARE), 0, 1)
+    angles, weights = [], []
     for eye in range(2):
         centre = np.einsum("nij,j->ni", rotations, eye_center[eye]) + translation
         ray = camera.rays(centres[:, eye])
@@ -105,22 +124,47 @@ def gaze_angles(
         pair = np.stack([np.arctan2(direction[:, 0], -direction[:, 2]), np.arcsin(np.clip(direction[:, 1], -1, 1))], 1)
         pair[~(opening[:, eye] > CLOSED_SHARE * usual[eye])] = np.nan
         angles.append(pair)
-    return np.concatenate(angles, 1)
+        weights.append(shown[:, eye, None] * _seen_from_ahead(direction, np.einsum("nji,nj->ni", rotations, ray)))
+    found = np.concatenate(angles, 1)
+    return found, np.where(np.isfinite(found), np.concatenate(weights, 1), 0.0)
 
 
-def conjugate(gaze: np.ndarray) -> np.ndarray:
-    """(N, 4) angles of `gaze_angles` with the noise of the two irises shared: eyes turn together (Hering's law).
+def _seen_from_ahead(direction: np.ndarray, ray: np.ndarray) -> np.ndarray:
+    """(N, 2) squared share of a small turn of the eye in yaw and in pitch that shows in the picture.
 
-    The usual difference between both, a squint or a near object, stays; of what departs from it each eye keeps a
-    quarter. An eye whose iris is hidden follows the other; frames with both hidden stay NaN.
+    Args:
+        direction, ray: (N, 3) unit vectors in the head: where the eye looks, and the camera's ray to it.
     """
-    left, right = gaze[:, :2], gaze[:, 2:]
-    both = np.isfinite(left) & np.isfinite(right)
-    usual = np.array([np.median((left - right)[seen, k]) if seen.any() else 0.0 for k, seen in enumerate(both.T)])
-    # Where each eye says that the common gaze is.
-    said = np.stack([left - usual / 2, right + usual / 2])
-    known = np.isfinite(said)
-    common = np.where(known, said, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
-    own = np.where(known, said - common, 0)
-    turned = common + _OWN_SHARE * own + np.stack([usual / 2, -usual / 2])[:, None]
-    return np.concatenate(list(turned), axis=1)
+    right = np.stack([-direction[:, 2], np.zeros(len(direction)), direction[:, 0]], axis=1)
+    right /= np.maximum(np.linalg.norm(right, axis=1, keepdims=True), 1e-9)
+    down = np.cross(right, direction)
+    return np.stack([1 - (axis * ray).sum(1) ** 2 for axis in (right, down)], axis=1)
+
+
+def conjugate(gaze: np.ndarray, weight: np.ndarray, usual: np.ndarray | None = None) -> np.ndarray:
+    """(N, 4) rad: the most likely gaze of both eyes, from the angles and weights of `gaze_angles`, (N, 4) each.
+
+    Eyes turn together (Hering's law): the common gaze is the weighted mean of both, drawn a little towards straight
+    ahead, the less the irises tell, and within `RANGE`. The usual difference between both, a squint or a near object,
+    stays; of what departs from it each eye keeps a seventh. An eye whose iris is hidden follows the other. Frames that
+    tell less than the guess that people look straight ahead, such as those with both eyes closed, are NaN.
+
+    `usual` (2,) is left minus right, rad (default: the median of the given frames in which both eyes are seen well).
+    """
+    angles = gaze.reshape(-1, 2, 2)  # frame, eye, yaw and pitch
+    weight = np.where(np.isfinite(angles), weight.reshape(-1, 2, 2), 0.0)
+    half = np.array([[0.5], [-0.5]]) * (_usual_difference(angles, weight) if usual is None else usual)
+    said = np.where(weight > 0, angles - half, 0.0)  # where each eye says that the common gaze is
+    total = weight.sum(1)
+    common = (weight * said).sum(1) / (total + _PRIOR)
+    common[total <= _PRIOR] = np.nan
+    own = weight * (said - common[:, None])
+    return np.clip(common[:, None] + _OWN_SHARE * own + half, -RANGE, RANGE).reshape(-1, 4)
+
+
+def _usual_difference(angles: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(2,) left minus right, rad, of angles (N, 2, 2) with weights: in a turned head they differ for other reasons."""
+    seen = (weight > _SEEN_WELL).all((1, 2))
+    if not seen.any():
+        return np.zeros(2)
+    return np.median(angles[seen, 0] - angles[seen, 1], axis=0) * seen.sum() / (seen.sum() + _FEW_FRAMES)

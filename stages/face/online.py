@@ -129,14 +129,15 @@ class OnlineFit:
         return bool(rotation_matrix(parameters[:3])[2, 2] > 0 and 0 < parameters[5] < _FARTHEST_CM)
 
     def _look(self, points: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-        """(4,) gaze; closed eyes keep the last one."""
+        """(4,) gaze; eyes that cannot be seen keep the last one."""
         if not self._has_iris:
             return self._gaze
         frame, model = points[None], self.model
         self._openings.append(gaze.eye_opening(frame)[0])
-        found = gaze.gaze_angles(
+        angles, weight = gaze.gaze_angles(
             frame, parameters[None, :3], parameters[None, 3:6], self.camera, model.eye_center, model.eye_radius,
             model.iris_radius, np.median(self._openings, axis=0),
-        )[0]  # fmt: skip
+        )  # fmt: skip
+        found = gaze.conjugate(angles, weight, np.zeros(2))[0]
         self._gaze = np.where(np.isfinite(found), found, self._gaze)
         return self._gaze

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.face.camera import Camera
+from stages.face.camera import Camera, rotation_matrix
 from stages.face.landmark_sets import LandmarkSet, landmark_weights
 from stages.face.morphable import MorphableModel
 from stages.face.rest_pose import posed, relative_pose, rest_pose
@@ -29,6 +29,9 @@ _GAP_SUPPORT, _GAP_NOISE_CM = 20.0, 0.02  # of each eye's lids, and of the lips
 _RESTORE_NOISE_CM = 0.01  # to which closures are restored after the limits
 _MOST_FRAMES = 400  # looked at for the neutral face
 _CALM, _NEAR = 0.12, 0.5  # share of calm frames, and of those that must lie near the neutral face
+# Changes by the limits that are seen: standard deviations of one component, degrees of the head's rotation.
+_SEEN_SPREADS, _SEEN_DEG = 1.0, 2.0
+_LEAST_CARRIED, _MOST_CLAMPED = 0.5, 0.5  # shares beyond which there is a warning
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,28 @@ class Motion:
 
     def __len__(self) -> int:
         return len(self.rotation)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """How much of a driver is asked of a target.
+
+    expression: share of the driver's expression, as movement of the landmarks in the target's proportions; 1 is all.
+    clamped: share of the frames in which the limits take more than a standard deviation of one component of the
+    expression, or hold the head's rotation back by more than 2 degrees; its place does not count.
+    """
+
+    expression: float = 1.0
+    clamped: float = 0.0
+
+    def warnings(self) -> list[str]:
+        """A sentence for each of both that makes what was asked another performance than the driver's."""
+        said = []
+        if self.expression < _LEAST_CARRIED:
+            said.append(f"only {100 * self.expression:.0f} % of the driver's expression was asked of the avatar")
+        if self.clamped > _MOST_CLAMPED:
+            said.append(f"in {100 * self.clamped:.0f} % of the frames the limits of expression or pose took a part")
+        return [f"{sentence}: aed and apd_deg say little about how well it follows the driver" for sentence in said]
 
 
 @dataclass(frozen=True)
@@ -247,18 +272,23 @@ class Retarget:
     def expression(self, expression: np.ndarray) -> np.ndarray:
         """(N, E') coefficients of the target for (N, E) of the driver."""
         target = self.target.model
+        limited = self._limited(self._wanted(expression))
         if self.direct:
-            wanted = self.gain * (np.asarray(expression, float) - self.driver.neutral) + self.target.neutral
-            return self._limited(wanted)
-        moved, gaps = self._asked(np.asarray(expression, float))
-        found = np.concatenate([moved, gaps], axis=1) @ self._solve.T + self.target.neutral
-        limited = self._limited(found)
+            return limited
         # A blink, or lips that meet, must survive the limits; a mouth that opens too wide must not.
+        _, gaps = self._asked(np.asarray(expression, float))
         missing = gaps - (limited - self.target.neutral) @ self._gap_rows.T
         wider = self._is_lip & (self._side * missing > 0)
         missing[wider] = 0
         limits = target.expression_limits()
         return np.clip(limited + missing @ self._restore.T, *limits)
+
+    def _wanted(self, expression: np.ndarray) -> np.ndarray:
+        """`expression` before the limits."""
+        expression = np.asarray(expression, float)
+        if self.direct:
+            return self.gain * (expression - self.driver.neutral) + self.target.neutral
+        return np.concatenate(self._asked(expression), axis=1) @ self._solve.T + self.target.neutral
 
     def _limited(self, wanted: np.ndarray) -> np.ndarray:
         model = self.target.model
@@ -267,15 +297,41 @@ class Retarget:
 
     def placed(self, rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rotation (N, 3) and translation (N, 3) of the target for those of the driver."""
+        return self._bounded(self._wanted_pose(rotation, translation))
+
+    def _bounded(self, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return posed(soft_limit(pose, *self.pose_range, self.pose_overshoot), self.target.rest)
+
+    def _wanted_pose(self, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+        """(N, 6) pose relative to the target's rest, before the limits."""
         size = self._eye_span(self._to) / self._eye_span(self._from)
         if self.pose == "relative":
             pose = relative_pose(rotation, translation, self.driver.rest)
             pose[:, 3:] *= size
+            return pose
+        zoom = [p.camera.focal_px / p.camera.size_px for p in (self.target, self.driver)]
+        place = np.asarray(translation, float) * size * np.array([1.0, 1.0, zoom[0] / zoom[1]])
+        return relative_pose(rotation, place, self.target.rest)
+
+    def carried(self, motion: Motion) -> Carried:
+        """How much of what the driver does is asked of the target."""
+        model, basis = self.target.model, _landmarks(self.target.model, self.target.model.expression_basis)
+        if self.direct:
+            moved = np.tensordot(motion.expression - self.driver.neutral, basis, 1)
         else:
-            zoom = [p.camera.focal_px / p.camera.size_px for p in (self.target, self.driver)]
-            place = np.asarray(translation, float) * size * np.array([1.0, 1.0, zoom[0] / zoom[1]])
-            pose = relative_pose(rotation, place, self.target.rest)
-        return posed(soft_limit(pose, *self.pose_range, self.pose_overshoot), self.target.rest)
+            source = _landmarks(self.driver.model, self.driver.model.expression_basis)
+            moved = np.tensordot(motion.expression - self.driver.neutral, source, 1) * self.scale
+        asked = np.tensordot(self.expression(motion.expression) - self.target.neutral, basis, 1)
+        moved, asked = moved[:, self._used], asked[:, self._used]
+        square = (moved**2).sum()
+        share = float((asked * moved).sum() / square) if square > 0 else 1.0
+        wanted = self._wanted(motion.expression)
+        taken = np.abs(self._limited(wanted) - wanted) / np.maximum(model.expression_scale, 1e-6)
+        pose = self._wanted_pose(motion.rotation, motion.translation)
+        free, bounded = (rotation_matrix(turn) for turn, _ in (posed(pose, self.target.rest), self._bounded(pose)))
+        cosine = (np.einsum("nij,nij->n", free, bounded) - 1) / 2
+        turned = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+        return Carried(share, float(((taken > _SEEN_SPREADS).any(1) | (turned > _SEEN_DEG)).mean()))
 
     def _eye_span(self, shape: np.ndarray) -> float:
         right, left = self.kind.outer_eyes

@@ -200,6 +200,40 @@ def test_gaze_stays(people):
     np.testing.assert_allclose(one.expression, moved.expression[[7]], atol=1e-12)
 
 
+def test_what_is_carried_over_is_measured_against_the_driver(people):
+    driver, target, _, motion = people
+    still = replace(motion, rotation=np.zeros((200, 3)), translation=np.tile([0, 0, 90.0], (200, 1)))
+
+    def carried(gain=1.0, to=target, moves=still, reach=WIDE, overshoot=1.0):
+        return Retarget(person(driver), person(to), KIND, reach, gain=gain, overshoot=overshoot).carried(moves)
+
+    whole, half = carried(), carried(gain=0.5)
+    assert whole.expression == pytest.approx(1, abs=0.05) and half.expression == pytest.approx(0.5, abs=0.05)
+    assert whole.clamped == 0 and not whole.warnings()
+    assert "% of the driver's expression" in carried(gain=0.2).warnings()[0]
+    # limits that know nothing of the wide half of the movement
+    narrow = replace(target, expression_low=0.2 * target.expression_low, expression_high=0.2 * target.expression_high)
+    tight = carried(to=narrow, overshoot=0.0)
+    assert tight.expression < 0.8 * whole.expression and tight.clamped > 0.2
+
+
+def test_a_head_that_is_held_back_counts_as_clamped(people):
+    driver, target, _, motion = people
+    still = replace(motion, expression=np.zeros((200, 4)), rotation=np.zeros((200, 3)))
+    still.rotation[:50, 1] = 0.4
+    still.rotation[50:100, 1] = 0.05  # within what is seen as equal
+    held = Retarget(person(driver), person(target), KIND, np.tile([[-0.03], [0.03]], (1, 6)), pose_overshoot=0.0)
+    found = held.carried(replace(still, translation=np.tile([0, 0, 90.0], (200, 1))))
+    assert found.clamped == pytest.approx(0.25) and found.expression == 1
+
+
+def test_one_basis_carries_everything_whatever_the_proportions(people):
+    driver, _, _, motion = people
+    wide = np.full(4, 9.0)
+    other = replace(driver, template=driver.template * 1.3, expression_low=-wide, expression_high=wide)
+    assert Retarget(person(driver), person(other), KIND, WIDE).carried(motion).expression == pytest.approx(1)
+
+
 def test_soft_limit():
     low, high = np.array([-1.0]), np.array([3.0])
     values = np.linspace(-9, 9, 1801)[:, None]

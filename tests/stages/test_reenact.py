@@ -90,7 +90,7 @@ def arguments(made, driver, out, **changes):
 def test_a_clip_of_another_person_drives(made, tmp_path, caplog):
     with caplog.at_level("INFO"):
         reenact.run(arguments(made, "other", tmp_path))
-    assert "other--talk followed by anna: 11 of 12 frames\n" in caplog.text and "None" not in caplog.text
+    assert "other--talk followed by anna: 11 of 12 frames, 100 % of the" in caplog.text and "None" not in caplog.text
     assert "aed, apd_deg: left out by reenact.retrack_px: 0" in caplog.text, "what is missing says why"
     table = read_manifest(tmp_path / "x.parquet", "reenact")
     driven = np.arange(FRAMES) != LOST
@@ -108,6 +108,15 @@ def test_a_clip_of_another_person_drives(made, tmp_path, caplog):
     for number in (0, 7):
         assert abs(int(pictures[number][60, 30, 0]) - 10 * number) < 4, "the driver's own frame is at the left"
     assert pictures[LOST][24:, 66:].max() < 20 < pictures[0][24:, 66:].max(), "nothing is made up for a lost frame"
+
+
+def test_what_was_not_asked_of_the_avatar_is_said(made, tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        reenact.run(arguments(made, "other", tmp_path, gain=0.2, overshoot=3.0))
+    facts = read_manifest(tmp_path / "x.parquet", "reenact").metadata
+    assert facts["expression_carried"] == pytest.approx(0.2, abs=0.05) and 0 <= facts["clamped"] <= 1
+    assert any("% of the driver's expression was asked" in note for note in facts["notes"])
+    assert any("% of the driver's expression was asked" in record.getMessage() for record in caplog.records)
 
 
 def test_the_coefficients_follow_the_driver_s_geometry(made, tmp_path):
@@ -131,6 +140,8 @@ def test_one_s_own_clip_is_self_reenactment(made, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Avatar, "pose", spy)
     reenact.run(arguments(made, "own", tmp_path, pose="relative", gain=0.3, overshoot=0.0))
+    facts = read_manifest(tmp_path / "x.parquet", "reenact").metadata
+    assert (facts["expression_carried"], facts["clamped"]) == (1, 0)
     fit = read_manifest(made / "own" / "fit.parquet", "fit")
     for place, name in enumerate(("rotation", "translation", "expression", "gaze", "light", "torso")):
         given = np.concatenate([call[place] for call in seen])
@@ -220,7 +231,10 @@ def test_what_cannot_be_is_said_before_anything_is_written(made, tmp_path, what)
 
 def test_what_is_known_is_said_in_words():
     facts = {"driven": 11, "frames": 12, "aed": 0.52, "apd_deg": None, "identity_similarity": 0.7}
-    assert reenact.in_words(facts) == "11 of 12 frames, AED 0.520, identity 0.700"
+    said = reenact.in_words(facts | {"expression_carried": 0.83, "clamped": 0.1})
+    assert said == (
+        "11 of 12 frames, 83 % of the expression asked, limited in 10 % of the frames, AED 0.520, identity 0.700"
+    )
 
 
 def test_camera_of_an_identity():

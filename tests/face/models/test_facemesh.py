@@ -1,5 +1,7 @@
 """The personal model learnt from made-up clips whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,55 @@ def test_tiny_clips_give_a_small_but_sane_model(frames):
     assert all(np.isfinite(value).all() for key, value in model.to_arrays().items() if key != "model")
     assert np.median(fit.error) < 0.02
     assert np.abs(model.template[ls.CHIN] - subject.template[ls.CHIN]).max() < 3
+
+
+def blinking():
+    """The made-up subject, whose coefficient 0 lays the upper lids on the lower ones; the skin fades out above."""
+    subject = makers.model()
+    basis, shape = subject.expression_basis.copy(), subject.template
+    basis[0] = 0
+    for ring in (ls.LEFT_EYE, ls.RIGHT_EYE):
+        lower, upper = list(ring[1:8]), list(ring[:8:-1])
+        apart = np.linalg.norm(shape[:, None] - shape[upper], axis=2)
+        nearest, above = apart.argmin(1), shape[:, 1] <= shape[upper, 1].max()
+        share = np.where(above, np.exp(-((apart.min(1) / 0.35) ** 2)), 0.0)
+        share[list(ring)] = np.isin(ring, upper)
+        basis[0] += 0.95 * share[:, None] * (shape[lower] - shape[upper])[nearest]
+    return replace(subject, expression_basis=basis)
+
+
+def test_lids_close_in_a_model_that_never_saw_a_blink():
+    subject = blinking()
+    rotation, translation, expression = makers.movement(120)
+    awake = expression * [0, 1, 1, 1]
+    points, depth = makers.landmarks(subject, rotation, translation, awake, noise_px=0.15)
+    model, _, _ = facemesh.learn(points, depth, makers.camera())
+    shown, _ = makers.landmarks(subject, rotation, translation, expression, noise_px=0.15)
+    fit = fit_landmarks(model, makers.camera(), shown, ls.landmark_weights(), facemesh.outer_eye_span(shown))
+    shape, shut = model.vertices(fit.expression), expression[:, 0] == 1
+    for lids in (ls.LEFT_LIDS, ls.RIGHT_LIDS):
+        opening = np.mean([np.linalg.norm(shape[:, up] - shape[:, low], axis=1) for up, low in lids], axis=0)
+        true = np.mean([np.linalg.norm(shown[:, up] - shown[:, low], axis=1) for up, low in lids], axis=0)
+        opening, true = (values / np.median(values) for values in (opening, true))
+        assert np.abs(opening - true)[shut].max() < 0.25 < 0.5 < 1 - true[shut].max()
+
+
+def test_a_closing_lid_moves_nothing_but_itself_and_the_skin_above():
+    shape = makers.template()
+    offsets = facemesh.closing_lid(shape)
+    closed = shape + offsets
+    for up, low in ls.LEFT_LIDS:
+        np.testing.assert_allclose(closed[up], closed[low], atol=1e-12)
+    still = [*ls.RIGHT_EYE, *ls.RIGHT_BROW, *ls.LEFT_EYE[:9], *ls.OVAL, *ls.NOSE, *ls.LIPS_OUTER, *ls.RIGID]
+    assert np.abs(offsets[still]).max() == 0
+    longest = np.linalg.norm(offsets, axis=1)
+    assert longest.argmax() in ls.LEFT_EYE and 20 < (longest > 0).sum() < 60
+
+
+def test_people_who_blink_close_their_eyes_in_their_own_way(monkeypatch):
+    monkeypatch.setattr(facemesh, "closing_lid", lambda shape: pytest.fail("the clip shows blinks"))
+    points, depth = makers.landmarks(blinking(), *makers.movement(60))
+    facemesh.learn(points, depth, makers.camera(), components=4, rounds=1)
 
 
 def test_alignment_undoes_similarities():
