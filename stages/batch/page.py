@@ -12,10 +12,10 @@ from stages.core.schemas import STAGES
 STYLE = """body { max-width: 90em } .wide a { overflow-wrap: anywhere } .remark { color: #a60 }
 .wide td, .wide th { vertical-align: top; padding: .2em .4em } .wide th { vertical-align: bottom }
 .wide .text { text-align: left; white-space: normal } td.text { overflow-wrap: anywhere; min-width: 4em }
-td.look { min-width: 13em } .stages { font-size: .85em }
+td.look { min-width: 9em } .stages { font-size: .85em }
 .failed { color: #a23; font-weight: bold } .running, .waiting { color: #a60 } .not { color: #999 }
-.wide .shown { white-space: nowrap } .shown img { display: inline } img.face { height: 44px }
-img.sheet { width: 176px; height: 44px; object-fit: cover; object-position: left top }
+.wide .shown { white-space: nowrap } .shown img { display: inline; max-width: none } img.face { height: 44px }
+img.sheet { width: 66px; height: 44px; object-fit: cover; object-position: left top }
 """
 SUBJECTS = """<h2>Subjects</h2>
 <p>Frames are those trained on, measured on and left out (point at the number for the reasons). PSNR and SSIM compare
