@@ -6,6 +6,7 @@ both, and `retarget` carries another person's motion over to this one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ from stages.nets.sizes import PREFIX, check_sizes, network_settings
 if TYPE_CHECKING:
     from stages.graphics.renderer import Renderer
 
+log = logging.getLogger(__name__)
+
+PRECISIONS = ("float32", "bfloat16")
 NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_range", "weights")
 
 
@@ -123,15 +127,20 @@ class Avatar:
         Args:
             precision: of the convolutions, "float32" or "bfloat16"; the latter is several times faster on processors
                 that have it (AMX, AVX512-BF16, GPUs), and slightly coarser (benchmarks/results/networks.md).
-            compile: translates the network for this machine, which takes up to a minute here and again at the first
-                frame of each other batch size; then frames come faster. Needs a C++ compiler on a processor, Triton on
-                a GPU.
+            compile: translates the network for this machine, which takes a minute or so here and again at the first
+                frame of each other batch size, up to eight of them; then frames come faster. Needs a C++ compiler on a
+                processor, Triton on a GPU.
 
         Raises:
-            UserError: missing, damaged, not an avatar, of another format, or not to be compiled here.
+            UserError: missing, damaged, not an avatar, of another format, or not for this device; or it cannot be
+                compiled here.
         """
         from stages.graphics.renderer import check_identity
 
+        if precision not in PRECISIONS:
+            raise UserError(f"there is no precision '{precision}'; use {' or '.join(PRECISIONS)}")
+        if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+            raise UserError("no CUDA card is found here; load the avatar with device='cpu'")
         content = read_avatar(Path(path))
         missing = [name for name in NEEDED if name not in content]
         if missing:
@@ -140,7 +149,10 @@ class Avatar:
             _refuse_misfits(content)
             avatar = cls(content, device, precision)
             check_identity(avatar.identity)
-            _ = avatar.model, avatar.camera  # what drivers ask for
+            _ = avatar.camera  # what drivers ask for, as well as the model
+            ends = {name: avatar.expression_range[name].shape for name in ("low", "high")}
+            if any(shape != (avatar.model.expression_count,) for shape in ends.values()):
+                raise ValueError("expression_range is not of its model")
         except (UserError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{path} does not fit together ({first}); train the avatar again") from error
@@ -150,6 +162,7 @@ class Avatar:
 
     def _compile(self) -> None:
         """Translates the network, and paints a black frame to see that it can be done."""
+        log.info("compiling the avatar's networks for this machine; a minute or so, longer where it is busy")
         compile_folded(self._network, self.device)
         black = torch.zeros(1, 3, self.size_px, self.size_px)
         try:
@@ -208,14 +221,15 @@ class Avatar:
             from stages.graphics.renderer import Renderer
 
             self._renderer = Renderer(self.identity, self.size_px)
-        widths = {"rotation": 3, "translation": 3, "expression": len(self.expression_range["low"])}
+        frames, needed = len(np.atleast_2d(rotation)), ("rotation", "translation", "expression")
+        widths = {"rotation": 3, "translation": 3, "expression": self.model.expression_count}
         widths |= {"gaze": 4, "light": 27, "torso": 2}
-        given = {}
+        given = []
         for name, rows in zip(widths, (rotation, translation, expression, gaze, light, torso), strict=True):
-            given[name] = rows if rows is None else np.atleast_2d(rows)
-            if rows is not None and given[name].shape != (wanted := (len(given["rotation"]), widths[name])):
-                raise ValueError(f"{name} must be {wanted}, not {given[name].shape}")
-        drawn = self._renderer.render_batch(*given.values())
+            given.append(np.atleast_2d(rows) if rows is not None or name in needed else None)
+            if given[-1] is not None and (given[-1].shape != (frames, widths[name]) or not frames):
+                raise ValueError(f"{name} must be {(frames or 'B', widths[name])}, not {given[-1].shape}")
+        drawn = self._renderer.render_batch(*given)
         render = torch.from_numpy(drawn.picture).permute(0, 3, 1, 2).float() / 255
         uv = torch.from_numpy(drawn.uv.astype(np.int32)).permute(0, 3, 1, 2).float() / 65535
         return render, uv

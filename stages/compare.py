@@ -95,7 +95,7 @@ def first_missing(results: Path, sheet: Sheet, subject: str) -> str:
     return ""
 
 
-def why_missing(results: Path, sheet: Sheet, subject: str, method: Method, command: Command) -> tuple[str, bool]:
+def why_missing(results: Path, sheet: Sheet, subject: str, method: Method) -> tuple[str, bool]:
     """Why there is no metrics.json of a method that others have, and whether it was ever asked for."""
     place = f"{subject}/{folder_of(method)}"
     if method.kind == "external":
@@ -106,9 +106,8 @@ def why_missing(results: Path, sheet: Sheet, subject: str, method: Method, comma
     if method.kind == "variant" and (results / subject / "metrics.json").is_file():
         logs = [Path(place, "logs", f"{step}.log") for step in ("train", "evaluate")]
         tried = [path for path in logs if (results / path).is_file()]
-        why = f"{why_not(results, tried[-1])}; " if tried else ""
-        again = command(results / place / "metrics.json")
-        return f"not made: {place}metrics.json is missing; {why}{again} makes it", bool(tried)
+        why = f"; {why_not(results, tried[-1])}" if tried else ""
+        return f"not made: {place}metrics.json is missing{why}", bool(tried)
     return first_missing(results, sheet, subject), method == OURS
 
 
@@ -125,14 +124,15 @@ def measured(
             except UserError as error:
                 reason = str(error)
         else:
-            reason, asked = why_missing(results, sheet, subject, method, command)
+            reason, asked = why_missing(results, sheet, subject, method)
         if content and method.kind == "baseline" and not content.get("baselines"):
             content, reason = {}, "left out by evaluate.baselines: false"
         if content and method.kind in ("ours", "variant") and not path.with_name("avatar.pt").is_file():
             reason = "avatar.pt is not there: these figures may be of an earlier one"  # new trainings remove it
         if reason and asked and method.kind != "baseline":
             log.warning("%s, %s: %s", subject, method.label, reason)
-        yield Measured(subject, dataset, method, content, reason, asked)
+        makes = "" if content or method.kind != "variant" else command(path)
+        yield Measured(subject, dataset, method, content, reason, asked, makes)
 
 
 def all_measured(results: Path, sheet: Sheet, command: Command) -> list[Measured]:
@@ -200,7 +200,8 @@ def run(args: argparse.Namespace) -> None:
     with atomic_file(args.results / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     write_manifest(args.results / "table.parquet", "table", columns, {"definitions": DEFINITIONS})
-    made = Counter("measured" if one.metrics else "missing" for one in found if one.method.kind != "baseline")
+    asked = [one for one in found if one.asked and one.method.kind != "baseline"]
+    made = Counter("measured" if one.metrics else "missing" for one in asked)
     log.info("%s: %d measured, %d missing", args.results / "table.md", made["measured"], made["missing"])
 
 

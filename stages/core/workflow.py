@@ -32,10 +32,12 @@ def sheet_path(given: str, project: str) -> Path:
 
 
 def snakemake_command(target: Path, subjects: Path, results: Path) -> str:
-    """What makes a file of the results, to be typed as it stands."""
+    """What makes a file of the results, to be typed as it stands in the folder where this runs."""
     project = Path(__file__).resolve().parents[2]
-    given = {"subjects": subjects, "results": results}
-    usual = {"subjects": sheet_path(PATHS["subjects"], str(project)), "results": expand(PATHS["results"])}
-    unusual = {key: path for key, path in given.items() if path.resolve() != usual[key].resolve()}
-    settings = ["--config", *(f"{key}={shlex.quote(str(path))}" for key, path in unusual.items())] if unusual else []
-    return " ".join(["snakemake --cores all", shlex.quote(str(target)), *settings])
+    words = ["snakemake", "--cores", "all", str(target)]
+    if Path.cwd() != project:
+        words += ["--snakefile", str(project / "Snakefile")]
+    usual = sheet_path(PATHS["subjects"], str(project)).resolve()
+    settings = [f"subjects={subjects}"] if subjects.resolve() != usual else []
+    settings += [f"results={results}"] if str(results) != PATHS["results"] else []
+    return shlex.join(words + (["--config", *settings] if settings else []))

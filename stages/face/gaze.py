@@ -141,19 +141,17 @@ def _seen_from_ahead(direction: np.ndarray, ray: np.ndarray) -> np.ndarray:
     return np.stack([1 - (axis * ray).sum(1) ** 2 for axis in (right, down)], axis=1)
 
 
-def conjugate(gaze: np.ndarray, weight: np.ndarray, usual: np.ndarray | None = None) -> np.ndarray:
+def conjugate(gaze: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """(N, 4) rad: the most likely gaze of both eyes, from the angles and weights of `gaze_angles`, (N, 4) each.
 
     Eyes turn together (Hering's law): the common gaze is the weighted mean of both, drawn a little towards straight
     ahead, the less the irises tell, and within `RANGE`. The usual difference between both, a squint or a near object,
     stays; of what departs from it each eye keeps a seventh. An eye whose iris is hidden follows the other. Frames that
     tell less than the guess that people look straight ahead, such as those with both eyes closed, are NaN.
-
-    `usual` (2,) is left minus right, rad (default: the median of the given frames in which both eyes are seen well).
     """
     angles = gaze.reshape(-1, 2, 2)  # frame, eye, yaw and pitch
     weight = np.where(np.isfinite(angles), weight.reshape(-1, 2, 2), 0.0)
-    half = np.array([[0.5], [-0.5]]) * (_usual_difference(angles, weight) if usual is None else usual)
+    half = np.array([[0.5], [-0.5]]) * _usual_difference(angles, weight)
     said = np.where(weight > 0, angles - half, 0.0)  # where each eye says that the common gaze is
     total = weight.sum(1)
     common = (weight * said).sum(1) / (total + _PRIOR)

@@ -56,6 +56,7 @@ class OnlineFit:
         self._filters = (OneEuro(1.5, speed), OneEuro(1.5, 8.0)) if smooth else None
         self.neutral = np.zeros(model.expression_count)
         self._openings: deque[np.ndarray] = deque(maxlen=_MEMORY)
+        self._irises: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_MEMORY)  # angles and weights
         self.reset()
 
     def reset(self) -> None:
@@ -138,6 +139,7 @@ class OnlineFit:
             frame, parameters[None, :3], parameters[None, 3:6], self.camera, model.eye_center, model.eye_radius,
             model.iris_radius, np.median(self._openings, axis=0),
         )  # fmt: skip
-        found = gaze.conjugate(angles, weight, np.zeros(2))[0]
+        self._irises.append((angles[0], weight[0]))
+        found = gaze.conjugate(*map(np.stack, zip(*self._irises, strict=True)))[-1]  # all tell how the eyes differ
         self._gaze = np.where(np.isfinite(found), found, self._gaze)
         return self._gaze

@@ -321,12 +321,12 @@ class Retarget:
         else:
             source = _landmarks(self.driver.model, self.driver.model.expression_basis)
             moved = np.tensordot(motion.expression - self.driver.neutral, source, 1) * self.scale
-        asked = np.tensordot(self.expression(motion.expression) - self.target.neutral, basis, 1)
+        given = self.expression(motion.expression)
+        asked = np.tensordot(given - self.target.neutral, basis, 1)
         moved, asked = moved[:, self._used], asked[:, self._used]
         square = (moved**2).sum()
         share = float((asked * moved).sum() / square) if square > 0 else 1.0
-        wanted = self._wanted(motion.expression)
-        taken = np.abs(self._limited(wanted) - wanted) / np.maximum(model.expression_scale, 1e-6)
+        taken = np.abs(given - self._wanted(motion.expression)) / np.maximum(model.expression_scale, 1e-6)
         pose = self._wanted_pose(motion.rotation, motion.translation)
         free, bounded = (rotation_matrix(turn) for turn, _ in (posed(pose, self.target.rest), self._bounded(pose)))
         cosine = (np.einsum("nij,nij->n", free, bounded) - 1) / 2

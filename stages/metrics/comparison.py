@@ -86,7 +86,7 @@ class Measured:
     """One method on one subject: the content of metrics.json, or an empty one.
 
     reason: why it is empty, or what to bear in mind about all of it. asked: false where nobody has asked for it, such
-    as for a variant that other subjects have; the page then names it in passing.
+    as for a variant that other subjects have; the page then names it in passing. command: what makes it.
     """
 
     subject: str
@@ -95,6 +95,7 @@ class Measured:
     metrics: Mapping[str, Any]
     reason: str = ""
     asked: bool = True
+    command: str = ""
 
     def figures(self) -> list[Figure]:
         """A figure for every region and metric, the missing ones with their reason."""
@@ -244,10 +245,10 @@ def common_subjects(figures: Sequence[Figure]) -> list[str]:
 
 
 def widespread(figures: Sequence[Figure]) -> list[Figure]:
-    """Figures of the methods that were measured on at least half of the subjects of ours: a method tried on a few must
+    """Figures of the methods that were measured on more than half of the subjects of ours: a method tried on a few must
     not take the means away from all."""
     counts = Counter(figure.of for figure in figures if math.isfinite(figure.value))
-    return [figure for figure in figures if 2 * counts[figure.of] >= max(counts[OURS], 1)]
+    return [figure for figure in figures if 2 * counts[figure.of] > counts[OURS]]
 
 
 def means(figures: Sequence[Figure], subjects: Sequence[str], name: str) -> list[Figure]:

@@ -6,6 +6,7 @@ import html
 import math
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from stages.metrics.bootstrap import ENOUGH_CLIPS
 from stages.metrics.comparison import (
@@ -58,6 +59,8 @@ GROUPED = ("full", "face")
 GROUP_METRICS = ("psnr_db", "ssim")
 DASH = "—"
 LONGEST = 500  # characters of a note
+MOST_NAMES = 8  # of subjects in a sentence
+OTHER_BUDGET = 0.1  # share by which minutes of training may differ
 INTRODUCTION = f"""# Comparison of methods
 
 Self-reenactment: pictures of frames that training never saw, against the truth. **Bold** is the best of a subject and
@@ -165,7 +168,7 @@ def said_means(subjects: Sequence[str], common: Sequence[str], few: Sequence[Met
     if len(common) < 2:
         who = f"{common[0]} is the only subject" if common else "there is no subject"
         return f"No means: {who} that {which} were measured on.\n"
-    rest = " The others were measured on less than half of the subjects." if few else ""
+    rest = " The others were measured on half of the subjects at most." if few else ""
     return (
         f"Means are over the {len(common)} of {len(subjects)} subjects that {which} were measured on: "
         f"{', '.join(common)}.{rest} {said_spread(len(common))}\n"
@@ -179,8 +182,12 @@ def not_asked(measured: Sequence[Measured]) -> list[str]:
     if not missing:
         return []
     lacking = {one.method: [other.subject for other in missing if other.method == one.method] for one in missing}
-    words = plain("; ".join(f"{method.label} of {', '.join(names)}" for method, names in lacking.items()), 8 * LONGEST)
-    return [f"Not asked for, and so not in these tables: {words}. The first: {plain(missing[0].reason)}.\n"]
+    said = {method: ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} subjects"
+            for method, names in lacking.items()}  # fmt: skip
+    words = plain("; ".join(f"{method.label} of {names}" for method, names in said.items()), 8 * LONGEST)
+    command = next((one.command for one in missing if one.command and "`" not in one.command), "")
+    one_of_them = f" One of them is made by `{command}`, with the `--configfile` of the others if they had one."
+    return [f"Not asked for, and so not in these tables: {words}.{one_of_them if command else ''}\n"]
 
 
 def said_spread(count: int) -> str:
@@ -229,14 +236,13 @@ def group_part(figures: Sequence[Figure], notes: Footnotes) -> list[str]:
 
 
 def group_table(label: str, figures: Sequence[Figure], notes: Footnotes) -> str:
-    """One row for each value of a label, with the methods that were measured on single frames of most of them."""
-    known = [f for f in figures if f.metric == GROUP_METRICS[0] and not math.isnan(f.value)]
-    methods, rows = methods_of(widespread(known)), []
-    figures = [f for f in figures if f.of in methods]  # why others were not measured stands above
-    for split in sorted({f.split for f in figures}):
-        mine = [f for f in figures if f.split == split]
-        common = common_subjects([f for f in mine if f.metric == GROUP_METRICS[0]])
-        found = {(f.of, f.metric): f for f in means(mine, common, "")}
+    """One row for each value of a label, with the methods that most of its subjects were measured with."""
+    first = [f for f in figures if f.metric == GROUP_METRICS[0]]
+    known = {split: widespread([f for f in first if f.split == split]) for split in sorted({f.split for f in first})}
+    methods, rows = methods_of(chain.from_iterable(known.values())), []
+    for split, shared in known.items():
+        mine, common = [f for f in figures if f.split == split], common_subjects(shared)
+        found = {(f.of, f.metric): f for f in means([f for f in mine if f.of in methods_of(shared)], common, "")}
         value = plain(split.partition("=")[2])
         if not common:
             reason = next(f.reason for f in mine if f.reason)
@@ -245,9 +251,10 @@ def group_table(label: str, figures: Sequence[Figure], notes: Footnotes) -> str:
         best = {m: best_of([f for f in found.values() if f.metric == m], m, HEADINGS[m][1]) for m in GROUP_METRICS}
         cells = [
             " / ".join(with_interval(found[method, m], method in best[m]) for m in GROUP_METRICS)
+            if (method, GROUP_METRICS[0]) in found else DASH
             for method in methods
-        ]
-        rows.append([value, str(len(common)), str(found[methods[0], GROUP_METRICS[0]].frames), *cells])
+        ]  # fmt: skip
+        rows.append([value, str(len(common)), str(next(iter(found.values())).frames), *cells])
     return table([plain(label), "subjects", "frames", *(method.label for method in methods)], rows, words=1)
 
 
@@ -271,6 +278,9 @@ def facts_row(one: Measured, ours: Measured, notes: Footnotes) -> list[str]:
     remarks = one.remarks()
     if one.metrics and ours.metrics and any(one.count(name) != ours.count(name) for name in ("frames", "size_px")):
         remarks.append("measured on other frames or at another size than ours; measure again to compare")
+    mine, its = (number(metrics, "training", "minutes") for metrics in (ours.metrics, one.metrics))
+    if one.method.kind == "variant" and abs(mine - its) > OTHER_BUDGET * mine:
+        remarks.append(f"trained for {its:.1f} minutes, ours for {mine:.1f}: figures of unequal trainings")
     if DASH in facts and not remarks:
         remarks.append("metrics.json does not say what is missing in this row")
     marks = "".join(notes.mark(remark) for remark in remarks)

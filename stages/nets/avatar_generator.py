@@ -238,16 +238,15 @@ class AvatarGenerator(nn.Module):
             picture = picture + inverse_haar(skip)
         return (self.refine(last, picture, render) if self.refine is not None else picture), out_mask
 
-    @torch.no_grad()
-    def coverage(self, atlas: Atlas, back: Maps, render: Tensor, uv: Tensor) -> Tensor:
-        """How much of each texel of the atlas' colours the frames show, (1,1,h,w): the sum over frames of the weights
-        with which it is looked up. Arguments as of `forward`."""
-        *_, out_mask = self._sides(back, render, uv, self._style(None), None)
-        places, weight = self._places(atlas, uv, *self._grid(uv), self._background_share(out_mask))
+    def coverage(self, atlas: Atlas, uv: Tensor, alpha: Tensor) -> Tensor:
+        """How much of each texel of the atlas' colours is seen in frames, (1,1,h,w): the sum over them of the weights
+        with which it is looked up. uv as of `forward`; alpha (B,1,S,S) takes the place of the network's own mask."""
+        background = 1 - 2 * F.adaptive_avg_pool2d(alpha, self.feature_px)
+        places, weight = self._places(atlas, uv, *self._grid(uv), self._background_share(background))
         texels = torch.ones_like(atlas.colour[:, :1], requires_grad=True)
         with torch.enable_grad():
-            shown = (_sample(texels, places, self.network["warp_mode"]) * weight).sum()
-        return torch.autograd.grad(shown, texels)[0]
+            seen = (_sample(texels, places, self.network["warp_mode"]) * weight).sum()
+        return torch.autograd.grad(seen, texels)[0]
 
     def atlas(self, face: Maps, off_face: dict[str, Maps] | None = None) -> Atlas:
         """The maps of `face` and of `off_face` by name ("hair", "torso") as `forward` looks them up. They are the same

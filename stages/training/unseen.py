@@ -19,8 +19,9 @@ from stages.nets.avatar_networks import OFF_FACE, build_generator
 from stages.training.dataset import make_batch
 from stages.training.loop import Frames
 
-MOST_FRAMES = 256  # that are looked at, spread evenly
+MOST_FRAMES = 2000  # that are looked at, spread evenly
 LEAST_SHARE = 0.002  # of them have to show a texel
+_CHANNELS = 512  # OpenCV takes no more at a time
 
 
 @torch.no_grad()
@@ -30,7 +31,11 @@ def fill_unseen(parts: dict[str, Any], network: dict[str, Any], frames: Frames, 
     Args:
         parts: what the avatar takes from the networks (`Trainer.taken`), on the CPU; its maps are changed.
         network: settings of the networks. frames: that they were trained on.
+
+    Maps that are a generator's own output, without free texels (`free_maps`), stay as they are.
     """
+    if not network["free_maps"]:
+        return
     style = build_generator(network, frames.store.size_px)
     style.load_state_dict(parts["g_style"])
     style.to(device)
@@ -43,7 +48,7 @@ def fill_unseen(parts: dict[str, Any], network: dict[str, Any], frames: Frames, 
     rows = rows[np.linspace(0, len(rows) - 1, min(MOST_FRAMES, len(rows))).astype(int)]
     for part in np.array_split(rows, -(-len(rows) // 8)):
         batch = make_batch(frames.store.read(part.tolist()), frames.times[part], device)
-        seen += style.coverage(atlas, maps["back"], batch.render, batch.uv)
+        seen += style.coverage(atlas, batch.uv, batch.alpha)
     least, scale = LEAST_SHARE * len(rows), seen.shape[-2] // atlas.feature.shape[-2]
     colours = _filled(atlas.colour, seen >= least, len(names))
     features = _filled(atlas.feature, scale**2 * F.avg_pool2d(seen, scale) >= least, len(names))
@@ -59,4 +64,6 @@ def _filled(maps: Tensor, known: Tensor, count: int) -> list[Tensor]:
 
 def _fill(texture: Tensor, known: Tensor) -> Tensor:
     rows = np.ascontiguousarray(texture[0].permute(1, 2, 0).numpy())
-    return torch.from_numpy(fill_holes(rows, known[0, 0].numpy())).permute(2, 0, 1)[None].contiguous()
+    parts = np.split(rows, range(_CHANNELS, rows.shape[2], _CHANNELS), axis=2)
+    filled = np.concatenate([fill_holes(part, known[0, 0].numpy()) for part in parts], axis=2)
+    return torch.from_numpy(filled).permute(2, 0, 1)[None].contiguous()

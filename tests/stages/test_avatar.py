@@ -80,6 +80,11 @@ def test_wrong_shapes_are_refused(trained):
     for name, shape in {"expression": (2, 5), "translation": (1, 3), "rotation": (2, 4), "gaze": (2, 2)}.items():
         with pytest.raises(ValueError, match=f"{name} must be"):
             avatar.drive(**frames | {name: np.zeros(shape)})
+    for name in frames:
+        with pytest.raises(ValueError, match="must be"):
+            avatar.drive(**frames | {name: None})
+    with pytest.raises(ValueError, match="must be"):
+        avatar.drive(**{name: rows[:0] for name, rows in frames.items()})
 
 
 @pytest.mark.slow
@@ -90,6 +95,13 @@ def test_a_compiled_avatar_paints_the_same(trained):
     plain, compiled = (Avatar.load(folder / "avatar.pt", compile=how) for how in (False, True))
     for pictures in ((batch.render, batch.uv), (batch.render[:1], batch.uv[:1])):
         torch.testing.assert_close(compiled.paint(*pictures), plain.paint(*pictures), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("wrong", "said"), [({"precision": "bf16"}, "or bfloat16"), ({"device": "cuda"}, "cpu")])
+def test_what_this_machine_has_not_is_said(trained, monkeypatch, wrong, said):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match=said):
+        Avatar.load(trained[0] / "avatar.pt", **wrong)
 
 
 def test_what_cannot_be_compiled_is_said_in_one_sentence(trained, monkeypatch):

@@ -72,7 +72,7 @@ def test_coverage_counts_looks_at_each_texel(frames):
     nets, network, parts = networks(net_soft_edge=False)
     style, batch = nets.style, make_batch(frames.store.read([0, 3]), np.zeros(2), "cpu")
     atlas = style.atlas(parts["maps"]["face"])
-    found = style.coverage(atlas, parts["maps"]["back"], batch.render, batch.uv)
+    found = style.coverage(atlas, batch.uv, batch.alpha)
     grid, inside = style._grid(batch.uv)
     side = found.shape[-1]
     for row, column in ((side // 2, side // 2), (side // 2, side // 4), (0, 0), (side // 3, side // 2)):
@@ -84,6 +84,20 @@ def test_coverage_counts_looks_at_each_texel(frames):
                     near = max(0.0, 1 - abs(across - column)) * max(0.0, 1 - abs(down - row))
                     total += near * inside[k, 0, y, x].item()
         assert found[0, 0, row, column].item() == pytest.approx(total, abs=1e-3)
+
+
+def test_what_a_generator_gives_stays(frames):
+    _, network, parts = networks(net_free_maps=False)
+    before = parts["maps"]["face"]["skip"].clone()
+    fill_unseen(parts, network, frames, torch.device("cpu"))
+    torch.testing.assert_close(parts["maps"]["face"]["skip"], before, atol=0, rtol=0)
+
+
+def test_maps_of_many_channels(frames):
+    wide = {"net_channel_base": 65536, "net_channel_max": 520, "net_warp_scale": 1}
+    _, network, parts = networks(net_soft_edge=False, **wide)
+    fill_unseen(parts, network, frames, torch.device("cpu"))
+    assert parts["maps"]["face"]["feature"].shape[1] == 520
 
 
 def test_a_generator_without_maps_has_nothing_to_fill(frames):
