@@ -173,6 +173,8 @@ class Reader:
         counts, reasons = self.frames()
         found = Subject(self.name, jobs, len(clips), counts, reasons, self.figures(), sizes(self.folder))
         found.links, found.pictures, found.remarks = self.links(clips), self.pictures(clips), self.remarks()
+        if found.state == "done" and sheet.of(self.name, "train") and found.stage_state("train") == "not asked":
+            found.remarks.insert(0, "no avatar was asked for")
         return found
 
 

@@ -19,8 +19,8 @@ small { display: block } .good, .thin, .missing, .unknown { font-weight: 600; bo
 """
 MARKS = {"good": "\u2713", "thin": "\u2248", "missing": "\u2717", "unknown": "?"}
 HELD_OUT = (
-    "The last $count frames are not judged: they are held out (a gap, then those to measure the avatar on), and training "
-    "never sees them. With a second recording of role test, all of this one counts."
+    "The last $count frames are not judged: they are held out (a gap, then those to measure the avatar on), and "
+    "training never sees them. With a second recording of role test, all of this one counts."
 )
 MEANING = (
     "Good: it suffices. Thin: it works, with flaws that will be seen. Missing: the avatar needs it, and it is not "

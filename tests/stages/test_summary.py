@@ -113,6 +113,13 @@ def test_after_a_run_only_its_own_files_are_asked_for(batch, monkeypatch, capsys
     assert "2 not asked" in said and "carl" not in said
 
 
+def test_what_was_only_tracked_is_no_finished_avatar(batch, monkeypatch):
+    made(batch, "carl/clips/talk/decode.parquet")
+    rows, _ = run(batch, [str(batch / "carl/clips/talk/decode.parquet")], monkeypatch)
+    assert rows["carl"]["state"] == "done" and rows["carl"]["remarks"] == "no avatar was asked for"
+    assert rows["anna"]["remarks"] == ""
+
+
 def test_a_log_without_an_end_runs_by_hand_and_was_killed_after_a_run(batch, monkeypatch):
     touch(batch / "carl/logs/talk.decode.log", b"12:00:00 INFO decode: looking\n")
     assert run(batch)[0]["carl"]["state_decode"] == "running"
