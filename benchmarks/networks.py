@@ -113,14 +113,14 @@ def painting(network: dict, size: int, arithmetic: str) -> Callable[[], object]:
 
 
 @torch.inference_mode()
-def table_of_times(presets: list[str], threads: list[int], frames: int) -> None:
+def table_of_times(presets: list[str], threads: list[int], kinds: list[str], frames: int) -> None:
     """Time a frame, one frame at a time."""
     log.info("| preset | threads | arithmetic | ms, median | ms, least | processor ms | load |")
     log.info("|---|---|---|---|---|---|---|")
     for preset in presets:
         network, size = settings_of(preset)
         repeats = frames if size < 512 else max(3, frames // 20)
-        for count, arithmetic in product(threads, ARITHMETIC):
+        for count, arithmetic in product(threads, kinds):
             torch.set_num_threads(count)
             torch._dynamo.reset()  # or a network compiled for other threads is found again
             times = milliseconds(painting(network, size, arithmetic), repeats)
@@ -148,12 +148,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", default=list(PRESETS))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--arithmetic", nargs="+", choices=ARITHMETIC, default=ARITHMETIC)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--avatar", type=Path)
     args = parser.parse_args()
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
     table_of_sizes(args.presets)
-    table_of_times(args.presets, args.threads, args.frames)
+    table_of_times(args.presets, args.threads, args.arithmetic, args.frames)
     if args.avatar:
         compare(args.avatar)
 

@@ -1,6 +1,7 @@
 """What all tests share: few threads, one folder for compiled kernels, the private footage, the marker `gpu`."""
 
 import os
+import signal
 from pathlib import Path
 
 THREADS = os.environ.get("SELFIEAVATAR_TEST_THREADS", "2")
@@ -13,6 +14,10 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".numba_cache"))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("GLOG_minloglevel", "2")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, which some of them send.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 
