@@ -96,20 +96,37 @@ def blinking():
     return replace(subject, expression_basis=basis)
 
 
-def test_lids_close_in_a_model_that_never_saw_a_blink():
+def lids_learnt(expression):
+    """The model of 120 frames of the blinking subject with these coefficients, and how far from the truth its lids are
+    where they are shut in other frames, as a share of their usual opening."""
     subject = blinking()
-    rotation, translation, expression = makers.movement(120)
-    awake = expression * [0, 1, 1, 1]
-    points, depth = makers.landmarks(subject, rotation, translation, awake, noise_px=0.15)
+    rotation, translation, all_of_them = makers.movement(120)
+    points, depth = makers.landmarks(subject, rotation, translation, expression, noise_px=0.15)
     model, _, _ = facemesh.learn(points, depth, makers.camera())
-    shown, _ = makers.landmarks(subject, rotation, translation, expression, noise_px=0.15)
+    shown, _ = makers.landmarks(subject, rotation, translation, all_of_them, noise_px=0.15)
     fit = fit_landmarks(model, makers.camera(), shown, ls.landmark_weights(), facemesh.outer_eye_span(shown))
-    shape, shut = model.vertices(fit.expression), expression[:, 0] == 1
+    shape, shut, errors = model.vertices(fit.expression), all_of_them[:, 0] == 1, []
     for lids in (ls.LEFT_LIDS, ls.RIGHT_LIDS):
         opening = np.mean([np.linalg.norm(shape[:, up] - shape[:, low], axis=1) for up, low in lids], axis=0)
         true = np.mean([np.linalg.norm(shown[:, up] - shown[:, low], axis=1) for up, low in lids], axis=0)
         opening, true = (values / np.median(values) for values in (opening, true))
-        assert np.abs(opening - true)[shut].max() < 0.25 < 0.5 < 1 - true[shut].max()
+        assert true[shut].max() < 0.5
+        errors.append(np.abs(opening - true)[shut].max())
+    return model, max(errors)
+
+
+def general_lids(model):
+    """Components that are the general closing lid of one eye."""
+    left = facemesh.closing_lid(model.template)
+    rows = np.stack([left, left[ls.mirror_pairs()] * [-1, 1, 1]]).reshape(2, -1)
+    basis = model.expression_basis.reshape(model.expression_count, -1)
+    alike = basis @ rows.T / np.linalg.norm(basis, axis=1)[:, None] / np.linalg.norm(rows, axis=1)
+    return np.flatnonzero(np.abs(alike).max(1) > 0.99).tolist()
+
+
+def test_lids_close_in_a_model_that_never_saw_a_blink():
+    model, error = lids_learnt(makers.movement(120)[2] * [0, 1, 1, 1])
+    assert error < 0.25 and general_lids(model) == [model.expression_count - 2, model.expression_count - 1]
 
 
 def test_a_closing_lid_moves_nothing_but_itself_and_the_skin_above():
@@ -124,10 +141,10 @@ def test_a_closing_lid_moves_nothing_but_itself_and_the_skin_above():
     assert longest.argmax() in ls.LEFT_EYE and 20 < (longest > 0).sum() < 60
 
 
-def test_people_who_blink_close_their_eyes_in_their_own_way(monkeypatch):
-    monkeypatch.setattr(facemesh, "closing_lid", lambda shape: pytest.fail("the clip shows blinks"))
-    points, depth = makers.landmarks(blinking(), *makers.movement(60))
-    facemesh.learn(points, depth, makers.camera(), components=4, rounds=1)
+def test_people_who_blink_close_their_eyes_in_their_own_way():
+    model, error = lids_learnt(makers.movement(120)[2])
+    assert model.expression_count >= 8, "two components could have been spared"
+    assert error < 0.25 and general_lids(model) == []
 
 
 def test_alignment_undoes_similarities():
