@@ -29,8 +29,8 @@ _GAP_SUPPORT, _GAP_NOISE_CM = 20.0, 0.02  # of each eye's lids, and of the lips
 _RESTORE_NOISE_CM = 0.01  # to which closures are restored after the limits
 _MOST_FRAMES = 400  # looked at for the neutral face
 _CALM, _NEAR = 0.12, 0.5  # share of calm frames, and of those that must lie near the neutral face
-# Changes by the limits that are seen: standard deviations of one component, degrees of the head's rotation.
-_SEEN_SPREADS, _SEEN_DEG = 1.0, 2.0
+# Changes by the limits that are seen: of one landmark, in outer eye distances, and of the head's rotation.
+_SEEN_SHARE, _SEEN_DEG = 0.02, 2.0
 _LEAST_CARRIED, _MOST_CLAMPED = 0.5, 0.5  # shares beyond which there is a warning
 
 
@@ -52,8 +52,8 @@ class Carried:
     """How much of a driver is asked of a target.
 
     expression: share of the driver's expression, as movement of the landmarks in the target's proportions; 1 is all.
-    clamped: share of the frames in which the limits take more than a standard deviation of one component of the
-    expression, or hold the head's rotation back by more than 2 degrees; its place does not count.
+    clamped: share of the frames in which the limits keep a landmark from where it should go by more than 2 % of the
+    outer eye distance, or hold the head's rotation back by more than 2 degrees; its place does not count.
     """
 
     expression: float = 1.0
@@ -271,24 +271,22 @@ class Retarget:
 
     def expression(self, expression: np.ndarray) -> np.ndarray:
         """(N, E') coefficients of the target for (N, E) of the driver."""
+        return self._wanted_and_given(np.asarray(expression, float))[1]
+
+    def _wanted_and_given(self, expression: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N, E') coefficients of the target before and after the limits."""
         target = self.target.model
-        limited = self._limited(self._wanted(expression))
         if self.direct:
-            return limited
+            wanted = self.gain * (expression - self.driver.neutral) + self.target.neutral
+            return wanted, self._limited(wanted)
+        moved, gaps = self._asked(expression)
+        wanted = np.concatenate([moved, gaps], axis=1) @ self._solve.T + self.target.neutral
+        limited = self._limited(wanted)
         # A blink, or lips that meet, must survive the limits; a mouth that opens too wide must not.
-        _, gaps = self._asked(np.asarray(expression, float))
         missing = gaps - (limited - self.target.neutral) @ self._gap_rows.T
         wider = self._is_lip & (self._side * missing > 0)
         missing[wider] = 0
-        limits = target.expression_limits()
-        return np.clip(limited + missing @ self._restore.T, *limits)
-
-    def _wanted(self, expression: np.ndarray) -> np.ndarray:
-        """`expression` before the limits."""
-        expression = np.asarray(expression, float)
-        if self.direct:
-            return self.gain * (expression - self.driver.neutral) + self.target.neutral
-        return np.concatenate(self._asked(expression), axis=1) @ self._solve.T + self.target.neutral
+        return wanted, np.clip(limited + missing @ self._restore.T, *target.expression_limits())
 
     def _limited(self, wanted: np.ndarray) -> np.ndarray:
         model = self.target.model
@@ -315,23 +313,22 @@ class Retarget:
 
     def carried(self, motion: Motion) -> Carried:
         """How much of what the driver does is asked of the target."""
-        model, basis = self.target.model, _landmarks(self.target.model, self.target.model.expression_basis)
+        basis = _landmarks(self.target.model, self.target.model.expression_basis)[:, self._used]
         if self.direct:
             moved = np.tensordot(motion.expression - self.driver.neutral, basis, 1)
         else:
             source = _landmarks(self.driver.model, self.driver.model.expression_basis)
-            moved = np.tensordot(motion.expression - self.driver.neutral, source, 1) * self.scale
-        given = self.expression(motion.expression)
+            moved = (np.tensordot(motion.expression - self.driver.neutral, source, 1) * self.scale)[:, self._used]
+        wanted, given = self._wanted_and_given(motion.expression)
         asked = np.tensordot(given - self.target.neutral, basis, 1)
-        moved, asked = moved[:, self._used], asked[:, self._used]
         square = (moved**2).sum()
         share = float((asked * moved).sum() / square) if square > 0 else 1.0
-        taken = np.abs(given - self._wanted(motion.expression)) / np.maximum(model.expression_scale, 1e-6)
+        taken = np.linalg.norm(np.tensordot(given - wanted, basis, 1), axis=2).max(1) / self._eye_span(self._to)
         pose = self._wanted_pose(motion.rotation, motion.translation)
         free, bounded = (rotation_matrix(turn) for turn, _ in (posed(pose, self.target.rest), self._bounded(pose)))
         cosine = (np.einsum("nij,nij->n", free, bounded) - 1) / 2
         turned = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-        return Carried(share, float(((taken > _SEEN_SPREADS).any(1) | (turned > _SEEN_DEG)).mean()))
+        return Carried(share, float(((taken > _SEEN_SHARE) | (turned > _SEEN_DEG)).mean()))
 
     def _eye_span(self, shape: np.ndarray) -> float:
         right, left = self.kind.outer_eyes

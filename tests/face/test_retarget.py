@@ -217,6 +217,21 @@ def test_what_is_carried_over_is_measured_against_the_driver(people):
     assert tight.expression < 0.8 * whole.expression and tight.clamped > 0.2
 
 
+def test_blinks_that_are_given_back_do_not_count_as_clamped(people):
+    """The target has never closed its eyes: the limits take the blinks, and the lids close all the same."""
+    driver, target, _, motion = people
+    _, turn = mixed(driver)
+    seen = motion.expression * [0, 1, 1, 1] @ turn.T
+    awake = replace(target, expression_low=seen.min(0), expression_high=seen.max(0))
+    expression = motion.expression * [1, 0, 0, 0]
+    still = np.tile([0, 0, 90.0], (200, 1))
+    carry = Retarget(person(driver), person(awake), KIND, WIDE, overshoot=0.0)
+    blinks = Motion(np.zeros((200, 3)), still, expression, np.zeros((200, 4)))
+    opening, shut = openings(awake, carry(blinks).expression)[:, :2], expression[:, 0] == 1
+    assert (opening[shut] < 0.2 * opening.max(0)).all(), "they close"
+    assert carry.carried(blinks).clamped == 0
+
+
 def test_a_head_that_is_held_back_counts_as_clamped(people):
     driver, target, _, motion = people
     still = replace(motion, expression=np.zeros((200, 4)), rotation=np.zeros((200, 3)))
