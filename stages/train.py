@@ -148,8 +148,7 @@ def learn(
             if team.first:
                 taken = avatar_parts(trainer, folder)
                 fill_unseen(taken, network_settings(args.settings), shown, trainer.device)
-        if team.first:
-            write_torch(out, avatar_file(trainer, taken, identity, samples.metadata["subject"]))
+                write_torch(out, avatar_file(trainer, taken, identity, samples.metadata["subject"]))
     scores = {k[4:]: v for k, v in trainer.history[-1].items() if k.startswith("val_")} if trainer.history else {}
     log.info(
         "avatar after %d images, %.1f minutes; validation frames (between the training frames, so flattering): %s",

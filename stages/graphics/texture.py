@@ -22,6 +22,7 @@ _DEPTH_SLACK_CM = 0.3
 # Cosine of the view angle below which a texel is too foreshortened to be read.
 _LEAST_COSINE = 0.2
 _ALPHA_ERODE_SHARE = 0.01
+_CHANNELS = 512  # that OpenCV takes at a time
 # Below this matte a reading is as much background as person.
 _LEAST_ALPHA = 0.5
 # An albedo is never read off a surface that gets less than this share of the mean irradiance.
@@ -186,6 +187,9 @@ def fill_holes(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
 
     known (T, T) bool; known pixels stay as they are. A picture without any known pixel comes back middle grey.
     """
+    if picture.shape[2] > _CHANNELS:
+        parts = np.split(picture, range(_CHANNELS, picture.shape[2], _CHANNELS), axis=2)
+        return np.concatenate([fill_holes(part, known) for part in parts], axis=2)
     if not known.any():
         return np.full_like(picture, 128.0)
     level = picture.astype(np.float32) * known[..., None], known.astype(np.float32)

@@ -297,9 +297,7 @@ class AvatarGenerator(nn.Module):
             inside = -F.max_pool2d(-inside, 3, stride=1, padding=1)
         return (2 * uv[:, :2] - 1).permute(0, 2, 3, 1), inside
 
-    def _places(
-        self, atlas: Atlas, uv: Tensor, grid: Tensor, inside: Tensor, m: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _places(self, atlas: Atlas, uv: Tensor, grid: Tensor, inside: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
         """Where all maps of the atlas are looked up, and with what weight: (B,w,w,2) and (B,1,w,w).
 
         Hair and torso are where uv says so (see `stages.graphics.surroundings`), weighted by how little of m (B,1,f,f)

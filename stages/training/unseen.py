@@ -21,7 +21,6 @@ from stages.training.loop import Frames
 
 MOST_FRAMES = 2000  # that are looked at, spread evenly
 LEAST_SHARE = 0.002  # of them have to show a texel
-_CHANNELS = 512  # OpenCV takes no more at a time
 
 
 @torch.no_grad()
@@ -64,6 +63,4 @@ def _filled(maps: Tensor, known: Tensor, count: int) -> list[Tensor]:
 
 def _fill(texture: Tensor, known: Tensor) -> Tensor:
     rows = np.ascontiguousarray(texture[0].permute(1, 2, 0).numpy())
-    parts = np.split(rows, range(_CHANNELS, rows.shape[2], _CHANNELS), axis=2)
-    filled = np.concatenate([fill_holes(part, known[0, 0].numpy()) for part in parts], axis=2)
-    return torch.from_numpy(filled).permute(2, 0, 1)[None].contiguous()
+    return torch.from_numpy(fill_holes(rows, known[0, 0].numpy())).permute(2, 0, 1)[None].contiguous()
