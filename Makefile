@@ -36,7 +36,7 @@ setup: ## create .venv and install requirements.lock (done by the others when ne
 ifneq ($(ENV),active)
 	@found=$$($(FIND_PYTHON)); \
 	if [ -z "$$found" ]; then echo "error: SelfieAvatar needs Python 3.11 or 3.12, but no Python 3 (3.8 or newer) runs on this machine; install one and run the same command again." >&2; exit 2; fi; \
-	"$$found" workflow/bootstrap.py
+	"$$found" tools/setup.py
 endif
 
 demo: setup ## make an avatar of the procedural demo subject, and measure it (about 15 minutes on two cores)
@@ -66,10 +66,10 @@ gpu-check: setup ## say which CUDA card is found and run the tests that need one
 	@$(PY) -m pytest -q -m gpu -rs $(PYTEST_ARGS)
 
 report: setup ## results/report.html: pages, films and figures of what has been made; opened in a browser
-	@$(PY) workflow/report.py $(if $(REPORT),--config $(REPORT))
+	@$(PY) tools/report.py $(if $(REPORT),--config $(REPORT))
 
 lock: ## write requirements.lock and environment.yaml from what .venv holds (see CONTRIBUTING.md)
-	@$(PY) workflow/lock.py
+	@$(PY) tools/lock.py
 
 clean: ## remove caches; results and .venv stay
 	@find stages tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

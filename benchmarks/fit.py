@@ -27,18 +27,17 @@ from scipy.spatial.transform import Rotation
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from stages.core.config import stage_defaults  # noqa: E402
-from stages.core.files import picture_name, read_picture  # noqa: E402
-from stages.core.manifest import read_manifest, write_manifest  # noqa: E402
-from stages.face import gaze, registration  # noqa: E402
-from stages.face.camera import Camera, transform  # noqa: E402
-from stages.face.clip import ClipFit, eye_span, fit_clip, solver_settings  # noqa: E402
-from stages.face.landmark_sets import landmark_weights  # noqa: E402
-from stages.face.models import facemesh  # noqa: E402
-from stages.face.morphable import MorphableModel  # noqa: E402
-from stages.face.online import OnlineFit  # noqa: E402
-from stages.face.registration import shrink  # noqa: E402
-from stages.face.solver import fit_landmarks  # noqa: E402
+from selfieavatar.fitting import gaze, personal_model, registration  # noqa: E402
+from selfieavatar.fitting.clip import ClipFit, eye_span, fit_clip, solver_settings  # noqa: E402
+from selfieavatar.fitting.landmark_solver import fit_landmarks  # noqa: E402
+from selfieavatar.fitting.online import OnlineFit  # noqa: E402
+from selfieavatar.fitting.registration import shrink  # noqa: E402
+from selfieavatar.geometry.camera import Camera, transform  # noqa: E402
+from selfieavatar.io.files import picture_name, read_picture  # noqa: E402
+from selfieavatar.io.manifest import read_manifest, write_manifest  # noqa: E402
+from selfieavatar.morphable.landmark_sets import landmark_weights  # noqa: E402
+from selfieavatar.morphable.model import MorphableModel  # noqa: E402
+from selfieavatar.settings.config import stage_defaults  # noqa: E402
 
 SIZE = 512
 VIDEOS = {
@@ -94,7 +93,7 @@ def prepare(name: str, source: Path, folder: Path) -> Clip:
 def learn(clip: Clip, settings: dict) -> tuple[MorphableModel, Camera]:
     """The personal model of the train frames."""
     camera, train = Camera.default(SIZE, settings["focal_ratio"]), clip.found & ~clip.test
-    model, _, _ = facemesh.learn(
+    model, _, _ = personal_model.learn(
         clip.points[train], clip.depth[train], camera, settings["components"], settings=solver_settings(settings)
     )
     return model, camera
@@ -111,7 +110,7 @@ def register_clip(clip: Clip, settings: dict) -> tuple[MorphableModel, Camera, C
     """The same with registration: model, camera, the clip's fit, and what it did to the skin of the test frames."""
     train, solver = np.flatnonzero(clip.found & ~clip.test), solver_settings(settings)
     camera = Camera.default(SIZE, settings["focal_ratio"])
-    model, fit, used = facemesh.learn(clip.points[train], clip.depth[train], camera, settings["components"],
+    model, fit, used = personal_model.learn(clip.points[train], clip.depth[train], camera, settings["components"],
                                       settings=solver)  # fmt: skip
     pictures = list(shown(clip))
     chosen = [pictures[i] for i in train[used]]

@@ -5,7 +5,7 @@
 A multiplication and an addition count as two FLOPs (torch.utils.flop_counter, which knows convolutions and matrix
 products). Inference is what runs for a frame: G_style with cached maps, as Avatar.paint calls it, of random weights,
 since time does not depend on them. "plain" is the network as it is trained, "float32" and "bfloat16" are folded
-(stages.nets.blocks.fold), "compiled" is Avatar.load(..., compile=True). "processor" is the time that all threads
+(networks.blocks.fold), "compiled" is Avatar.load(..., compile=True). "processor" is the time that all threads
 together were at work, which other programs on the machine disturb less than the time on the clock. --avatar compares
 the pictures of a trained one in both precisions.
 """
@@ -28,12 +28,12 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from stages.avatar import Avatar, compile_folded  # noqa: E402 - found only after the path is set
-from stages.core.config import load_preset, stage_settings  # noqa: E402
-from stages.nets.avatar_networks import OFF_FACE, AvatarNetworks, build_generator  # noqa: E402
-from stages.nets.blocks import count_parameters  # noqa: E402
-from stages.nets.discriminator import Discriminator  # noqa: E402
-from stages.nets.sizes import network_settings  # noqa: E402
+from selfieavatar.avatar import Avatar, compile_folded  # noqa: E402 - found only after the path is set
+from selfieavatar.networks.avatar_networks import OFF_FACE, AvatarNetworks, build_generator  # noqa: E402
+from selfieavatar.networks.blocks import count_parameters  # noqa: E402
+from selfieavatar.networks.discriminator import Discriminator  # noqa: E402
+from selfieavatar.networks.sizes import network_settings  # noqa: E402
+from selfieavatar.settings.config import load_preset, stage_settings  # noqa: E402
 
 log = logging.getLogger("networks")
 PRESETS = ("smoke", "cpu-128", "gpu-512", "paper-1024")

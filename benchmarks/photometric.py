@@ -24,14 +24,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from stages.core.arrays import read_identity  # noqa: E402
-from stages.core.config import stage_defaults  # noqa: E402
-from stages.core.files import picture_name, read_picture, write_picture  # noqa: E402
-from stages.core.manifest import read_manifest  # noqa: E402
-from stages.face.photometric import EVEN_LIGHT  # noqa: E402
-from stages.graphics.raster_cpu import ZBuffer, clip_positions  # noqa: E402
-from stages.graphics.renderer import Renderer  # noqa: E402
-from stages.graphics.shading import default_light  # noqa: E402
+from selfieavatar.fitting.lighting import EVEN_LIGHT  # noqa: E402
+from selfieavatar.io.arrays import read_identity  # noqa: E402
+from selfieavatar.io.files import picture_name, read_picture, write_picture  # noqa: E402
+from selfieavatar.io.manifest import read_manifest  # noqa: E402
+from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions  # noqa: E402
+from selfieavatar.rendering.renderer import Renderer  # noqa: E402
+from selfieavatar.rendering.shading import default_light  # noqa: E402
+from selfieavatar.settings.config import stage_defaults  # noqa: E402
 
 HOLDOUT = 1.0 / 3.0
 POSE = ("rotation", "translation", "expression", "gaze")

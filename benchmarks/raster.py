@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "graphics")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "rendering")]
 
 from faces import identity as made_up  # noqa: E402 - found only after the path is set
 
-from stages.core.arrays import read_identity  # noqa: E402
-from stages.core.files import PictureWriter  # noqa: E402
-from stages.graphics.raster_cpu import ZBuffer, clip_positions  # noqa: E402
-from stages.graphics.renderer import FacePictures, Renderer  # noqa: E402
+from selfieavatar.io.arrays import read_identity  # noqa: E402
+from selfieavatar.io.files import PictureWriter  # noqa: E402
+from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions  # noqa: E402
+from selfieavatar.rendering.renderer import FacePictures, Renderer  # noqa: E402
 
 log = logging.getLogger("raster")
 

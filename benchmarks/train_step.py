@@ -27,11 +27,11 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from stages.core.config import load_preset, stage_settings  # noqa: E402 - found only after the path is set
-from stages.core.files import picture_name, write_picture  # noqa: E402
-from stages.graphics.surroundings import paint_hair, paint_torso  # noqa: E402
-from stages.training.dataset import FrameStore, batch_positions, make_batch  # noqa: E402
-from stages.training.trainer import Trainer  # noqa: E402
+from selfieavatar.io.files import picture_name, write_picture  # noqa: E402
+from selfieavatar.rendering.offface_uv import paint_hair, paint_torso  # noqa: E402
+from selfieavatar.settings.config import load_preset, stage_settings  # noqa: E402 - found only after the path is set
+from selfieavatar.training.dataset import FrameStore, batch_positions, make_batch  # noqa: E402
+from selfieavatar.training.trainer import Trainer  # noqa: E402
 
 log = logging.getLogger("train_step")
 

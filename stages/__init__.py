@@ -1,1 +1,1 @@
-"""The stages of SelfieAvatar: one command-line module per stage above libraries of pure functions."""
+"""The commands of the workflow: one module per stage, `python -m stages.<stage> --help`."""

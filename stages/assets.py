@@ -1,6 +1,6 @@
 """Download one published file: resumable, verified by its digest, whole or not there.
 
-Input: the name of a file that stages.core.assets knows. Output: the file. Needs network; a broken download goes on
+Input: the name of a file that settings.assets knows. Output: the file. Needs network; a broken download goes on
 where it stopped when the command is run again (the part lies beside the target as <file>.part).
 """
 
@@ -14,9 +14,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from stages.core.assets import ASSETS, Asset, verify
-from stages.core.cli import main, progress, stage_parser
-from stages.core.errors import UserError
+from selfieavatar.errors import UserError
+from selfieavatar.settings.assets import ASSETS, Asset, verify
+from selfieavatar.settings.cli import main, progress, stage_parser
 
 log = logging.getLogger(__name__)
 

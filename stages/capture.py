@@ -18,26 +18,26 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.core.arrays import read_identity
-from stages.core.cli import main, progress, stage_parser
-from stages.core.errors import UserError
-from stages.core.files import atomic_file, picture_name, read_picture, write_json
-from stages.core.holdout import kept_frames
-from stages.core.manifest import Manifest, read_manifest
-from stages.face.landmark_sets import landmark_set
-from stages.face.morphable import MorphableModel
-from stages.face.person import model_and_camera
-from stages.graphics.curves import curves
-from stages.graphics.distributions import coverage_map, histogram
-from stages.metrics.capture import cut_by_border, examples, face_shape, frame_seconds
-from stages.metrics.capture_checks import judge, overall, record_again
-from stages.metrics.capture_measures import CELL_S, COLUMNS, Footage, clip_figures, measure, poses
-from stages.metrics.capture_page import Picture, capture_page
-from stages.metrics.face_picture import FacePicture, face_picture
-from stages.metrics.tracking import head_angles, openings
-from stages.video.prefetch import in_order
-from stages.video.stillness import COMPARE_PX, background_shift
-from stages.video.window import cut_window
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.holdout import kept_frames
+from selfieavatar.fitting.person import model_and_camera
+from selfieavatar.footage.checks import judge, overall, record_again
+from selfieavatar.footage.face_image import FacePicture, face_picture
+from selfieavatar.footage.measures import CELL_S, COLUMNS, Footage, clip_figures, measure, poses
+from selfieavatar.footage.signals import cut_by_border, examples, face_shape, frame_seconds
+from selfieavatar.footage.tracking import head_angles, openings
+from selfieavatar.io.arrays import read_identity
+from selfieavatar.io.files import atomic_file, picture_name, read_picture, write_json
+from selfieavatar.io.manifest import Manifest, read_manifest
+from selfieavatar.morphable.landmark_sets import landmark_set
+from selfieavatar.morphable.model import MorphableModel
+from selfieavatar.reporting.capture_page import Picture, capture_page
+from selfieavatar.reporting.curves import curves
+from selfieavatar.reporting.distributions import coverage_map, histogram
+from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.video.prefetch import in_order
+from selfieavatar.video.stillness import COMPARE_PX, background_shift
+from selfieavatar.video.window import cut_window
 
 log = logging.getLogger(__name__)
 

@@ -20,18 +20,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.batch.jobs import sentence as said_by
-from stages.core.cli import main, stage_parser
-from stages.core.errors import UserError
-from stages.core.files import atomic_file, end_of
-from stages.core.manifest import read_manifest, write_manifest
-from stages.core.methods import EXTERNAL, VARIANTS, external_methods, made_variants, no_methods
-from stages.core.subjects import Sheet, read_sheet
-from stages.core.workflow import snakemake_command
-from stages.metrics.comparison import OURS, Figure, Measured, Method, group_figures, missing_groups
-from stages.metrics.comparison_page import page
-from stages.metrics.report import DEFINITIONS
-from stages.metrics.verdict import WORDS
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.metrics_file import DEFINITIONS
+from selfieavatar.evaluation.summary_text import WORDS
+from selfieavatar.io.files import atomic_file, end_of
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.reporting.comparison import OURS, Figure, Measured, Method, group_figures, missing_groups
+from selfieavatar.reporting.comparison_page import page
+from selfieavatar.reporting.jobs import sentence as said_by
+from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.methods import EXTERNAL, VARIANTS, external_methods, made_variants, no_methods
+from selfieavatar.settings.subjects import Sheet, read_sheet
+from selfieavatar.settings.workflow import snakemake_command
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +111,7 @@ def why_missing(results: Path, sheet: Sheet, subject: str, method: Method) -> tu
     return first_missing(results, sheet, subject), method == OURS
 
 
-def measured(
-    results: Path, sheet: Sheet, subject: str, methods: list[Method], command: Command
-) -> Iterator[Measured]:
+def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method], command: Command) -> Iterator[Measured]:
     """What is known of each method on a subject."""
     dataset = sheet.dataset(subject)
     for method in methods:

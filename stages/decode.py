@@ -16,18 +16,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.core.cli import main, progress, stage_parser
-from stages.core.disk import refuse_pictures
-from stages.core.errors import UserError
-from stages.core.files import PictureWriter, atomic_dir
-from stages.core.manifest import write_manifest
-from stages.video.crop import choose_crop, follow_face
-from stages.video.faces import FaceFinder, nobody_there, sharpness
-from stages.video.prefetch import in_order
-from stages.video.reader import CropReader, clip_range, open_source
-from stages.video.sources import VideoSource
-from stages.video.stillness import COMPARE_PX, is_static, picture_difference, repeated_frames
-from stages.video.window import cut_window
+from selfieavatar.detection.face_finder import FaceFinder, nobody_there, sharpness
+from selfieavatar.errors import UserError
+from selfieavatar.io.disk import refuse_pictures
+from selfieavatar.io.files import PictureWriter, atomic_dir
+from selfieavatar.io.manifest import write_manifest
+from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.video.crop import choose_crop, follow_face
+from selfieavatar.video.prefetch import in_order
+from selfieavatar.video.reader import CropReader, clip_range, open_source
+from selfieavatar.video.sources import VideoSource
+from selfieavatar.video.stillness import COMPARE_PX, is_static, picture_difference, repeated_frames
+from selfieavatar.video.window import cut_window
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +192,8 @@ def run(args: argparse.Namespace) -> None:
                 "size_px": size_px,
                 "crop_px": [float(v) for v in crop],
                 "source_size": list(source.size),
-                "reader": source.reader, "labels": args.labels,
+                "reader": source.reader,
+                "labels": args.labels,
                 "faces_per_frame_max": int(max(observer.faces_max, faces_max)),
                 "static_camera": observer.static_camera(),
             }

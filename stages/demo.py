@@ -24,13 +24,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.actor.head import EXPRESSIONS
-from stages.actor.motion import Motion, make_motion
-from stages.actor.scene import Scene, Truth
-from stages.core.cli import main, progress, stage_parser
-from stages.core.errors import UserError
-from stages.core.files import atomic_file
-from stages.video.writer import VideoWriter
+from selfieavatar.demo_actor.head import EXPRESSIONS
+from selfieavatar.demo_actor.motion import Motion, make_motion
+from selfieavatar.demo_actor.scene import Scene, Truth
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import atomic_file
+from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.video.writer import VideoWriter
 
 log = logging.getLogger(__name__)
 
@@ -129,8 +129,11 @@ def run(args: argparse.Namespace) -> None:
     takes = [make_motion(args.seed, take, count, fps) for take, count in counts.items() if count > 0]
     total, truths = sum(counts.values()), []
     bar = progress(total=total, desc=f"demo:{args.seed}")
-    with (bar, truth_file(args.truth, total, size) as truth,
-          VideoWriter(args.out, fps, (size, size), crf=settings["crf"]) as video):
+    with (
+        bar,
+        truth_file(args.truth, total, size) as truth,
+        VideoWriter(args.out, fps, (size, size), crf=settings["crf"]) as video,
+    ):
         for take in takes:
             for picture, alpha, state in scene.play(take, args.threads):
                 video.put(picture)

@@ -17,25 +17,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.core.cli import main, progress, stage_parser
-from stages.core.device import lease_device
-from stages.core.errors import UserError
-from stages.core.files import PictureWriter, atomic_dir, write_json
-from stages.core.manifest import write_manifest
-from stages.face.detector import MediaPipeDetector
-from stages.metrics.baseline import Baselines
-from stages.metrics.footage import Pictures, Subject, film_rate, read_subject, seconds
-from stages.metrics.network import NetworkScores
-from stages.metrics.panel import panel_size, side_by_side
-from stages.metrics.regions import REGIONS
-from stages.metrics.report import as_json, frame_columns, package_versions, result_figures
-from stages.metrics.results import Results
-from stages.metrics.retrack import retracking_of
-from stages.metrics.verdict import comparison, worse_than
-from stages.video.writer import VideoWriter
+from selfieavatar.detection.landmarks import MediaPipeDetector
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.baseline import Baselines
+from selfieavatar.evaluation.frames import Pictures, Subject, film_rate, read_subject, seconds
+from selfieavatar.evaluation.metrics_file import as_json, frame_columns, package_versions, result_figures
+from selfieavatar.evaluation.network_metrics import NetworkScores
+from selfieavatar.evaluation.regions import REGIONS
+from selfieavatar.evaluation.results import Results
+from selfieavatar.evaluation.retrack import retracking_of
+from selfieavatar.evaluation.summary_text import comparison, worse_than
+from selfieavatar.io.files import PictureWriter, atomic_dir, write_json
+from selfieavatar.io.manifest import write_manifest
+from selfieavatar.reporting.tiles import panel_size, side_by_side
+from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.settings.device import lease_device
+from selfieavatar.video.writer import VideoWriter
 
 if TYPE_CHECKING:
-    from stages.metrics.painter import Painter
+    from selfieavatar.evaluation.inference import Painter
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +116,8 @@ def load_painter(path: Path, device: str, threads: int, size_px: int, precision:
     """
     import torch
 
-    from stages.avatar import Avatar
-    from stages.metrics.painter import Painter
+    from selfieavatar.avatar import Avatar
+    from selfieavatar.evaluation.inference import Painter
 
     torch.set_num_threads(max(threads, 1))
     avatar = Avatar.load(path, device, precision)

@@ -18,26 +18,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.core.arrays import read_identity
-from stages.core.cli import main, progress, stage_parser
-from stages.core.device import lease_device
-from stages.core.errors import UserError
-from stages.core.files import write_json
-from stages.core.manifest import write_manifest
-from stages.core.methods import method_pictures, no_methods
-from stages.face.camera import Camera
-from stages.face.detector import MediaPipeDetector
-from stages.face.landmark_sets import LandmarkSet, landmark_set_of
-from stages.face.morphable import MorphableModel
-from stages.face.person import model_and_camera
-from stages.metrics.footage import Pictures, Subject, read_subject, seconds, unit
-from stages.metrics.network import NetworkScores
-from stages.metrics.regions import REGIONS
-from stages.metrics.report import as_json, frame_columns, package_versions, result_figures
-from stages.metrics.results import Results
-from stages.metrics.retrack import retracking_of
-from stages.metrics.verdict import comparison
-from stages.peers.picture import peer_picture
+from selfieavatar.detection.landmarks import MediaPipeDetector
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.frames import Pictures, Subject, read_subject, seconds, unit
+from selfieavatar.evaluation.metrics_file import as_json, frame_columns, package_versions, result_figures
+from selfieavatar.evaluation.network_metrics import NetworkScores
+from selfieavatar.evaluation.regions import REGIONS
+from selfieavatar.evaluation.results import Results
+from selfieavatar.evaluation.retrack import retracking_of
+from selfieavatar.evaluation.summary_text import comparison
+from selfieavatar.fitting.person import model_and_camera
+from selfieavatar.geometry.camera import Camera
+from selfieavatar.interop.exporters.image import peer_picture
+from selfieavatar.io.arrays import read_identity
+from selfieavatar.io.files import write_json
+from selfieavatar.io.manifest import write_manifest
+from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_set_of
+from selfieavatar.morphable.model import MorphableModel
+from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.settings.device import lease_device
+from selfieavatar.settings.methods import method_pictures, no_methods
 
 log = logging.getLogger(__name__)
 

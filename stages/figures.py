@@ -18,19 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import page
-from stages.core.avatar_file import read_avatar
-from stages.core.cli import main, stage_parser
-from stages.core.errors import UserError
-from stages.core.files import atomic_file, picture_name, read_picture
-from stages.core.jpeg import encode_jpeg
-from stages.core.manifest import Manifest, frame_rate, read_manifest
-from stages.core.subjects import NAME
-from stages.graphics.draw import as_rgb8, error_map
-from stages.metrics import figures_page as sections
-from stages.metrics.figures import Scores, misfit, remarkable_frames
-from stages.metrics.footage import seconds
-from stages.metrics.panel import ERROR_FULL_SCALE
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.frames import seconds
+from selfieavatar.io.avatar_file import read_avatar
+from selfieavatar.io.files import atomic_file, picture_name, read_picture
+from selfieavatar.io.jpeg import encode_jpeg
+from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest
+from selfieavatar.reporting import avatar_page as sections
+from selfieavatar.reporting import page
+from selfieavatar.reporting.annotate import as_rgb8, error_map
+from selfieavatar.reporting.avatar_scores import Scores, misfit, remarkable_frames
+from selfieavatar.reporting.tiles import ERROR_FULL_SCALE
+from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.subjects import NAME
 
 log = logging.getLogger(__name__)
 

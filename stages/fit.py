@@ -10,24 +10,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.core.arrays import read_identity
-from stages.core.cli import main, stage_parser
-from stages.core.device import lease_device
-from stages.core.errors import UserError
-from stages.core.files import expand, picture_name, read_picture
-from stages.core.manifest import Manifest, read_manifest, write_manifest
-from stages.face.camera import Camera, transform
-from stages.face.clip import ClipFit, eye_span, fit_clip, reprojection_error
-from stages.face.imported_fit import imported_clip, place, read_clip
-from stages.face.landmark_sets import landmark_set, landmark_weights
-from stages.face.models import facemesh, load_model
-from stages.face.morphable import MorphableModel
-from stages.face.photometric import albedo_at, lights_over_time, photometric_mode, skin_readings
-from stages.face.registration import PASSES, register, shrink
-from stages.face.smoothing import BRIDGED, LOST, OK, takes
-from stages.face.torso import TORSO_PX, Torso, follow_torso, small
-from stages.graphics.shading import default_light
-from stages.graphics.texture import MOST_FRAMES
+from selfieavatar.errors import UserError
+from selfieavatar.fitting import personal_model
+from selfieavatar.fitting.clip import ClipFit, eye_span, fit_clip, reprojection_error
+from selfieavatar.fitting.imported import imported_clip, place, read_clip
+from selfieavatar.fitting.lighting import albedo_at, lights_over_time, photometric_mode, skin_readings
+from selfieavatar.fitting.registration import PASSES, register, shrink
+from selfieavatar.fitting.smoothing import BRIDGED, LOST, OK, takes
+from selfieavatar.fitting.torso import TORSO_PX, Torso, follow_torso, small
+from selfieavatar.geometry.camera import Camera, transform
+from selfieavatar.io.arrays import read_identity
+from selfieavatar.io.files import expand, picture_name, read_picture
+from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
+from selfieavatar.morphable.landmark_sets import landmark_set, landmark_weights
+from selfieavatar.morphable.model import MorphableModel
+from selfieavatar.morphable.published import load_model
+from selfieavatar.rendering.shading import default_light
+from selfieavatar.rendering.texture import MOST_FRAMES
+from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.device import lease_device
 
 log = logging.getLogger("fit")
 
@@ -99,6 +100,7 @@ class Footage:
             self.kept[row] = pair
         return self.kept[row]
 
+
 def registered_fit(
     args: argparse.Namespace, model: MorphableModel, camera: Camera, reference: np.ndarray | None, clip: ClipFit,
     points: np.ndarray, footage: Footage,
@@ -146,9 +148,7 @@ def clip_lights(
     points = transform(model.vertices(clip.expression[chosen]), clip.rotation[chosen], clip.translation[chosen])
     readings, places = skin_readings(model, camera, points, *footage.read(chosen))
     time_s = footage.time_s
-    lights = lights_over_time(
-        readings, albedo_at(texture, places), (time_s[chosen], take[chosen]), (time_s, take)
-    )
+    lights = lights_over_time(readings, albedo_at(texture, places), (time_s[chosen], take[chosen]), (time_s, take))
     lights[take < 0] = np.nan
     return lights
 
@@ -166,8 +166,11 @@ def photometric_fit(
             return clip, lights
         lights = clip_lights(model, camera, texture, clip, footage)
         if mode == "full":
-            from stages.face.photometric_joint import Scene, refine_clip  # torch comes only with this mode
-            from stages.graphics.raster import backend_for
+            from selfieavatar.fitting.photometric_refinement import (  # torch comes only with this mode
+                Scene,
+                refine_clip,
+            )
+            from selfieavatar.rendering.raster import backend_for
 
             scene = Scene(backend_for(device), model, camera, landmark_weights(set_name))
             clip = refine_clip(scene, clip, points, texture, lights, footage.read, set_name)
@@ -213,7 +216,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         clip = fit_clip(model, camera, points, decode["time_s"], args.settings, kind.name)
     footage = Footage(args.frames, args.alpha, decode["frame"], decode["time_s"])
-    if args.settings["registration"] and args.settings["model"] == facemesh.NAME:
+    if args.settings["registration"] and args.settings["model"] == personal_model.NAME:
         clip = registered_fit(args, model, camera, identity.get("reference"), clip, points, footage)
     _report(clip, str(args.landmarks))
     clip, light = photometric_fit(args, model, camera, identity["texture"], clip, points, footage, kind.name)

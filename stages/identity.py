@@ -11,27 +11,28 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.core.cli import main, stage_parser
-from stages.core.device import lease_device
-from stages.core.errors import UserError
-from stages.core.files import atomic_file, expand, picture_name, read_picture
-from stages.core.holdout import kept_frames
-from stages.core.manifest import Manifest, read_manifest
-from stages.face.camera import Camera, transform
-from stages.face.clip import eye_span, reprojection_error, solver_settings
-from stages.face.identity_fit import fit_identity
-from stages.face.imported_fit import common_camera, padded, place, read_clip
-from stages.face.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
-from stages.face.models import facemesh, load_model
-from stages.face.morphable import MorphableModel
-from stages.face.photometric import learn_appearance, photometric_mode
-from stages.face.registration import learn as learn_registered
-from stages.face.registration import shrink
-from stages.face.rest_pose import pose_arrays
-from stages.face.skull import learn_skull
-from stages.face.solver import FitResult
-from stages.face.torso import learn_torso
-from stages.graphics.texture import MOST_FRAMES
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.holdout import kept_frames
+from selfieavatar.fitting import personal_model
+from selfieavatar.fitting.clip import eye_span, reprojection_error, solver_settings
+from selfieavatar.fitting.head_sphere import learn_skull
+from selfieavatar.fitting.identity_fit import fit_identity
+from selfieavatar.fitting.imported import common_camera, padded, place, read_clip
+from selfieavatar.fitting.landmark_solver import FitResult
+from selfieavatar.fitting.lighting import learn_appearance, photometric_mode
+from selfieavatar.fitting.registration import learn as learn_registered
+from selfieavatar.fitting.registration import shrink
+from selfieavatar.fitting.torso import learn_torso
+from selfieavatar.geometry.camera import Camera, transform
+from selfieavatar.geometry.reference_pose import pose_arrays
+from selfieavatar.io.files import atomic_file, expand, picture_name, read_picture
+from selfieavatar.io.manifest import Manifest, read_manifest
+from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
+from selfieavatar.morphable.model import MorphableModel
+from selfieavatar.morphable.published import load_model
+from selfieavatar.rendering.texture import MOST_FRAMES
+from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.device import lease_device
 
 log = logging.getLogger("identity")
 
@@ -101,7 +102,7 @@ def published_person(
     numbers.
     """
     model = load_model(settings["model"], expand(settings["model_path"]), set_name)
-    used = facemesh.diverse_frames(points.reshape(len(points), -1), IDENTITY_FRAMES)
+    used = personal_model.diverse_frames(points.reshape(len(points), -1), IDENTITY_FRAMES)
     weights, spread = landmark_weights(set_name), FOCAL_SPREAD if settings["focal"] == "estimate" else 0.0
     span = eye_span(points[used], set_name)
     found = fit_identity(model, camera, points[used], weights, span, solver_settings(settings), spread)
@@ -176,8 +177,8 @@ def learn_look(
                 f"the mattes hide the face in every train frame ({error}); look at the folder {args.alpha[0]}"
             ) from error
         if mode == "full":
-            from stages.face.photometric_joint import refine_look  # torch comes only with this mode
-            from stages.graphics.raster import backend_for
+            from selfieavatar.fitting.photometric_refinement import refine_look  # torch comes only with this mode
+            from selfieavatar.rendering.raster import backend_for
 
             look |= refine_look(backend_for(device), model, camera, fit, shots, owner, look, set_name)
     log.info("texture of %d frames; photometric fit: %s", len(points), mode)
@@ -197,13 +198,13 @@ def run(args: argparse.Namespace) -> None:
     landmarks = [read_manifest(path, "landmarks") for path in args.landmarks]
     decode = [read_manifest(path, "decode") for path in args.decode]
     kept = kept_frames(decode, args.holdout, args.gap_s)
-    personal, set_name = settings["model"] == facemesh.NAME, landmarks[0].metadata["landmark_set"]
+    personal, set_name = settings["model"] == personal_model.NAME, landmarks[0].metadata["landmark_set"]
     points, depth, clip, frames, size = gather(landmarks, args.landmarks, kept, MEDIAPIPE if personal else None)
     camera = Camera.default(size, settings["focal_ratio"])
     reference = {}
     if personal:
         solver = solver_settings(settings)
-        model, fit, used = facemesh.learn(points, depth, camera, settings["components"], settings=solver)
+        model, fit, used = personal_model.learn(points, depth, camera, settings["components"], settings=solver)
         if settings["registration"]:
             part = np.unique(np.linspace(0, len(used) - 1, min(REGISTERED_FRAMES, len(used))).round().astype(int))
             rows = fit.rotation, fit.translation, fit.expression, fit.error

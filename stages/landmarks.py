@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.assets import asset_path
-from stages.core.cli import main, progress, stage_parser
-from stages.core.errors import UserError
-from stages.core.manifest import Manifest, read_manifest, write_manifest
-from stages.face.consistency import strange_faces
-from stages.face.detector import FaceAlignmentDetector, FaceDetector, MediaPipeDetector, load_face_alignment
-from stages.face.landmark_sets import MEDIAPIPE, RIGID, landmark_set
-from stages.video.reader import CropReader
+from selfieavatar.detection.landmarks import FaceAlignmentDetector, FaceDetector, MediaPipeDetector, load_face_alignment
+from selfieavatar.detection.outliers import strange_faces
+from selfieavatar.errors import UserError
+from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
+from selfieavatar.morphable.landmark_sets import MEDIAPIPE, RIGID, landmark_set
+from selfieavatar.settings.assets import asset_path
+from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.video.reader import CropReader
 
 log = logging.getLogger("landmarks")
 

@@ -16,20 +16,20 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.core.assets import asset_path
-from stages.core.cli import main, progress, stage_parser
-from stages.core.errors import UserError
-from stages.core.files import PictureWriter, atomic_dir, list_pictures, read_picture, write_picture
-from stages.core.manifest import Manifest, read_manifest, write_manifest
-from stages.matte.colour_line import Plate
-from stages.matte.plate import PlateBuilder
-from stages.matte.refine import RefineOptions, refine
-from stages.matte.rvm import RecurrentMatting
-from stages.matte.segmenter import SelfieSegmenter
-from stages.matte.temporal import TemporalBlend
-from stages.video.prefetch import Prefetch, in_order
-from stages.video.reader import CropReader
-from stages.video.window import cut_window
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import PictureWriter, atomic_dir, list_pictures, read_picture, write_picture
+from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
+from selfieavatar.matting.colour_line import Plate
+from selfieavatar.matting.plate import PlateBuilder
+from selfieavatar.matting.refine import RefineOptions, refine
+from selfieavatar.matting.rvm import RecurrentMatting
+from selfieavatar.matting.segmenter import SelfieSegmenter
+from selfieavatar.matting.temporal import TemporalBlend
+from selfieavatar.settings.assets import asset_path
+from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.video.prefetch import Prefetch, in_order
+from selfieavatar.video.reader import CropReader
+from selfieavatar.video.window import cut_window
 
 log = logging.getLogger("matting")
 
@@ -104,7 +104,7 @@ def refiner(settings: dict[str, Any], plate: Plate | None) -> Callable[..., np.n
         return lambda rgb, mask: cv2.resize(mask, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     options = RefineOptions(band_px=settings["band_px"], hair_px=settings["hair_px"])
     if settings["quality"] == "closed_form":
-        from stages.matte.closed_form import closed_form
+        from selfieavatar.matting.closed_form import closed_form
 
         return lambda rgb, mask: closed_form(rgb, mask, options)
     return lambda rgb, mask: refine(rgb, mask, options, plate)

@@ -15,16 +15,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stages.core.cli import main, progress, stage_parser
-from stages.core.errors import UserError
-from stages.core.files import picture_name, read_picture, write_picture
-from stages.core.manifest import Manifest, read_manifest
-from stages.face.camera import Camera, transform
-from stages.face.morphable import MorphableModel
-from stages.graphics import draw, panels
-from stages.graphics.normals import orient_outwards
-from stages.graphics.renderer import gaze_axes
-from stages.video.writer import VideoWriter
+from selfieavatar.errors import UserError
+from selfieavatar.geometry.camera import Camera, transform
+from selfieavatar.geometry.normals import orient_outwards
+from selfieavatar.io.files import picture_name, read_picture, write_picture
+from selfieavatar.io.manifest import Manifest, read_manifest
+from selfieavatar.morphable.model import MorphableModel
+from selfieavatar.rendering.renderer import gaze_axes
+from selfieavatar.reporting import annotate, tracking_tiles
+from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.video.writer import VideoWriter
 
 log = logging.getLogger(__name__)
 
@@ -109,27 +109,27 @@ class Clip:
         """(side, side, 3) uint8: the frame with everything drawn over it, and a line of figures."""
         canvas = _resized(self._picture(self.args.frames, row), self.side)
         alpha = _resized(self._picture(self.args.alpha, row), self.side)
-        canvas = panels.mask_outline(canvas, alpha, max(1, self.side // 384))
+        canvas = tracking_tiles.mask_outline(canvas, alpha, max(1, self.side // 384))
         points = self.points(row)
         if points is not None:
             canvas = self._draw_model(canvas, points)
-        canvas = draw.landmarks(canvas, self._points[row].reshape(-1, 2) * self.zoom, radius=self.side / 600)
+        canvas = annotate.landmarks(canvas, self._points[row].reshape(-1, 2) * self.zoom, radius=self.side / 600)
         gaze = self.gaze(row) if points is not None else None
         if gaze is not None:
-            canvas = panels.gaze_arrows(canvas, gaze[0] * self.zoom, gaze[1] * self.zoom)
+            canvas = tracking_tiles.gaze_arrows(canvas, gaze[0] * self.zoom, gaze[1] * self.zoom)
         label = f"{int(self.decode['frame'][row])} {self._quality[row]}"
         if np.isfinite(self._columns["landmark_error"][row]):
             label += f" {100 * float(self._columns['landmark_error'][row]):.1f} %"
-        return draw.text(canvas, label, height=max(12, self.side // 22))
+        return annotate.text(canvas, label, height=max(12, self.side // 22))
 
     def _draw_model(self, canvas: np.ndarray, points: np.ndarray) -> np.ndarray:
         """The mesh, or of a mesh so dense that it would hide the face, its landmarks."""
         pixels = self.camera.project(points) * self.zoom
         if len(self.model.tri) > _MOST_TRIANGLES:
             at = self.model.landmark_vertices[self.model.used_landmarks]
-            return draw.landmarks(canvas, pixels[at], draw.CYAN, radius=self.side / 400)
-        tri = panels.facing_triangles(points, self.model.tri, self._outward)
-        return draw.wireframe(canvas, pixels, tri, opacity=0.35)
+            return annotate.landmarks(canvas, pixels[at], annotate.CYAN, radius=self.side / 400)
+        tri = tracking_tiles.facing_triangles(points, self.model.tri, self._outward)
+        return annotate.wireframe(canvas, pixels, tri, opacity=0.35)
 
     def mosaic(self, row: int) -> np.ndarray:
         """(2 side, 2 side, 3) uint8: overlay, I_R, normals, checkerboard on I_UV; black where the fit is lost."""
@@ -141,13 +141,13 @@ class Clip:
             drawn = _resized(self._picture(self.args.render_pictures, row), self.side)
             camera = self.camera.scaled(self.side)
             focal_px, principal = camera.focal_px, np.asarray(camera.principal)
-            normals = panels.normal_picture(frame, points, self.model.tri, self._outward, focal_px, principal)
+            normals = tracking_tiles.normal_picture(frame, points, self.model.tri, self._outward, focal_px, principal)
             uv = self._picture(self.args.uv_pictures, row)
             uv = cv2.resize(uv, (self.side, self.side), interpolation=cv2.INTER_NEAREST)
-            board = panels.uv_checkerboard(frame, uv)
+            board = tracking_tiles.uv_checkerboard(frame, uv)
         height = max(12, self.side // 22)
         named = {"I_R": drawn, "normals": normals, "I_UV": board}
-        labelled = [draw.text(picture, name, height=height) for name, picture in named.items()]
+        labelled = [annotate.text(picture, name, height=height) for name, picture in named.items()]
         return np.vstack([np.hstack([self.overlay(row), labelled[0]]), np.hstack(labelled[1:])])
 
     def row_of_sheet(self, row: int) -> list[np.ndarray]:
@@ -156,7 +156,7 @@ class Clip:
         alpha = self._picture(self.args.alpha, row)
         # Nothing was drawn for a frame whose fit is lost.
         drawn = self._picture(self.args.render_pictures, row) if self._drawn[row] else np.zeros_like(frame)
-        return [frame, self.overlay(row), drawn, panels.on_checkerboard(frame, alpha)]
+        return [frame, self.overlay(row), drawn, tracking_tiles.on_checkerboard(frame, alpha)]
 
 
 def _resized(picture: np.ndarray, side: int) -> np.ndarray:
@@ -189,7 +189,7 @@ def sheet(clip: Clip, frames: int, cell_px: int) -> np.ndarray:
     for row in rows:
         pictures += [_resized_down(picture, cell_px) for picture in clip.row_of_sheet(row)]
         labels += [f"frame {int(clip.decode['frame'][row])}", "tracked", "I_R", "alpha"]
-    return draw.contact_sheet(pictures, labels, columns=8, cell_px=cell_px)
+    return annotate.contact_sheet(pictures, labels, columns=8, cell_px=cell_px)
 
 
 def _resized_down(picture: np.ndarray, side: int) -> np.ndarray:

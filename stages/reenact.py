@@ -18,29 +18,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.core.arrays import read_identity
-from stages.core.cli import main, progress, stage_parser
-from stages.core.device import lease_device
-from stages.core.errors import UserError
-from stages.core.files import picture_name, read_picture
-from stages.core.manifest import Manifest, frame_rate, read_manifest, write_manifest
-from stages.face.camera import Camera
-from stages.face.detector import MediaPipeDetector
-from stages.face.landmark_sets import MEDIAPIPE
-from stages.face.morphable import MorphableModel
-from stages.face.person import model_and_camera
-from stages.face.retarget import Carried, Motion, same_person
-from stages.face.torso import held
-from stages.metrics.footage import Pictures
-from stages.metrics.panel import tiles_in_a_row
-from stages.metrics.regions import mean_or_none
-from stages.metrics.report import as_json
-from stages.metrics.retrack import Tracker, expression_distance, fit_points, pose_distance_deg
-from stages.video.writer import VideoWriter
+from selfieavatar.detection.landmarks import MediaPipeDetector
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.frames import Pictures
+from selfieavatar.evaluation.metrics_file import as_json
+from selfieavatar.evaluation.regions import mean_or_none
+from selfieavatar.evaluation.retrack import Tracker, expression_distance, fit_points, pose_distance_deg
+from selfieavatar.fitting.person import model_and_camera
+from selfieavatar.fitting.torso import held
+from selfieavatar.geometry.camera import Camera
+from selfieavatar.io.arrays import read_identity
+from selfieavatar.io.files import picture_name, read_picture
+from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
+from selfieavatar.morphable.landmark_sets import MEDIAPIPE
+from selfieavatar.morphable.model import MorphableModel
+from selfieavatar.reporting.tiles import tiles_in_a_row
+from selfieavatar.retargeting.retarget import Carried, Motion, same_person
+from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.settings.device import lease_device
+from selfieavatar.video.writer import VideoWriter
 
 if TYPE_CHECKING:
-    from stages.avatar import Avatar
-    from stages.metrics.identity_similarity import FaceFeatures
+    from selfieavatar.avatar import Avatar
+    from selfieavatar.evaluation.identity_similarity import FaceFeatures
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class Likeness:
 
 def likeness_of(args: argparse.Namespace, device: str) -> tuple[Likeness | None, str]:
     """What compares painted faces with the person of the frames trained on, or None and why not."""
-    from stages.metrics.identity_similarity import FaceFeatures, mean_face
+    from selfieavatar.evaluation.identity_similarity import FaceFeatures, mean_face
 
     try:
         features = FaceFeatures(device)
@@ -223,7 +223,7 @@ def run(args: argparse.Namespace) -> None:
     with lease_device(args.gpu) as device:
         import torch
 
-        from stages.avatar import Avatar
+        from selfieavatar.avatar import Avatar
 
         torch.set_num_threads(max(args.threads, 1))
         avatar = Avatar.load(args.avatar, device, settings["precision"])

@@ -16,16 +16,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.core.arrays import read_identity
-from stages.core.cli import main, progress, stage_parser
-from stages.core.device import lease_device
-from stages.core.errors import UserError
-from stages.core.files import PictureWriter, atomic_dir
-from stages.core.manifest import Manifest, read_manifest, write_manifest
-from stages.face.torso import held
-from stages.graphics.renderer import FacePictures, Renderer
-from stages.graphics.shading import default_light
-from stages.video.prefetch import in_order
+from selfieavatar.errors import UserError
+from selfieavatar.fitting.torso import held
+from selfieavatar.io.arrays import read_identity
+from selfieavatar.io.files import PictureWriter, atomic_dir
+from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
+from selfieavatar.rendering.renderer import FacePictures, Renderer
+from selfieavatar.rendering.shading import default_light
+from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.settings.device import lease_device
+from selfieavatar.video.prefetch import in_order
 
 log = logging.getLogger(__name__)
 COEFFICIENTS = ("rotation", "translation", "expression", "gaze", "light")
@@ -52,7 +52,7 @@ def choose_backend(setting: str, device: str) -> Any | None:
         return None
     if device == "cpu":
         raise UserError("render.backend is nvdiffrast but no NVIDIA card was granted; set it to auto or cpu")
-    from stages.graphics.raster import backend_for  # torch comes only with a card
+    from selfieavatar.rendering.raster import backend_for  # torch comes only with a card
 
     return backend_for(device)
 

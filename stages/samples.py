@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.cli import main, stage_parser
-from stages.core.errors import UserError
-from stages.core.files import content_hash
-from stages.core.holdout import hold_out
-from stages.core.manifest import Manifest, frame_rate, read_manifest, write_manifest
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.holdout import hold_out
+from selfieavatar.io.files import content_hash
+from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
+from selfieavatar.settings.cli import main, stage_parser
 
 log = logging.getLogger(__name__)
 

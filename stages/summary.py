@@ -22,16 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from stages.batch.jobs import Job, Subject, columns, job_state, kind_of
-from stages.batch.page import summary_page, terminal_lines
-from stages.core.cli import main, stage_parser
-from stages.core.config import PATHS, ROOT
-from stages.core.errors import UserError
-from stages.core.files import atomic_file, end_of, expand
-from stages.core.manifest import read_manifest, write_manifest
-from stages.core.schemas import STAGES
-from stages.core.subjects import NAME, Sheet, read_sheet
-from stages.metrics.verdict import worse_than
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.summary_text import worse_than
+from selfieavatar.io.files import atomic_file, end_of, expand
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.io.schemas import STAGES
+from selfieavatar.reporting.jobs import Job, Subject, columns, job_state, kind_of
+from selfieavatar.reporting.summary_page import summary_page, terminal_lines
+from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.config import PATHS, ROOT
+from selfieavatar.settings.subjects import NAME, Sheet, read_sheet
 
 log = logging.getLogger(__name__)
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import page
-from stages.core.arrays import read_identity
-from stages.core.cli import main, stage_parser
-from stages.core.errors import UserError
-from stages.core.files import atomic_file, read_picture
-from stages.core.jpeg import encode_jpeg
-from stages.core.manifest import Manifest, read_manifest
-from stages.graphics.curves import curves
-from stages.metrics.tracking import advice, head_angles, openings, summary
+from selfieavatar.errors import UserError
+from selfieavatar.footage.tracking import advice, head_angles, openings, summary
+from selfieavatar.io.arrays import read_identity
+from selfieavatar.io.files import atomic_file, read_picture
+from selfieavatar.io.jpeg import encode_jpeg
+from selfieavatar.io.manifest import Manifest, read_manifest
+from selfieavatar.reporting import page
+from selfieavatar.reporting.curves import curves
+from selfieavatar.settings.cli import main, stage_parser
 
 INTRO = """<p>Error is the median distance between the projected model and the landmarks, as a share of the distance of
 the outer eye corners; below 1.5&nbsp;% the mesh follows the face. Bridged frames (yellow in the curves) were

@@ -22,20 +22,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.core.arrays import read_identity
-from stages.core.avatar_file import FORMAT
-from stages.core.cli import main, stage_parser
-from stages.core.config import canonical_json, check_training
-from stages.core.device import lease_device, visible_cards
-from stages.core.errors import UserError
-from stages.core.files import atomic_file, content_hash
-from stages.core.manifest import Manifest, read_manifest
-from stages.core.provenance import code_digest
-from stages.graphics.shading import default_light
-from stages.nets.sizes import network_settings, refuse_sizes
+from selfieavatar.errors import UserError
+from selfieavatar.io.arrays import read_identity
+from selfieavatar.io.avatar_file import FORMAT
+from selfieavatar.io.files import atomic_file, content_hash
+from selfieavatar.io.manifest import Manifest, read_manifest
+from selfieavatar.networks.sizes import network_settings, refuse_sizes
+from selfieavatar.rendering.shading import default_light
+from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.config import canonical_json, check_training
+from selfieavatar.settings.device import lease_device, visible_cards
+from selfieavatar.settings.provenance import code_digest
 
 if TYPE_CHECKING:
-    from stages.training.trainer import Trainer
+    from selfieavatar.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -118,11 +118,11 @@ def learn(
     first does."""
     import torch
 
-    from stages.training.dataset import FrameStore
-    from stages.training.loop import Frames, avatar_parts, train
-    from stages.training.parallel import joined
-    from stages.training.state import write_torch
-    from stages.training.unseen import fill_unseen
+    from selfieavatar.training.dataset import FrameStore
+    from selfieavatar.training.loop import Frames, avatar_parts, train
+    from selfieavatar.training.parallel import joined
+    from selfieavatar.training.state import write_torch
+    from selfieavatar.training.unseen_texels import fill_unseen
 
     if samples.metadata.get("light") == "fixed":
         # The avatar is driven under the light that it was trained under.
@@ -162,7 +162,14 @@ def start_team(args: argparse.Namespace) -> None:
     Raises:
         UserError: one of the processes failed; it has said why.
     """
-    command = [sys.executable, "-m", "stages.training.parallel", "--standalone", "--nproc-per-node", str(args.gpu)]
+    command = [
+        sys.executable,
+        "-m",
+        "selfieavatar.training.parallel",
+        "--standalone",
+        "--nproc-per-node",
+        str(args.gpu),
+    ]
     command += ["-m", "stages.train", "--settings", canonical_json(args.settings), "--log-level", args.log_level]
     command += ["--threads", str(max(args.threads // args.gpu, 1)), "--gpu", str(args.gpu)]
     for name in ("samples", "identity", "clips_dir", "train_dir", "out"):
@@ -187,8 +194,8 @@ def run(args: argparse.Namespace) -> None:
     """Writes avatar.pt: of an earlier run with the same settings, code and data where there is one."""
     # Before torch is imported: on a busy machine MKL's threads else share out work, and add up, as they find time.
     os.environ.setdefault("MKL_CBWR", "AUTO")
-    from stages.training.parallel import team_from_environment
-    from stages.training.state import discard_state, is_whole, run_key
+    from selfieavatar.training.parallel import team_from_environment
+    from selfieavatar.training.state import discard_state, is_whole, run_key
 
     samples, identity = read_manifest(args.samples, "samples"), read_identity(args.identity)
     data = content_hash((content_hash(args.samples) + content_hash(args.identity)).encode())

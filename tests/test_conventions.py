@@ -4,17 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.core.files import picture_name, read_picture, write_picture
-from stages.face.camera import Camera
-from stages.face.torso import TORSO_PX, Torso
-from stages.graphics.raster_cpu import bilinear, clip_positions, interpolate, rasterize
-from stages.graphics.renderer import gaze_axes, uv_clip
-from stages.graphics.shading import shade
-from stages.graphics.surroundings import paint_torso
-from stages.matte.refine import RefineOptions, refine
-from stages.video.reader import CropReader
-from stages.video.window import cut_window
-from tests.matte.figures import coarse_mask, composite, head_and_shoulders
+from selfieavatar.fitting.torso import TORSO_PX, Torso
+from selfieavatar.geometry.camera import Camera
+from selfieavatar.io.files import picture_name, read_picture, write_picture
+from selfieavatar.matting.refine import RefineOptions, refine
+from selfieavatar.rendering.offface_uv import paint_torso
+from selfieavatar.rendering.raster_cpu import bilinear, clip_positions, interpolate, rasterize
+from selfieavatar.rendering.renderer import gaze_axes, uv_clip
+from selfieavatar.rendering.shading import shade
+from selfieavatar.video.reader import CropReader
+from selfieavatar.video.window import cut_window
+from tests.matting.shapes import coarse_mask, composite, head_and_shoulders
 
 
 def centroid(picture):

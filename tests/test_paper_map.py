@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.config import stage_schema
+from selfieavatar.settings.config import stage_schema
 
 TEXT = (Path(__file__).parent.parent / "docs" / "paper-map.md").read_text()
 CODE = sorted(set(re.findall(r"`(stages(?:\.\w+)+)`", TEXT)))

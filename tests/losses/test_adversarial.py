@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from stages.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
+from selfieavatar.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 
 
 def test_undecided_discriminator():

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stages.losses.cosine import CosineLoss, cosine_distance
+from selfieavatar.losses.cosine import CosineLoss, cosine_distance
 
 
 class TwoStages(nn.Module):

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from stages.losses.id_mrf import IDMRFLoss, mrf_layer
+from selfieavatar.losses.id_mrf import IDMRFLoss, mrf_layer
 
 
 def published_formula(generated, target, h=0.5, eps=1e-5):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stages.losses.l1 import l1_loss
+from selfieavatar.losses.l1 import l1_loss
 
 
 def test_mean_absolute_difference():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stages.losses.mask import foreground_target, mask_loss
+from selfieavatar.losses.mask import foreground_target, mask_loss
 
 
 def person():

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from stages.losses.adversarial import generator_loss
-from stages.losses.total import DetailLoss, crop, crop_corners
+from selfieavatar.losses.adversarial import generator_loss
+from selfieavatar.losses.total import DetailLoss, crop, crop_corners
 
 SETTINGS = {
     "weight_mask": 3,

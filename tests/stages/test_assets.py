@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
+from selfieavatar.errors import UserError
+from selfieavatar.settings.assets import ASSETS, Asset, asset_path, given_file, measuring_files, needed_files
+from selfieavatar.settings.config import stage_settings
 from stages.assets import download
-from stages.core.assets import ASSETS, Asset, asset_path, given_file, measuring_files, needed_files
-from stages.core.config import stage_settings
-from stages.core.errors import UserError
 
 CONTENT = bytes(range(256)) * 4096
 

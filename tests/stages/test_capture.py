@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from selfieavatar.footage.checks import CHECKS
+from selfieavatar.io.files import PictureWriter
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.settings import cli
+from selfieavatar.settings.config import stage_defaults
 from stages import capture
-from stages.core import cli
-from stages.core.config import stage_defaults
-from stages.core.files import PictureWriter
-from stages.core.manifest import read_manifest, write_manifest
-from stages.metrics.capture_checks import CHECKS
-from tests.face import makers
+from tests.fitting import makers
 
 SIZE, COUNT, FPS = 128, 60, 20
 
@@ -125,7 +125,7 @@ def test_what_the_clip_shows_is_measured(subject):
     # An even colour, the same everywhere.
     assert found["light_sides"] < 2 and found["exposure"] == 0
     assert report["verdict"] == "missing" and report["settings"] == stage_defaults("capture")
-    assert page.count('<tr><td>') == len(CHECKS) + 1 and "Record longer" in page
+    assert page.count("<tr><td>") == len(CHECKS) + 1 and "Record longer" in page
 
 
 def test_faults_of_the_footage_are_found(subject):

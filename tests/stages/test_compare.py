@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from selfieavatar.evaluation.regions import REGIONS
+from selfieavatar.io.files import write_json
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.io.schemas import SCHEMAS
+from selfieavatar.settings import cli
 from stages import compare
-from stages.core import cli
-from stages.core.files import write_json
-from stages.core.manifest import read_manifest, write_manifest
-from stages.core.schemas import SCHEMAS
-from stages.metrics.regions import REGIONS
-from tests.metrics.made_up import SHEET_HEAD, metrics
+from tests.evaluation.made_up import SHEET_HEAD, metrics
 
 
 def row(subject, clip, role, dataset="selfie"):
@@ -257,7 +257,9 @@ def test_groups_of_the_one_subject_that_has_them(mead):
     page, _ = run(mead)
     assert rows_of(page, "#### By emotion, the face: PSNR, dB / SSIM") == {
         ("angry", "1"): [
-            "6", "24.00 (24.00–24.00) / 0.725 (0.725–0.725)", "**25.00** (25.00–25.00) / **0.750** (0.750–0.750)"
+            "6",
+            "24.00 (24.00–24.00) / 0.725 (0.725–0.725)",
+            "**25.00** (25.00–25.00) / **0.750** (0.750–0.750)",
         ],
         ("happy", "1"): ["4", "29.00 / 0.725", "**30.00** / **0.750**"],
     }

@@ -8,11 +8,12 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
+from selfieavatar.io import disk, files
+from selfieavatar.io.files import content_hash, picture_name, read_picture
+from selfieavatar.io.manifest import read_manifest
+from selfieavatar.settings import cli
+from selfieavatar.video.reader import CropReader
 from stages import decode
-from stages.core import cli, disk, files
-from stages.core.files import content_hash, picture_name, read_picture
-from stages.core.manifest import read_manifest
-from stages.video.reader import CropReader
 from tests.data.media import drawn_face, numbered, write_sound, write_video
 
 SIZE = 96

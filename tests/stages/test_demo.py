@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.core.config import stage_defaults
-from stages.core.errors import UserError
+from selfieavatar.errors import UserError
+from selfieavatar.settings.config import stage_defaults
 from stages.demo import build_parser, run
 
 SMALL = {"size_px": 96, "train_frames": 5, "test_frames": 3}
@@ -51,8 +51,9 @@ def test_truth_points_follow_from_pose_and_camera(made):
         focal, (cx, cy) = float(truth["focal_px"]), truth["principal"]
         camera = np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1]])
         for k in range(8):
-            points = cv2.projectPoints(truth["points_head"][k], truth["rotation"][k], truth["translation"][k], camera,
-                                       None)[0][:, 0]
+            points = cv2.projectPoints(
+                truth["points_head"][k], truth["rotation"][k], truth["translation"][k], camera, None
+            )[0][:, 0]
             assert np.allclose(points, truth["points_px"][k], atol=1e-3)
 
 
@@ -70,7 +71,7 @@ def test_a_negative_seed_or_a_wrong_truth_file_is_said_in_one_sentence(tmp_path)
 
 
 def test_interruption_leaves_nothing(tmp_path, monkeypatch):
-    from stages.actor.scene import Scene
+    from selfieavatar.demo_actor.scene import Scene
 
     def stop(*_):
         raise KeyboardInterrupt

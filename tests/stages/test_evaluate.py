@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
+from selfieavatar.detection.landmarks import Detection
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.inference import Painter
+from selfieavatar.io.files import read_picture, write_picture
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.morphable import landmark_sets as ls
+from selfieavatar.reporting.tiles import panel_size
+from selfieavatar.settings.config import stage_defaults
 from stages import evaluate
-from stages.core.config import stage_defaults
-from stages.core.errors import UserError
-from stages.core.files import read_picture, write_picture
-from stages.core.manifest import read_manifest, write_manifest
-from stages.face import landmark_sets as ls
-from stages.face.detector import Detection
-from stages.metrics.painter import Painter
-from stages.metrics.panel import panel_size
-from tests.face import makers as face_makers
+from tests.fitting import makers as face_makers
 
 SIZE = 64
 POINTS = 478
@@ -311,7 +311,7 @@ def test_an_avatar_of_another_size_is_refused(tmp_path, monkeypatch):
     class Small:
         size_px = 32
 
-    monkeypatch.setattr("stages.avatar.Avatar.load", lambda path, device, precision: Small())
+    monkeypatch.setattr("selfieavatar.avatar.Avatar.load", lambda path, device, precision: Small())
     with pytest.raises(UserError, match="32 px.*64 px"):
         evaluate.load_painter(tmp_path / "avatar.pt", "cpu", 1, SIZE, "float32")
 

@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
+from selfieavatar.evaluation.inference import Painter
+from selfieavatar.evaluation.regions import REGIONS
+from selfieavatar.io.files import read_picture, write_picture
+from selfieavatar.io.manifest import read_manifest
+from selfieavatar.settings import cli
+from selfieavatar.settings.config import stage_defaults
 from stages import evaluate, external
-from stages.core import cli
-from stages.core.config import stage_defaults
-from stages.core.files import read_picture, write_picture
-from stages.core.manifest import read_manifest
-from stages.metrics.painter import Painter
-from stages.metrics.regions import REGIONS
-from tests.face import makers as face_makers
+from tests.fitting import makers as face_makers
 from tests.stages import test_evaluate as made
 
 TEST = range(6)  # the frames of the clip `second` that are measured; a seventh is left out

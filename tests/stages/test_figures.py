@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from selfieavatar.evaluation.regions import REGIONS
+from selfieavatar.io.avatar_file import FORMAT
+from selfieavatar.io.files import picture_name, write_picture
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.io.schemas import SCHEMAS
+from selfieavatar.settings import cli
 from stages import figures
-from stages.core import cli
-from stages.core.avatar_file import FORMAT
-from stages.core.files import picture_name, write_picture
-from stages.core.manifest import read_manifest, write_manifest
-from stages.core.schemas import SCHEMAS
-from stages.metrics.regions import REGIONS
 from tests.training.makers import write_manifests
 
 SIZE, COUNT = 16, 40

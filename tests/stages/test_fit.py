@@ -7,16 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.holdout import kept_frames
+from selfieavatar.fitting.landmark_solver import FitResult
+from selfieavatar.fitting.photometric_refinement import JointSettings
+from selfieavatar.io.files import picture_name, read_picture, write_picture
+from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
+from selfieavatar.rendering.shading import default_light, shade
+from selfieavatar.settings.config import stage_defaults
 from stages import fit, identity
-from stages.core.config import stage_defaults
-from stages.core.errors import UserError
-from stages.core.files import picture_name, read_picture, write_picture
-from stages.core.holdout import kept_frames
-from stages.core.manifest import Manifest, read_manifest, write_manifest
-from stages.face.photometric_joint import JointSettings
-from stages.face.solver import FitResult
-from stages.graphics.shading import default_light, shade
-from tests.face import makers
+from tests.fitting import makers
 
 FRAMES = 60
 
@@ -197,8 +197,10 @@ def test_light_of_an_evenly_coloured_film_is_even(subject):
 
 
 def test_full_refines_through_the_rasteriser(tmp_path, monkeypatch):
-    """On the processor, and for two steps only: what it reaches is tested in tests/face/test_photometric_joint.py."""
-    monkeypatch.setattr("stages.face.photometric_joint.JointSettings", partial(JointSettings, iterations=2))
+    """On the processor, and for two steps only: what it reaches is tested in test_photometric_refinement.py."""
+    monkeypatch.setattr(
+        "selfieavatar.fitting.photometric_refinement.JointSettings", partial(JointSettings, iterations=2)
+    )
     clip = write_clip(tmp_path / "a", 0, 10)
     path = learn(tmp_path, [clip], photometric="full")
     light, full = fit_one(path, clip, photometric="light"), fit_one(path, clip, photometric="full")

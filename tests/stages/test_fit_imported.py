@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
+from selfieavatar.errors import UserError
+from selfieavatar.geometry.camera import transform
+from selfieavatar.io.files import beside, picture_name, write_picture
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.morphable.coefficient_files import check_coefficients
+from selfieavatar.morphable.published import load_model
+from selfieavatar.settings.config import stage_defaults
 from stages import fit, identity, render
-from stages.core.config import stage_defaults
-from stages.core.errors import UserError
-from stages.core.files import beside, picture_name, write_picture
-from stages.core.manifest import read_manifest, write_manifest
-from stages.face.camera import transform
-from stages.face.imported import check_coefficients
-from stages.face.models import load_model
-from tests.face import imported_makers as track
-from tests.face.models import makers
+from tests.fitting import imported_makers as track
+from tests.morphable.published import makers
 
 SOURCE, SIZE, FRAMES = 512, 256, 12
 CROP = (40.0, 20.0, 430.0)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from selfieavatar.detection.landmarks import Detection
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import picture_name, write_picture
+from selfieavatar.io.manifest import read_manifest, write_manifest
 from stages import landmarks
-from stages.core.errors import UserError
-from stages.core.files import picture_name, write_picture
-from stages.core.manifest import read_manifest, write_manifest
-from stages.face.detector import Detection
 
 SIZE = 64
 

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import content_hash, read_picture, write_picture
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.settings.cli import main
 from stages import matting
-from stages.core.cli import main
-from stages.core.errors import UserError
-from stages.core.files import content_hash, read_picture, write_picture
-from stages.core.manifest import read_manifest, write_manifest
-from tests.matte.figures import composite, head_and_shoulders
+from tests.matting.shapes import composite, head_and_shoulders
 
 COUNT, SOURCE_PX, FRAME_PX = 6, 160, 64
 

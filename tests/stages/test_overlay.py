@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
+from selfieavatar.geometry.normals import orient_outwards
+from selfieavatar.io.files import PictureWriter, read_picture
+from selfieavatar.io.manifest import write_manifest
+from selfieavatar.morphable.model import MorphableModel
+from selfieavatar.reporting import annotate, tracking_tiles
+from selfieavatar.settings import cli
+from selfieavatar.video.reader import open_source
 from stages import overlay
-from stages.core import cli
-from stages.core.files import PictureWriter, read_picture
-from stages.core.manifest import write_manifest
-from stages.face.morphable import MorphableModel
-from stages.graphics import draw, panels
-from stages.graphics.normals import orient_outwards
-from stages.video.reader import open_source
 
 SIZE, COUNT, LOST = 64, 5, 3
 
@@ -104,7 +104,7 @@ def test_video_and_sheet_are_written(clip):
     source = open_source(clip / "overlay.mp4")
     assert (source.count, source.size, source.fps) == (COUNT, (512, 512), 10)
     # Three frames of four pictures, two frames to a row.
-    expected = draw.contact_sheet([np.zeros((64, 64, 3), np.uint8)] * 12, ["x"] * 12, columns=8, cell_px=64)
+    expected = annotate.contact_sheet([np.zeros((64, 64, 3), np.uint8)] * 12, ["x"] * 12, columns=8, cell_px=64)
     assert read_picture(clip / "contact.png").shape == expected.shape
 
 
@@ -123,7 +123,9 @@ def test_mesh_is_projected_and_its_back_left_out(clip):
     shown = the_clip(clip)
     points = shown.points(2)  # expression 1: the tip moved by 1 cm
     pixels = shown.camera.project(points)
-    tri = panels.facing_triangles(points, shown.model.tri, orient_outwards(shown.model.template, shown.model.tri))
+    tri = tracking_tiles.facing_triangles(
+        points, shown.model.tri, orient_outwards(shown.model.template, shown.model.tri)
+    )
     # 100 px focal length; base at 22 cm, tip at 20 cm, principal point 32
     assert pixels[0] == pytest.approx([32 - 200 / 22] * 2)
     assert pixels[4] == pytest.approx([32 + 100 / 20, 32])
@@ -135,7 +137,7 @@ def test_orientation_of_the_triangles_does_not_matter(clip):
     model = pyramid()
     for tri in (model.tri, model.tri[:, ::-1]):
         sign = orient_outwards(model.template, tri)
-        front = panels.facing_triangles(model.template + [0, 0, 21], tri, sign)
+        front = tracking_tiles.facing_triangles(model.template + [0, 0, 21], tri, sign)
         assert all(4 in t for t in front.tolist()) and len(front) == 4
 
 
@@ -153,7 +155,7 @@ def test_large_frames_keep_their_size(clip):
 
 
 def test_checkerboard_has_squares_of_two_greys():
-    board = panels.on_checkerboard(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8))
+    board = tracking_tiles.on_checkerboard(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8))
     assert set(np.unique(board)) == {150, 200}
     assert (board[0, 0] != board[0, 4]).all() and (board[0, 0] == board[4, 4]).all()
 
@@ -188,7 +190,7 @@ def test_mask_outline_follows_the_mask(clip):
     alpha = np.zeros((64, 64), np.uint8)
     cv2.circle(alpha, (32, 32), 12, 255, -1)
     grey = np.full((64, 64, 3), 90, np.uint8)
-    drawn = (panels.mask_outline(grey, alpha, 1) != 90).any(axis=2)
+    drawn = (tracking_tiles.mask_outline(grey, alpha, 1) != 90).any(axis=2)
     rows, columns = np.nonzero(drawn)
     assert np.abs(np.hypot(rows - 32, columns - 32) - 12).max() < 2.5 and drawn.sum() > 40
 

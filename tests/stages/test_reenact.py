@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 import torch
 
+from selfieavatar.avatar import Avatar, camera_of
+from selfieavatar.errors import UserError
+from selfieavatar.geometry.camera import Camera
+from selfieavatar.geometry.reference_pose import pose_arrays
+from selfieavatar.io.files import picture_name, write_picture
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.rendering.shading import default_light
+from selfieavatar.settings.config import stage_defaults
+from selfieavatar.training.dataset import FrameStore
+from selfieavatar.training.loop import Frames, train
 from stages import reenact
 from stages import train as train_stage
-from stages.avatar import Avatar, camera_of
-from stages.core.config import stage_defaults
-from stages.core.errors import UserError
-from stages.core.files import picture_name, write_picture
-from stages.core.manifest import read_manifest, write_manifest
-from stages.face.camera import Camera
-from stages.face.rest_pose import pose_arrays
-from stages.graphics.shading import default_light
-from stages.training.dataset import FrameStore
-from stages.training.loop import Frames, train
-from tests.face import makers
-from tests.nets.test_backbones import vggface2_file
+from tests.fitting import makers
+from tests.networks.test_backbones import vggface2_file
 from tests.training.makers import SIZE, settings, write_clip
 
 FRAMES, LOST = 12, 5
@@ -183,7 +183,7 @@ class Sees:
         self.points = iter(makers.landmarks(model, rotation, translation, expression)[0] / makers.SIZE)
 
     def detect(self, picture):
-        from stages.face.detector import Detection
+        from selfieavatar.detection.landmarks import Detection
 
         return Detection((next(self.points) * picture.shape[0]).astype(np.float32), np.zeros(478), 1.0)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.core.arrays import read_identity
-from stages.core.errors import UserError
-from stages.core.files import content_hash, picture_name, read_picture
-from stages.core.manifest import read_manifest, write_manifest
-from stages.graphics.renderer import Renderer
-from stages.graphics.shading import default_light
+from selfieavatar.errors import UserError
+from selfieavatar.io.arrays import read_identity
+from selfieavatar.io.files import content_hash, picture_name, read_picture
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.rendering.renderer import Renderer
+from selfieavatar.rendering.shading import default_light
 from stages.render import COEFFICIENTS, build_parser, choose_backend, run
 
 SIZE = 32

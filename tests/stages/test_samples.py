@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.holdout import hold_out
+from selfieavatar.io.manifest import read_manifest
+from selfieavatar.settings.config import stage_settings
 from stages import samples
-from stages.core.config import stage_settings
-from stages.core.errors import UserError
-from stages.core.holdout import hold_out
-from stages.core.manifest import read_manifest
 from stages.samples import rarity_weights
 from tests.training.makers import write_manifests
 

@@ -8,10 +8,10 @@ import time
 import numpy as np
 import pytest
 
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.settings import cli
+from selfieavatar.settings.subjects import COLUMNS
 from stages import summary
-from stages.core import cli
-from stages.core.manifest import read_manifest, write_manifest
-from stages.core.subjects import COLUMNS
 
 SHEET = """anna talk train anna.mp4 0 80 selfie self smoke
 anna read test anna.mp4 80 100 selfie self smoke

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
+from selfieavatar.io.files import write_picture
+from selfieavatar.io.manifest import write_manifest
+from selfieavatar.settings import cli
 from stages import tracking
-from stages.core import cli
-from stages.core.files import write_picture
-from stages.core.manifest import write_manifest
 
 COUNT = 40
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from selfieavatar.errors import UserError
+from selfieavatar.io.avatar_file import FORMAT
+from selfieavatar.io.manifest import write_manifest
+from selfieavatar.rendering.shading import default_light
 from stages import train
-from stages.core.avatar_file import FORMAT
-from stages.core.errors import UserError
-from stages.core.manifest import write_manifest
-from stages.graphics.shading import default_light
 from tests.training.makers import SIZE, settings, write_clip, write_identity
 
 
@@ -103,7 +103,7 @@ def test_a_damaged_copy_is_made_again(subject, caplog):
 
 
 def test_a_stopped_run_survives_a_finished_one(subject, monkeypatch):
-    from stages.training.trainer import Trainer
+    from selfieavatar.training.trainer import Trainer
 
     step = Trainer.step
 
@@ -242,7 +242,7 @@ def start_team(folder, out, **changes):
     code = f"""
 import sys
 from stages import train
-from stages.core.cli import main
+from selfieavatar.settings.cli import main
 
 def run(args):
     args.gpu = 2
@@ -295,7 +295,7 @@ def test_several_cards_start_the_stage_once_per_card(subject, monkeypatch):
     args.settings = settings()
     train.start_team(args)
     launcher, stage = started[0][: started[0].index("stages.train")], started[0][started[0].index("stages.train") + 1 :]
-    assert launcher[1:] == ["-m", "stages.training.parallel", "--standalone", "--nproc-per-node", "2", "-m"]
+    assert launcher[1:] == ["-m", "selfieavatar.training.parallel", "--standalone", "--nproc-per-node", "2", "-m"]
     worker = train.build_parser().parse_args(stage)
     assert json.loads(worker.settings) == args.settings and worker.threads == 4
     for name in ("samples", "identity", "clips_dir", "train_dir", "out", "gpu"):
@@ -306,7 +306,7 @@ def test_several_cards_start_the_stage_once_per_card(subject, monkeypatch):
 
 def test_the_file_says_which_networks_were_taken(subject, monkeypatch):
     scores = iter([3.0, 1.0, 2.0, 2.5])
-    monkeypatch.setattr("stages.training.loop.validation_score", lambda figures: next(scores))
+    monkeypatch.setattr("selfieavatar.training.loop.validation_score", lambda figures: next(scores))
     before = set(subject.glob("train/*/*.pt"))
     content = run(subject, out="i/avatar.pt", seed=9)
     assert content["images"] == 40 and content["history"][-1]["taken_images"] == 12

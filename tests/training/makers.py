@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from stages.core.config import stage_settings
-from stages.core.files import picture_name, write_picture
-from stages.core.manifest import write_manifest
-from tests.nets.settings import TINY
+from selfieavatar.io.files import picture_name, write_picture
+from selfieavatar.io.manifest import write_manifest
+from selfieavatar.settings.config import stage_settings
+from tests.networks.settings import TINY
 
 SIZE = 32
 # one small run: no network losses, no discriminator unless asked for

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from stages.core.errors import UserError
-from stages.core.files import picture_name, write_picture
-from stages.training.dataset import (
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import picture_name, write_picture
+from selfieavatar.training.dataset import (
     BYTES_PER_PIXEL,
     FrameStore,
     batch_positions,

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from stages.core.errors import UserError
-from stages.training import loop
-from stages.training.dataset import FrameStore, make_batch
-from stages.training.loop import Budget, Frames, avatar_parts, train, validate, validation_score
-from stages.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS
-from stages.training.optimizer import parameter_groups
-from stages.training.parallel import Team
-from stages.training.trainer import MOST_RETURNS, Diverged, Trainer
+from selfieavatar.errors import UserError
+from selfieavatar.training import loop
+from selfieavatar.training.dataset import FrameStore, make_batch
+from selfieavatar.training.loop import Budget, Frames, avatar_parts, train, validate, validation_score
+from selfieavatar.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS
+from selfieavatar.training.optimizer import parameter_groups
+from selfieavatar.training.parallel import Team
+from selfieavatar.training.trainer import MOST_RETURNS, Diverged, Trainer
 from tests.training.makers import SIZE, settings, write_clip
 
 
@@ -75,7 +75,7 @@ def test_minutes_of_earlier_runs_count(frames, tmp_path):
 
 @pytest.fixture
 def every_step_is_looked_at(monkeypatch):
-    monkeypatch.setattr("stages.training.trainer.CHECK_EVERY", 1)
+    monkeypatch.setattr("selfieavatar.training.trainer.CHECK_EVERY", 1)
 
 
 def spoil_at(monkeypatch, images, times):
@@ -146,7 +146,7 @@ def test_a_return_without_a_state_says_so(frames):
 
 def collapsing(monkeypatch):
     """Settings of a run whose discriminator is said to win at step 300 of 400 (while its rate is the first one)."""
-    monkeypatch.setattr("stages.training.trainer.CHECK_EVERY", 10)
+    monkeypatch.setattr("selfieavatar.training.trainer.CHECK_EVERY", 10)
 
     def step(self, batch):
         self.whole = False

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from skimage.metrics import peak_signal_noise_ratio
 
-from stages.core.files import read_picture
-from stages.training.monitor import COLLAPSE_LOOKS, CollapseWatch, Monitor, psnr_db, sharpness_share
+from selfieavatar.io.files import read_picture
+from selfieavatar.training.monitor import COLLAPSE_LOOKS, CollapseWatch, Monitor, psnr_db, sharpness_share
 
 
 def test_psnr_is_that_of_scikit_image():

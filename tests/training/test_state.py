@@ -5,7 +5,7 @@ import signal
 import pytest
 import torch
 
-from stages.training.state import (
+from selfieavatar.training.state import (
     STATE_NAME,
     STATE_PARTS,
     good_name,
@@ -92,7 +92,7 @@ def test_signals_wait_for_the_end_of_a_step(number, monkeypatch):
         signal.raise_signal(number)
         assert asked()
         signal.raise_signal(signal.SIGTERM)  # the same request by another way
-        monkeypatch.setattr("stages.training.state.IMPATIENT_S", 0.0)
+        monkeypatch.setattr("selfieavatar.training.state.IMPATIENT_S", 0.0)
         with pytest.raises(KeyboardInterrupt):  # a second one does not wait
             signal.raise_signal(number)
     assert signal.getsignal(number) is before

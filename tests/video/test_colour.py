@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.video import colour
+from selfieavatar.video import colour
 
 
 @pytest.mark.parametrize("nits, code", [(0.0, 0.0), (100, 0.508), (203, 0.5807), (1000, 0.7518), (10000, 1.0)])

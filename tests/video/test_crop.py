@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.video.crop import choose_crop, follow_face
+from selfieavatar.video.crop import choose_crop, follow_face
 
 
 def box(cx, cy, tall, wide=None):

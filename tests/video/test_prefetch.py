@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from stages.video.prefetch import Prefetch, in_order
+from selfieavatar.video.prefetch import Prefetch, in_order
 
 
 def workers() -> int:

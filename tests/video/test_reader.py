@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.core.errors import UserError
-from stages.video import sources
-from stages.video.reader import CropReader, open_source
+from selfieavatar.errors import UserError
+from selfieavatar.video import sources
+from selfieavatar.video.reader import CropReader, open_source
 from tests.data.media import numbered, read_number, write_sound, write_video
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.video.stillness import background_shift, is_static, picture_difference, repeated_frames
+from selfieavatar.video.stillness import background_shift, is_static, picture_difference, repeated_frames
 
 
 def test_repeats_of_a_25_fps_recording_in_a_30_fps_file():

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.video.window import cut_window
+from selfieavatar.video.window import cut_window
 
 
 def ramp(height: int = 96, width: int = 128) -> np.ndarray:

@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from stages.video.reader import open_source
-from stages.video.writer import VideoWriter
+from selfieavatar.video.reader import open_source
+from selfieavatar.video.writer import VideoWriter
 from tests.data.media import drawn_face, numbered, read_number
 
 

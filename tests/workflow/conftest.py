@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.config import load_preset
+from selfieavatar.settings.config import load_preset
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("Snakefile", "environment.yaml", "workflow", "stages", "config", "profiles")
+CODE = ("Snakefile", "environment.yaml", "workflow", "selfieavatar", "stages", "config", "profiles")
 SHEET = """subject\tclip\trole\tsource\tstart_frame\tend_frame\tdataset\tconsent\tpreset
 smoke\ttalk\ttrain\ttalk.mp4\t\t\tdemo\tsynthetic\tsmoke
 smoke\tother\ttest\tother.mp4\t\t\tdemo\tsynthetic\tsmoke

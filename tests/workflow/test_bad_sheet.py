@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.core.config import variant_names
+from selfieavatar.settings.config import variant_names
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = "subject\tclip\trole\tsource\tstart_frame\tend_frame\tdataset\tconsent\tpreset\n"

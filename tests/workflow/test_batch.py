@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from stages.core.manifest import read_manifest
+from selfieavatar.io.manifest import read_manifest
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from stages.core.arrays import read_identity
-from stages.core.files import read_picture
-from stages.core.manifest import read_manifest
+from selfieavatar.io.arrays import read_identity
+from selfieavatar.io.files import read_picture
+from selfieavatar.io.manifest import read_manifest
 from tests.workflow.conftest import VARIANT
 
 pytestmark = pytest.mark.slow

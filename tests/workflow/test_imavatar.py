@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.core.files import read_picture, write_picture
-from stages.core.manifest import read_manifest
-from stages.face.camera import transform
-from stages.face.models import load_model
+from selfieavatar.geometry.camera import transform
+from selfieavatar.io.files import read_picture, write_picture
+from selfieavatar.io.manifest import read_manifest
+from selfieavatar.morphable.published import load_model
+from selfieavatar.video.reader import open_source
 from stages.fit import load_identity
-from stages.video.reader import open_source
-from tests.face import imported_makers as track
-from tests.face.models import makers
+from tests.fitting import imported_makers as track
+from tests.morphable.published import makers
 from tests.workflow.conftest import JOB, ROOT
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def build(folder, film):
     fit = {"model": "flame", "model_path": "flame", "coefficients": "flame_params.json", "max_error": 1000}
     overlay = {"fit": fit, "matting": {"method": "given"}, "samples": {"gap_s": 0}}
     (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
-    command = [sys.executable, "-m", "stages.ingest", "imavatar", str(folder / "data"), "--train", "MVI_1810"]
+    command = [sys.executable, "-m", "tools.ingest", "imavatar", str(folder / "data"), "--train", "MVI_1810"]
     command += ["--consent", "synthetic", "--preset", "smoke", "--out", str(folder / "imavatar.tsv")]
     subprocess.run(command, cwd=ROOT, check=True)
     return video, content

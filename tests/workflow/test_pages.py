@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.batch.jobs import KINDS, Job, Subject
-from stages.batch.page import summary_page
-from stages.core.files import write_picture
-from stages.core.schemas import STAGES
-from stages.metrics.capture_page import CLIP_COLUMNS, Picture, capture_page
-from stages.metrics.figures import FIGURES
-from stages.metrics.regions import REGIONS
-from tests.metrics.test_capture_page import check, report
+from selfieavatar.evaluation.regions import REGIONS
+from selfieavatar.io.files import write_picture
+from selfieavatar.io.schemas import STAGES
+from selfieavatar.reporting.avatar_scores import FIGURES
+from selfieavatar.reporting.capture_page import CLIP_COLUMNS, Picture, capture_page
+from selfieavatar.reporting.jobs import KINDS, Job, Subject
+from selfieavatar.reporting.summary_page import summary_page
+from tests.reporting.test_capture_page import check, report
 from tests.stages import test_figures, test_tracking
 
 pytestmark = pytest.mark.slow

@@ -6,8 +6,8 @@ import shutil
 import pytest
 import yaml
 
-from stages.core.assets import ASSETS, GIVEN
-from stages.core.config import variant_names
+from selfieavatar.settings.assets import ASSETS, GIVEN
+from selfieavatar.settings.config import variant_names
 from tests.workflow.conftest import VARIANT, Project
 
 pytestmark = pytest.mark.slow
@@ -38,20 +38,20 @@ KEYS = [
 
 MODULES = [
     ("stages/evaluate.py", MEASURE),
-    ("stages/training/loop.py", LEARN),
+    ("selfieavatar/training/loop.py", LEARN),
     ("stages/samples.py", SAMPLE),
     ("stages/overlay.py", OVERLAY),
     ("stages/tracking.py", {"tracking": 2}),
     ("stages/compare.py", COMPARE),
-    ("stages/metrics/printed.py", COMPARE),
+    ("selfieavatar/reporting/paper_table.py", COMPARE),
     ("stages/external.py", {}),
-    ("stages/metrics/capture_checks.py", {"capture": 1}),
+    ("selfieavatar/footage/checks.py", {"capture": 1}),
     ("stages/figures.py", {"figures": 1}),
-    ("stages/graphics/curves.py", {"tracking": 2, "capture": 1, "figures": 1}),
-    ("stages/matte/refine.py", {"matting": 3, **FIT}),
+    ("selfieavatar/reporting/curves.py", {"tracking": 2, "capture": 1, "figures": 1}),
+    ("selfieavatar/matting/refine.py", {"matting": 3, **FIT}),
     ("stages/landmarks.py", {"landmarks": 3, **FIT}),
     ("stages/decode.py", ALL),
-    ("stages/core/cli.py", {}),
+    ("selfieavatar/settings/cli.py", {}),
 ]
 
 
@@ -169,7 +169,7 @@ def test_reenactment(made_project, tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"reenact": {"pose": "absolute"}}))
     assert made_project.pending(*target, "--configfile", str(overlay)) == {"reenact": 1}
-    path = made_project.code / "stages/face/retarget.py"
+    path = made_project.code / "selfieavatar/retargeting/retarget.py"
     text = path.read_text()
     try:
         path.write_text(text + "\nCHANGED = True\n")

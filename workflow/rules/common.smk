@@ -5,8 +5,8 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 
-from stages.core.assets import ASSETS, asset_folder, given_file, measuring_files, needed_files
-from stages.core.config import (
+from selfieavatar.settings.assets import ASSETS, asset_folder, given_file, measuring_files, needed_files
+from selfieavatar.settings.config import (
     STAGES,
     canonical_json,
     check_choices,
@@ -16,14 +16,14 @@ from stages.core.config import (
     stage_settings,
     variant_names,
 )
-from stages.core.errors import UserError
-from stages.core.files import beside, expand
-from stages.core.provenance import code_digest
-from stages.core.subjects import NAME, read_sheet
-from stages.core.workflow import sheet_path, shell_prefix
-from stages.datasets.mead import clip_labels
-from stages.face.imported import check_coefficients
-from stages.nets.sizes import refuse_sizes
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import beside, expand
+from selfieavatar.settings.provenance import code_digest
+from selfieavatar.settings.subjects import NAME, read_sheet
+from selfieavatar.settings.workflow import sheet_path, shell_prefix
+from selfieavatar.interop.datasets.mead import clip_labels
+from selfieavatar.morphable.coefficient_files import check_coefficients
+from selfieavatar.networks.sizes import refuse_sizes
 
 shell.prefix(shell_prefix(workflow.basedir))
 

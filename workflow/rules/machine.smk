@@ -1,6 +1,6 @@
 # What jobs ask of the machine or cluster that they run on: cards and cores. Wiring only.
 
-from stages.core.device import visible_cards
+from selfieavatar.settings.device import visible_cards
 
 
 def gpu_need(wildcards):

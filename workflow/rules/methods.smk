@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from snakemake.logging import logger
-from stages.core.methods import external_methods, made_variants, method_files, no_methods
+from selfieavatar.settings.methods import external_methods, made_variants, method_files, no_methods
 
 
 def subject_folder(subject):

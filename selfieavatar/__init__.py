@@ -1,0 +1,29 @@
+"""Animate a photographic head avatar of a person, made from one short selfie video."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.2.0"
+
+if TYPE_CHECKING:
+    from selfieavatar.avatar import Avatar
+    from selfieavatar.errors import UserError
+
+# Imported on first use, so that `import selfieavatar` loads neither torch nor mediapipe (PEP 562).
+_HOMES = {"Avatar": "selfieavatar.avatar", "UserError": "selfieavatar.errors"}
+
+__all__ = ["Avatar", "UserError", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

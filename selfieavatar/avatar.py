@@ -1,0 +1,300 @@
+"""The avatar at run time: what evaluate, reenact, export and live share.
+
+`load` reads avatar.pt, `pose` draws the driving pictures of a pose, `paint` paints the person from them, `drive` does
+both, and `retarget` carries another person's motion over to this one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from selfieavatar.errors import UserError
+from selfieavatar.geometry.camera import Camera
+from selfieavatar.io.avatar_file import read_avatar
+from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_set_of
+from selfieavatar.morphable.model import MorphableModel
+from selfieavatar.networks.avatar_generator import map_channels
+from selfieavatar.networks.avatar_networks import OFF_FACE, build_generator
+from selfieavatar.networks.sizes import PREFIX, check_sizes, network_settings
+from selfieavatar.retargeting.retarget import Motion, Person, Retarget, driver_of, same_person
+from selfieavatar.settings.config import stage_defaults, stage_settings
+
+if TYPE_CHECKING:
+    from selfieavatar.rendering.renderer import Renderer
+
+log = logging.getLogger(__name__)
+
+PRECISIONS = ("float32", "bfloat16")
+NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_range", "weights")
+
+
+def _refuse_misfits(content: dict[str, Any]) -> None:
+    """UserError, ValueError or what Python raises on nonsense where the parts do not fit, before anything is built."""
+    network, size_px = network_settings(content["settings"]), content["size_px"]
+    keys = [key for key in stage_defaults("train") if key.startswith(PREFIX)]
+    if missing := [key for key in keys if key not in content["settings"]]:
+        raise ValueError(f"its settings lack {', '.join(missing)}")
+    stage_settings("train", {key: content["settings"][key] for key in keys})
+    stage_settings("decode", {"size_px": size_px})
+    if problem := check_sizes(network, size_px):
+        raise ValueError(problem)
+    if not isinstance(content["weights"], dict):
+        raise ValueError("weights must be a table")
+    for part in ("g_style", "identity", "expression_range"):
+        for name, values in content[part].items():
+            _refuse_hollow(values, f"{part}.{name}")
+            if part == "g_style" and not (values.dtype == torch.float32 and bool(values.isfinite().all())):
+                raise ValueError(f"{part}.{name} is not of finite numbers")
+    channels = map_channels(network)
+    channels |= dict.fromkeys(OFF_FACE, channels["face"])
+    for region in _regions(network):
+        side = network["feature_px" if region == "back" else "map_px"]
+        for name, count in (("feature", channels[region]), ("skip", 12)):
+            values = content["maps"][region][name]
+            _refuse_hollow(values, f"maps.{region}.{name}")
+            fits = values.shape == (1, count, side, side) and values.dtype == torch.float32
+            if not fits or not bool(values.isfinite().all()):
+                raise ValueError(f"the map {name} of {region} is not of this network")
+
+
+def _refuse_hollow(values: Any, name: str) -> None:
+    """ValueError where a tensor claims more numbers than the file holds."""
+    if isinstance(values, Tensor) and values.untyped_storage().nbytes() < values.nbytes:
+        raise ValueError(f"{name} claims more numbers than there are")
+
+
+def _regions(network: dict[str, Any]) -> tuple[str, ...]:
+    """Of which regions the network takes maps."""
+    if network["generator"] == "unet":
+        return ()
+    return ("face", "back", *(name for name in OFF_FACE if network[name]))
+
+
+def compile_folded(network: nn.Module, device: torch.device) -> None:
+    """Has a folded network translated at its next call."""
+    if device.type == "cpu":  # without freezing, kernels are laid out anew at each frame
+        network.compile(dynamic=False, options={"freezing": True, "cpp_wrapper": True})
+    else:
+        network.compile(dynamic=False, mode="reduce-overhead")  # CUDA graphs
+
+
+class Avatar:
+    """One person's avatar on a device. Thread-safe as long as nobody moves it.
+
+    size_px: side of the pictures. identity: arrays of identity.npz by name. weights: where the backbones of the losses
+    came from. settings: the train section it was made with. training: images and minutes that it took.
+    """
+
+    def __init__(self, content: dict[str, Any], device: torch.device | str, precision: str = "float32") -> None:
+        self.device = torch.device(device)
+        self.size_px = int(content["size_px"])
+        self.subject: str = content.get("subject", "")
+        self.settings: dict[str, Any] = content["settings"]
+        self.weights: dict[str, str] = content["weights"]
+        self.training = {name: content.get(name) for name in ("images", "minutes")}
+        self.identity = {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
+        self.expression_range = {k: v.numpy() for k, v in content["expression_range"].items()}
+        maps = {
+            region: {name: content["maps"][region][name].to(self.device, memory_format=torch.channels_last)
+                     for name in ("feature", "skip")}
+            for region in _regions(network_settings(self.settings))
+        }  # fmt: skip
+        with torch.device("meta"):  # memory for what is in the file, not for what its settings claim
+            self._network = build_generator(network_settings(self.settings), self.size_px)
+        self._network.load_state_dict(content["g_style"], assign=True)
+        self._network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self._network.fold(getattr(torch, precision))
+        off_face = {region: maps[region] for region in OFF_FACE if region in maps}
+        self._atlas, self._back = self._network.atlas(maps.get("face", {}), off_face), maps.get("back", {})
+        if self._back:
+            self._back["feature"] = self._back["feature"].to(getattr(torch, precision))
+        self._renderer: Renderer | None = None
+
+    @classmethod
+    def load(
+        cls, path: Path | str, device: torch.device | str = "cpu", precision: str = "float32", compile: bool = False
+    ) -> Avatar:
+        """Reads avatar.pt; nothing in the file is executed.
+
+        Args:
+            precision: of the convolutions, "float32" or "bfloat16"; the latter is several times faster on processors
+                that have it (AMX, AVX512-BF16, GPUs), and slightly coarser (benchmarks/results/networks.md).
+            compile: translates the network for this machine, which takes a minute or so here and again at the first
+                frame of each other batch size, up to eight of them; then frames come faster. Needs a C++ compiler on a
+                processor, Triton on a GPU.
+
+        Raises:
+            UserError: missing, damaged, not an avatar, of another format, or not for this device; or it cannot be
+                compiled here.
+        """
+        from selfieavatar.rendering.renderer import check_identity
+
+        if precision not in PRECISIONS:
+            raise UserError(f"there is no precision '{precision}'; use {' or '.join(PRECISIONS)}")
+        if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+            raise UserError("no CUDA card is found here; load the avatar with device='cpu'")
+        content = read_avatar(Path(path))
+        missing = [name for name in NEEDED if name not in content]
+        if missing:
+            raise UserError(f"{path} lacks {', '.join(missing)}; train the avatar again")
+        try:
+            _refuse_misfits(content)
+            avatar = cls(content, device, precision)
+            check_identity(avatar.identity)
+            _ = avatar.camera  # what drivers ask for, as well as the model
+            ends = {name: avatar.expression_range[name].shape for name in ("low", "high")}
+            if any(shape != (avatar.model.expression_count,) for shape in ends.values()):
+                raise ValueError("expression_range is not of its model")
+        except (UserError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"{path} does not fit together ({first}); train the avatar again") from error
+        if compile:
+            avatar._compile()
+        return avatar
+
+    def _compile(self) -> None:
+        """Translates the network, and paints a black frame to see that it can be done."""
+        log.info("compiling the avatar's networks for this machine; a minute or so, longer where it is busy")
+        compile_folded(self._network, self.device)
+        black = torch.zeros(1, 3, self.size_px, self.size_px)
+        try:
+            self.paint(black, black)
+        except RuntimeError as error:
+            raise UserError(
+                f"the network cannot be compiled on {self.device} ({str(error).splitlines()[0]}); install a C++ "
+                "compiler (on a GPU Triton), or load the avatar without compile=True"
+            ) from error
+
+    @torch.inference_mode()
+    def paint(self, render: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
+        """Paints frames from their driving pictures (paper eq. 3).
+
+        Args:
+            render: I_R (B,3,S,S) in [0,1]. uv: I_UV (B,3,S,S) in [0,1], channel 2 is 1 on the face, else 0.
+
+        Returns:
+            image (B,3,S,S) and alpha (B,1,S,S), both in [0,1]; alpha is 1 on the person.
+
+        Raises:
+            ValueError: pictures of another shape.
+        """
+        shape = (render.shape[0], 3, self.size_px, self.size_px)
+        if tuple(render.shape) != shape or tuple(uv.shape) != shape:
+            raise ValueError(f"render and uv must be {shape}, not {tuple(render.shape)} and {tuple(uv.shape)}")
+        render = render.to(self.device, memory_format=torch.channels_last)
+        uv = uv.to(self.device, memory_format=torch.channels_last)
+        picture, background = self._network(self._atlas, self._back, render, uv)
+        alpha = F.interpolate((1 - background.float()) / 2, size=self.size_px, mode="bilinear", align_corners=False)
+        return (picture.float() / 2 + 0.5).clamp(0, 1), alpha.clamp(0, 1)
+
+    def pose(
+        self,
+        rotation: np.ndarray,
+        translation: np.ndarray,
+        expression: np.ndarray,
+        gaze: np.ndarray | None = None,
+        light: np.ndarray | None = None,
+        torso: np.ndarray | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draws the driving pictures of frames from coefficients of this avatar's own model.
+
+        Args:
+            rotation: axis-angle (B,3) rad. translation: (B,3) cm. expression: (B,E). gaze: (B,4) rad, None looks ahead.
+            light: (B,27), None is the mean light of the avatar's own clips. torso: (B,2) its shift as a share of the
+            side, None holds it still.
+
+        Returns:
+            I_R and I_UV (B,3,S,S) in [0,1], as `paint` wants them.
+
+        Raises:
+            ValueError: coefficients of another shape.
+        """
+        if self._renderer is None:
+            from selfieavatar.rendering.renderer import Renderer
+
+            self._renderer = Renderer(self.identity, self.size_px)
+        frames, needed = len(np.atleast_2d(rotation)), ("rotation", "translation", "expression")
+        widths = {"rotation": 3, "translation": 3, "expression": self.model.expression_count}
+        widths |= {"gaze": 4, "light": 27, "torso": 2}
+        given = []
+        for name, rows in zip(widths, (rotation, translation, expression, gaze, light, torso), strict=True):
+            given.append(np.atleast_2d(rows) if rows is not None or name in needed else None)
+            if given[-1] is not None and (given[-1].shape != (frames, widths[name]) or not frames):
+                raise ValueError(f"{name} must be {(frames or 'B', widths[name])}, not {given[-1].shape}")
+        drawn = self._renderer.render_batch(*given)
+        render = torch.from_numpy(drawn.picture).permute(0, 3, 1, 2).float() / 255
+        uv = torch.from_numpy(drawn.uv.astype(np.int32)).permute(0, 3, 1, 2).float() / 65535
+        return render, uv
+
+    def drive(
+        self,
+        rotation: np.ndarray,
+        translation: np.ndarray,
+        expression: np.ndarray,
+        gaze: np.ndarray | None = None,
+        light: np.ndarray | None = None,
+        torso: np.ndarray | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Paints frames from coefficients of this avatar's own model: arguments as of `pose`, returns as of `paint`."""
+        return self.paint(*self.pose(rotation, translation, expression, gaze, light, torso))
+
+    @property
+    def model(self) -> MorphableModel:
+        """The person's face."""
+        return MorphableModel.from_arrays(self.identity)
+
+    @property
+    def camera(self) -> Camera:
+        """The camera of the avatar's pictures."""
+        return camera_of(self.identity).scaled(self.size_px)
+
+    @property
+    def landmark_set(self) -> LandmarkSet:
+        """The landmarks that the person was tracked by."""
+        return landmark_set_of(len(self.identity["landmark_vertices"]))
+
+    def retarget(
+        self, driver: MorphableModel, camera: Camera, motion: Motion, pose: str = "relative", gain: float = 1.0,
+        overshoot: float = 1.0, pose_overshoot: float = 0.3,
+    ) -> Callable[[Motion], Motion]:  # fmt: skip
+        """Function from motions of the driver to motions of this avatar.
+
+        Args:
+            driver, camera: model and camera of the person who drives. motion: frames of theirs that tell their neutral
+            face and usual pose. pose, gain, overshoot, pose_overshoot: see `retargeting.retarget.Retarget`.
+
+        Returns:
+            The driver's coefficients carried over; unchanged where the driver is the avatar's own person.
+
+        Raises:
+            UserError: the driver was tracked by other landmarks, or the avatar does not know its usual pose.
+        """
+        own, kind = self.model, self.landmark_set
+        if same_person(driver, own):
+            return lambda motion: motion
+        missing = [name for name in ("pose_rest", "pose_low", "pose_high") if name not in self.identity]
+        if missing:
+            raise UserError(f"the avatar's identity lacks {', '.join(missing)}; train it again with this version")
+        if len(driver.landmark_vertices) != kind.count:
+            raise UserError(
+                f"the driver was tracked by {len(driver.landmark_vertices)} landmarks, the avatar by {kind.count}; use "
+                "one `landmarks.detector` for both"
+            )
+        target = Person(own, self.camera, np.zeros(own.expression_count), self.identity["pose_rest"].astype(float))
+        reach = np.stack([self.identity["pose_low"], self.identity["pose_high"]]).astype(float)
+        mover = driver_of(driver, camera, motion, kind)
+        return Retarget(mover, target, kind, reach, pose, gain, overshoot, pose_overshoot)
+
+
+def camera_of(identity: Mapping[str, np.ndarray]) -> Camera:
+    """The camera in the arrays of identity.npz."""
+    x, y = np.asarray(identity["principal"], float)
+    return Camera(float(identity["focal_px"]), (float(x), float(y)), int(identity["size_px"]))

@@ -1,0 +1,1 @@
+"""Model and film the procedural demo actor, with known truth."""

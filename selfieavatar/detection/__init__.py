@@ -1,0 +1,1 @@
+"""Find faces and facial landmarks in images."""

@@ -1,0 +1,153 @@
+"""The frames that are measured, and the clips' pictures of them: what every measurement of a subject has in common.
+
+Frames are streamed in batches: memory does not grow with the clips.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.baseline import fill_missing
+from selfieavatar.evaluation.regions import region_masks
+from selfieavatar.io.files import picture_name, read_picture
+from selfieavatar.io.manifest import frame_rate, read_manifest
+from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_set
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Subject:
+    """What samples.parquet says: frames to measure and to compare with, by clip, in order of frames."""
+
+    name: str
+    size_px: int
+    test: dict[str, np.ndarray]
+    train: dict[str, np.ndarray]
+    left_out: int
+
+    @property
+    def frames(self) -> int:
+        """Number of frames to measure."""
+        return sum(map(len, self.test.values()))
+
+    def notes(self) -> list[str]:
+        """What to bear in mind about the frames."""
+        return [f"{self.left_out} test frames left out, reasons in samples.parquet"] if self.left_out else []
+
+
+def read_subject(paths: list[Path]) -> Subject:
+    """Join the manifests of samples.
+
+    Raises:
+        UserError: they are of different subjects or sizes, or there is no frame to measure.
+    """
+    manifests = [read_manifest(path, "samples") for path in paths]
+    facts = {(m.metadata["subject"], int(m.metadata["size_px"])) for m in manifests}
+    if len(facts) > 1:
+        raise UserError(f"the samples {', '.join(map(str, paths))} are of different subjects or sizes: {sorted(facts)}")
+    clip, frame, split, used = (np.concatenate([m[c] for m in manifests]) for c in ("clip", "frame", "split", "used"))
+
+    def by_clip(name: str) -> dict[str, np.ndarray]:
+        mine = used & (split == name)
+        return {str(c): np.unique(frame[mine & (clip == c)]) for c in dict.fromkeys(clip[mine].tolist())}
+
+    test = by_clip("test")
+    if not test:
+        raise UserError(
+            f"no usable test frame in {', '.join(map(str, paths))}; give the subject a clip of role 'test' "
+            "or raise samples.holdout"
+        )
+    name, size_px = facts.pop()
+    return Subject(name, size_px, test, by_clip("train"), int(((split == "test") & ~used).sum()))
+
+
+@dataclass
+class Batch:
+    """N frames of one clip. order: (N,), see `TemporalSheet.add`; truth (N,S,S,3), uv (N,S,S,3) float32 in [0,1];
+    masks: region -> (N,S,S) bool."""
+
+    clip: str
+    frames: np.ndarray
+    order: np.ndarray
+    truth: np.ndarray
+    uv: np.ndarray
+    masks: dict[str, np.ndarray]
+
+
+def unit(picture: np.ndarray) -> np.ndarray:
+    """Integer picture -> float32 in [0,1]."""
+    return picture.astype(np.float32) / np.iinfo(picture.dtype).max
+
+
+def seconds(rates: Mapping[str, float]) -> dict[str, int]:
+    """Frames of a second of each clip: they say nearly the same."""
+    return {clip: round(rate) for clip, rate in rates.items()}
+
+
+def film_rate(subject: Subject, rates: Mapping[str, float]) -> float:
+    """Frames per second of one film of all clips: the rate of most frames, those of a rounded rate counted together."""
+    frames = Counter[int]()
+    for clip, rate in rates.items():
+        frames[round(rate)] += len(subject.test[clip])
+    most, _ = frames.most_common(1)[0]
+    if len(frames) > 1:
+        found = ", ".join(f"{number} of {rate}" for rate, number in sorted(frames.items()))
+        log.info("the clips have different frames/s (frames: %s); the film shows all at %d", found, most)
+    return next(rate for rate in rates.values() if round(rate) == most)
+
+
+class Pictures:
+    """Reads the pictures of the clips on threads."""
+
+    def __init__(self, clips_dir: Path, threads: int) -> None:
+        self.clips_dir = clips_dir
+        self._pool = ThreadPoolExecutor(max_workers=max(threads, 1))
+
+    def read(self, places: list[tuple[str, int]], kind: str) -> np.ndarray:
+        """(N,...) float32 in [0,1] of frames (clip, number)."""
+        paths = [self.clips_dir / clip / kind / picture_name(number) for clip, number in places]
+        pictures = [unit(picture) for picture in self._pool.map(read_picture, paths)]
+        for path, picture in zip(paths, pictures, strict=True):
+            if picture.shape != pictures[0].shape:
+                raise UserError(f"{path} has another size or depth than its neighbours; run the workflow again")
+        return np.stack(pictures)
+
+    def of(self, clip: str, frames: np.ndarray, kind: str) -> np.ndarray:
+        """`read` of frames (N,) of one clip."""
+        return self.read([(clip, int(number)) for number in frames], kind)
+
+    def points(self, clip: str, frames: np.ndarray) -> tuple[np.ndarray, LandmarkSet]:
+        """Landmarks (N,L,2) px of a clip's frames, NaN where none were found, and their set."""
+        landmarks = read_manifest(self.clips_dir / clip / "landmarks.parquet", "landmarks")
+        kind = landmark_set(landmarks.metadata["landmark_set"])
+        return landmarks["points_px"][frames].reshape(len(frames), kind.count, 2), kind
+
+    def filled_points(self, clip: str, frames: np.ndarray) -> np.ndarray:
+        """`points`, where none were found those of the nearest frame that has some."""
+        landmarks = read_manifest(self.clips_dir / clip / "landmarks.parquet", "landmarks")
+        return fill_missing(landmarks["points_px"], landmarks["found"])[frames].reshape(len(frames), -1, 2)
+
+    def rates(self, subject: Subject) -> dict[str, float]:
+        """`frame_rate` of each clip to measure on."""
+        paths = {clip: self.clips_dir / clip / "decode.parquet" for clip in subject.test}
+        return {clip: frame_rate(read_manifest(path, "decode")) for clip, path in paths.items()}
+
+    def batches(self, clip: str, frames: np.ndarray, size: int) -> Iterator[Batch]:
+        """Batches of frames of one clip."""
+        points, kind = self.points(clip, frames)
+        repeated = read_manifest(self.clips_dir / clip / "decode.parquet", "decode")["duplicate"]
+        order = np.cumsum(~repeated)[frames]  # counts the pictures that differ from the one before
+        for start in range(0, len(frames), size):
+            part = slice(start, start + size)
+            truth, alpha, uv = (self.of(clip, frames[part], folder) for folder in ("frames", "alpha", "uv"))
+            masks = region_masks(alpha, uv[..., 2] > 0, points[part], kind)
+            yield Batch(clip, frames[part], order[part], truth, uv, masks)

@@ -1,0 +1,94 @@
+"""metrics.json as plain Python values: the regions' figures, notes on what is missing, versions; never NaN or
+infinity."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from selfieavatar.evaluation import bootstrap, retrack
+from selfieavatar.evaluation.network_metrics import NetworkScores
+from selfieavatar.evaluation.regions import REGIONS
+from selfieavatar.evaluation.registry import ScoreSheet
+from selfieavatar.evaluation.results import Results
+
+PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "lpips", "torch_fidelity")
+DIGITS = 6
+TABLE_FIGURES = ("psnr_db", "ssim", "sharpness")  # of single frames, also compared by labels of the clips
+
+
+# Which form of a figure is meant, since several go by one name.
+DEFINITIONS = {
+    "ssim": "11 x 11 Gaussian window, sigma 1.5, mean of R, G, B, whole windows (Wang et al. 2004)",
+    "ssim_uniform7": "7 x 7 flat window, unbiased variances: scikit-image's default, for papers that name no form",
+    "psnr_db": "mean over frames of 10 log10(1 / mean square error over the region's pixels)",
+    "sharpness": "mean gradient of the avatar's luma over the truth's",
+    "akd": "mean distance of the landmarks tracked in both pictures, over the outer eye corners' distance",
+    "aed": "mean absolute difference of the expression tracked in both, in standard deviations of the subject's",
+    "apd_deg": "angle between the head poses tracked in both, degrees",
+    "jitter": "mean second difference of tracked landmarks over the eye corners' distance; _truth: of the true ones",
+    "identity_similarity": "cosine of the face's features by VGGFace2's ResNet50 to those of the true face; 1: equal",
+    "mouth, eyes": "boxes around the landmarks of lips and lids; no FID there",
+    "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of means over frames, {bootstrap.DRAWS} draws, "
+    f"widened by Student's t for few blocks; a block is a second, or {bootstrap.CORRELATION_TIMES} correlation times "
+    f"of the figure, as long as {bootstrap.LEAST_BLOCKS} blocks fill the frames",
+}
+
+
+def result_figures(result: Results) -> dict[str, Any]:
+    """The measured part of metrics.json: regions of the avatar, steadiness, what was tracked again, baselines."""
+    figures = {name: region_figures(sheet, result.network, name) for name, sheet in result.sheets.items()}
+    tracked = None if result.retracking is None else result.retracking.summary()
+    intervals = {name: result.intervals(name) for name in result.sheets}
+    drawn = {"drawn": bootstrap.method(result.clips, result.block), "seed": bootstrap.SEED}
+    own = result.avatar
+    return figures.pop(own) | {
+        "temporal": result.temporal.summary(),
+        "tracked": tracked,
+        "intervals": intervals[own] | result.further_intervals() | drawn,
+        "baselines": {name: regions | {"intervals": intervals[name]} for name, regions in figures.items()},
+        "definitions": DEFINITIONS,
+    }
+
+
+def frame_columns(result: Results) -> dict[str, Any]:
+    """Columns of the manifest `self`: the avatar's scores of each frame, NaN where one cannot be had."""
+    sheet = result.sheets[result.avatar]
+    scores = {f"{name}_{region}": sheet.per_frame(region, name) for name in sheet.metrics for region in REGIONS}
+    scores |= {f"lpips_{region}": result.network.per_frame(result.avatar, region) for region in REGIONS}
+    scores["identity_similarity"] = result.network.per_frame(result.avatar, "face", "identity_similarity")
+    scores |= dict.fromkeys(retrack.FIGURES, np.zeros(0))
+    for figures in result.further().values():
+        scores |= figures
+    unknown = np.full(len(result.frames), np.nan)
+    return {"clip": result.clips, "frame": result.frames} | {k: v if len(v) else unknown for k, v in scores.items()}
+
+
+def region_figures(sheet: ScoreSheet, network: NetworkScores, method: str) -> dict[str, dict[str, float | None]]:
+    """{region: {frames, ssim, psnr_db, sharpness, lpips, fid, ...}} of a method; frames: how many have the region."""
+    mine, deep, frames = sheet.summary(), network.summary(method), sheet.frames()
+    return {region: {"frames": frames[region]} | mine[region] | deep[region] for region in REGIONS}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the figures depend on."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+
+
+def as_json(value: Any) -> Any:
+    """Values that JSON has: floats rounded to six digits after the point, what is not finite None, mappings by
+    string."""
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return round(value, DIGITS) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,97 @@
+"""LPIPS, FID and identity similarity of several methods over the regions, or the reason why a figure cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selfieavatar.errors import UserError
+from selfieavatar.evaluation.regions import REGIONS, mean_or_none
+
+if TYPE_CHECKING:
+    import torch
+
+NETWORKS = {"lpips": "alexnet", "fid": "inception", "identity_similarity": "resnet50_vggface2"}
+# Small boxes on black say nothing to a network that was trained on whole pictures.
+FID_REGIONS = ("full", "person", "face")
+# Inception's features: of fewer frames the covariance is singular, and FID is biased upwards.
+FID_ENOUGH = 2048
+
+
+class NetworkScores:
+    """Scores that need published weights. `weights`: network -> label or None; `notes`: figure -> why it is missing."""
+
+    def __init__(self, device: torch.device | str, wanted: bool = True) -> None:
+        self.notes: dict[str, str] = {}
+        self.weights: dict[str, str | None] = dict.fromkeys(NETWORKS.values())
+        self._lpips = self._fid = self._faces = None
+        self._count = 0
+        self._parts: dict[tuple[str, str, str], list[np.ndarray]] = {}  # method, region, figure
+        if not wanted:
+            self.notes = dict.fromkeys(NETWORKS, "left out by evaluate.network_metrics: false")
+            return
+        # Imported here: the packages are slow to import and most machines have no weights for them.
+        try:
+            from selfieavatar.evaluation.lpips import LABEL, LpipsScore
+
+            self._lpips = LpipsScore(device)
+            self.weights["alexnet"] = LABEL
+        except UserError as error:
+            self.notes["lpips"] = str(error)
+        try:
+            from selfieavatar.evaluation.fid import LABEL, FidScore
+
+            self._fid = FidScore(device)
+            self.weights["inception"] = LABEL
+        except UserError as error:
+            self.notes["fid"] = str(error)
+        try:
+            from selfieavatar.evaluation.identity_similarity import LABEL, FaceFeatures
+
+            self._faces = FaceFeatures(device)
+            self.weights["resnet50_vggface2"] = LABEL
+        except UserError as error:
+            self.notes["identity_similarity"] = str(error)
+
+    def add(self, methods: Mapping[str, np.ndarray], truth: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
+        """Score N more frames of every method; pictures (N,H,W,3) float in [0,1], masks region -> (N,H,W) bool."""
+        shown = {region: mask for region, mask in masks.items() if region in FID_REGIONS}
+        if self._fid is not None:
+            self._fid.add_truth(truth, shown)
+            self._count += len(truth)
+        person = None if self._faces is None else self._faces(truth, masks["face"])
+        for method, pictures in methods.items():
+            if self._fid is not None:
+                self._fid.add(method, pictures, shown)
+            if self._lpips is not None:
+                for region, values in self._lpips(pictures, truth, masks).items():
+                    self._parts.setdefault((method, region, "lpips"), []).append(values)
+            if person is not None:
+                alike = (person * self._faces(pictures, masks["face"])).sum(axis=1)
+                self._parts.setdefault((method, "face", "identity_similarity"), []).append(alike)
+
+    def warnings(self) -> list[str]:
+        """What to bear in mind about the figures that there are."""
+        if self._fid is None or self._count >= FID_ENOUGH:
+            return []
+        return [
+            f"fid: of {self._count} frames, fewer than the {FID_ENOUGH} features, which biases it upwards; compare it "
+            "with figures of the same number of frames only"
+        ]
+
+    def per_frame(self, method: str, region: str, figure: str = "lpips") -> np.ndarray:
+        """A figure of each frame, in the order of adding; NaN where the region was empty, nothing without weights."""
+        return np.concatenate(self._parts.get((method, region, figure), [np.zeros(0)]))
+
+    def summary(self, method: str) -> dict[str, dict[str, float | None]]:
+        """{region: {"lpips": mean or None, "fid": value or None}}; no "fid" for the boxes, and for the face
+        "identity_similarity"."""
+        found: dict[str, dict[str, float | None]] = {}
+        for region in REGIONS:
+            found[region] = {"lpips": mean_or_none(self.per_frame(method, region))}
+            if region in FID_REGIONS:
+                found[region]["fid"] = None if self._fid is None else self._fid.value(method, region)
+        found["face"]["identity_similarity"] = mean_or_none(self.per_frame(method, "face", "identity_similarity"))
+        return found

@@ -1,0 +1,178 @@
+"""Fidelity of expression and pose: the avatar's own pictures are tracked again, and compared with what was asked.
+
+AKD, AED and APD (average keypoint, expression and pose distance; Siarohin et al. 2019, Ren et al. 2021), here in units
+that do not hang on the model or the picture's size: see each function. The tracker errs, too: on the true pictures
+these figures are not zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from selfieavatar.detection.landmarks import FaceDetector
+from selfieavatar.evaluation.regions import mean_or_none
+from selfieavatar.fitting.clip import eye_span
+from selfieavatar.fitting.landmark_solver import FitResult, SolverSettings, fit_landmarks
+from selfieavatar.geometry.camera import Camera, rotation_matrix
+from selfieavatar.morphable.landmark_sets import MEDIAPIPE, LandmarkSet, landmark_set, landmark_weights
+from selfieavatar.morphable.model import MorphableModel
+
+FIGURES = ("akd", "aed", "apd_deg", "jitter", "jitter_truth")
+
+
+class Tracker:
+    """Landmarks of the pictures of one clip, in order; the detector belongs to the clip.
+
+    side_px: to which smaller pictures are enlarged, since detectors look for faces of a usual size.
+    """
+
+    def __init__(self, detector: FaceDetector, side_px: int = 512) -> None:
+        self.detector, self.side_px = detector, side_px
+        self._count = landmark_set(detector.set_name).count
+        self._points: list[np.ndarray] = []
+
+    def add(self, pictures: Iterable[np.ndarray]) -> None:
+        """More pictures (S,S,3) uint8."""
+        for picture in pictures:
+            zoom = max(1.0, self.side_px / picture.shape[0])
+            side = round(picture.shape[0] * zoom)
+            shown = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC) if zoom > 1 else picture
+            face = self.detector.detect(shown)
+            lost = np.full((self._count, 2), np.nan)
+            self._points.append(lost if face is None else face.points_px * (picture.shape[0] / side))
+
+    @property
+    def points(self) -> np.ndarray:
+        """(N, L, 2) px of the pictures as they were given, NaN where no face was found."""
+        return np.stack(self._points) if self._points else np.zeros((0, self._count, 2))
+
+
+def fit_points(model: MorphableModel, camera: Camera, points: np.ndarray, set_name: str) -> FitResult:
+    """Pose and expression of each frame for itself from landmarks (N, L, 2) px; NaN rows stay NaN."""
+    span = eye_span(points, set_name) if len(points) else np.zeros(0)
+    apart = np.zeros(max(len(points) - 1, 0), bool)
+    settings = replace(SolverSettings(), temporal=0.0)
+    return fit_landmarks(model, camera, points, landmark_weights(set_name), np.nan_to_num(span), apart, settings)
+
+
+def keypoint_distance(points: np.ndarray, wanted: np.ndarray, set_name: str) -> np.ndarray:
+    """(N,) AKD: mean distance of the landmarks (N, L, 2) over the wanted ones' outer eye corner distance."""
+    return np.linalg.norm(points - wanted, axis=2).mean(1) / eye_span(wanted, set_name)
+
+
+def expression_distance(expression: np.ndarray, wanted: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """(N,) AED: mean absolute difference of the coefficients (N, E), in standard deviations `scale` (E,)."""
+    return np.abs((expression - wanted) / np.maximum(scale, 1e-6)).mean(1)
+
+
+def pose_distance_deg(rotation: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """(N,) APD: angle between two rotations (N, 3) axis-angle, in degrees."""
+    known = np.isfinite(rotation).all(1) & np.isfinite(wanted).all(1)
+    turn = np.swapaxes(rotation_matrix(np.nan_to_num(wanted)), 1, 2) @ rotation_matrix(np.nan_to_num(rotation))
+    # From the sine as well: the arc cosine alone loses small angles to rounding.
+    sine = np.linalg.norm(turn - np.swapaxes(turn, 1, 2), axis=(1, 2)) / (2 * np.sqrt(2))
+    angle = np.degrees(np.arctan2(sine, (np.trace(turn, axis1=1, axis2=2) - 1) / 2))
+    return np.where(known, angle, np.nan)
+
+
+def jitter(points: np.ndarray, order: np.ndarray, set_name: str) -> np.ndarray:
+    """(N,) trembling: mean length of the landmarks' second difference over the outer eye corner distance, of each frame
+    and its two neighbours; NaN where one of them is missing or has no face.
+
+    points: (N, L, 2) px. order: (N,) number of each picture; neighbours are one apart.
+    """
+    found = np.full(len(points), np.nan)
+    middle = np.flatnonzero((np.diff(order[:-1]) == 1) & (np.diff(order[1:]) == 1)) + 1
+    second = points[middle - 1] - 2 * points[middle] + points[middle + 1]
+    found[middle] = np.linalg.norm(second, axis=2).mean(1) / eye_span(points[middle], set_name)
+    return found
+
+
+class Retracking:
+    """Tracks the avatar's pictures and the true ones alike, clip by clip, and compares both.
+
+    model, camera: of the avatar. detector: makes a fresh detector for each clip. side_px: see `Tracker`.
+    """
+
+    def __init__(
+        self, model: MorphableModel, camera: Camera, detector: Callable[[], FaceDetector], side_px: int
+    ) -> None:  # fmt: skip
+        self.model, self.camera, self._detector, self._side_px = model, camera, detector, side_px
+        self._clips: list[tuple[Tracker, Tracker, list[np.ndarray]]] = []
+        self._frames: dict[str, np.ndarray] | None = None
+
+    def start_clip(self) -> None:
+        """The next pictures are of another clip."""
+        self._close()
+        self._clips.append((*(Tracker(self._detector(), self._side_px) for _ in range(2)), []))
+
+    def add(self, order: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> None:
+        """N more frames of the clip: order as of `TemporalSheet.add`, pictures (N,S,S,3) float in [0,1]."""
+        for tracker, pictures in zip(self._clips[-1][:2], (predicted, truth), strict=True):
+            tracker.add(np.round(pictures * 255).astype(np.uint8))
+        self._clips[-1][2].append(order)
+
+    def _close(self) -> None:
+        for tracker in self._clips[-1][:2] if self._clips else ():
+            tracker.detector.close()
+
+    def per_frame(self) -> dict[str, np.ndarray]:
+        """figure -> (N,) of all frames, in the order of adding, NaN where a picture shows no face; no more can be
+        added. The pictures of repeated frames do not count for the jitter, nor do frames without two neighbours."""
+        if self._frames is None:
+            self._close()
+            clips = [self._compare(mine, true, np.concatenate(orders)) for mine, true, orders in self._clips]
+            self._frames = {name: np.concatenate([np.zeros(0), *(clip[name] for clip in clips)]) for name in FIGURES}
+        return self._frames
+
+    def summary(self) -> dict[str, float | int | None]:
+        """Means over the frames that have the figure, and the number of those whose both pictures show a face."""
+        frames = self.per_frame()
+        found = int(np.isfinite(frames["akd"]).sum())
+        return {"found": found} | {name: mean_or_none(values) for name, values in frames.items()}
+
+    def notes(self) -> list[str]:
+        """Why figures are None."""
+        why = dict.fromkeys(FIGURES, "no frame shows a face both in the picture and in the truth")
+        why["jitter"] = why["jitter_truth"] = "no three frames that follow each other show a face"
+        return [f"{name}: {why[name]}" for name in FIGURES if self.summary()[name] is None]
+
+    def _compare(self, mine: Tracker, true: Tracker, order: np.ndarray) -> dict[str, np.ndarray]:
+        name = mine.detector.set_name
+        fits = [fit_points(self.model, self.camera, tracker.points, name) for tracker in (mine, true)]
+        expressions, rotations = ([getattr(fit, part) for fit in fits] for part in ("expression", "rotation"))
+        new = np.concatenate([[True], np.diff(order) > 0])
+        trembling = [np.full(len(order), np.nan) for _ in range(2)]
+        for values, tracker in zip(trembling, (mine, true), strict=True):
+            values[new] = jitter(tracker.points[new], order[new], name)
+        return {
+            "akd": keypoint_distance(mine.points, true.points, name),
+            "aed": expression_distance(*expressions, self.model.expression_scale),
+            "apd_deg": pose_distance_deg(*rotations),
+            "jitter": trembling[0],
+            "jitter_truth": trembling[1],
+        }
+
+
+class Tracked(Protocol):
+    """What is asked of an avatar: the model that its person was tracked with."""
+
+    model: MorphableModel
+    camera: Camera
+    landmark_set: LandmarkSet
+
+
+def retracking_of(
+    avatar: Tracked, detector: Callable[[], FaceDetector], side_px: int
+) -> tuple[Retracking | None, str]:  # fmt: skip
+    """What tracks an avatar's pictures again with MediaPipe (`detector`), or None and why not."""
+    if not side_px:
+        return None, "tracked: left out by evaluate.retrack_px: 0"
+    if avatar.landmark_set.name != MEDIAPIPE:
+        return None, f"tracked: pictures are tracked again by MediaPipe, not by {avatar.landmark_set.name}"
+    return Retracking(avatar.model, avatar.camera, detector, side_px), ""

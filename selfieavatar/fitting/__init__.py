@@ -1,0 +1,1 @@
+"""Fit a morphable model to a clip: pose, expression, gaze, light."""

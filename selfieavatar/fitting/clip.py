@@ -1,0 +1,139 @@
+"""One clip from landmarks to smooth coefficients: fit, gaps, gaze, smoothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from selfieavatar.fitting import smoothing
+from selfieavatar.fitting.gaze import conjugate, gaze_angles
+from selfieavatar.fitting.landmark_solver import LandmarkFit, SolverSettings, fit_landmarks
+from selfieavatar.geometry.camera import Camera
+from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
+from selfieavatar.morphable.model import MorphableModel
+
+
+@dataclass
+class ClipFit:
+    """Coefficients of a clip's N frames; rows of lost frames are NaN.
+
+    fitted (N,) bool; rotation (N, 3) rad; translation (N, 3) cm; expression (N, E); gaze (N, 4) rad; error (N,)
+    median distance over
+    the outer eye corners' distance (NaN for bridged and lost frames); quality (N,) "ok", "bridged" or "lost"; cuts (N
+    - 1,) bool.
+    """
+
+    fitted: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    expression: np.ndarray
+    gaze: np.ndarray
+    error: np.ndarray
+    quality: np.ndarray
+    cuts: np.ndarray
+
+
+def solver_settings(settings: Mapping[str, Any]) -> SolverSettings:
+    """The solver's settings from the configuration's section `fit`."""
+    return SolverSettings(noise=settings["landmark_noise"], prior=settings["prior"], temporal=settings["temporal"])
+
+
+def eye_span(points: np.ndarray, set_name: str = MEDIAPIPE) -> np.ndarray:
+    """(N,) distance of the outer eye corners in px: a running maximum-like measure that a turned head does not shrink.
+
+    The corners' distance shrinks with the cosine of the yaw; the face's height does not. Their usual ratio links both.
+    """
+    right, left = landmark_set(set_name).outer_eyes
+    eyes = np.linalg.norm(points[:, right] - points[:, left], axis=1)
+    nose = points[:, list(landmark_set(set_name).regions["nose"])]
+    height = np.ptp(nose[..., 1], axis=1)
+    ratio = eyes / np.maximum(height, 1e-6)
+    usual = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else 1.0
+    return np.maximum(eyes, np.minimum(height * usual, 2 * eyes))
+
+
+def lid_openings(points: np.ndarray, span: np.ndarray, set_name: str = MEDIAPIPE) -> np.ndarray:
+    """(N, 2) area within the lids of the left and the right eye over the squared span."""
+    rings = [points[:, list(ring)].astype(float) for ring in landmark_set(set_name).eyes]
+    areas = [0.5 * np.abs(np.cross(ring, np.roll(ring, -1, axis=1)).sum(1)) for ring in rings]
+    return np.stack(areas, 1) / span[:, None] ** 2
+
+
+def fit_clip(
+    model: MorphableModel, camera: Camera, points: np.ndarray, time_s: np.ndarray, settings: Mapping[str, Any],
+    set_name: str = MEDIAPIPE,
+) -> ClipFit:  # fmt: skip
+    """Fits a clip.
+
+    Args:
+        model: the subject's model. camera: in the pixels of `points`. points: (N, L, 2) px, NaN where no face was
+        found. time_s: (N,) s. settings: the configuration's section `fit`. set_name: the landmark set of `points`.
+    """
+    gap = settings["longest_gap_s"]
+    span = eye_span(points, set_name)
+    cuts = smoothing.find_cuts(points, time_s, span, gap)
+    weights = landmark_weights(set_name)
+    raw = fit_landmarks(model, camera, points, weights, span, ~cuts, solver_settings(settings))
+    fitted = np.isfinite(raw.error) & (raw.error <= settings["max_error"])
+    wrong = np.isfinite(raw.error) & ~fitted
+    if wrong.any():
+        # What is not this face must neither pull its neighbours nor look like a cut.
+        points = np.where(wrong[:, None, None], np.nan, points)
+        cuts = smoothing.find_cuts(points, time_s, span, gap)
+        raw = fit_landmarks(model, camera, points, weights, span, ~cuts, solver_settings(settings), raw)
+        fitted &= np.isfinite(raw.error) & (raw.error <= settings["max_error"])
+    quality = smoothing.frame_quality(fitted, time_s, cuts, gap)
+    runs = smoothing.takes(quality, cuts)
+    gaze = gaze_of_irises(model, camera, points, raw.rotation, raw.translation, fitted, set_name)
+    gaze = smooth_gaze(gaze, runs, time_s, settings)
+    pose = smoothing.bridge(np.concatenate([raw.rotation, raw.translation], 1), quality, time_s)
+    expression = smoothing.bridge(raw.expression, quality, time_s)
+    pose = smoothing.smooth(pose, time_s, runs, settings["smooth_pose_s"])
+    openings = smoothing.bridge(lid_openings(points, span, set_name), quality, time_s)
+    expression = smoothing.smooth(expression, time_s, runs, settings["smooth_expression_s"], openings)
+    good = quality != smoothing.LOST
+    gaze[~good] = np.nan
+    error = reprojection_error(model, camera, points, span, pose, expression)
+    error[quality != smoothing.OK] = np.nan
+    return ClipFit(good, pose[:, :3], pose[:, 3:], expression, gaze, error, quality, cuts)
+
+
+def gaze_of_irises(
+    model: MorphableModel, camera: Camera, points: np.ndarray, rotation: np.ndarray, translation: np.ndarray,
+    fitted: np.ndarray, set_name: str,
+) -> np.ndarray:  # fmt: skip
+    """(N, 4) gaze, rad, from the irises of points (N, L, 2) px at poses (N, 3), (N, 3); NaN where `fitted` (N,) is
+    False, where the irises tell nothing, as behind closed lids, and of sets without irises."""
+    if set_name != MEDIAPIPE:
+        return np.full((len(points), 4), np.nan)
+    eyes = model.eye_center, model.eye_radius, model.iris_radius
+    with np.errstate(invalid="ignore"):
+        gaze, weight = gaze_angles(points, rotation, translation, camera, *eyes)
+    gaze[~fitted] = np.nan
+    return conjugate(gaze, weight)
+
+
+def smooth_gaze(
+    gaze: np.ndarray, runs: list[np.ndarray], time_s: np.ndarray, settings: Mapping[str, Any]
+) -> np.ndarray:  # fmt: skip
+    """Gaze (N, 4) with its gaps held and its noise smoothed within each take."""
+    return smoothing.smooth(smoothing.hold_gaps(gaze, runs, time_s), time_s, runs, settings["smooth_gaze_s"])
+
+
+def reprojection_error(
+    model: MorphableModel,
+    camera: Camera,
+    points: np.ndarray,
+    span: np.ndarray,
+    pose: np.ndarray,
+    expression: np.ndarray,
+) -> np.ndarray:
+    """(N,) median distance between projected and given landmarks over the span; NaN where either is missing."""
+    shown = np.where((np.isfinite(pose).all(1))[:, None, None], points, np.nan)
+    task = LandmarkFit(
+        model, camera, shown, np.ones(points.shape[1]), span, np.zeros(max(len(points) - 1, 0), bool), SolverSettings()
+    )
+    return task.result(task.start(pose[:, :3], pose[:, 3:], expression)).error

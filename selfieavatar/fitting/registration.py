@@ -1,0 +1,270 @@
+"""Moves landmarks to where the skin itself says they are, by aligning every frame's texture with the subject's own.
+
+A detector errs with pose and expression: turn the head, and its points slide over the skin, so that a texture painted
+by them is blurred. Unwrapped by the fitted mesh, all frames show the same skin at the same texels but for that error.
+Optical flow (Kroeger et al., "Fast optical flow using dense inverse search", ECCV 2016) from the subject's reference
+texture to that of a frame measures it, and the landmarks follow. What has no texture takes the flow of the structure
+around it; what the head hides stays where the fit has it; and where the frame does not look like the subject's skin
+after all (a hand, a blur), the detector's word counts. Light is taken out first: both textures are of unit local
+contrast.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from selfieavatar.fitting import personal_model
+from selfieavatar.fitting.landmark_solver import FitResult, SolverSettings
+from selfieavatar.fitting.personal_model import outer_eye_span
+from selfieavatar.geometry.camera import Camera, transform
+from selfieavatar.geometry.normals import orient_outwards, vertex_normals
+from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_set
+from selfieavatar.morphable.model import MorphableModel
+from selfieavatar.rendering.texture import mesh_texels
+
+log = logging.getLogger(__name__)
+
+MOST_PICTURE_PX = 256  # larger pictures are shrunk first: the flow resolves fractions of a pixel
+_SEEN = 0.3  # least cosine between the normal and the way to the camera
+_NEAR = 1 / 24  # deviation of the neighbourhood of local contrast, over the texture's side
+_REACH = 1 / 40  # and that over which structure carries flow to where there is none
+_LEAST_CONTRAST = 2.0  # in grey levels: below it there is noise
+_MOST_FLOW = 1 / 50  # over the texture's side: more is another thing than this skin
+_MATCH = 0.55, 0.8  # local correlation with the reference: not this skin below, surely above
+_ROUNDS = 3  # of learning the model and its reference
+PASSES = 2  # over a clip, each from a better fit
+_CODE = 40.0  # grey levels of one unit of contrast in the stored reference
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """One frame on the T x T texels: contrast and weight (T, T) float32, the latter 0 where no skin is seen; pixels
+    (V, 2) of the vertices in the frame's picture."""
+
+    contrast: np.ndarray
+    weight: np.ndarray
+    pixels: np.ndarray
+
+
+def texture_side(picture_px: int) -> int:
+    """Texels on a side of the reference for pictures of this side: about two for a pixel of the face."""
+    return 96 if picture_px <= 160 else 128
+
+
+def shrink(picture: np.ndarray) -> np.ndarray:
+    """Grey (S, S) uint8 of an RGB or single-channel picture, a whole number of times smaller."""
+    grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    factor = -(-grey.shape[0] // MOST_PICTURE_PX)
+    side = round(grey.shape[0] / factor)
+    return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA) if factor > 1 else grey
+
+
+class Registration:
+    """A subject's mesh made ready for one size of pictures.
+
+    Args:
+        model: with UV. camera: of pictures of any size. picture_px: side of those that will be given.
+        side: texels of the reference, where there is one already.
+    """
+
+    def __init__(self, model: MorphableModel, camera: Camera, picture_px: int, side: int | None = None) -> None:
+        self.model, self.camera = model, camera.scaled(picture_px)
+        self.side = side or texture_side(picture_px)
+        (rows, columns), face, weights = mesh_texels(model.tri, model.uv, self.side)
+        skin = model.tri_part[face] == 0
+        self.texels = rows[skin], columns[skin]
+        count = int(skin.sum())
+        corners = model.tri[face[skin]]
+        # Values at the texels = unwrap @ values at the vertices.
+        self.unwrap = csr_matrix(
+            (weights[skin].ravel(), (np.repeat(np.arange(count), 3), corners.ravel())), (count, len(model.template))
+        )
+        self.uv = (model.uv * self.side - 0.5).astype(np.float32)[None]
+        self.along = self._gradients()
+        self.outwards = orient_outwards(model.template, model.tri)
+        self.rings = landmark_set(MEDIAPIPE).eyes
+        self._near, self._reach = _NEAR * self.side, _REACH * self.side
+
+    def _gradients(self) -> tuple[csr_matrix, csr_matrix]:
+        """Derivatives by u and by v, per texel, of a quantity on the vertices: least squares over the neighbours."""
+        tri, uv, count = self.model.tri[self.model.tri_part == 0], self.uv[0].astype(float), len(self.model.template)
+        pairs = np.concatenate([tri[:, [0, 1]], tri[:, [1, 2]], tri[:, [2, 0]]])
+        pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
+        here, there = pairs.T
+        step = uv[there] - uv[here]
+        moment = np.zeros((count, 2, 2))
+        np.add.at(moment, here, step[:, :, None] * step[:, None, :])
+        moment += 1e-6 * np.eye(2)
+        share = np.einsum("pij,pj->pi", np.linalg.inv(moment)[here], step)
+        difference = [csr_matrix((share[:, k], (here, there)), (count, count)) for k in range(2)]
+        return tuple(d - csr_matrix((np.asarray(d.sum(1)).ravel(), (range(count), range(count)))) for d in difference)
+
+    def read(self, points: np.ndarray, grey: np.ndarray, matte: np.ndarray) -> Unwrapped:
+        """Unwraps a frame: camera points (V, 3) cm; grey picture and matte (S, S) uint8.
+
+        Raises:
+            ValueError: they are not of the size that was announced.
+        """
+        if grey.shape != matte.shape or grey.shape[0] != self.camera.size_px:
+            raise ValueError(f"picture {grey.shape} and matte {matte.shape} must both have {self.camera.size_px} px")
+        normals = vertex_normals(points, self.model.tri) * self.outwards
+        facing = -(normals * points).sum(1) / np.linalg.norm(points, axis=1)
+        pixels = self.camera.project(points)
+        values = (self.unwrap @ np.column_stack([pixels, facing])).astype(np.float32)
+        place = np.full((self.side, self.side, 2), -1, np.float32)
+        weight = np.zeros((self.side, self.side), np.float32)
+        place[self.texels], weight[self.texels] = values[:, :2] - 0.5, np.maximum(values[:, 2], 0)
+        weight[weight < _SEEN] = 0
+        person = cv2.remap(matte, place, None, cv2.INTER_NEAREST, borderValue=0) >= 128
+        shown = cv2.remap(grey, place, None, cv2.INTER_LINEAR, borderValue=0).astype(np.float32)
+        weight = weight**2 * person
+        return Unwrapped(self._contrast(shown, weight), weight, pixels)
+
+    def _contrast(self, shown: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Departure from the local mean in units of the local deviation: what light changes little."""
+
+        def around(values: np.ndarray) -> np.ndarray:
+            return cv2.GaussianBlur(values * weight, (0, 0), self._near) / total
+
+        total = cv2.GaussianBlur(weight, (0, 0), self._near) + 1e-6
+        departure = np.where(weight > 0, shown - around(shown), 0).astype(np.float32)
+        return departure / np.sqrt(around(departure**2) + _LEAST_CONTRAST**2)
+
+    def reference(self, frames: Iterable[Unwrapped]) -> np.ndarray:
+        """(T, T) uint8, the weighted mean of the frames: 128 is no contrast, also where nothing is seen."""
+        total, weight = np.zeros((self.side, self.side)), np.full((self.side, self.side), 1e-6)
+        for frame in frames:
+            total += frame.contrast * frame.weight
+            weight += frame.weight
+        return np.clip(np.round(128 + _CODE * total / weight), 0, 255).astype(np.uint8)
+
+    def moved(self, reference: np.ndarray, frame: Unwrapped) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How far each vertex lies from its skin, (V, 2) px of the picture; how much skin is seen there, and how well
+        it is that of the reference (T, T), both (V,) in [0, 1].
+        """
+        seen = (frame.weight > 0).astype(np.float32)
+        coded = np.clip(np.round(128 + _CODE * frame.contrast), 0, 255).astype(np.uint8)
+        flow = _flow(reference, np.where(seen > 0, coded, reference))
+        mean = reference.astype(np.float32) / _CODE
+        structure = cv2.Sobel(mean, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(mean, cv2.CV_32F, 0, 1) ** 2
+        match = self._match(mean - 128 / _CODE, frame, flow)
+        structure = structure * seen + 1e-3
+        alike = cv2.GaussianBlur(structure * match, (0, 0), self._reach)
+        alike /= cv2.GaussianBlur(structure, (0, 0), self._reach)
+        structure *= match + 1e-3
+        spread = cv2.GaussianBlur(flow * structure[..., None], (0, 0), self._reach)
+        flow = spread / cv2.GaussianBlur(structure, (0, 0), self._reach)[..., None]
+        length = np.linalg.norm(flow, axis=2, keepdims=True)
+        flow *= np.minimum(1, _MOST_FLOW * self.side / np.maximum(length, 1e-6))
+        sure = np.clip(2 * cv2.GaussianBlur(seen, (0, 0), self._reach) - 0.6, 0, 1)
+        values = np.dstack([flow, sure, alike])
+        at = cv2.remap(values, self.uv, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+        by_u, by_v = (derivative @ frame.pixels for derivative in self.along)
+        return at[:, :1] * by_u + at[:, 1:2] * by_v, at[:, 2], at[:, 3]
+
+    def _match(self, mean: np.ndarray, frame: Unwrapped, flow: np.ndarray) -> np.ndarray:
+        """(T, T) in [0, 1]: how well the frame, moved by the flow, correlates with the reference around a texel."""
+        rows, columns = np.mgrid[: self.side, : self.side].astype(np.float32)
+        place = np.dstack([columns, rows]) + flow
+        moved, weight = (cv2.remap(v, place, None, cv2.INTER_LINEAR) for v in (frame.contrast, frame.weight))
+        products = np.dstack([moved * mean, moved * moved, mean * mean]) * weight[..., None]
+        both, own, other = np.moveaxis(cv2.GaussianBlur(products, (0, 0), self._near), 2, 0)
+        share = np.clip((both / np.sqrt(own * other + 1e-9) - _MATCH[0]) / (_MATCH[1] - _MATCH[0]), 0, 1)
+        return share * share * (3 - 2 * share)
+
+    def landmarks(
+        self, reference: np.ndarray, points: np.ndarray, detected: np.ndarray, grey: np.ndarray, matte: np.ndarray,
+        scale: float,
+    ) -> np.ndarray:  # fmt: skip
+        """(L, 2) landmarks of a frame moved to their skin, in the pixels of `detected` (L, 2), of which one of the
+        picture has `scale`; points (V, 3) cm, the fit in the camera's axes.
+        """
+        frame = self.read(points, grey, matte)
+        away, sure, alike = self.moved(reference, frame)
+        used = self.model.used_landmarks
+        vertices = self.model.landmark_vertices[used]
+        out = np.array(detected, np.float64)
+        skin = scale * (frame.pixels + sure[:, None] * away)[vertices]
+        # What is seen and is not this skin keeps the detector's word.
+        out[used] += (1 - sure * (1 - alike))[vertices, None] * (skin - out[used])
+        # Lids fold, which is no flow of skin: an eye moves as a whole, as far open as the detector saw it.
+        for ring in map(list, self.rings):
+            out[ring] = detected[ring] + (out[ring] - detected[ring]).mean(0)
+        return out
+
+
+def register(
+    model: MorphableModel, camera: Camera, reference: np.ndarray, surface: np.ndarray, detected: np.ndarray,
+    read: Callable[[int], tuple[np.ndarray, np.ndarray]], threads: int = 1,
+) -> np.ndarray:  # fmt: skip
+    """(N, L, 2) landmarks of N frames moved to their skin; rows stay whose landmarks or surface (N, V, 3), cm, are not
+    finite.
+
+    detected (N, L, 2): in the pixels of the camera; read: number of a frame -> grey picture and matte (S, S) uint8,
+    called on the threads.
+
+    Raises:
+        ValueError: a picture and its matte are not of one size.
+    """
+    out = np.array(detected, np.float64)
+    known = np.isfinite(surface).all((1, 2)) & np.isfinite(out[:, model.used_landmarks]).all((1, 2))
+    known = np.flatnonzero(known)
+    if not len(known):
+        return out
+    side = len(read(int(known[0]))[0])
+    registration, scale = Registration(model, camera, side, len(reference)), camera.size_px / side
+
+    def follow(number: int) -> None:
+        out[number] = registration.landmarks(reference, surface[number], detected[number], *read(int(number)), scale)
+
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        list(pool.map(follow, known))
+    return out
+
+
+def learn(
+    model: MorphableModel, camera: Camera, fit: FitResult, detected: np.ndarray,
+    pictures: list[tuple[np.ndarray, np.ndarray]], settings: SolverSettings, threads: int = 1,
+    max_error: float = np.inf,
+) -> tuple[MorphableModel, FitResult, np.ndarray]:  # fmt: skip
+    """The subject's model, its fit and the reference texture, each made better by the others in a few rounds.
+
+    detected: (N, 478, 2) px of the camera, and fit: of frames that the model was learnt from, some hundreds;
+    pictures: grey and matte (S, S) uint8 of each; max_error: of a fit, as a share of the eye distance, above which the
+    frame has no part in the reference.
+    """
+    side = len(pictures[0][0])
+
+    def unwrap() -> tuple[Registration, np.ndarray, np.ndarray]:
+        """The registration, surfaces (N, V, 3) and reference of the present model and fit."""
+        registration = Registration(model, camera, side)
+        surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
+        seen = np.flatnonzero(np.isfinite(surface).all((1, 2)) & (fit.error <= max_error))
+        with ThreadPoolExecutor(max(threads, 1)) as pool:
+            reference = registration.reference(pool.map(lambda i: registration.read(surface[i], *pictures[i]), seen))
+        return registration, surface, reference
+
+    for number in range(_ROUNDS):
+        registration, surface, reference = unwrap()
+        points = register(model, camera, reference, surface, detected, pictures.__getitem__, threads)
+        moved = np.linalg.norm(points - detected, axis=2) / outer_eye_span(detected)[:, None]
+        log.info("registration round %d: contrast of the reference %.1f, landmarks %.2f %% from the detector's",
+                 number, np.std(reference[registration.texels].astype(float)), 100 * np.nanmedian(moved))  # fmt: skip
+        model, fit = personal_model.relearn(model, camera, points, fit, settings)
+    return model, fit, unwrap()[2]
+
+
+def _flow(reference: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """(T, T, 2) flow from one uint8 texture to the other. Its object holds memory of one pair: one for each call."""
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow.setFinestScale(1)
+    flow.setPatchSize(8)
+    flow.setPatchStride(4)
+    return flow.calc(reference, frame, None)

@@ -1,0 +1,1 @@
+"""Tell whether a recording is good enough to train on."""

@@ -1,0 +1,105 @@
+"""What the manifests of a clip say about its tracking, in figures and in advice for the person who films."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from selfieavatar.fitting.gaze import eye_opening
+from selfieavatar.geometry.camera import rotation_matrix
+from selfieavatar.morphable.landmark_sets import LOWER_LIP, MEDIAPIPE, UPPER_LIP
+
+# A median reprojection error above this share of the outer eye corners' distance can be seen in the overlay.
+LARGE_ERROR = 0.025
+BLINK_SHARE, OPEN_SHARE = 0.5, 0.75  # of the usual opening: a blink goes below the first and comes back above the other
+
+
+def head_angles(rotation: np.ndarray) -> np.ndarray:
+    """Axis-angle (N, 3) -> yaw, pitch, roll (N, 3) in degrees: where the nose points (right, down) and the tilt."""
+    matrix = rotation_matrix(np.asarray(rotation, float))
+    nose = -matrix[..., :, 2]
+    yaw = np.arctan2(nose[:, 0], -nose[:, 2])
+    pitch = np.arcsin(np.clip(nose[:, 1], -1, 1))
+    roll = np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0])
+    return np.degrees(np.stack([yaw, pitch, roll], 1))
+
+
+def openings(points: np.ndarray, landmark_set: str) -> np.ndarray | None:
+    """Opening of left lids, right lids and lips (N, 3) over the outer eye corners' distance; None for other sets.
+
+    points: (N, L, 2) px of the detector, NaN where no face was found.
+    """
+    if landmark_set != MEDIAPIPE:
+        return None
+    span = np.linalg.norm(points[:, 33] - points[:, 263], axis=1)
+    lips = np.linalg.norm(points[:, UPPER_LIP] - points[:, LOWER_LIP], axis=1) / span
+    return np.concatenate([eye_opening(points), lips[:, None]], axis=1)
+
+
+def count_blinks(opening: np.ndarray) -> int:
+    """Number of times that the mean opening of both lids (N,) falls below half of the usual and comes back."""
+    level = opening[np.isfinite(opening)]
+    if not len(level):
+        return 0
+    level = level / max(float(np.percentile(level, 75)), 1e-9)
+    # 1 closed, 0 open, in between as before: one blink is one run of closed frames.
+    state = np.where(level < BLINK_SHARE, 1, np.where(level > OPEN_SHARE, 0, -1))
+    known = state[state >= 0]
+    return int((np.diff(np.concatenate([[0], known])) == 1).sum())
+
+
+def summary(
+    decode: Mapping[str, np.ndarray], facts: Mapping[str, Any], fit: Mapping[str, np.ndarray], lids: np.ndarray | None
+) -> dict[str, Any]:
+    """Figures of one clip: counts, error in %, range of the head's angles in degrees (5th to 95th percentile).
+
+    Args:
+        decode, fit: columns of the manifests. facts: those of decode. lids: mean opening (N,), None where not known.
+    """
+    quality, error = fit["quality"], fit["landmark_error"]
+    angles = head_angles(fit["rotation"][quality != "lost"])
+    low, high = np.percentile(angles, [5, 95], axis=0) if len(angles) else np.zeros((2, 3))
+    known = error[np.isfinite(error)]
+    return {
+        "frames": len(quality),
+        "seconds": float(decode["time_s"][-1] - decode["time_s"][0]) if len(quality) else 0.0,
+        "without_face": int((~decode["face"]).sum()),
+        "repeated": int(decode["duplicate"].sum()),
+        "bridged": int((quality == "bridged").sum()),
+        "lost": int((quality == "lost").sum()),
+        "error_median": float(np.median(known)) if len(known) else None,
+        "error_95": float(np.percentile(known, 95)) if len(known) else None,
+        "yaw": [float(low[0]), float(high[0])],
+        "pitch": [float(low[1]), float(high[1])],
+        "blinks": None if lids is None else count_blinks(lids),
+        "static_camera": bool(facts["static_camera"]),
+        "faces_per_frame_max": int(facts["faces_per_frame_max"]),
+    }
+
+
+def advice(figures: Mapping[str, Any]) -> list[str]:
+    """Sentences about what to look at or to film otherwise; none where all is well."""
+    said = []
+    frames = max(figures["frames"], 1)
+    if figures["lost"]:
+        share = 100 * figures["lost"] / frames
+        said.append(
+            f"{figures['lost']} frames ({share:.0f} %) have no fit and are left out: the face is missing, hidden or "
+            "turned too far there."
+        )
+    if figures["error_median"] is not None and figures["error_median"] > LARGE_ERROR:
+        said.append(
+            f"The model lies {100 * figures['error_median']:.1f} % of the eye distance beside the landmarks: look at "
+            "overlay.mp4; all clips must show the same person."
+        )
+    if not figures["static_camera"]:
+        said.append("The camera or the background moves: the avatar paints one background, which will be blurred.")
+    if figures["faces_per_frame_max"] > 1:
+        said.append("More than one face is in view: the largest and most central one is followed.")
+    if figures["repeated"] > 0.3 * frames:
+        said.append("Many frames repeat the one before: the recording was slower than the file says.")
+    if figures["yaw"][1] - figures["yaw"][0] < 10:
+        said.append("The head hardly turns: the avatar will only look well from where it was filmed.")
+    return said

@@ -1,0 +1,1 @@
+"""Cameras, rotations, poses and mesh normals."""

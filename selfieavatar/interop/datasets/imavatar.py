@@ -1,0 +1,137 @@
+"""IMAvatar's videos (Zheng et al., "I M Avatar: implicit morphable head avatars from videos", CVPR 2022).
+
+`<subject>/<subject>/<video>/` holds `image/1.png` and so on, `mask/` with the person's matte under the same names, and
+`flame_params.json`, the authors' own tracking.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import atomic_dir, atomic_file, list_pictures, read_picture, write_picture
+
+IMAGES, MASKS, COEFFICIENTS = "image", "mask", "flame_params.json"
+# The videos that the authors train and test on, in the configuration files that they publish.
+PUBLISHED = {"subject1": {"train": ("MVI_1810", "MVI_1814"), "test": ("MVI_1812",)}}
+_DEEPEST = 5
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video: names of subject and video, and its folder, which holds `image`."""
+
+    subject: str
+    name: str
+    folder: Path
+
+    @property
+    def images(self) -> Path:
+        return self.folder / IMAGES
+
+    def lacks_masks(self) -> bool:
+        """Whether a picture has no mask of its name."""
+        masks = self.folder / MASKS
+        have = {path.stem for path in list_pictures(masks)} if masks.is_dir() else set()
+        return any(path.stem not in have for path in list_pictures(self.images))
+
+    def has_coefficients(self) -> bool:
+        return (self.folder / COEFFICIENTS).is_file()
+
+
+def find_videos(folder: Path) -> list[Video]:
+    """All videos below a folder, sorted by subject and name; links to folders are not followed.
+
+    Raises:
+        UserError: no such folder, or no video in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder; give IMAvatar's folder, or that of one subject")
+    videos = []
+    for place, folders, _ in os.walk(folder):
+        if IMAGES in folders and list_pictures(Path(place, IMAGES)):
+            owner = Path(place).absolute()
+            videos.append(Video(owner.parent.name, owner.name, Path(place)))
+            folders.clear()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if len(Path(place).relative_to(folder).parts) >= _DEEPEST:
+            folders.clear()
+    if not videos:
+        raise UserError(f"{folder} holds no <video>/{IMAGES}/ with pictures; give the folder that the zip unpacked to")
+    names = [(video.subject, video.name) for video in videos]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{folder} holds video {name[1]} of {name[0]} twice; give one of the folders that hold it")
+    return sorted(videos, key=lambda video: (video.subject, video.name))
+
+
+def roles(videos: list[Video], train: list[str], test: list[str]) -> list[tuple[Video, str]]:
+    """The videos with their roles: those named, or, where none is named, those that the authors publish.
+
+    Raises:
+        UserError: a named video is not there or is both, or nothing is known of any subject's split.
+    """
+    named = {"train": train, "test": test}
+    both = sorted(set(train) & set(test))
+    if both:
+        raise UserError(f"video {both[0]} cannot be both trained and tested on; name it once")
+    absent = sorted({*train, *test} - {video.name for video in videos})
+    if absent:
+        have = ", ".join(video.name for video in videos)
+        raise UserError(f"there is no video {', '.join(absent)} here; there are: {have}")
+    result = []
+    for video in videos:
+        split = named if train or test else PUBLISHED.get(video.subject, {"train": (), "test": ()})
+        result += [(video, role) for role in ("train", "test") if video.name in split[role]]
+    unknown = [video for video in videos if video.subject not in PUBLISHED]
+    if not result and unknown:
+        raise UserError(
+            f"no published split of {unknown[0].subject} is known; name its videos by --train and --test: "
+            f"{', '.join(video.name for video in unknown if video.subject == unknown[0].subject)}"
+        )
+    if not result:
+        raise UserError("none of the videos of the published split is here; name others by --train and --test")
+    return result
+
+
+def on_white(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The person (H, W, 3) uint8 over white, by a mask (H, W) of 8 or 16 bit."""
+    alpha = mask[..., None].astype(np.float32) / np.iinfo(mask.dtype).max
+    return np.rint(picture * alpha + 255 * (1 - alpha)).astype(np.uint8)
+
+
+def copy_on_white(video: Video, folder: Path) -> Video:
+    """A copy of the video below `folder`, the person before white as in the authors' own training.
+
+    Raises:
+        UserError: a picture without a mask, or of another size or depth; a mask of 0 and 1; two pictures of one name.
+    """
+    copy = Video(video.subject, video.name, folder / video.subject / video.name)
+    masks = {path.stem: path for path in list_pictures(video.folder / MASKS)} if not video.lacks_masks() else None
+    if masks is None:
+        raise UserError(f"{video.folder} has no mask for each of its pictures; a white background needs them all")
+    twice = [name for name, count in Counter(path.stem for path in list_pictures(video.images)).items() if count > 1]
+    if twice:
+        raise UserError(f"{video.images} has two pictures named {twice[0]}; leave one of them there")
+    with atomic_dir(copy.images) as images, atomic_dir(copy.folder / MASKS) as copied:
+        for path in list_pictures(video.images):
+            picture, mask = read_picture(path), read_picture(masks[path.stem])
+            picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
+            mask = mask[..., 0] if mask.ndim == 3 else mask
+            if picture.shape[:2] != mask.shape or picture.dtype != np.uint8:
+                raise UserError(f"{path} is no 8-bit picture of its mask's size ({masks[path.stem]}); unpack both anew")
+            if mask.max() == 1:
+                raise UserError(f"{masks[path.stem]} is of 0 and 1, but white is {np.iinfo(mask.dtype).max}; scale it")
+            write_picture(images / f"{path.stem}.png", on_white(picture, mask))
+            write_picture(copied / f"{path.stem}.png", mask)
+    if video.has_coefficients():
+        with atomic_file(copy.folder / COEFFICIENTS) as temporary:
+            shutil.copyfile(video.folder / COEFFICIENTS, temporary)
+    return copy

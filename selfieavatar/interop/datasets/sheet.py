@@ -1,0 +1,63 @@
+"""Rows for the sheet of clips: as text, and added to a sheet that may hold some of them already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import atomic_file
+from selfieavatar.settings.subjects import COLUMNS, Clip, read_sheet
+
+
+def as_text(clips: Sequence[Clip]) -> str:
+    """The rows, tab separated, each with its line end.
+
+    Raises:
+        UserError: a cell holds a tab or a line break.
+    """
+    rows = [["" if cell is None else str(cell) for cell in astuple(clip)] for clip in clips]
+    for row in rows:
+        if any(set(cell) & set("\t\r\n") for cell in row):
+            raise UserError(f"the path {row[COLUMNS.index('source')]!r} holds a tab or a line break; rename the file")
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def as_comment(text: str) -> str:
+    """A line that readers of the sheet pass over; nothing for no text."""
+    return f"# {' '.join(text.split())}\n" if text else ""
+
+
+def add_to_sheet(path: Path, clips: Sequence[Clip], comment: str = "") -> int:
+    """Add the clips that the sheet lacks, making the sheet where there is none; returns how many were added.
+
+    comment: a line without its end, written before new rows as `# comment`; nothing is written where no row is new.
+
+    Raises:
+        UserError: the sheet has another clip of the same name, or would not be a valid sheet; it is left as it was.
+    """
+    text, known = "\t".join(COLUMNS) + "\n", {}
+    if path.exists():
+        known = {(clip.subject, clip.clip): clip for clip in read_sheet(path).clips}
+        text = path.read_text(encoding="utf-8-sig")
+        header = next(line for line in text.split("\n") if line.strip() and not line.startswith("#"))
+        if tuple(cell.strip() for cell in header.split("\t")) != COLUMNS:
+            raise UserError(f"{path} has its columns in another order; make it {', '.join(COLUMNS)}")
+        text += "" if text.endswith("\n") else "\n"
+    for clip in clips:
+        before = known.get((clip.subject, clip.clip), clip)
+        if before != clip:
+            raise UserError(
+                f"{path} has a clip '{clip.clip}' of subject '{clip.subject}' already, and it differs ({before.role}, "
+                f"{before.source}); remove its row, or write to another sheet"
+            )
+    new = [clip for clip in clips if (clip.subject, clip.clip) not in known]
+    if new:
+        with atomic_file(path) as temporary:
+            temporary.write_text(text + as_comment(comment) + as_text(new), encoding="utf-8")
+            try:
+                read_sheet(temporary)
+            except UserError as error:
+                raise UserError(str(error).replace(str(temporary), str(path))) from error
+    return len(new)

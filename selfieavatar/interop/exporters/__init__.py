@@ -1,0 +1,1 @@
+"""Write a tracked subject as other methods read it, and bring their images back."""

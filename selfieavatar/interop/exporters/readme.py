@@ -1,0 +1,88 @@
+"""README.txt of what is handed over: what each thing is, for somebody who knows the peer and not this project."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from selfieavatar.interop.exporters.frames import Handed
+from selfieavatar.interop.exporters.transforms import INSTA_EXPRESSIONS, NERFACE_EXPRESSIONS
+
+STYLEAVATAR = """\
+SPLIT/image/000000.png   1536 px, RGB, 8 bit: the frame, and around it a border of a quarter of its side, repeated
+SPLIT/back/000000.png    1536 px, grey, 8 bit: the person's matte for it. WHITE IS THE PERSON, as StyleAvatar's own
+                         preprocessing writes it and its training reads it, in spite of the name
+SPLIT/render/000000.png  256 px, RGB, 8 bit: the tracked face as the avatar sees it, black off the face; no border
+SPLIT/uv/000000.png      256 px, RGB, 8 bit: red u to the right, green v down, 0 to 255 for 0 to 1; blue 255 on the
+                         face; all 0 off it
+
+Train on train/ alone: python train.py ... {out}/train
+Its published checkpoints know the texture layout of another face model: begin without one, or let it be unlearnt.
+Paint: python test.py --render_dir {out}/test/render --uv_dir {out}/test/uv --ckpt ... --save_dir PICTURES
+What is painted (1024 px) is the whole frame. The sizes are those of its networks; the frames have {size} px."""
+
+NERFACE = """\
+images/000000.png       RGB, 8 bit, {size} px
+masks/000000.png        grey, 8 bit: the person's matte, white on the person
+bg/CLIP.png             clean background of a clip, where the camera stands still; 00050.png is the first of them again,
+                        under the name that NeRFace reads
+transforms_SPLIT.json   cameras in OpenGL's axes: x right, y up, z backward
+  file_path             without ending
+  expression            {count} coefficients of {model}, then zeros up to the {least} that NeRFace's networks take
+                        (with more coefficients than that, change the number there)
+  bbox                  first and last row, first and last column of the face, as shares
+  intrinsics            fx, fy, cx, cy as NeRFace's rays want them: cx, cy as shares, half a pixel less than below
+near and far            the face is {near:.3g} to {far:.3g} units away from the camera"""
+
+INSTA = """\
+images/000000.png       RGB and, as the fourth channel, the person's matte (255 on the person); 8 bit, {size} px. The
+                        colours are those filmed: at soft edges some of the background is in them
+depth/000000.png        grey, 16 bit: distance of the mesh along the camera's axis in 1/1000 unit, 0 off the mesh
+flame/exp/000000.txt    {count} coefficients of {model}, then zeros where they are fewer than {least}
+canonical.obj           the mesh without expression
+transforms_SPLIT.json   cameras in OpenCV's axes, as INSTA reads them: x right, y down, z forward
+There is no seg_mask/: nothing here parses faces. INSTA does without, INSTA-pytorch does not."""
+
+MESHES = """\
+meshes/000000.obj       the face of each frame in the head's axes, without pose: x to the person's left, y up, z out of
+                        the face; {unit}. All have the same triangles
+transform_matrix        camera to head, 4 x 4: the head rests, the camera moves. Pinhole, no distortion
+cx, cy                  pixels, the centre of the first pixel at 0.5
+gaze                    left yaw, left pitch, right yaw, right pitch, radians; yaw > 0 to the picture's right,
+                        pitch > 0 down"""
+
+BACK = """\
+frames.tsv leads back: number (of the pictures here), clip and frame (in results/{subject}/clips), split.
+When the method has painted the {tests} test frames, in the folder of the project that wrote this:
+
+    python -m tools.handover collect {subject} --method NAME --from PICTURES --frames {out}/frames.tsv
+
+Pictures are found by the number in their names; add --by order where the method numbered them anew.
+"""
+
+KINDS = {"styleavatar": [STYLEAVATAR], "nerface": [NERFACE, MESHES], "insta": [INSTA, MESHES]}
+LEAST = {"nerface": NERFACE_EXPRESSIONS, "insta": INSTA_EXPRESSIONS}
+
+
+def readme(
+    peer: str, frames: Sequence[Handed], left_out: Mapping[str, int], out: Path, facts: Mapping[str, object]
+) -> str:
+    """The text for a peer, one of KINDS; `out` is the folder, `facts` fill in the words about its content."""
+    subject, count = frames[0].subject, Counter(frame.split for frame in frames)
+    said = ", ".join(f"{number} {split}" for split, number in count.items())
+    place = shlex.quote(str(out))
+    head = (
+        f"The tracked frames of subject '{subject}', for {peer}.\n\nFrames: {said}. Left out: {reasons(left_out)}.\n"
+        "Train on `train` alone; `val` may choose among trainings; `test` measures.\n\n"
+    )
+    body = "\n".join(KINDS[peer]).format(out=place, least=LEAST.get(peer), **facts)
+    back = BACK.format(subject=subject, tests=count["test"], out=place)
+    return head + body + "\n\n" + (back if count["test"] else "The test frames are handed over by --split test.\n")
+
+
+def reasons(left_out: Mapping[str, int]) -> str:
+    """`3 duplicate, 1 blurred`, the most frequent first; `none`."""
+    most = sorted(left_out.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {reason}" for reason, count in most) or "none"

@@ -1,0 +1,99 @@
+"""A subject's folder of results, as far as it is handed over: frames, mattes, coefficients, face model and camera."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from selfieavatar.errors import UserError
+from selfieavatar.fitting.person import model_and_camera
+from selfieavatar.geometry.camera import Camera
+from selfieavatar.interop.exporters.frames import Handed, choose_frames
+from selfieavatar.io.arrays import read_identity
+from selfieavatar.io.files import picture_name, read_picture
+from selfieavatar.io.manifest import Manifest, read_manifest
+from selfieavatar.morphable.model import MorphableModel
+from selfieavatar.settings.subjects import NAME
+
+COEFFICIENTS = ("rotation", "translation", "expression", "gaze", "light")
+
+
+@dataclass
+class Subject:
+    """A subject's folder of results."""
+
+    name: str
+    folder: Path
+    samples: list[Manifest]
+
+    @classmethod
+    def find(cls, name: str, results: Path) -> Subject:
+        """Raises UserError where there is no such subject, or its frames have not been chosen yet."""
+        folder = results / name
+        if not NAME.fullmatch(name) or not folder.is_dir():
+            raise UserError(f"{results} has no subject '{name}'; name a folder that lies there, or another --results")
+        first, second = folder / "samples.parquet", folder / "test_samples.parquet"
+        if not first.is_file():
+            raise UserError(f"{first} is missing; make it first: snakemake {first}")
+        samples = [read_manifest(path, "samples") for path in (first, second) if path.is_file()]
+        if len({(table.metadata["subject"], table.metadata["size_px"]) for table in samples}) > 1:
+            raise UserError(f"{first} and {second.name} are of different subjects or sizes; run the workflow again")
+        return cls(name, folder, samples)
+
+    def chosen(self, split: str) -> tuple[list[Handed], Counter[str]]:
+        """Frames to hand over and reasons of those left out; UserError where there are none."""
+        frames, left_out = choose_frames(self.samples, split)
+        if not frames or (split == "all" and not any(frame.split == "test" for frame in frames)):
+            raise UserError(
+                f"subject '{self.name}' has no usable frames {'to test on' if frames else f'of split {split}'}; where "
+                f"it has clips to test on, make {self.folder / 'test_samples.parquet'} first, or choose another --split"
+            )
+        return frames, left_out
+
+    @cached_property
+    def size_px(self) -> int:
+        return int(self.samples[0].metadata["size_px"])
+
+    @cached_property
+    def identity(self) -> dict[str, np.ndarray]:
+        return read_identity(self.folder / "identity.npz")
+
+    def model(self) -> tuple[MorphableModel, Camera]:
+        """The subject's face, and the camera of the frames."""
+        model, camera = model_and_camera(self.identity, self.folder / "identity.npz")
+        return model, camera.scaled(self.size_px)
+
+    def coefficients(self, frames: Sequence[Handed]) -> dict[int, dict[str, np.ndarray]]:
+        """Rotation, translation, expression, gaze and light of each frame, by running number."""
+        found = {}
+        for clip in dict.fromkeys(frame.clip for frame in frames):
+            fit = read_manifest(self.folder / "clips" / clip / "fit.parquet", "fit")
+            columns = {name: fit[name] for name in COEFFICIENTS}
+            row_of = {number: row for row, number in enumerate(fit["frame"].tolist())}
+            for frame in (frame for frame in frames if frame.clip == clip):
+                if frame.frame not in row_of:
+                    raise UserError(f"clip '{clip}' has no frame {frame.frame} any more; run the workflow again")
+                found[frame.number] = {name: column[row_of[frame.frame]] for name, column in columns.items()}
+        return found
+
+    def pictures(self, frame: Handed) -> tuple[np.ndarray, np.ndarray]:
+        """Frame (S, S, 3) and alpha (S, S), uint8."""
+        found = []
+        for kind, shape in (("frames", (self.size_px, self.size_px, 3)), ("alpha", (self.size_px, self.size_px))):
+            path = self.folder / "clips" / frame.clip / kind / picture_name(frame.frame)
+            found.append(read_picture(path))
+            if found[-1].shape != shape or found[-1].dtype != np.uint8:
+                raise UserError(f"{path} is not of {self.size_px} px and 8 bits; run the workflow again")
+        return found[0], found[1]
+
+    def backgrounds(self, frames: Sequence[Handed]) -> dict[str, bytes]:
+        """Files of the clean backgrounds that there are; the first of them again under the name that NeRFace reads."""
+        clips = self.folder / "clips"
+        plates = [clips / clip / "plate.png" for clip in dict.fromkeys(frame.clip for frame in frames)]
+        files = {f"bg/{path.parent.name}.png": path.read_bytes() for path in plates if path.is_file()}
+        return {"bg/00050.png": next(iter(files.values()))} | files if files else {}

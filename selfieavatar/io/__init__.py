@@ -1,0 +1,1 @@
+"""Read and write files: atomically, typed, and safe against hostile content."""

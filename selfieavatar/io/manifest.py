@@ -1,0 +1,112 @@
+"""Reading and writing of the Parquet manifests; the same content gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import atomic_file
+from selfieavatar.io.schemas import SCHEMAS
+
+
+class Facts(dict):
+    """Facts about a whole manifest by name; asking for one that the file lacks raises UserError with the file."""
+
+    def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
+        super().__init__(facts)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise UserError(f"{self._path} lacks the fact '{name}'; delete it and run the workflow again")
+
+
+class Manifest:
+    """A manifest in memory: `manifest["rotation"]` is a NumPy array, (N,) or (N, k) for list columns."""
+
+    def __init__(self, kind: str, table: pa.Table, metadata: dict[str, Any]) -> None:
+        self.kind = kind
+        self.table = table
+        self.metadata = metadata
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        column = self.table.column(name).combine_chunks()
+        if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+            values = column.flatten().to_numpy(zero_copy_only=False)
+            return values.reshape(len(self), -1) if len(self) else values.reshape(0, 0)
+        return column.to_numpy(zero_copy_only=False)
+
+
+def write_manifest(
+    path: Path | str, kind: str, columns: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write `columns` as a manifest of `kind`, atomically.
+
+    Args:
+        columns: one array for each column of `SCHEMAS[kind]`, (N,) or (N, k) for list columns.
+        metadata: facts about the whole manifest, stored as JSON in the file's schema.
+
+    Raises:
+        ValueError: a column is missing, unknown, of another length or type. That is a defect, not bad input.
+    """
+    schema = SCHEMAS[kind]
+    if set(columns) != set(schema.names):
+        raise ValueError(f"{kind} manifest: columns {sorted(columns)} instead of {sorted(schema.names)}")
+    arrays = [_arrow_array(field, columns[field.name]) for field in schema]
+    text = json.dumps(dict(metadata or {}), sort_keys=True, allow_nan=False)
+    table = pa.Table.from_arrays(arrays, schema=schema.with_metadata({"selfieavatar": text, "kind": kind}))
+    with atomic_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=False, write_statistics=False)
+
+
+def _arrow_array(field: pa.Field, values: Any) -> pa.Array:
+    if not (pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)):
+        return pa.array(np.asarray(values), type=field.type, from_pandas=False)
+    values = np.asarray(values, dtype=np.float32)
+    if values.ndim != 2:
+        raise ValueError(f"column {field.name}: shape (N, k) expected, got {values.shape}")
+    flat = pa.array(values.reshape(-1), type=pa.float32(), from_pandas=False)
+    if pa.types.is_fixed_size_list(field.type):
+        return pa.FixedSizeListArray.from_arrays(flat, field.type.list_size)
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), flat)
+
+
+def read_manifest(path: Path | str, kind: str) -> Manifest:
+    """Read a manifest and check that it is of `kind`.
+
+    Raises:
+        UserError: the file is missing, damaged, or a manifest of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"the manifest {path} is missing; run the workflow again to make it")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path} is not a readable Parquet file ({error}); delete it and run the workflow again"
+        ) from error
+    stored = table.schema.metadata or {}
+    found = stored.get(b"kind", b"?").decode(errors="replace")
+    if found != kind or not table.schema.equals(SCHEMAS[kind]):
+        raise UserError(f"{path} is a manifest of kind '{found}' or of another version, not '{kind}'; make it again")
+    try:
+        facts = Facts(path, json.loads(stored.get(b"selfieavatar", b"{}")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"the facts of {path} are not readable; delete it and run the workflow again") from error
+    return Manifest(kind, table, facts)
+
+
+def frame_rate(decode: Manifest) -> float:
+    """Frames per second of a clip, from its decode manifest; 25 where its source does not say."""
+    return float(decode.metadata["fps"] or 25.0)

@@ -1,0 +1,139 @@
+"""All detail losses of one generator step, eq. 4, and their weighted sum, eq. 7."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from selfieavatar.losses.cosine import CosineLoss
+from selfieavatar.losses.id_mrf import IDMRFLoss
+from selfieavatar.losses.l1 import l1_loss
+from selfieavatar.losses.mask import foreground_target, mask_loss
+from selfieavatar.networks.backbones import load_backbone
+
+TERMS = ("mask", "mrf", "l1", "cos", "gan")
+
+# Cells per side of the grid from which the centre of a crop is drawn.
+_CENTRE_CELLS = 16
+
+
+class DetailLoss:
+    """The terms mask, mrf, l1 and cos of eq. 4 for one batch.
+
+    settings: the section `train` of the configuration; read are weight_*, mrf_every, mrf_crop_px, mrf_positions,
+    cos_every, cos_size_px, cos_layers, cos_vggface2, backbone_weights, backbone_seed, mask_target. A backbone is loaded
+    only where its term has a weight. shared: the mean over the processes that share each batch, if any.
+    """
+
+    def __init__(
+        self, settings: Mapping, device: torch.device | str, shared: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self.device, self.shared = torch.device(device), shared
+        self.weights = {name: float(settings[f"weight_{name}"]) for name in TERMS}
+        self.every = {"mrf": int(settings["mrf_every"]), "cos": int(settings["cos_every"])}
+        self.crop_px = int(settings["mrf_crop_px"])
+        self.mask_target = settings["mask_target"]
+        self.seed = int(settings["backbone_seed"])
+        self.backbone_labels: dict[str, str] = {}
+        self._mrf: IDMRFLoss | None = None
+        self._cos: CosineLoss | None = None
+        source = settings["backbone_weights"]
+        if self.weights["mrf"] > 0:
+            vgg = load_backbone("vgg19", source, self.seed).to(self.device)
+            self._mrf = IDMRFLoss(vgg, max_positions=int(settings["mrf_positions"]))
+            self.backbone_labels["vgg19"] = vgg.label
+        if self.weights["cos"] > 0:
+            face = "vggface2" if settings["cos_vggface2"] else source
+            resnet = load_backbone("resnet50", face, self.seed).to(self.device)
+            self._cos = CosineLoss(resnet, settings["cos_layers"], int(settings["cos_size_px"]))
+            self.backbone_labels["resnet50"] = resnet.label
+
+    def __call__(
+        self,
+        image: Tensor,
+        mask_fg: Tensor,
+        target: Tensor,
+        alpha: Tensor,
+        validity: Tensor | None = None,
+        step: int = 0,
+    ) -> dict[str, Tensor]:
+        """The terms that have a weight and are due at ``step`` (at step 0 all are), each a scalar without its weight.
+
+        image, target: (B,3,H,W) RGB in [0,1]. mask_fg: (B,1,h,w) predicted foreground I_FM in [0,1]. alpha: (B,1,H,W)
+        matte, 1 on the person. validity: (B,1,H,W), 0 where the target is unknown, or None. mrf and cos are due every
+        ``mrf_every`` and ``cos_every`` steps; `weighted_sum` makes up for it. Random choices depend on the seed and
+        ``step`` alone.
+        """
+        terms: dict[str, Tensor] = {}
+        if self.weights["mask"] > 0:
+            terms["mask"] = mask_loss(mask_fg, alpha, self.mask_target, validity, self.shared)
+        if self.weights["l1"] > 0:
+            terms["l1"] = l1_loss(image, target, validity, self.shared)
+        mrf_due = self._mrf is not None and step % self.every["mrf"] == 0
+        cos_due = self._cos is not None and step % self.every["cos"] == 0
+        if not (mrf_due or cos_due):
+            return terms
+        # Where nothing is known, the truth of the network losses is the picture itself: no difference, no gradient.
+        known = image if validity is None else torch.where(validity > 0.5, image, target)
+        if mrf_due:
+            terms["mrf"] = self._mrf_term(known, mask_fg, target, alpha, step)
+        if cos_due:
+            terms["cos"] = self._cos(known, target)
+        return terms
+
+    def weighted_sum(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Eq. 7 over the terms at hand ("gan", the generator's adversarial loss, may be among them); a scalar.
+
+        A term that is computed only every k steps counts k times, so that the expected gradient is that of computing it
+        always.
+        """
+        unknown = sorted(set(terms) - set(TERMS))
+        if unknown:
+            raise ValueError(f"no weight for the terms {unknown}; known are {list(TERMS)}")
+        total = torch.zeros((), device=self.device)
+        for name, value in terms.items():
+            total = total + self.weights[name] * self.every.get(name, 1) * value
+        return total
+
+    def _mrf_term(self, image: Tensor, mask_fg: Tensor, target: Tensor, alpha: Tensor, step: int) -> Tensor:
+        """Eq. 6 on a random square of the masked foregrounds."""
+        predicted = F.interpolate(mask_fg, size=image.shape[-2:], mode="bilinear", align_corners=False)
+        truth = foreground_target(1.0 - alpha, self.mask_target)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        corners = crop_corners(alpha, self.crop_px, generator)
+        return self._mrf(
+            crop(predicted * image, corners, self.crop_px), crop(truth * target, corners, self.crop_px), generator
+        )
+
+
+def crop_corners(alpha: Tensor, size_px: int, generator: torch.Generator) -> Tensor | None:
+    """(B,2) int64 top-left corners (row, column) of squares of size_px centred somewhere on the person, or None for
+    whole pictures.
+
+    alpha: (B,1,H,W). Centres are drawn in proportion to alpha on a coarse grid, jittered within the cell, and the
+    square is then pushed inside the picture. A picture without a person draws uniformly.
+    """
+    height, width = alpha.shape[-2:]
+    if size_px == 0 or size_px >= min(height, width):
+        return None
+    density = F.adaptive_avg_pool2d(alpha, _CENTRE_CELLS).flatten(1).detach().float().cpu() + 1e-6
+    cell = torch.multinomial(density, 1, generator=generator).squeeze(1)
+    jitter = torch.rand(len(cell), 2, generator=generator)
+    place = (torch.stack([cell // _CENTRE_CELLS, cell % _CENTRE_CELLS], dim=1) + jitter) / _CENTRE_CELLS
+    extent = torch.tensor([height, width])
+    corners = (place * extent - size_px / 2).round().long()
+    return corners.clamp(min=torch.zeros(2, dtype=torch.long), max=extent - size_px)
+
+
+def crop(picture: Tensor, corners: Tensor | None, size_px: int) -> Tensor:
+    """(B,C,H,W) -> (B,C,size_px,size_px) at each picture's own corner; the whole pictures where corners is None."""
+    if corners is None:
+        return picture
+    cut = [
+        item[:, row : row + size_px, column : column + size_px]
+        for item, (row, column) in zip(picture, corners.tolist(), strict=True)
+    ]
+    return torch.stack(cut)

@@ -1,0 +1,1 @@
+"""Separate the person from the background: segmentation, refinement, recurrent matting, clean plate."""

@@ -1,0 +1,257 @@
+"""Coefficients that others have fitted: IMAvatar's flame_params.json and FaceVerse's coefficient vectors.
+
+Both are brought to this project's conventions (docs/conventions.md): centimetres, OpenCV camera axes, the side of the
+source picture as the unit of pixels. What they say about light and texture is left aside.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import list_pictures
+
+log = logging.getLogger(__name__)
+
+CM_PER_M = 100.0
+FLAME_SCALE = 4.0  # IMAvatar's cameras see FLAME's metres four times as large
+_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
+_MOST_BYTES = 1 << 30
+_LARGEST, _NO_TURN = 1e6, 1e-2  # number, and departure of R R^T from 1, beyond which a frame is no head
+# FaceVerse v3 tracks the middle two thirds of the cropped square at 256 px, with a focal length of int(1315 / 2) = 657
+# px and the head 10 units of 10 cm away.
+_FACEVERSE_FOCAL = 657.0 / 256.0 * 2 / 3
+_FACEVERSE_AWAY, _FACEVERSE_CM = 10.0, 10.0
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Fitted coefficients of N frames of a published model.
+
+    Attributes:
+        number: (N,) number of each frame's picture: as its file is named, or its place in the film, from 1.
+        identity: (K,). expression: (N, E).
+        joints: (N, J, 3) axis-angle of neck, jaw and eyes where the model has them, else (N, 0, 3).
+        rotation: (N, 3, 3) and translation (N, 3) cm: camera from model, both in OpenCV axes; of FLAME, with the root
+            joint's own rotation still in `root` (N, 3) axis-angle in the model's published axes, else zeros.
+        focal: (2,) of x and y and principal: (2,), as shares of the side of the source picture.
+    """
+
+    number: np.ndarray
+    identity: np.ndarray
+    expression: np.ndarray
+    joints: np.ndarray
+    root: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    focal: np.ndarray
+    principal: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Coefficients:
+        """The frames of these rows (n,)."""
+        own = ("number", "expression", "joints", "root", "rotation", "translation")
+        return replace(self, **{name: getattr(self, name)[rows] for name in own})
+
+    def rows_of(self, numbers: np.ndarray) -> np.ndarray:
+        """(n,) row of each of these numbers (n,), -1 where the file has none."""
+        order = np.argsort(self.number, kind="stable")
+        at = np.minimum(np.searchsorted(self.number, numbers, sorter=order), len(order) - 1)
+        return np.where(self.number[order[at]] == numbers, order[at], -1)
+
+
+def numbers_of(model: str, source: Path, source_frame: np.ndarray) -> np.ndarray:
+    """(n,) number, as files of coefficients count, of each frame of a source.
+
+    IMAvatar's are those in the names of a folder's pictures; of films, and for FaceVerse, the place from 1.
+    """
+    if model != "flame" or not source.is_dir():
+        return source_frame + 1
+    return np.array([picture_number(file.name) for file in list_pictures(source)])[source_frame]
+
+
+def no_picture(path: Path, track: Coefficients, source: Path, numbers: np.ndarray) -> UserError:
+    """What to say where the file has none of the pictures of a source with these numbers."""
+    return UserError(
+        f"{path} has coefficients of pictures {track.number.min()} to {track.number.max()}, but {source} shows "
+        f"{numbers.min()} to {numbers.max()}; give the file that belongs to it"
+    )
+
+
+@lru_cache
+def check_coefficients(path: Path, model: str, model_path: Path, source: Path) -> None:
+    """Refuse a file of coefficients that the model or the source cannot take, before time is spent.
+
+    Raises:
+        UserError: missing or damaged file, other numbers of coefficients than the model's, none of a folder's pictures.
+    """
+    track = read_coefficients(path, model)
+    if source.is_dir() and (pictures := list_pictures(source)):
+        numbers = numbers_of(model, source, np.arange(len(pictures)))
+        if (track.rows_of(numbers) < 0).all():
+            raise no_picture(path, track, source, numbers)
+    found = len(track.identity), track.expression.shape[1]
+    if model == "flame":
+        from selfieavatar.morphable.published.flame import EXPRESSIONS, SHAPES  # the models are slow to import
+
+        # The first so many of the model's: the others are 0.
+        if found[0] > SHAPES or found[1] > EXPRESSIONS:
+            raise UserError(
+                f"{path} holds {found[0]} shape and {found[1]} expression coefficients, but FLAME has {SHAPES} and "
+                f"{EXPRESSIONS}; give the file of the FLAME model that `fit.model_path` names"
+            )
+        return
+    from selfieavatar.morphable.published import load_model
+
+    known = load_model(model, model_path)
+    if found != (len(known.identity_basis), known.expression_count) or not known.identity_eyes:
+        raise UserError(
+            f"{path} holds coefficients of FaceVerse v3, but {model_path} is another version; give v3's model file"
+        )
+
+
+def read_coefficients(path: Path, model: str) -> Coefficients:
+    """The file of coefficients of a model: "flame" is IMAvatar's JSON, "faceverse" stacked vectors of v3."""
+    track = {"flame": read_flame_params, "faceverse": read_faceverse}[model](path)
+    if len(np.unique(track.number)) < len(track.number):
+        raise UserError(f"{path} names a picture twice; keep one entry for each picture")
+    return track
+
+
+def read_flame_params(path: Path) -> Coefficients:
+    """IMAvatar's flame_params.json: DECA's FLAME coefficients, camera looking along -z, focal length of x negative.
+
+    Older files give the intrinsics in pixels of 512.
+
+    Raises:
+        UserError: the file is missing, not JSON of that layout, or its numbers are not finite.
+    """
+    content = _read_json(path)
+    try:
+        frames = content["frames"]
+        world = _numbers([frame["world_mat"] for frame in frames], (-1, 3, 4))
+        pose = _numbers([frame["pose"] for frame in frames], (len(world), 15))
+        expression = _numbers([frame["expression"] for frame in frames], (len(world), -1))
+        shape = _numbers(content["shape_params"], (-1,))
+        intrinsics = _numbers(content["intrinsics"], (4,))
+        number = np.array([_frame_number(frame["file_path"]) for frame in frames])
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise UserError(
+            f"{path} has not the layout of IMAvatar's flame_params.json ({_first_line(error)}); give the file that its "
+            "preprocessing wrote"
+        ) from error
+    if intrinsics[-1] > 1:
+        intrinsics = intrinsics / 512.0
+    if not (intrinsics[0] < 0 < intrinsics[1]):
+        raise UserError(f"{path}: of `intrinsics`, fx must be negative and fy positive, as IMAvatar writes them")
+    # u = fx x / z + cx with z < 0 and fx < 0; y and z turn round to look along +z.
+    flip = _OPENCV_FROM_OPENGL
+    track = Coefficients(
+        number, shape, expression, pose[:, 3:].reshape(len(pose), -1, 3), pose[:, :3],
+        flip @ world[:, :, :3] @ flip, world[:, :, 3] @ flip * (CM_PER_M / FLAME_SCALE),
+        np.abs(intrinsics[:2]), intrinsics[2:],
+    )  # fmt: skip
+    return _of_heads(track, path)
+
+
+def read_faceverse(path: Path) -> Coefficients:
+    """FaceVerse v3's coefficient vectors, stacked: .npy of (N, 490) numbers, one row per picture, numbered from 1.
+
+    A row is identity 150, expression 52, texture 251, Euler angles 3, light 27, translation 3, eyes 4. Other versions
+    have rows of other lengths and other cameras; they are refused.
+
+    Raises:
+        UserError: the file is missing, holds objects, or rows of another length.
+    """
+    try:
+        # Mapped, so that a header that promises more than the file holds takes no memory.
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"the coefficients {path} are missing; put them there or fit the clip") from error
+    except (ValueError, OSError, EOFError, OverflowError) as error:
+        raise UserError(f"{path} is not a plain .npy file of numbers ({_first_line(error)}); save it again") from error
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 490 or rows.dtype.kind != "f":
+        said = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"
+        raise UserError(f"{path} holds {said}; FaceVerse v3 coefficients are floating-point numbers (frames, 490)")
+    if not len(rows) or not np.isfinite(rows).all():
+        raise UserError(f"{path} holds no rows, or numbers that are not finite; run FaceVerse's tracker again")
+    rows, count = rows.astype(float), len(rows)
+    track = Coefficients(
+        np.arange(1, count + 1), rows[:, :150].mean(0), rows[:, 150:202], np.zeros((count, 0, 3)),
+        np.zeros((count, 3)), euler_matrix(rows[:, 453:456]),
+        (rows[:, 483:486] + [0, 0, _FACEVERSE_AWAY]) * _FACEVERSE_CM, np.full(2, _FACEVERSE_FOCAL), np.full(2, 0.5),
+    )  # fmt: skip
+    return _of_heads(track, path)
+
+
+def _of_heads(track: Coefficients, path: Path) -> Coefficients:
+    """The frames whose numbers a head can have; where a tracker fails it leaves others. UserError if none has."""
+    turn = np.clip(track.rotation, -_LARGEST, _LARGEST)
+    sound = np.abs(turn @ np.swapaxes(turn, 1, 2) - np.eye(3)).max((1, 2)) < _NO_TURN
+    sound &= np.linalg.det(turn) > 0
+    for values in (track.expression, track.joints, track.root, track.translation):
+        sound &= (np.abs(values) < _LARGEST).reshape(len(sound), -1).all(1)
+    bad = track.number[~sound]
+    if len(bad) == len(sound):
+        raise UserError(f"{path}: in none of its frames the head has a rotation and a place; run the tracker again")
+    if len(bad):
+        log.warning("%s: %d of %d frames, first number %d, hold no head and are left out", path, len(bad), len(sound),
+                    bad[0])  # fmt: skip
+    return track.take(np.flatnonzero(sound))
+
+
+def euler_matrix(angles: np.ndarray) -> np.ndarray:
+    """Rz @ Ry @ Rx (N, 3, 3) of angles (N, 3) about x, y and z in radians."""
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles).T, np.sin(angles).T
+    rows = [
+        [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
+        [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
+        [-sy, cy * sx, cy * cx],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"the coefficients {path} are missing; put them there or fit the clip")
+    if path.stat().st_size > _MOST_BYTES:
+        raise UserError(f"{path} is larger than 1 GB; that is no flame_params.json")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not readable JSON ({_first_line(error)}); copy the file again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} has not the layout of IMAvatar's flame_params.json: it must be an object")
+    return content
+
+
+def _numbers(values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    array = np.asarray(values, dtype=float).reshape(shape)
+    if not array.size or not np.isfinite(array).all():
+        raise ValueError("a number is missing or not finite")
+    return array
+
+
+def picture_number(name: str) -> int:
+    """The number that a picture's name or path ends with, before its suffix; -1 if it is no number."""
+    found = re.search(r"(\d{1,9})(?:\.\w+)?$", name)
+    return int(found.group(1)) if found else -1
+
+
+def _frame_number(file_path: str) -> int:
+    number = picture_number(file_path)
+    if number < 0:
+        raise ValueError(f"file_path {file_path[:80]!r} does not end in a number")
+    return number
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__

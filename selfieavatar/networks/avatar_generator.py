@@ -1,0 +1,384 @@
+"""G_style (paper eq. 3): feature maps, I_R and I_UV -> foreground mask I_FM and avatar picture I_A.
+
+Three parts, after the published StyleAvatar structure: an encoder of the 3DMM rendering that gives base features, the
+fusion
+    X = X_base * (1 - m) + X_back * m + X_warp      (features, Haar skip and noise alike; m is the background mask)
+with the face maps sampled through I_UV, and a U-Net whose decoder is StyleGAN-like and works in Haar space. One
+definition for all sizes; the level of the fused features (`feature_px`) and all widths come from the configuration.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from selfieavatar.networks.blocks import Conv, ConvBlock, Mapping, StyledConv, ToRGB, fold, haar_down, positional_code
+from selfieavatar.networks.haar import haar, inverse_haar
+from selfieavatar.networks.resample import downsample2
+from selfieavatar.networks.sizes import width_at
+
+Maps = dict[str, Tensor]  # {"feature": (1,C,M,M), "skip": (1,12,M,M)}
+
+
+class Atlas(NamedTuple):
+    """The face's map and those beside it as they are looked up, side by side: n of them, M px each."""
+
+    feature: Tensor  # (1, C, M, n M)
+    colour: Tensor  # RGB (1, 3, 2 M, 2 n M); (1, 12, M, n M) in Haar space where the network looks it up so
+    beside: tuple[str, ...] = ()  # names of the maps right of the face's, in their order
+
+
+def fused_channels(network: dict) -> int:
+    """Channels of the fused features at `feature_px`."""
+    return width_at(network["feature_px"], network["channel_base"], network["channel_max"])
+
+
+def map_channels(network: dict) -> dict[str, int]:
+    """Channels of the face map (sampled `warp_scale` times finer, then folded by Haar) and of the background map."""
+    fused = fused_channels(network)
+    return {"face": fused // network["warp_scale"] ** 2, "back": fused}
+
+
+class RenderEncoder(nn.Module):
+    """The 3DMM encoder: I_R (and I_UV, coordinates, by config) in Haar space -> base feature, skip and noise at
+    feature_px."""
+
+    def __init__(self, network: dict, size_px: int) -> None:
+        super().__init__()
+        equalized, latent = network["equalized"], network["latent"]
+        top, feature_px, bottom = network["render_px"] // 2, network["feature_px"], network["render_bottom_px"]
+        base, limit = network["render_channel_base"], network["render_channel_max"]
+        self.inputs, self.render_px, self.feature_px = tuple(network["render_inputs"]), network["render_px"], feature_px
+        channels = 4 * sum({"render": 3, "uv": 3, "coordinates": 2}[name] for name in self.inputs)
+        self.shrinks = nn.ModuleList()
+        width = width_at(top, base, limit)
+        self.from_rgb = Conv(channels, width, kernel=1, equalized=equalized)
+        px, self.levels = top, {top: width}
+        while px > bottom:
+            px //= 2
+            out = width_at(px, base, limit)
+            self.shrinks.append(ConvBlock(width, out, equalized=equalized))
+            self.levels[px] = width = out
+        self.bottom = Conv(width, width, equalized=equalized)
+        self.ups, self.combs, self.convs = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        while px < feature_px:
+            px *= 2
+            out = width_at(px, base, limit)
+            with_skip = px in self.levels and px <= network["render_skip_px"]
+            self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
+            self.combs.append(Conv(out + self.levels[px], out, equalized=equalized) if with_skip else nn.Identity())
+            self.convs.append(StyledConv(out, out, latent, equalized=equalized))
+            width = out
+        self.feature = StyledConv(width, fused_channels(network), latent, active=False, equalized=equalized)
+        self.to_rgb = ToRGB(fused_channels(network), latent, equalized=equalized)
+
+    def forward(self, render: Tensor, uv: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        """render, uv (B,3,S,S) in [0,1] -> feature (B,C,f,f), Haar skip (B,12,f,f)."""
+        x = self.from_rgb(self._input(render, uv))
+        kept = {x.shape[-1]: x}
+        for shrink in self.shrinks:
+            x = shrink(x)
+            kept[x.shape[-1]] = x
+        x = self.bottom(x)
+        for up, comb, conv in zip(self.ups, self.combs, self.convs, strict=True):
+            x = up(x, style)
+            x = comb(torch.cat([x, kept[x.shape[-1]]], 1)) if isinstance(comb, Conv) else x
+            x = conv(x, style)
+        feature = self.feature(x, style)
+        return feature, self.to_rgb.conv(feature, style)  # in Haar space: it is composed at feature_px
+
+    def _input(self, render: Tensor, uv: Tensor) -> Tensor:
+        parts = []
+        for name, picture in (("render", render), ("uv", uv)):
+            if name in self.inputs:
+                parts.append(2 * picture - 1)
+        x = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        while x.shape[-1] > self.render_px:
+            x = downsample2(x)
+        if "coordinates" in self.inputs:
+            axis = torch.linspace(-1, 1, x.shape[-1], device=x.device, dtype=x.dtype)
+            grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"))
+            x = torch.cat([x, grid[None].expand(x.shape[0], -1, -1, -1)], 1)
+        return haar(x)
+
+
+class PictureUNet(nn.Module):
+    """Fused features and skip at feature_px -> RGB at S: encoder to `bottom_px`, StyleGAN-like decoder up to S/2, Haar
+    out."""
+
+    def __init__(self, network: dict, size_px: int) -> None:
+        super().__init__()
+        equalized, latent, bottom = network["equalized"], network["latent"], network["bottom_px"]
+        base, limit = network["channel_base"], network["channel_max"]
+        self.feature_px, self.top = network["feature_px"], size_px // 2
+        self.shrinks = nn.ModuleList()
+        px, width = self.feature_px, fused_channels(network)
+        self.levels = {px: width}
+        while px > bottom:
+            px //= 2
+            # the first step narrows (it conditions, the Haar skip joins after it), as in the published network
+            out = (
+                width_at(2 * px, base, limit) // 2
+                if px == self.feature_px // 2 and network["narrow_condition"]
+                else width_at(px, base, limit)
+            )
+            self.shrinks.append(ConvBlock(width, out, equalized=equalized))
+            if px == self.feature_px // 2:
+                self.from_rgb = Conv(12, out, kernel=1, equalized=equalized)
+            self.levels[px] = width = out
+        self.bottom = Conv(width, width_at(bottom, base, limit), equalized=equalized)
+        width = width_at(bottom, base, limit)
+        self.ups, self.combs, self.convs, self.to_rgb = (nn.ModuleList() for _ in range(4))
+        while px < self.top:
+            px *= 2
+            out = width_at(px, base, limit)
+            with_skip = px in self.levels and px <= network["skip_px"]
+            self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
+            self.combs.append(Conv(out + self.levels[px], out, equalized=equalized) if with_skip else nn.Identity())
+            self.convs.append(StyledConv(out, out, latent, equalized=equalized))
+            self.to_rgb.append(ToRGB(out, latent, equalized=equalized))
+            width = out
+
+    def forward(self, feature: Tensor, skip: Tensor, noises: dict[int, Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
+        """feature (B,C,f,f), skip (B,12,f,f), noises {px: (B,1,px,px)}, style (B or 1,L) -> picture
+        (B,3,S,S) and the features that it was read from (B,C',S/2,S/2)."""
+        x, kept = feature, {feature.shape[-1]: feature}
+        for level, shrink in enumerate(self.shrinks):
+            x = shrink(x)
+            if level == 0:
+                x = x + self.from_rgb(haar_down(skip))
+            kept[x.shape[-1]] = x
+        x, picture = self.bottom(x), None
+        for up, comb, conv, to_rgb in zip(self.ups, self.combs, self.convs, self.to_rgb, strict=True):
+            x = up(x, style)
+            x = comb(torch.cat([x, kept[x.shape[-1]]], 1)) if isinstance(comb, Conv) else x
+            x = conv(x, style, noises.get(x.shape[-1]))
+            picture = to_rgb(x, style, picture)
+        return picture, x
+
+
+class Refinement(nn.Module):
+    """Two light convolutions at full size, added to the picture; off in the published structure.
+
+    In Haar space four neighbours are painted by one position, and edges that move come out as dots where the network is
+    small. Features are unfolded to full size, so each pixel sees both sides of its block; and it sees I_R, whose lips
+    and lids stand where they are to be painted.
+    """
+
+    def __init__(self, cin: int, channels: int, *, equalized: bool) -> None:
+        super().__init__()
+        self.spread = Conv(cin, 4 * channels, kernel=1, equalized=equalized)
+        self.first = Conv(channels + 6, channels, equalized=equalized)
+        self.second = Conv(channels, 3, active=False, equalized=equalized)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, feature: Tensor, picture: Tensor, render: Tensor) -> Tensor:
+        """feature (B,C,S/2,S/2), picture (B,3,S,S), render (B,3,S,S) in [0,1] -> (B,3,S,S)."""
+        x = F.pixel_shuffle(self.spread(feature), 2)
+        return picture + self.second(self.first(torch.cat([x, picture, 2 * render - 1], 1)))
+
+
+class AvatarGenerator(nn.Module):
+    """G_style: one network per frame at test time; the maps of G_fa and G_b come from the cache."""
+
+    def __init__(self, network: dict, size_px: int) -> None:
+        super().__init__()
+        self.network, self.size_px, self.feature_px = network, size_px, network["feature_px"]
+        self.mapping = Mapping(network["latent"], network["mapping_layers"])
+        self.encoder = RenderEncoder(network, size_px)
+        self.mask = Conv(2 * fused_channels(network), 1, active=False, equalized=network["equalized"])
+        self.unet = PictureUNet(network, size_px)
+        self.refine: Refinement | None = None
+        if network["refine_channels"]:
+            last = width_at(size_px // 2, network["channel_base"], network["channel_max"])
+            self.refine = Refinement(last, network["refine_channels"], equalized=network["equalized"])
+        self.register_buffer("latent", torch.randn(1, network["latent"]))
+        if network["noise"]:
+            # drawn once, at the finest decoder level: what a level adds then belongs to the place, or to the skin
+            for name in ("base", "face", "back"):
+                self.register_buffer(f"noise_{name}", torch.randn(1, 1, size_px // 2, size_px // 2))
+
+    def forward(
+        self,
+        atlas: Atlas,
+        back: Maps,
+        render: Tensor,
+        uv: Tensor,
+        time: Tensor | None = None,
+        shift_px: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Paints frames.
+
+        Args:
+            atlas: the maps of G_fa, and of hair and torso if the network has them (texture space), from `atlas`.
+            back: maps of G_b (picture space).
+            render, uv: I_R and I_UV, (B,3,S,S) in [0,1]; uv channel 2 is 1 on the face. Where it is 0 and v is not, uv
+                holds coordinates of hair (v below one half) or torso.
+            time: position in the training material (B,), share in [0,1]; None is the fixed code of test time (0.5).
+            shift_px: displacement of the sliding window (B,2), x and y in pixels; None is the centred window.
+
+        Returns:
+            picture (B,3,S,S) in about [-1,1], linear and not clamped, and the background mask (B,1,f,f) in [-1,1], 1 on
+            background.
+        """
+        style = self._style(time)
+        grid, inside = self._grid(uv)
+        (feature_base, skip_base), (feature_back, skip_back), out_mask = self._sides(back, render, uv, style, shift_px)
+        m = self._background_share(out_mask)
+        feature_warp, skip_warp = self._warp(atlas, *self._places(atlas, uv, grid, inside, m))
+        depth = feature_back.dtype  # in training float32; folded, that of all features
+        feature = feature_base + m.to(depth) * (feature_back - feature_base) + feature_warp.to(depth)
+        skip = skip_base + m * (skip_back - skip_base) + skip_warp
+        picture, last = self.unet(feature.to(feature_base.dtype), skip, self._noises(grid, inside, m), style)
+        if self.network["skip_to_output"] and 2 * skip.shape[-1] == picture.shape[-1]:
+            picture = picture + inverse_haar(skip)
+        return (self.refine(last, picture, render) if self.refine is not None else picture), out_mask
+
+    def coverage(self, atlas: Atlas, uv: Tensor, alpha: Tensor) -> Tensor:
+        """How much of each texel of the atlas' colours is seen in frames, (1,1,h,w): the sum over them of the weights
+        with which it is looked up. uv as of `forward`; alpha (B,1,S,S) takes the place of the network's own mask."""
+        background = 1 - 2 * F.adaptive_avg_pool2d(alpha, self.feature_px)
+        places, weight = self._places(atlas, uv, *self._grid(uv), self._background_share(background))
+        texels = torch.ones_like(atlas.colour[:, :1], requires_grad=True)
+        with torch.enable_grad():
+            seen = (_sample(texels, places, self.network["warp_mode"]) * weight).sum()
+        return torch.autograd.grad(seen, texels)[0]
+
+    def atlas(self, face: Maps, off_face: dict[str, Maps] | None = None) -> Atlas:
+        """The maps of `face` and of `off_face` by name ("hair", "torso") as `forward` looks them up. They are the same
+        for all frames: at test time this is done once."""
+        off_face = off_face or {}
+        all_maps = face, *off_face.values()
+        feature, skip = (torch.cat([maps[key] for maps in all_maps], 3) for key in ("feature", "skip"))
+        # finer sampling takes RGB: wavelet bands do not turn with the face
+        colour = skip if self.network["warp_scale"] == 1 else inverse_haar(skip)
+        return Atlas(feature, colour, tuple(off_face))
+
+    def fold(self, dtype: torch.dtype = torch.float32) -> None:
+        """Fixes the network for test time (see `blocks.fold`); pictures, masks and coordinates stay float32."""
+        with torch.no_grad():
+            fold(self, self._style(None), dtype)
+
+    def _sides(
+        self, back: Maps, render: Tensor, uv: Tensor, style: Tensor, shift_px: Tensor | None
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
+        """Feature and skip of the encoder, those of the background, and the background mask (B,1,f,f) in [-1,1]."""
+        feature, skip = self.encoder(render, uv, style)
+        behind = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0])
+        both = torch.cat([feature, behind[0].detach().to(feature.dtype)], 1)
+        return (feature, skip), behind, torch.tanh(self.mask(both).float())
+
+    def _background_share(self, out_mask: Tensor) -> Tensor:
+        """m, the share of the background in the composition. Without gradient: the mask learns from L_mask and L_mrf
+        alone."""
+        return self.network["mask_share"] * (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
+
+    def _style(self, time: Tensor | None) -> Tensor:
+        """Style (B or 1, L): of the time code where there is one, else one for all frames."""
+        if not self.network["time_code"]:
+            return self.mapping(self.latent)
+        if time is None:
+            time = torch.full((1,), 0.5, device=self.latent.device)
+        return self.mapping(positional_code(time, self.network["latent"]))
+
+    def _grid(self, uv: Tensor) -> tuple[Tensor, Tensor]:
+        """I_UV -> sampling grid (B,w,w,2) in [-1,1] and face mask (B,1,w,w) at the warp resolution."""
+        side = self.feature_px * self.network["warp_scale"]
+        if uv.shape[-1] != side:
+            uv = F.interpolate(uv, size=side, mode="nearest")
+        inside = (uv[:, 2:3] > 0.5).to(uv.dtype)
+        if self.network["soft_edge"]:  # fades over the border pixels, or the silhouette of the face shows as stairs
+            inside = inside * _local_mean(inside, 3)
+        if self.network["erode_uv"]:  # drops the border pixel, where a smoothed u, v would be a mixture with black
+            inside = -F.max_pool2d(-inside, 3, stride=1, padding=1)
+        return (2 * uv[:, :2] - 1).permute(0, 2, 3, 1), inside
+
+    def _places(self, atlas: Atlas, uv: Tensor, grid: Tensor, inside: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
+        """Where all maps of the atlas are looked up, and with what weight: (B,w,w,2) and (B,1,w,w).
+
+        Hair and torso are where uv says so (see `rendering.offface_uv`), weighted by how little of m (B,1,f,f)
+        is background, and faded where there are no coordinates beyond: their border is seen on a background that the
+        mask leaves a part of them."""
+        if not atlas.beside:
+            return grid, inside
+        side, edge = grid.shape[1], 1 - 0.5 / self.network["map_px"]  # half a texel of the colours from the next map
+        u, v, flag = F.interpolate(uv, size=side, mode="nearest").split(1, dim=1)
+        foreground = 1 - F.interpolate(m, size=side)
+        known = ((flag > 0.5) | (v > 0)).to(v.dtype)
+        fade = (2 * _local_mean(known, side // 16 | 1) - 1).clamp_min(0)
+        number, down, shown = torch.zeros_like(v), grid[..., 1][:, None], inside
+        for place, name in enumerate(atlas.beside, 1):
+            here = (flag <= 0.5) & ((v >= 0.5) if name == "torso" else (v > 0) & (v < 0.5))
+            number = number + place * here
+            down = torch.where(here, 4 * v - (3 if name == "torso" else 1), down)
+            shown = shown + here * foreground * fade
+        across = ((2 * u - 1).clamp(-edge, edge) + 1 + 2 * number) / (1 + len(atlas.beside)) - 1
+        return torch.cat([across, down], 1).permute(0, 2, 3, 1), shown
+
+    def _warp(self, atlas: Atlas, grid: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The atlas at grid (B,w,w,2), times weight (B,1,w,w): feature and Haar skip at feature_px."""
+        mode, scale = self.network["warp_mode"], self.network["warp_scale"]
+        feature, colour = _sample(atlas.feature, grid, mode) * weight, _sample(atlas.colour, grid, mode) * weight
+        if scale == 1:  # published form: wavelet coefficients sampled as they are
+            return feature, colour
+        for _ in range(int(math.log2(scale)) - 1):
+            colour = downsample2(colour)
+        for _ in range(int(math.log2(scale))):
+            feature = haar(feature)
+        return feature, haar(colour)
+
+    def _noises(self, grid: Tensor, inside: Tensor, m: Tensor) -> dict[int, Tensor]:
+        """Noise per decoder level from feature_px on, composed as the features are, so that it sticks to the skin."""
+        if not self.network["noise"]:
+            return {}
+        noises, px = {}, self.feature_px
+        while px <= self.size_px // 2:
+            base, face, back = (_coarser(getattr(self, f"noise_{name}"), px) for name in ("base", "face", "back"))
+            here = F.interpolate(m, size=px)
+            grid_px = F.interpolate(grid.permute(0, 3, 1, 2), size=px).permute(0, 2, 3, 1)
+            warp = _sample(face, grid_px, "nearest") * F.interpolate(inside, size=px)
+            noises[px] = base * (1 - here) + back * here + warp
+            px *= 2
+        return noises
+
+
+def _local_mean(picture: Tensor, width: int) -> Tensor:
+    """Mean over width x width neighbours (width odd), the picture going on beyond its border as it ends: (B,1,H,W)."""
+    wide = F.pad(picture, (width // 2,) * 4, mode="replicate")
+    taps = picture.new_full((1, 1, 1, width), 1 / width)
+    return F.conv2d(F.conv2d(wide, taps), taps.mT)
+
+
+def _coarser(noise: Tensor, px: int) -> Tensor:
+    """White noise (1,1,r,r) as block sums over r/px pixels, scaled to unit variance again: (1,1,px,px)."""
+    factor = noise.shape[-1] // px
+    return noise if factor == 1 else F.avg_pool2d(noise, factor) * factor
+
+
+def _sample(texture: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """One map (1,C,M,M) through a grid (B,h,w,2): (B,C,h,w). The batch is laid out in one tall grid: no copy of the map
+    per frame."""
+    batch, height, width, _ = grid.shape
+    out = F.grid_sample(
+        texture, grid.reshape(1, batch * height, width, 2), mode=mode, padding_mode="border", align_corners=False
+    )
+    return out.view(texture.shape[1], batch, height, width).transpose(0, 1)
+
+
+def _window(feature: Tensor, skip: Tensor, shift_px: Tensor | None, size_px: int, batch: int) -> tuple[Tensor, Tensor]:
+    """Background maps (1,C,f,f), (1,12,f,f) under the sliding window of a picture of size_px: (B,C,f,f), (B,12,f,f)."""
+    feature_px = feature.shape[-1]
+    if shift_px is None:
+        return feature.expand(batch, -1, -1, -1), skip.expand(batch, -1, -1, -1)
+    theta = torch.zeros(batch, 2, 3, device=feature.device, dtype=feature.dtype)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1
+    theta[:, :, 2] = -2 * shift_px.to(feature.dtype) / size_px
+    grid, fine = (
+        F.affine_grid(theta, [batch, 1, side, side], align_corners=False) for side in (feature_px, 2 * feature_px)
+    )
+    # the skip moves as RGB: wavelet coefficients do not stand a shift
+    return _sample(feature, grid, "bilinear"), haar(_sample(inverse_haar(skip), fine, "bilinear"))

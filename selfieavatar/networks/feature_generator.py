@@ -1,0 +1,129 @@
+"""G_fa and G_b (paper eq. 1 and 2): a constant and a latent -> one learned feature map with its Haar-space RGB skip.
+
+Both are unconditional, so within one subject each gives a single map. It is learned through the generator for the first
+part of the training (`network.maps_until` images), then cached; what runs at test time is the cached map. At small
+scale a free residual is added to the generator's output (`MapBank`), because a map that is a free parameter learns
+several times faster per minute on a CPU than one that is reached only through a generator; the paper's form is
+`free_maps: false`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from selfieavatar.networks.blocks import Mapping, StyledConv, ToRGB
+from selfieavatar.networks.haar import haar
+from selfieavatar.networks.sizes import width_at
+
+
+class FeatureGenerator(nn.Module):
+    """StyleGAN-like generator of one map: const 4x4 -> (StyledConv up, StyledConv, ToRGB) per octave.
+
+    Features leave with zero mean and unit deviation per channel: with a batch of one constant map that is what the
+    published batch norm does, and it stays the same when the map is cached.
+    """
+
+    def __init__(
+        self,
+        map_px: int,
+        channels: int,
+        *,
+        base: int,
+        limit: int,
+        latent: int,
+        mapping_layers: int,
+        noise: bool,
+        equalized: bool,
+    ) -> None:
+        super().__init__()
+        start = width_at(4, base, limit)
+        self.constant = nn.Parameter(torch.randn(1, start, 4, 4))
+        self.mapping = Mapping(latent, mapping_layers)
+        self.register_buffer("latent", torch.randn(1, latent))
+        self.ups, self.convs, self.to_rgb = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.noises: list[str] = []
+        width = start
+        for octave in range(3, int(math.log2(map_px)) + 1):
+            px = 2**octave
+            out = channels if px == map_px else width_at(px, base, limit)
+            self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
+            self.convs.append(StyledConv(out, out, latent, equalized=equalized))
+            self.to_rgb.append(ToRGB(out, latent, equalized=equalized))
+            if noise:  # epsilon_f and epsilon_b: drawn once, since the map is one constant
+                self.register_buffer(f"noise_{px}", torch.randn(2, 1, px, px))
+                self.noises.append(f"noise_{px}")
+            width = out
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """-> feature (1, C, map_px, map_px), unit variance, and Haar skip (1, 12, map_px, map_px)."""
+        style = self.mapping(self.latent)
+        x, picture = self.constant, None
+        for k, (up, conv, rgb) in enumerate(zip(self.ups, self.convs, self.to_rgb, strict=True)):
+            noise = getattr(self, self.noises[k])[:, None] if self.noises else (None, None)
+            x = conv(up(x, style, noise[0]), style, noise[1])
+            picture = rgb(x, style, picture)
+        return F.instance_norm(x), haar(picture)
+
+
+class MapBank(nn.Module):
+    """The maps of one region: generator while it is trained, the cached copy afterwards, plus the free residual if
+    asked for."""
+
+    def __init__(self, map_px: int, channels: int, network: dict) -> None:
+        super().__init__()
+        self.generator: FeatureGenerator | None = FeatureGenerator(
+            map_px,
+            channels,
+            base=network["map_channel_base"],
+            limit=network["map_channel_max"],
+            latent=network["latent"],
+            mapping_layers=network["mapping_layers"],
+            noise=network["map_noise"],
+            equalized=network["equalized"],
+        )
+        self.register_buffer("feature", torch.zeros(1, channels, map_px, map_px))
+        self.register_buffer("skip", torch.zeros(1, 12, map_px, map_px))
+        self.free = network["free_maps"]
+        if self.free:
+            self.feature_free = nn.Parameter(torch.zeros(1, channels, map_px, map_px))
+            self.skip_free = nn.Parameter(torch.zeros(1, 12, map_px, map_px))
+
+    def forward(self) -> dict[str, Tensor]:
+        """-> {"feature": (1,C,M,M), "skip": (1,12,M,M), in Haar space}."""
+        feature, skip = self.generator() if self.generator is not None else (self.feature, self.skip)
+        if self.free:
+            feature, skip = feature + self.feature_free, skip + self.skip_free
+        return {"feature": feature, "skip": skip}
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Caches the generator's output and drops the generator; a free residual stays trainable."""
+        if self.generator is not None:
+            feature, skip = self.generator()
+            self.feature.copy_(feature)
+            self.skip.copy_(skip)
+            self.generator = None
+
+    @torch.no_grad()
+    def cached(self) -> dict[str, Tensor]:
+        """The maps as they are now: {"feature", "skip"}, detached copies on the CPU."""
+        return {name: value.detach().cpu().clone() for name, value in self().items()}
+
+
+class NoMap(nn.Module):
+    """In place of a `MapBank`, for a generator that takes no maps."""
+
+    generator = None
+
+    def forward(self) -> dict[str, Tensor]:
+        """-> nothing."""
+        return {}
+
+    cached = forward
+
+    def freeze(self) -> None:
+        """There is nothing to cache."""

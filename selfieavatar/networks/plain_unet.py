@@ -1,0 +1,73 @@
+"""A plain U-Net from I_R to picture and mask: the baseline that an avatar of learned maps must beat.
+
+Encoder and decoder with a skip connection at every level (Ronneberger et al. 2015), two convolutions a level, widths
+from the same settings as G_style's, which gives 0.6 to 0.9 times its parameters. It knows nothing of texture space:
+no I_UV, no maps of G_fa and G_b, no style.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from selfieavatar.networks.blocks import Conv, fold
+from selfieavatar.networks.resample import upsample2
+from selfieavatar.networks.sizes import width_at
+
+
+def _pair(cin: int, cout: int, equalized: bool) -> nn.Sequential:
+    return nn.Sequential(Conv(cin, cout, equalized=equalized), Conv(cout, cout, equalized=equalized))
+
+
+class PlainUNet(nn.Module):
+    """The form of `AvatarGenerator`, so that training, the runtime and the measuring take either."""
+
+    def __init__(self, network: dict, size_px: int) -> None:
+        super().__init__()
+        self.network, self.size_px = network, size_px
+        equalized, px = network["equalized"], size_px
+        widths = []
+        while px >= network["bottom_px"]:
+            widths.append(width_at(px, network["channel_base"], network["channel_max"]))
+            px //= 2
+        self.shrinks = nn.ModuleList(
+            _pair(cin, cout, equalized) for cin, cout in zip([3, *widths], widths, strict=False)
+        )
+        self.grows = nn.ModuleList(
+            _pair(below + here, here, equalized) for here, below in zip(widths[-2::-1], widths[:0:-1], strict=True)
+        )
+        self.out = Conv(widths[0], 4, kernel=1, active=False, equalized=equalized)
+
+    def forward(
+        self,
+        atlas: None,
+        back: dict[str, Tensor],
+        render: Tensor,
+        uv: Tensor,
+        time: Tensor | None = None,
+        shift_px: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As `AvatarGenerator.forward`, of which only render (B,3,S,S) in [0,1] is looked at.
+
+        Returns:
+            picture (B,3,S,S) in about [-1,1], and the background mask (B,1,S,S) in [-1,1], 1 on background.
+        """
+        del atlas, back, uv, time, shift_px
+        x, kept = 2 * render - 1, []
+        for shrink in self.shrinks:
+            x = shrink(F.max_pool2d(x, 2) if kept else x)
+            kept.append(x)
+        kept.pop()
+        for grow in self.grows:
+            x = grow(torch.cat([upsample2(x), kept.pop()], 1))
+        x = self.out(x).float()
+        return x[:, :3], torch.tanh(x[:, 3:])
+
+    def atlas(self, face: dict[str, Tensor], off_face: object = None) -> None:
+        """There are no maps to look up."""
+        del face, off_face
+
+    def fold(self, dtype: torch.dtype = torch.float32) -> None:
+        """Fixes the network for test time (see `blocks.fold`)."""
+        fold(self, None, dtype)

@@ -1,0 +1,1 @@
+"""Rasterise, shade and texture the fitted face."""

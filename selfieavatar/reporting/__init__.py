@@ -1,0 +1,1 @@
+"""Turn metrics into pages, plots and tables for people."""

@@ -1,0 +1,1 @@
+"""Carry one person's motion over to another person's model."""

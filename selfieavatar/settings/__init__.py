@@ -1,0 +1,1 @@
+"""Read settings and the sheet of clips; choose devices and weights."""

@@ -1,0 +1,173 @@
+"""Weights that others publish: where they come from, what they must hash to, and where they lie.
+
+Nothing is bundled and nothing is fetched silently: the workflow's rule `asset` downloads on request, once, into
+resources/assets (or the folder named by SELFIEAVATAR_ASSETS), and every use verifies the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from selfieavatar.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A published file.
+
+    `sha256` is the whole digest, or its first digits where the publisher gives only those (torchvision and
+    face-alignment write them into the file's name).
+    """
+
+    file: str
+    url: str
+    sha256: str
+    licence: str
+
+
+_TORCHVISION = "https://download.pytorch.org/models/"
+_FACE_ALIGNMENT = "https://www.adrianbulat.com/downloads/python-fan/"
+
+ASSETS: dict[str, Asset] = {
+    "vgg19_imagenet": Asset("vgg19-dcbb9e9d.pth", f"{_TORCHVISION}vgg19-dcbb9e9d.pth", "dcbb9e9d", "BSD-3-Clause"),
+    "resnet50_imagenet": Asset(
+        "resnet50-0676ba61.pth", f"{_TORCHVISION}resnet50-0676ba61.pth", "0676ba61", "BSD-3-Clause"
+    ),
+    "alexnet_imagenet": Asset(
+        "alexnet-owt-7be5be79.pth", f"{_TORCHVISION}alexnet-owt-7be5be79.pth", "7be5be79", "BSD-3-Clause"
+    ),
+    "inception_fid": Asset(
+        "weights-inception-2015-12-05-6726825d.pth",
+        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+        "6726825d",
+        "Apache-2.0",
+    ),
+    "rvm_mobilenetv3_fp32": Asset(
+        "rvm_mobilenetv3_fp32.onnx",
+        "https://github.com/PeterL1n/RobustVideoMatting/releases/download/v1.0.0/rvm_mobilenetv3_fp32.onnx",
+        "88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828",
+        "GPL-3.0",
+    ),
+    "face_alignment_2d": Asset(
+        "2DFAN4-11f355bf06.pth.tar", f"{_FACE_ALIGNMENT}2DFAN4-11f355bf06.pth.tar", "11f355bf06", "BSD-3-Clause"
+    ),
+    "face_alignment_sfd": Asset(
+        "s3fd-619a316812.pth", f"{_FACE_ALIGNMENT}s3fd-619a316812.pth", "619a316812", "BSD-3-Clause"
+    ),
+}
+
+# The files of ICT-FaceKit light at one commit of its repository, as `sha256sum` lists them.
+_ICT = "https://raw.githubusercontent.com/ICT-VGL/ICT-FaceKit/da5f95a607f5e6b37755b38d3385d7f2853732e5/"
+ICT_FACEKIT = {
+    f"ict_facekit/{file}": Asset(f"ict_facekit/{file}", _ICT + file, sha256, "MIT")
+    for sha256, file in map(str.split, Path(__file__).with_name("ict_facekit.sha256").read_text().splitlines())
+}
+ASSETS |= ICT_FACEKIT
+
+# Files that only their publisher may hand out: name -> file in the folder of assets, where they come from.
+GIVEN = {
+    "resnet50_vggface2": (
+        "resnet50_ft_weight.pkl",
+        "the ResNet50 of VGGFace2 (Cao et al. 2018) as a pickle of NumPy arrays, whose terms you must accept",
+    )
+}
+
+# Settings that ask for published weights: stage, key, value, name of the asset. The stage's rule waits for them.
+NEEDS: tuple[tuple[str, str, str, str], ...] = (
+    ("landmarks", "detector", "face_alignment", "face_alignment_2d"),
+    ("landmarks", "detector", "face_alignment", "face_alignment_sfd"),
+    ("matting", "method", "rvm", "rvm_mobilenetv3_fp32"),
+    ("train", "backbone_weights", "imagenet", "vgg19_imagenet"),
+    ("train", "backbone_weights", "imagenet", "resnet50_imagenet"),
+)
+# Assets of a loss, which nobody needs where its weight is zero.
+ONLY_WEIGHTED = {"vgg19_imagenet": "weight_mrf", "resnet50_imagenet": "weight_cos"}
+
+
+# Assets that figures are measured with where they are there; without them the figures are null.
+MEASURED_WITH = ("alexnet_imagenet", "inception_fid")
+
+
+def measuring_files(settings: Mapping[str, Any]) -> list[Path]:
+    """Paths of the weights that are there and that measuring takes with these settings of `evaluate`."""
+    if not settings["network_metrics"]:
+        return []
+    files = [*(asset_folder() / ASSETS[name].file for name in MEASURED_WITH), given_file("resnet50_vggface2")]
+    return [path for path in files if path.is_file()]
+
+
+def needed_files(stage: str, settings: Mapping[str, Any]) -> list[Path]:
+    """Paths of the assets that a stage needs with these settings, downloaded or not."""
+    names = [name for of, key, value, name in NEEDS if of == stage and settings[key] == value]
+    names = [name for name in names if name not in ONLY_WEIGHTED or settings[ONLY_WEIGHTED[name]] > 0]
+    if stage == "train" and settings["cos_vggface2"] and settings["weight_cos"] > 0:
+        names = [name for name in names if name != "resnet50_imagenet"]
+        return [given_path("resnet50_vggface2"), *(asset_folder() / ASSETS[name].file for name in names)]
+    return [asset_folder() / ASSETS[name].file for name in names]
+
+
+def asset_folder() -> Path:
+    """Folder of the downloaded files."""
+    return Path(os.environ.get("SELFIEAVATAR_ASSETS") or ROOT / "resources" / "assets")
+
+
+def asset_path(name: str) -> Path:
+    """Path of a downloaded and verified asset.
+
+    Raises:
+        UserError: the file is not there, or is not what its publisher published; says what to do.
+    """
+    asset = ASSETS[name]
+    path = asset_folder() / asset.file
+    if not path.is_file():
+        raise UserError(
+            f"the weights '{name}' are not at {path}; run `snakemake --cores 1 {path}` on a machine with network, "
+            f"or download {asset.url} and put the file there"
+        )
+    verify(path, asset)
+    return path
+
+
+def given_file(name: str) -> Path:
+    """Where a file belongs that nobody but the user can bring, there or not."""
+    return asset_folder() / GIVEN[name][0]
+
+
+def given_path(name: str) -> Path:
+    """Path of a file that nobody but the user can bring.
+
+    Raises:
+        UserError: it is not there; says what it is and where it belongs.
+    """
+    path = given_file(name)
+    if not path.is_file():
+        raise UserError(f"{path} is missing: {GIVEN[name][1]}; put it there, or do without (train.cos_vggface2: false)")
+    return path
+
+
+def verify(path: Path, asset: Asset) -> None:
+    """Check the file's digest.
+
+    Raises:
+        UserError: the digest is another.
+    """
+    found = _sha256(path, path.stat().st_mtime_ns)
+    if not found.startswith(asset.sha256):
+        raise UserError(
+            f"{path} is not the published file (sha256 {found[:16]}..., expected {asset.sha256}...); "
+            f"delete it and download {asset.url} again"
+        )
+
+
+@lru_cache
+def _sha256(path: Path, _changed_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

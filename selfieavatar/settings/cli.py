@@ -1,0 +1,120 @@
+"""The command line that all stages share: settings, threads, logging, and how a stage ends.
+
+Exit status: 0 done, 2 the user can mend it (one line says how), 130 interrupted, 1 a defect of ours (traceback).
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+from selfieavatar.errors import UserError
+from selfieavatar.settings.config import stage_settings
+
+# What ends a stage from outside: Ctrl-C, a batch system, a terminal that is closed.
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+def stage_parser(doc: str | None, stage: str, section: str | None = None) -> argparse.ArgumentParser:
+    """Parser with the arguments that every stage has.
+
+    Args:
+        doc: the stage module's docstring; its first line describes the command.
+        stage: name of the stage's module.
+        section: name of its configuration section, where that is another stage's.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m stages.{stage}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    section = section or stage
+    parser.set_defaults(stage=stage, section=section)
+    parser.add_argument(
+        "--settings",
+        default="{}",
+        metavar="JSON",
+        help=f"the stage's section of the configuration as JSON; keys left out take the defaults of "
+        f"selfieavatar/settings/schemas/{section}.schema.yaml",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count() or 1, help="processor cores to use (default: all)"
+    )
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    return parser
+
+
+def main(
+    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None], argv: list[str] | None = None
+) -> None:
+    """Parse the command line, run the stage, and end the process with the status that fits."""
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=args.log_level, format=LOG_FORMAT, datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("__main__").name = args.stage  # the module that was started has a name of its own
+    # Let the atomic writers clean up as they do after Ctrl-C, whatever ends the stage; nohup's jobs go on.
+    for number in STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        args.settings = stage_settings(args.section, _parse_json(args.settings))
+        run(args)
+    except UserError as error:
+        sys.exit(_say(args.stage, str(error), status=2))
+    except KeyboardInterrupt:
+        sys.exit(_say(args.stage, "interrupted; nothing half-written was left behind", status=130))
+    except OSError as error:
+        problem = os_problem(error)
+        if problem is None:
+            raise
+        sys.exit(_say(args.stage, problem, status=2))
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+
+
+def os_problem(error: OSError) -> str | None:
+    """The sentence for an error of the file system that the user can mend; None for a defect."""
+    where = error.filename or os.getcwd()
+    if error.errno in FULL:
+        return f"the disk is full at {where}; free some space and run the same command again"
+    if error.errno in NOT_ALLOWED:
+        return f"cannot write {where} ({error.strerror}); make it writable, or choose another folder"
+    return None
+
+
+def _parse_json(text: str) -> dict[str, Any]:
+    try:
+        settings = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"--settings is not valid JSON ({error}); pass an object such as '{{\"size_px\": 128}}'"
+        ) from error
+    if not isinstance(settings, dict):
+        raise UserError("--settings must be a JSON object such as '{\"size_px\": 128}'")
+    return settings
+
+
+def _say(stage: str, message: str, status: int) -> int:
+    print(f"error: {stage}: {message}", file=sys.stderr)  # noqa: T201 - the one line that a user reads
+    return status
+
+
+def progress(
+    iterable: Iterable | None = None, *, total: int | None = None, desc: str = "", unit: str = "frame"
+) -> tqdm:
+    """A progress bar on standard error: live on a terminal, a line every 30 s in a log file."""
+    live = sys.stderr.isatty()
+    return tqdm(
+        iterable, total=total, desc=desc, unit=unit, dynamic_ncols=live, mininterval=0.2 if live else 30.0, leave=True
+    )

@@ -1,0 +1,231 @@
+"""Frames for training: decoded once into memory as far as they fit, else read on threads ahead of the step, batches as
+tensors.
+
+Stored per pixel: picture 3, alpha 1, rendering 3, UV 2 x 16 bits, face flag 1 byte; 1,800 frames of 128 px take 0.35
+GB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import picture_name, read_picture
+
+BYTES_PER_PIXEL = 12
+FOLDERS = ("frames", "alpha", "render", "uv")
+
+
+@dataclass
+class Batch:
+    """One batch on the training device.
+
+    picture, render, uv (B,3,S,S) in [0,1], uv channel 2 is the face flag; alpha, validity (B,1,S,S); time (B,) share of
+    the material in [0,1]; shift_px (B,2) of the sliding window, or None where it is off.
+    """
+
+    picture: Tensor
+    alpha: Tensor
+    render: Tensor
+    uv: Tensor
+    time: Tensor
+    validity: Tensor | None = None
+    shift_px: Tensor | None = None
+
+
+def read_frame(clip: Path, number: int, size_px: int) -> dict[str, np.ndarray]:
+    """The four pictures of a frame: picture, render (S,S,3) u8, alpha, face (S,S) u8, uv (S,S,2) u16.
+
+    Raises:
+        UserError: a picture is missing, damaged or not of size_px.
+    """
+    pictures = {folder: read_picture(clip / folder / picture_name(number)) for folder in FOLDERS}
+    for folder, picture in pictures.items():
+        if picture.shape[:2] != (size_px, size_px):
+            found = "x".join(map(str, picture.shape[:2]))
+            raise UserError(
+                f"{clip / folder / picture_name(number)} is {found} px instead of {size_px}; run the workflow again"
+            )
+    uv = pictures["uv"]
+    return {
+        "picture": pictures["frames"],
+        "alpha": pictures["alpha"] if pictures["alpha"].ndim == 2 else pictures["alpha"][..., 0],
+        "render": pictures["render"],
+        "uv": uv[..., :2].astype(np.uint16),
+        "face": (uv[..., 2] > 0).astype(np.uint8),
+    }
+
+
+class FrameStore:
+    """Random access to frames by position, (clip folder, frame number) each.
+
+    As many as fit into `cache_bytes` are decoded at once on threads and stay in memory; the others are read when asked
+    for.
+    """
+
+    def __init__(self, frames: Sequence[tuple[Path, int]], size_px: int, cache_bytes: int, threads: int) -> None:
+        self.frames, self.size_px = list(frames), size_px
+        self._pool = ThreadPoolExecutor(max_workers=max(threads, 1), thread_name_prefix="frames")
+        self._memory: dict[str, np.ndarray] = {}
+        self.held = 0  # frames in memory, the first ones
+        fitting = min(len(self.frames), int(cache_bytes // (size_px**2 * BYTES_PER_PIXEL)))
+        self._memory = self._gather(range(fitting))
+        self.held = fitting
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def cached(self) -> bool:
+        """All frames are in memory."""
+        return self.held == len(self.frames)
+
+    def _gather(self, positions: Sequence[int]) -> dict[str, np.ndarray]:
+        side, count = self.size_px, len(positions)
+        shapes = {
+            "picture": (3, np.uint8),
+            "render": (3, np.uint8),
+            "alpha": (0, np.uint8),
+            "face": (0, np.uint8),
+            "uv": (2, np.uint16),
+        }
+        arrays = {
+            name: np.zeros((count, side, side, channels) if channels else (count, side, side), dtype)
+            for name, (channels, dtype) in shapes.items()
+        }
+
+        def put(k: int) -> None:
+            position = positions[k]
+            if position < self.held:
+                found = {name: values[position] for name, values in self._memory.items()}
+            else:
+                found = read_frame(*self.frames[position], side)
+            for name, value in found.items():
+                arrays[name][k] = value
+
+        list(self._pool.map(put, range(count)))
+        return arrays
+
+    def read(self, positions: Sequence[int]) -> dict[str, np.ndarray]:
+        """Stacked arrays of some frames, as stored: picture, render (B,S,S,3), alpha, face (B,S,S), uv (B,S,S,2)."""
+        if self.cached:
+            return {name: values[positions] for name, values in self._memory.items()}
+        return self._gather(positions)
+
+    def prefetch(self, batches: Iterator[list[int]]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+        """Yields (positions, arrays) in order; the next batch is read while this one trains."""
+        if self.cached:
+            for positions in batches:
+                yield positions, self.read(positions)
+            return
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batch") as ahead:
+            waiting: tuple[list[int], Future] | None = None
+            for positions in batches:
+                following = (positions, ahead.submit(self.read, positions))
+                if waiting is not None:
+                    yield waiting[0], waiting[1].result()
+                waiting = following
+
+    def close(self) -> None:
+        """Ends the threads and drops the memory."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._memory, self.held = {}, 0
+
+
+def batch_positions(weights: np.ndarray, batch: int, seed: int, images: int = 0) -> Iterator[list[int]]:
+    """Endless batches of positions, a function of the seed and of the images seen before: what exact resume needs.
+
+    Each epoch draws every frame about `weight` times (systematic resampling of weights with mean 1), in random order.
+    """
+    count = len(weights)
+    chances = np.asarray(weights, np.float64) / np.sum(weights)
+
+    def epoch(number: int) -> np.ndarray:
+        random = np.random.default_rng([seed, number])
+        ticks = (np.arange(count) + random.random()) / count
+        drawn = np.minimum(np.searchsorted(np.cumsum(chances), ticks), count - 1)
+        return random.permutation(drawn)
+
+    number, offset = divmod(images, count)
+    queue = epoch(number)[offset:].tolist()
+    while True:
+        while len(queue) < batch:
+            number += 1
+            queue += epoch(number).tolist()
+        yield queue[:batch]
+        queue = queue[batch:]
+
+
+def make_batch(
+    arrays: dict[str, np.ndarray],
+    times: np.ndarray,
+    device: torch.device | str,
+    layout: torch.memory_format = torch.channels_last,
+) -> Batch:
+    """Stored arrays -> tensors on the device, scaled to [0,1], in the memory format `layout`."""
+
+    def tensor(values: np.ndarray) -> Tensor:
+        # uint8 travels, floats are made on the device; (B,S,S,C) seen as (B,C,S,S) is channels-last already
+        values = torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+        return values.permute(0, 3, 1, 2).contiguous(memory_format=layout).float()
+
+    picture, render = tensor(arrays["picture"]) / 255, tensor(arrays["render"]) / 255
+    # 16 bits without a sign are not understood by every torch; int32 is
+    uv = tensor(arrays["uv"].astype(np.int32)) / 65535
+    face, alpha = tensor(arrays["face"][..., None]), tensor(arrays["alpha"][..., None]) / 255
+    uv = torch.cat([uv, face], 1).contiguous(memory_format=layout)
+    return Batch(picture, alpha, render, uv, torch.as_tensor(times, dtype=torch.float32, device=device))
+
+
+def shift_window(batch: Batch, shift_px: Tensor, limit_px: int) -> Batch:
+    """Sliding-window augmentation: every frame moves by its own whole number of pixels; what comes in is not valid.
+
+    shift_px: (B,2) int64, x and y, at most limit_px either way. Pixels that enter from outside are black in rendering
+    and UV, and carry no loss (validity 0).
+    """
+    side = batch.picture.shape[-1]
+    stacked = torch.cat([batch.picture, batch.alpha, batch.render, batch.uv, torch.ones_like(batch.alpha)], 1)
+    padded = F.pad(stacked, (limit_px,) * 4)
+    moved = torch.stack(
+        [
+            padded[k, :, limit_px - dy : limit_px - dy + side, limit_px - dx : limit_px - dx + side]
+            for k, (dx, dy) in enumerate(shift_px.tolist())
+        ]
+    )
+    picture, alpha, render, uv, validity = moved.split([3, 1, 3, 3, 1], 1)
+    return Batch(picture, alpha, render, uv, batch.time, validity, shift_px.to(picture.device).float())
+
+
+def jitter_render(batch: Batch, gain: Tensor, offset: Tensor) -> Batch:
+    """Colour augmentation of I_R: gain and offset (B,3,1,1) on the face only; its soft edge, which reaches a pixel
+    further, stays as it is. For drivers in other light."""
+    gain, offset = gain.to(batch.render), offset.to(batch.render)
+    changed = (batch.render * gain + offset).clamp(0, 1)
+    return replace(batch, render=torch.where(batch.uv[:, 2:3] > 0, changed, batch.render))
+
+
+def blur_render(batch: Batch, sigma_px: Tensor, limit_px: float) -> Batch:
+    """Blur augmentation of I_R: a Gaussian of deviation sigma_px (B,), at most limit_px, within the face. For drivers
+    whose texture or light is coarser.
+
+    What lies outside the face takes no part, since its black would darken the border, and stays as it is.
+    """
+    radius = max(1, math.ceil(3 * limit_px))
+    place = torch.arange(-radius, radius + 1, device=batch.render.device)
+    taps = torch.exp(-0.5 * (place / sigma_px.to(place.device).clamp_min(1e-3)[:, None]).square())  # (B, taps)
+    taps = (taps / taps.sum(1, keepdim=True)).repeat_interleave(4, 0)[:, None]  # (4B, 1, taps)
+    face = batch.uv[:, 2:3]
+    count, _, height, width = batch.render.shape
+    x = torch.cat([batch.render * face, face], 1).reshape(1, 4 * count, height, width)
+    x = F.conv2d(x, taps[:, :, None], padding=(0, radius), groups=4 * count)
+    x = F.conv2d(x, taps[..., None], padding=(radius, 0), groups=4 * count).view(count, 4, height, width)
+    return replace(batch, render=torch.where(face > 0, x[:, :3] / x[:, 3:].clamp_min(1e-6), batch.render))

@@ -1,0 +1,284 @@
+"""The training loop, to be read from top to bottom; one step of it is `Trainer.step`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from selfieavatar.errors import UserError
+from selfieavatar.settings.cli import progress
+from selfieavatar.training.dataset import FrameStore, batch_positions, make_batch
+from selfieavatar.training.monitor import Monitor, psnr_db, sharpness_share
+from selfieavatar.training.parallel import ALONE, Team
+from selfieavatar.training.state import (
+    best_name,
+    drop_others,
+    keep_good,
+    load_good,
+    load_state,
+    save_state,
+    stop_between_steps,
+    write_torch,
+)
+from selfieavatar.training.trainer import Diverged, Trainer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Budget:
+    """How long to train: images, minutes, or both (whichever ends first); 0 sets no bound."""
+
+    images: int
+    minutes: float
+
+    def share(self, images: int, minutes: float) -> float:
+        """Share of the budget that is used, at least 0; 1 and more is the end."""
+        used = [images / self.images] if self.images else []
+        return max([*used, minutes / self.minutes] if self.minutes else used, default=0.0)
+
+
+@dataclass
+class Frames:
+    """What to train on.
+
+    store: frames of the training and validation splits, in the order of time. weights (N,): how often each is drawn,
+    0 for those never trained on. validation: positions to validate on.
+    """
+
+    store: FrameStore
+    weights: np.ndarray
+    validation: list[int]
+
+    @property
+    def times(self) -> np.ndarray:
+        """Position of each frame in the material, (N,) in [0,1]: the time code."""
+        return np.linspace(0, 1, max(len(self.store), 2))[: len(self.store)]
+
+
+def train(
+    settings: dict[str, Any], size_px: int, frames: Frames, folder: Path, device: str, team: Team = ALONE
+) -> Trainer:
+    """Trains until the budget is used; goes on from the state in `folder` where there is one.
+
+    With a budget of images alone, a run that was killed and started again gives bitwise the same networks as one that
+    never was (on a CPU, with the same number of threads): all that is chosen is a function of the seed and of the
+    images seen. What depends on the clock (reports, saves) changes nothing.
+
+    Args:
+        settings: the section `train`.
+        frames: all of them; each process of the team reads its own part of every batch.
+        folder: where state, TensorBoard events, stats.jsonl and grids go.
+
+    Returns:
+        the trainer; `avatar_parts` gives the networks of the avatar, its `history` the reports.
+
+    Raises:
+        UserError: the loss became NaN several times, or the batch cannot be shared.
+    """
+    if settings["batch"] % team.size:
+        raise UserError(
+            f"train.batch {settings['batch']} cannot be shared by {team.size} cards; make it a multiple, or lower gpu"
+        )
+    run = Run(Trainer(settings, size_px, device, team), frames, folder)
+    try:
+        with stop_between_steps() as asked:
+            while not run.finished:
+                try:
+                    if run.share < 1:
+                        run.steps(asked)
+                    run.finish()
+                except Diverged as problem:
+                    run.fall_back(problem)
+    finally:
+        run.close()
+    return run.trainer
+
+
+class Run:
+    """A trainer with its frames, its budget and the files that it leaves."""
+
+    def __init__(self, trainer: Trainer, frames: Frames, folder: Path) -> None:
+        self.trainer, self.frames, self.folder, self.team = trainer, frames, folder, trainer.team
+        self.settings = trainer.settings
+        self.budget = Budget(self.settings["images"], self.settings["minutes"])
+        trainer.restore(load_state(folder, trainer.device))
+        self.team.most(0)  # all have read before the first writes
+        self.monitor = Monitor(folder, trainer.images) if self.team.first else None
+        self.bar = progress(total=1000, desc="train", unit="‰") if self.team.first else None
+        if not trainer.good:
+            trainer.mark_good()  # the first to return to
+            self.save()
+        if self.team.first and trainer.good[-1] == trainer.steps:  # or killed before it was kept
+            keep_good(folder, trainer.good)
+        self.saved = self.reported = time.monotonic()
+        self.finished = False
+
+    @property
+    def share(self) -> float:
+        """Share of the budget that is used."""
+        return self.budget.share(self.trainer.images, self.trainer.minutes)
+
+    def steps(self, asked: Callable[[], bool]) -> None:
+        """Steps until the budget is used.
+
+        Raises:
+            Diverged: as `Trainer.step`.
+            KeyboardInterrupt: somebody asked to stop.
+        """
+        trainer, frames, settings = self.trainer, self.frames, self.settings
+        chosen = np.flatnonzero(frames.weights > 0)
+        order = batch_positions(
+            frames.weights[chosen], settings["batch"], settings["seed"] + trainer.returns_in_all, trainer.images
+        )
+        parts = (self.team.part(chosen[batch].tolist()) for batch in order)
+        began = time.monotonic()
+        for positions, arrays in frames.store.prefetch(parts):
+            trainer.enter(self.share)
+            batch = make_batch(arrays, frames.times[positions], trainer.device, trainer.layout)
+            loaded = time.monotonic()
+            figures = trainer.step(trainer.augment(batch))
+            now = time.monotonic()
+            stop, trainer.minutes = self.team.most(asked(), trainer.minutes + (now - began) / 60)
+            if self.monitor:
+                self.monitor.add(data_share=(loaded - began) / max(now - began, 1e-9), **figures)
+                self.show()
+            if int(self.share * settings["validations"]) > int(trainer.share * settings["validations"]):
+                self.check()
+            if stop:
+                raise KeyboardInterrupt
+            if self.share >= 1:
+                return
+            if now - self.reported > settings["report_s"]:
+                self.report()
+            if now - self.saved > settings["save_s"]:
+                self.save()
+            began = time.monotonic()  # the time that reports and saves take is not the training's
+
+    def check(self) -> None:
+        """Validates, keeps the averaged networks if they are the best so far, and the state as one to return to."""
+        trainer = self.trainer
+        trainer.mark_good()
+        if not self.team.first:
+            return
+        figures, rows = validate(trainer.average, self.frames, trainer.device)
+        if rows:
+            self.monitor.grid(trainer.images, rows)
+            figures["val_score"] = score = validation_score(figures)
+            # before the discriminator joins, the networks learn for another objective
+            joined = trainer.share >= self.settings["gan_from"] or not trainer.gan
+            if self.settings["keep_best"] and joined and score > trainer.best["score"]:
+                trainer.best = {"score": score, "images": trainer.images}
+                write_torch(self.folder / best_name(trainer.images), trainer.taken())
+        self.report(**figures)
+        self.save()
+        keep_good(self.folder, trainer.good)
+        drop_others(self.folder, "best", [best_name(trainer.best["images"])])
+
+    def report(self, **figures: float) -> None:
+        """Writes the means since the last report and these figures, and appends them to the history."""
+        trainer = self.trainer
+        self.reported = time.monotonic()
+        if not self.team.first:
+            return
+        last = trainer.history[-1] if trainer.history else {"images": 0, "minutes": 0.0}
+        speed = (trainer.images - last["images"]) / max(60 * (trainer.minutes - last["minutes"]), 1e-3)
+        rate = trainer.optimizer.param_groups[-1]["lr"]  # lr_net's: the free maps, if any, are the first group
+        figures = self.monitor.report(trainer.images, trainer.minutes, images_per_s=speed, rate=rate, **figures)
+        trainer.history.append({"images": trainer.images, "minutes": trainer.minutes} | figures)
+        log.debug("%s", trainer.history[-1])
+        self.show()
+
+    def show(self) -> None:
+        """Moves the progress line, which draws itself only every so often."""
+        if self.trainer.history:
+            self.bar.set_postfix_str(self.trainer.headline(), refresh=False)
+        self.bar.update(int(1000 * min(self.share, 1)) - self.bar.n)
+
+    def save(self) -> None:
+        """Writes the state to go on from."""
+        self.saved = time.monotonic()
+        if self.team.first:
+            save_state(self.folder, self.trainer.state())
+
+    def fall_back(self, problem: Diverged) -> None:
+        """Goes on from a good state; what was reported since then is dropped, the best networks stay."""
+        trainer = self.trainer
+        self.team.most(0)  # the first has written what the others read
+        trainer.fall_back(problem, load_good(self.folder, trainer.good, trainer.good_before(problem), trainer.device))
+        self.team.most(0)  # all have read
+        if self.team.first:
+            self.monitor.forget_after(trainer.images)
+            self.save()
+            keep_good(self.folder, trainer.good)
+
+    def finish(self) -> None:
+        """The last validation, unless a run that was killed after it has it already."""
+        if not self.trainer.history or self.trainer.history[-1]["images"] != self.trainer.images:
+            self.check()
+        self.finished = True
+
+    def close(self) -> None:
+        """Saves where no step was cut in two: Ctrl-C and the end of a batch job come through here, too."""
+        if self.team.first:
+            if self.trainer.whole:
+                self.save()
+                if self.share < 1:
+                    log.info("saved after %d images; run the same command to go on", self.trainer.images)
+            self.monitor.close()
+            self.bar.close()
+
+
+def avatar_parts(trainer: Trainer, folder: Path) -> dict[str, Any]:
+    """The averaged networks that become the avatar, as `Trainer.taken`: the best by validation, or the last ones."""
+    path = folder / best_name(trainer.best["images"])
+    scores = [row["val_score"] for row in trainer.history if "val_score" in row]
+    if not scores or trainer.best["score"] <= scores[-1] or not path.is_file():
+        return trainer.taken()
+    log.info("the validation was best after %d images: the avatar is the one of then", trainer.best["images"])
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def validation_score(figures: dict[str, float]) -> float:
+    """How good validated networks are, in dB: the mean PSNR of whole picture and face, less what the sharpness is off.
+
+    PSNR alone prefers blurred pictures. Sharpness is a ratio of amplitudes, so that its distance from 1 is in dB, too.
+    """
+    blur_db = abs(20 * math.log10(max(figures["val_sharpness"], 1e-3)))
+    return (figures["val_full_db"] + figures["val_face_db"]) / 2 - blur_db
+
+
+@torch.no_grad()
+def validate(
+    paint: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], frames: Frames, device: torch.device
+) -> tuple[dict[str, float], list[Tensor]]:
+    """Scores of the averaged networks on validation frames, and rows for the grid (truth, avatar, mask) of up to
+    eight."""
+    positions = frames.validation
+    scores: dict[str, list[Tensor]] = {"val_full_db": [], "val_face_db": [], "val_sharpness": []}
+    rows: list[list[Tensor]] = [[], [], [], []]
+    for start in range(0, len(positions), 8):
+        part = positions[start : start + 8]
+        batch = make_batch(frames.store.read(part), frames.times[part], device)
+        picture, background = paint(batch.render, batch.uv)
+        picture = (picture / 2 + 0.5).clamp(0, 1)
+        face = (batch.uv[:, 2:3] > 0.5).float()
+        scores["val_full_db"].append(psnr_db(picture, batch.picture))
+        scores["val_face_db"].append(psnr_db(picture, batch.picture, face))
+        scores["val_sharpness"].append(sharpness_share(picture, batch.picture, face))
+        mask = F.interpolate((1 - background) / 2, size=picture.shape[-1], mode="bilinear")
+        for row, value in zip(rows, (batch.picture, batch.render, picture, mask.expand(-1, 3, -1, -1)), strict=True):
+            row.append(value)
+    figures = {name: torch.cat(values).mean().item() for name, values in scores.items() if values}
+    spread = np.linspace(0, max(len(positions) - 1, 0), min(8, len(positions))).astype(int).tolist()
+    return figures, [torch.cat(row)[spread] for row in rows] if positions else []

@@ -1,0 +1,142 @@
+"""How a run is watched: TensorBoard, stats.jsonl, picture grids, one progress line, and the watch for NaN and
+collapse."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfieavatar.io.files import atomic_file, write_picture
+
+CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the card
+COLLAPSE_LOOKS = 20  # at the discriminator's loss, over which its mean is taken: 200 steps
+
+
+class Monitor:
+    """Collects figures of each step and writes their means every so often.
+
+    folder gets stats.jsonl (one JSON object per report), TensorBoard events and grid_<images>.png.
+    """
+
+    def __init__(self, folder: Path, images: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._open, self._writer = SummaryWriter, None
+        self._noted: dict[str, list[float | Tensor]] = defaultdict(list)
+        self.forget_after(images)
+
+    def forget_after(self, images: int) -> None:
+        """Drops what was noted, and what was reported beyond `images`: the run goes on from before that."""
+        self._noted.clear()
+        if self._writer:
+            self._writer.close()
+        self._writer = self._open(str(self.folder), purge_step=images + 1)  # which TensorBoard reads when it is opened
+        path = self.folder / "stats.jsonl"
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:  # a run was killed while it wrote
+                continue
+            if row["images"] <= images:
+                kept.append(line + "\n")
+        with atomic_file(path) as temporary:
+            temporary.write_text("".join(kept))
+
+    def add(self, **figures: float | Tensor) -> None:
+        """Notes figures of one step; those on a card are fetched at the next report only."""
+        for name, value in figures.items():
+            self._noted[name].append(value)
+
+    def mean(self, name: str) -> float:
+        """Mean of a figure since the last report; NaN where it was not noted."""
+        values = self._noted.get(name)
+        return float(np.mean([float(value) for value in values])) if values else math.nan
+
+    def report(self, images: int, minutes: float, **extra: float) -> dict[str, float]:
+        """Writes the means since the last report, and further figures, and forgets them."""
+        figures = {name: self.mean(name) for name in self._noted} | extra
+        self._noted.clear()
+        row: dict[str, Any] = {"images": images, "minutes": round(minutes, 3)} | {
+            name: round(value, 6) if math.isfinite(value) else None for name, value in figures.items()
+        }
+        with (self.folder / "stats.jsonl").open("a") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, images)
+        return figures
+
+    def grid(self, images: int, rows: list[Tensor]) -> Path:
+        """Writes rows of pictures, each (B,3,S,S) in [0,1], under each other: grid_<images>.png and TensorBoard."""
+        picture = picture_grid(rows)
+        self._writer.add_image("grid", picture, images, dataformats="HWC")
+        path = self.folder / f"grid_{images:07d}.png"
+        write_picture(path, picture)
+        return path
+
+    def close(self) -> None:
+        """Flushes TensorBoard."""
+        self._writer.close()
+
+
+def picture_grid(rows: list[Tensor]) -> np.ndarray:
+    """Rows of (B,1 or 3,S,S) in [0,1] -> one uint8 RGB picture (len(rows)*S, B*S, 3)."""
+    lines = []
+    for row in rows:
+        row = row.detach().float().cpu().clamp(0, 1)
+        row = row.expand(-1, 3, -1, -1)
+        lines.append(torch.cat(list(row), 2))
+    return (torch.cat(lines, 1).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+
+
+def psnr_db(picture: Tensor, truth: Tensor, region: Tensor | None = None) -> Tensor:
+    """PSNR of each frame (B,), dB, over region (B,1,S,S) in {0,1} or the whole; pictures (B,3,S,S) in [0,1]."""
+    error = (picture.float() - truth.float()).square().mean(1, keepdim=True)
+    region = torch.ones_like(error) if region is None else region
+    mean = (error * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp_min(1)
+    return -10 * torch.log10(mean.clamp_min(1e-10))
+
+
+def gradient_size(picture: Tensor) -> Tensor:
+    """Size of the brightness gradient by forward differences: (B,3,S,S) -> (B,1,S-1,S-1)."""
+    grey = picture.float().mean(1, keepdim=True)
+    dx, dy = grey[..., :-1, 1:] - grey[..., :-1, :-1], grey[..., 1:, :-1] - grey[..., :-1, :-1]
+    return (dx.square() + dy.square()).sqrt()
+
+
+def sharpness_share(picture: Tensor, truth: Tensor, region: Tensor) -> Tensor:
+    """Mean gradient size over the truth's, over region (B,1,S,S): (B,). 1 is as sharp as the truth."""
+    region = region[..., :-1, :-1]
+    return (gradient_size(picture) * region).sum((1, 2, 3)) / (gradient_size(truth) * region).sum((1, 2, 3)).clamp_min(
+        1e-6
+    )
+
+
+class CollapseWatch:
+    """Tells when the discriminator has won: its mean loss over the last looks is so low that the generator learns
+    nothing."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.losses: list[float] = []  # part of the resume state
+
+    def collapsed(self, loss: float) -> bool:
+        """Notes a loss; True when the mean of the last window is below the limit, after which the window starts
+        anew."""
+        self.losses.append(loss)
+        if len(self.losses) < COLLAPSE_LOOKS:
+            return False
+        mean = sum(self.losses) / len(self.losses)
+        self.losses = self.losses[COLLAPSE_LOOKS // 2 :] if mean >= self.limit else []
+        return mean < self.limit

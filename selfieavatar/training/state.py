@@ -1,0 +1,165 @@
+"""What a training run needs to go on after a kill exactly as if it had not been stopped, and to return to after a
+collapse.
+
+state.pt          the last state; a killed run goes on from it
+good_<steps>.pt   states at validations, to return to when the loss is not finite or the discriminator has won
+best_<images>.pt  the averaged networks with the best validation score
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from selfieavatar.io.files import atomic_file, content_hash
+from selfieavatar.settings.cli import STOPPING
+from selfieavatar.settings.config import canonical_json
+
+log = logging.getLogger(__name__)
+
+STATE_NAME = "state.pt"
+# What `Trainer.state` holds.
+STATE_PARTS = (
+    "nets", "average", "frozen", "disc", "optimizer", "disc_optimizer", "history", "collapse", "good", "best",
+    "counters",
+)  # fmt: skip
+IMPATIENT_S = 1.0  # one request to stop may reach a process by several ways, but not so far apart
+
+
+def run_key(settings: dict[str, Any], code: str, data: str) -> str:
+    """Name of a run's folder: a hash of configuration, code digest and data hash. Another of any is another run."""
+    return content_hash(canonical_json({"settings": settings, "code": code, "data": data}).encode())
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Writes the state in one piece; a kill while writing leaves the one before."""
+    write_torch(folder / STATE_NAME, state)
+
+
+def good_name(steps: int) -> str:
+    """File of the good state after so many steps."""
+    return f"good_{steps:09d}.pt"
+
+
+def best_name(images: int) -> str:
+    """File of the best averaged networks, seen after so many images."""
+    return f"best_{images:09d}.pt"
+
+
+def keep_good(folder: Path, steps: list[int]) -> None:
+    """Keeps the state just saved as the good one of the last of `steps`, and drops those of no step in the list."""
+    path = folder / good_name(steps[-1])
+    path.unlink(missing_ok=True)
+    try:  # state.pt is only ever replaced, never written to: both names may share the bytes
+        os.link(folder / STATE_NAME, path)
+    except OSError:  # a file system without hard links
+        with atomic_file(path) as temporary:
+            shutil.copyfile(folder / STATE_NAME, temporary)
+    drop_others(folder, "good", [good_name(number) for number in steps])
+
+
+def drop_others(folder: Path, kind: str, names: list[str]) -> None:
+    """Removes the files of a kind (good, best) that are not among `names`."""
+    for path in folder.glob(f"{kind}_*.pt"):
+        if path.name not in names:
+            path.unlink()
+
+
+def discard_state(folder: Path) -> None:
+    """Removes the states of a finished run; its avatar, curves and grids stay."""
+    (folder / STATE_NAME).unlink(missing_ok=True)
+    for kind in ("good", "best"):
+        drop_others(folder, kind, [])
+
+
+def is_whole(path: Path) -> bool:
+    """There is such a file and it can be read."""
+    if not path.is_file():
+        return False
+    try:
+        torch.load(path, map_location="meta", weights_only=True)
+    except Exception:  # depending on the damage, torch raises a dozen different ones
+        log.warning("%s is damaged; it is made again", path)
+        return False
+    return True
+
+
+def write_torch(path: Path, content: dict[str, Any]) -> None:
+    """torch.save in one piece. By way of memory: its own writer hides a full disk behind an inner error."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def _read_state(path: Path, device: torch.device | str) -> dict[str, Any]:
+    """The state in a file; whatever torch raises on a damaged one, or ValueError where it holds something else."""
+    state = torch.load(path, map_location=device, weights_only=True)
+    if not isinstance(state, dict) or any(part not in state for part in STATE_PARTS):
+        raise ValueError("it holds no state of a training")
+    return state
+
+
+def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | None:
+    """The last state of a run, the last good one where it is damaged, or None where none can be read (said in the
+    log)."""
+    for path in (folder / STATE_NAME, *sorted(folder.glob("good_*.pt"), reverse=True)):
+        if not path.is_file():
+            continue
+        try:
+            return _read_state(path, device)
+        except Exception as error:  # depending on the damage, torch raises a dozen different ones
+            log.warning("the training state %s cannot be read (%s)", path, error)
+    if folder.is_dir() and any(folder.glob("*.pt")):
+        log.warning("no readable state in %s: training starts anew", folder)
+    return None
+
+
+def load_good(folder: Path, steps: list[int], before: int, device: torch.device | str) -> dict[str, Any] | None:
+    """The newest good state of at most `before` steps, else the oldest that there is; None where there is none."""
+    there = sorted(number for number in steps if (folder / good_name(number)).is_file())
+    wanted = [number for number in reversed(there) if number <= before]
+    for number in [*wanted, *(other for other in there if other not in wanted)]:
+        try:
+            return _read_state(folder / good_name(number), device)
+        except Exception as error:  # depending on the damage, torch raises a dozen different ones
+            log.warning("the good state %s cannot be read (%s); taking another", folder / good_name(number), error)
+    return None
+
+
+@contextmanager
+def stop_between_steps() -> Iterator[Callable[[], bool]]:
+    """Holds Ctrl-C, SIGTERM and SIGHUP back, and yields a function that tells whether one has come.
+
+    A step that is cut in two would leave networks and counters that do not belong together. A second one, at least a
+    second later, is not held back; one that is ignored (nohup) stays so. Outside the main thread, where Python cannot
+    watch signals, nothing is held back.
+    """
+    asked: list[float] = []
+
+    def note(_number: int, _frame: object) -> None:
+        asked.append(time.monotonic())
+        if asked[-1] - asked[0] >= IMPATIENT_S:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in heard}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

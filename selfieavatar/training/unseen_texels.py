@@ -1,0 +1,66 @@
+"""What the training frames never showed of the maps is filled from what they did.
+
+A map that is learned texel by texel keeps noise where no frame looked, and the noise comes to light where a driver
+turns the head further than the footage does: as a coloured line before the ear, as light dots along the jaw.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from selfieavatar.networks.avatar_networks import OFF_FACE, build_generator
+from selfieavatar.networks.haar import haar
+from selfieavatar.rendering.texture import fill_holes
+from selfieavatar.training.dataset import make_batch
+from selfieavatar.training.loop import Frames
+
+MOST_FRAMES = 2000  # that are looked at, spread evenly
+LEAST_SHARE = 0.002  # of them have to show a texel
+
+
+@torch.no_grad()
+def fill_unseen(parts: dict[str, Any], network: dict[str, Any], frames: Frames, device: torch.device) -> None:
+    """Fills unseen texels of the maps of face, torso and hair.
+
+    Args:
+        parts: what the avatar takes from the networks (`Trainer.taken`), on the CPU; its maps are changed.
+        network: settings of the networks. frames: that they were trained on.
+
+    Maps that are a generator's own output, without free texels (`free_maps`), stay as they are.
+    """
+    if not network["free_maps"]:
+        return
+    style = build_generator(network, frames.store.size_px)
+    style.load_state_dict(parts["g_style"])
+    style.to(device)
+    maps = {name: {key: map.to(device) for key, map in pair.items()} for name, pair in parts["maps"].items()}
+    names = ("face", *(name for name in OFF_FACE if name in maps))
+    atlas = style.atlas(maps["face"], {name: maps[name] for name in names[1:]})
+    if atlas is None:
+        return
+    seen, rows = torch.zeros_like(atlas.colour[:, :1]), np.flatnonzero(frames.weights)
+    rows = rows[np.linspace(0, len(rows) - 1, min(MOST_FRAMES, len(rows))).astype(int)]
+    for part in np.array_split(rows, -(-len(rows) // 8)):
+        batch = make_batch(frames.store.read(part.tolist()), frames.times[part], device)
+        seen += style.coverage(atlas, batch.uv, batch.alpha)
+    least, scale = LEAST_SHARE * len(rows), seen.shape[-2] // atlas.feature.shape[-2]
+    colours = _filled(atlas.colour, seen >= least, len(names))
+    features = _filled(atlas.feature, scale**2 * F.avg_pool2d(seen, scale) >= least, len(names))
+    for name, colour, feature in zip(names, colours, features, strict=True):
+        parts["maps"][name] = {"feature": feature, "skip": haar(colour) if scale == 2 else colour}
+
+
+def _filled(maps: Tensor, known: Tensor, count: int) -> list[Tensor]:
+    """Each of `count` maps side by side (1,C,M,count M), filled where it is not known (1,1,M,count M)."""
+    pairs = zip(maps.cpu().chunk(count, 3), known.cpu().chunk(count, 3), strict=True)
+    return [_fill(own, there) if there.any() else own.clone() for own, there in pairs]
+
+
+def _fill(texture: Tensor, known: Tensor) -> Tensor:
+    rows = np.ascontiguousarray(texture[0].permute(1, 2, 0).numpy())
+    return torch.from_numpy(fill_holes(rows, known[0, 0].numpy())).permute(2, 0, 1)[None].contiguous()

@@ -1,0 +1,135 @@
+"""Open a video or image folder and stream it, whole or as one fixed square window.
+
+source = open_source(path)                       # probe: size, fps, count, times_s, reader
+with CropReader(path, 10, 250, (x0, y0, side), 512) as frames:
+    for number, time_s, rgb in frames: ...       # rgb (512, 512, 3) uint8
+"""
+
+import copy
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+
+from selfieavatar.errors import UserError
+from selfieavatar.video.prefetch import Prefetch
+from selfieavatar.video.sources import FolderSource, OpencvSource, PyavSource, VideoSource
+from selfieavatar.video.window import cut_window
+
+log = logging.getLogger(__name__)
+
+
+def open_source(path: Path | str, folder_fps: float = 25.0) -> VideoSource:
+    """Probe a video file (PyAV, else OpenCV) or a folder of images. Raises UserError if it cannot be read."""
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist: check the column `source` of the subjects table")
+    if path.is_dir():
+        return FolderSource(path, folder_fps)
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is an empty file: record or copy it again")
+    try:
+        return PyavSource(path)
+    except (av.error.FFmpegError, ValueError) as error:
+        log.warning("%s: PyAV cannot open it (%s), trying OpenCV", path, error)
+    return OpencvSource(path)
+
+
+def clip_range(source: VideoSource, start: int | None, end: int | None) -> range:
+    """Source frame numbers [start, end) that exist. UserError if the range is empty, a warning if it is cut short."""
+    first, last = start or 0, source.count if end is None else end
+    if first >= source.count:
+        raise UserError(f"{source.path} has {source.count} frames: start_frame {first} lies beyond the end, lower it")
+    if last <= first:
+        raise UserError(f"{source.path}: end_frame {last} must be greater than start_frame {first}")
+    if last > source.count:
+        log.warning("%s has %d frames: end_frame %d is taken as %d", source.path, source.count, last, source.count)
+    return range(first, min(last, source.count))
+
+
+class CropReader:
+    """Iterate (number, time_s, rgb) over one clip, all through the same square window.
+
+    source: video file or image folder (or an opened VideoSource); start, end: half-open range of source frames, None is
+    all; crop_px: (x0, y0, side) in source pixels, upright and with square pixels, may be fractional and reach outside
+    (the border is repeated); size_px: side of the pictures. `number` counts from 0 within the clip and `rgb` is uint8
+    (size_px, size_px, 3). Decoding runs in its own thread, at most `depth` pictures ahead. `len()` is the number of
+    frames announced; `source_frames` lists the source frame of each number yielded so far.
+    A file that was cut off yields what can be read, then warns; UserError if that is nothing.
+    """
+
+    def __init__(
+        self,
+        source: Path | str | VideoSource,
+        start: int | None,
+        end: int | None,
+        crop_px: tuple[float, float, float],
+        size_px: int,
+        depth: int = 8,
+    ):
+        self.source = source if isinstance(source, VideoSource) else open_source(source)
+        self.crop_px = tuple(float(v) for v in crop_px)
+        if not (np.isfinite(self.crop_px).all() and self.crop_px[2] > 0 and size_px > 0):
+            raise ValueError(f"crop {crop_px} and size {size_px} must be finite and positive")
+        self.size_px = int(size_px)
+        self.frames = clip_range(self.source, start, end)
+        self.source_frames: list[int] = []
+        self._depth = depth
+        self._running: Prefetch | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def _cut(self) -> Iterator[tuple[int, float, np.ndarray]]:
+        source = self.source
+        for number, picture in source.raw(self.frames):
+            yield number, source.time(number), source.finish(cut_window(picture, self.crop_px, self.size_px))
+
+    def __iter__(self) -> Iterator[tuple[int, float, np.ndarray]]:
+        self.close()
+        self.source_frames = []
+        self._running = Prefetch(self._cut, self._depth)
+        try:
+            for number, time_s, rgb in self._running:
+                self.source_frames.append(number)
+                yield len(self.source_frames) - 1, time_s, rgb
+            self._report_losses()
+        finally:
+            self.close()
+
+    def every(self, stride: int) -> "CropReader":
+        """A reader of every `stride`-th frame alone, numbered from 0: the others are not cut out."""
+        other = copy.copy(self)
+        other.frames, other.source_frames, other._running = self.frames[::stride], [], None
+        return other
+
+    @property
+    def lost(self) -> int:
+        """Frames of the clip that could not be read; meaningful after the iteration."""
+        return len(self.frames) - len(self.source_frames)
+
+    def _report_losses(self) -> None:
+        if not self.source_frames:
+            raise UserError(
+                f"{self.source.path}: none of the frames {self.frames.start} to {self.frames.stop - 1} can be decoded: "
+                "the file is damaged or was cut off, record or copy it again"
+            )
+        if self.lost:
+            log.warning(
+                "%s: %d of %d frames could not be read (damaged or cut-off file); the last good one is %d",
+                self.source.path, self.lost, len(self.frames), self.source_frames[-1],
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """Stop decoding; the reader can be iterated again afterwards."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+    def __enter__(self) -> "CropReader":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()

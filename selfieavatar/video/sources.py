@@ -1,0 +1,333 @@
+"""Where pictures come from: a video by PyAV, one by OpenCV, or a folder of images. All stream; none holds a clip."""
+
+import logging
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.stream import Disposition
+
+from selfieavatar.errors import UserError
+from selfieavatar.io.files import PICTURE_SUFFIXES, list_pictures
+from selfieavatar.video import colour
+
+log = logging.getLogger(__name__)
+
+_TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg takes a text file for a "video" of its letters
+_LONGER_SOUND_S = 0.5  # by which sound may outlast the pictures
+
+
+class VideoSource(ABC):
+    """Pictures numbered from 0 in the order of showing, with their times.
+
+    Attributes: `path`; `reader` ("pyav", "opencv" or "folder"); `size` (width, height) as shown, upright, with square
+    pixels; `fps` average; `count` frames that the file announces or has; `times_s` (count,) from the first frame on.
+    """
+
+    path: Path
+    reader: str
+    size: tuple[int, int]
+    fps: float
+    count: int
+    times_s: np.ndarray
+
+    @abstractmethod
+    def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """(source frame, upright picture) of rising frame numbers; see `finish`. Unreadable frames are left out."""
+
+    def finish(self, picture: np.ndarray) -> np.ndarray:
+        """Make a picture from `raw`, whole or a window of it, uint8 sRGB (HDR is tone mapped here, after cropping)."""
+        return picture
+
+    def read(self, wanted: Iterable[int]) -> Iterator[tuple[int, float, np.ndarray]]:
+        """(source frame, time in s, picture (H, W, 3) uint8 sRGB) of rising frame numbers."""
+        for number, picture in self.raw(wanted):
+            yield number, self.time(number), self.finish(picture)
+
+    def time(self, number: int) -> float:
+        return float(self.times_s[number]) if number < len(self.times_s) else number / self.fps
+
+
+def _average_rate(times_s: np.ndarray, announced: float | None) -> float:
+    """Frames per second over the whole file; the announced rate if it agrees to 0.5 % (times are rounded)."""
+    span = float(times_s[-1] - times_s[0]) if len(times_s) > 1 else 0.0
+    measured = (len(times_s) - 1) / span if span > 0 else None
+    if announced and (measured is None or abs(announced / measured - 1) < 0.005):
+        return announced
+    return measured or announced or 25.0
+
+
+class PyavSource(VideoSource):
+    """A video file read by PyAV. Opening it reads all packets once, without decoding, for an exact frame index."""
+
+    reader = "pyav"
+
+    def __init__(self, path: Path):
+        self.path = path
+        with self._open() as container:
+            stream = self._stream(container)
+            self._index(container, stream)
+            announced = float(stream.average_rate) if stream.average_rate else None
+        self._probe()
+        known = self._pts if self._pts is not None else None
+        if known is not None:
+            self.times_s = (known - known[0]) * self._time_base
+        else:
+            self.times_s = np.arange(self.count) / (announced or 25.0)
+        self.fps = _average_rate(self.times_s, announced)
+
+    def _open(self):
+        return av.open(str(self.path), options={"fflags": "+discardcorrupt"})
+
+    def _stream(self, container):
+        # A cover picture in a sound file also counts as a video stream.
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            raise UserError(f"{self.path} has no video stream (only sound?): give a video file or a folder of images")
+        stream = streams[0]
+        if stream.codec_context is None or stream.codec_context.name in _TEXT_CODECS:
+            raise UserError(f"{self.path} is not a video: give a video file or a folder of images")
+        stream.thread_type = "AUTO"
+        return stream
+
+    def _index(self, container, stream) -> None:
+        """Presentation times of all frames in order, and the key frames, from the packets alone."""
+        pts, keys, discarded, known = [], [], 0, True
+        try:
+            for packet in container.demux(stream):
+                if packet.size == 0:
+                    continue
+                if packet.is_discard:
+                    discarded += 1  # cut off by the file's edit list: decoded, never shown
+                    continue
+                if packet.pts is None:
+                    known = False
+                    pts.append(len(pts))
+                    continue
+                pts.append(packet.pts)
+                if packet.is_keyframe:
+                    start = packet.pts if packet.dts is None else min(packet.dts, packet.pts)
+                    keys.append((packet.pts, start))
+        except av.error.FFmpegError as error:
+            log.warning("%s: reading stopped after %d frames: %s", self.path, len(pts), error)
+        self._time_base = float(stream.time_base) if stream.time_base else 0.0
+        known = known and len(set(pts)) == len(pts) and self._time_base > 0
+        self._pts = np.sort(np.array(pts, dtype=np.int64)) if known and pts else None
+        keys.sort()
+        self._keys = keys if known else []
+        self._key_numbers = [int(np.searchsorted(self._pts, k)) for k, _ in keys] if self._pts is not None else []
+        self.count = len(pts) + (self._cut_off(stream, len(pts), discarded) if self._pts is not None else 0)
+
+    def _cut_off(self, stream, found: int, discarded: int) -> int:
+        """Frames that the header announces and the file no longer holds.
+
+        The number of samples alone does not tell: phones trim a clip by an edit list and leave the samples in the file.
+        A trimmed clip is covered by its frames up to its announced duration, a cut-off file is not.
+        """
+        rate = float(stream.average_rate or 0)
+        if not stream.frames and not stream.duration and rate and stream.container.duration:
+            # Matroska and WebM count no frames; the announced length is that of the sound, too, which may be longer.
+            length = stream.container.duration / av.time_base
+            uncovered = length - int(self._pts[-1] - self._pts[0]) * self._time_base - 1 / rate
+            return round(uncovered * rate) if uncovered > _LONGER_SOUND_S else 0
+        absent = stream.frames - found - discarded
+        if absent <= 0 or not stream.duration or not rate:
+            return 0
+        uncovered = (stream.duration - int(self._pts[-1] - self._pts[0])) * self._time_base - 1 / rate
+        return min(absent, max(0, round(uncovered * rate)))
+
+    def _probe(self) -> None:
+        """Look at the first frame that decodes: size, rotation, pixel shape, transfer."""
+        _, frame = next(self._decode(0), (0, None))
+        if frame is None:
+            raise UserError(f"{self.path} has no frame that can be decoded: it is empty or damaged, record it again")
+        self._coded_size = (frame.width, frame.height)
+        self._turn = colour.orientation(frame)
+        self._hdr = (int(frame.color_trc), int(frame.color_primaries)) if colour.is_hdr(frame) else None
+        self._square = colour.square_pixels(frame.width, frame.height, self._aspect)
+        self.size = self._square[::-1] if self._turn[0] else self._square
+        if self._hdr:
+            log.info("%s is HDR (%s): tone mapped to sRGB", self.path, "PQ" if self._hdr[0] == colour.PQ else "HLG")
+
+    def _decode(self, first: int) -> Iterator[tuple[int, "av.VideoFrame"]]:
+        """(number, frame) from frame `first` on (or a little before, where exact seeking is impossible)."""
+        key = bisect_right(self._key_numbers, first) - 1
+        while key > 0:
+            frames = self._decode_from(self._keys[key][1])
+            head = next(frames, None)
+            if head is not None and head[0] <= first:
+                yield head
+                yield from frames
+                return
+            key -= 1  # the container landed too late: start a key frame earlier
+        yield from self._decode_from(None)
+
+    def _decode_from(self, timestamp: int | None) -> Iterator[tuple[int, "av.VideoFrame"]]:
+        following = 0
+        with self._open() as container:
+            stream = self._stream(container)
+            aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+            self._aspect = float(aspect) if aspect else 1.0
+            if timestamp is not None:
+                container.seek(timestamp, stream=stream, backward=True)
+            for frame in self._frames(container, stream):
+                if self._pts is not None and frame.pts is not None:
+                    number = int(np.searchsorted(self._pts, frame.pts))
+                    if number >= len(self._pts) or self._pts[number] != frame.pts:
+                        continue  # not in the index: outside the edit list
+                else:
+                    number = following
+                following = number + 1
+                yield number, frame
+
+    def _frames(self, container, stream) -> Iterator["av.VideoFrame"]:
+        """Decoded frames; damaged packets are passed over, a damaged end ends."""
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError as error:
+                log.debug("%s: %s", self.path, error)
+                packet = None
+            try:
+                frames = stream.codec_context.decode(None) if packet is None else packet.decode()
+            except av.error.FFmpegError as error:
+                log.debug("%s: frame passed over: %s", self.path, error)
+                continue
+            yield from (frame for frame in frames if not frame.is_corrupt)
+            if packet is None:
+                return
+
+    def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        frames, at = None, -1
+        for number in wanted:
+            # Read on, unless a key frame between here and there makes seeking cheaper.
+            skips = number > at + 1 and bisect_right(self._key_numbers, number) > bisect_right(self._key_numbers, at)
+            if frames is None or skips:
+                frames, at = self._decode(number), -1
+            while at < number:
+                item = next(frames, None)
+                if item is None:
+                    return
+                at = item[0]
+            if at == number:
+                yield number, self._upright(item[1], number)
+
+    def _upright(self, frame, number: int) -> np.ndarray:
+        if (frame.width, frame.height) != self._coded_size:
+            raise UserError(
+                f"{self.path} changes its picture size at frame {number}: cut the file there and use the parts"
+            )
+        picture = colour.frame_to_rgb(frame)
+        if self._square != self._coded_size:
+            picture = cv2.resize(picture, self._square, interpolation=cv2.INTER_CUBIC)
+        return colour.orient(picture, self._turn)
+
+    def finish(self, picture: np.ndarray) -> np.ndarray:
+        return picture if self._hdr is None else colour.tone_map(picture, *self._hdr)
+
+
+class OpencvSource(VideoSource):
+    """A video file read by OpenCV, for files that PyAV cannot open. Counting its frames decodes the whole file."""
+
+    reader = "opencv"
+
+    def __init__(self, path: Path):
+        self.path = path
+        capture = cv2.VideoCapture(str(path))
+        times = []
+        try:
+            while capture.grab():
+                times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+                if len(times) == 1:
+                    _, picture = capture.retrieve()
+            announced = capture.get(cv2.CAP_PROP_FPS) or None
+        finally:
+            capture.release()
+        if not times or picture is None:
+            raise UserError(
+                f"{path} cannot be read as a video: it is none, or was cut off before its index was written; "
+                "give a video file or a folder of images"
+            )
+        self.size, self.count = (picture.shape[1], picture.shape[0]), len(times)
+        rising = len(times) > 1 and bool(np.all(np.diff(times) > 0))
+        self.times_s = np.array(times) - times[0] if rising else np.arange(len(times)) / (announced or 25.0)
+        self.fps = _average_rate(self.times_s, announced)
+
+    def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        capture, at = cv2.VideoCapture(str(self.path)), -1
+        try:
+            for number in wanted:
+                while at < number:
+                    if not capture.grab():
+                        return
+                    at += 1
+                good, picture = capture.retrieve()
+                if good:
+                    yield number, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        finally:
+            capture.release()
+
+
+class FolderSource(VideoSource):
+    """A folder of images of one size, in natural order of their names, `fps` pictures a second."""
+
+    reader = "folder"
+
+    def __init__(self, path: Path, fps: float = 25.0):
+        self.path, self.fps = path, fps
+        self._files = list_pictures(path)
+        if not self._files:
+            kinds = ", ".join(sorted(PICTURE_SUFFIXES))
+            raise UserError(f"{path} is a folder without pictures ({kinds}): check the path")
+        sizes = [_image_size(file) for file in self._files]
+        for file, size in zip(self._files, sizes, strict=True):
+            if size != sizes[0]:
+                raise UserError(
+                    f"{file} is {size[0]}x{size[1]} but {self._files[0].name} is {sizes[0][0]}x{sizes[0][1]}: "
+                    "all pictures of a folder must have the same size"
+                )
+        self.size, self.count = sizes[0], len(self._files)
+        self.times_s = np.arange(self.count) / fps
+
+    def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        for number in wanted:
+            if number >= self.count:
+                return
+            yield number, _read_image(self._files[number])
+
+
+def _image_size(file: Path) -> tuple[int, int]:
+    """Upright (width, height) from the header alone."""
+    from PIL import Image  # decodes nothing until asked
+
+    try:
+        with Image.open(file) as image:
+            turned = image.getexif().get(0x0112, 1) >= 5 and image.format == "JPEG"
+            return image.size[::-1] if turned else image.size
+    except OSError as error:
+        raise UserError(f"{file} is not a readable picture ({error}): remove or replace it") from error
+
+
+def _read_image(file: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. Grey is spread over three channels, 16 bit reduced, transparency laid over white."""
+    jpeg = file.suffix.lower() in {".jpg", ".jpeg"}
+    picture = cv2.imread(str(file), cv2.IMREAD_COLOR if jpeg else cv2.IMREAD_UNCHANGED)
+    if picture is None:
+        raise UserError(f"{file} is damaged and cannot be decoded: remove or replace it")
+    if picture.dtype == np.uint16:
+        picture = np.rint(picture / 257.0).astype(np.uint8)
+    elif picture.dtype != np.uint8:
+        raise UserError(f"{file} has {picture.dtype} values: only 8 and 16 bit pictures can be read")
+    if picture.ndim == 2:
+        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
+    if picture.shape[2] == 4:
+        alpha = picture[..., 3:].astype(np.float32) / 255.0
+        picture = np.rint(picture[..., :3] * alpha + 255.0 * (1 - alpha)).astype(np.uint8)
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

@@ -1,1 +1,0 @@
-"""What became of a batch of subjects, and a page about it."""

@@ -1,1 +1,0 @@
-"""What every stage needs: files, manifests, settings, provenance, devices."""

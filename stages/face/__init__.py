@@ -1,1 +1,0 @@
-"""Finding the face, and fitting a morphable model to it."""

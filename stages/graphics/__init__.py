@@ -1,1 +1,0 @@
-"""Rasterising, shading, textures and the small picture operations that everything else draws with."""

@@ -1,1 +1,0 @@
-"""Soft alpha of the person: segmentation, edge-aware refinement, recurrent matting, clean background plate."""

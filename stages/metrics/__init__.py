@@ -1,1 +1,0 @@
-"""Figures of merit, one file per family; registry.py lists them."""

@@ -1,1 +1,0 @@
-"""Training of the avatar: data, loop, resume state, monitoring."""

@@ -1,1 +1,0 @@
-"""Reading, cropping and writing of video: the only package that touches PyAV and OpenCV's codecs."""

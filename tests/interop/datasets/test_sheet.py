@@ -1,0 +1,54 @@
+"""Rows are added to a sheet once, and a sheet that cannot take them stays as it was."""
+
+import pytest
+
+from selfieavatar.errors import UserError
+from selfieavatar.interop.datasets.sheet import add_to_sheet, as_text
+from selfieavatar.settings.subjects import Clip, read_sheet
+
+ONE = Clip("M003", "a", "train", "/films/a.mp4", None, None, "mead", "licence", "smoke")
+TWO = Clip("M003", "b", "test", "/films/b.mp4", 3, 9, "mead", "licence", "smoke")
+
+
+def test_rows_are_added_once(tmp_path):
+    path = tmp_path / "sheet.tsv"
+    assert add_to_sheet(path, [ONE]) == 1
+    path.write_text("# mine\n" + path.read_text().rstrip("\n"))  # a comment, and no line end
+    assert add_to_sheet(path, [ONE, TWO]) == 1
+    assert read_sheet(path).clips == [ONE, TWO] and path.read_text().startswith("# mine\n")
+    before = path.read_bytes()
+    assert add_to_sheet(path, [ONE, TWO]) == 0 and path.read_bytes() == before
+
+
+def test_a_comment_stands_before_the_rows_that_it_is_about(tmp_path):
+    path = tmp_path / "sheet.tsv"
+    add_to_sheet(path, [ONE], "drawn by\tseed 1")
+    add_to_sheet(path, [ONE, TWO], "drawn by seed 2")
+    assert [line.split("\t")[0] for line in path.read_text().splitlines()] == [
+        "subject", "# drawn by seed 1", "M003", "# drawn by seed 2", "M003"
+    ]  # fmt: skip
+    assert read_sheet(path).clips == [ONE, TWO]
+    before = path.read_bytes()
+    assert add_to_sheet(path, [ONE, TWO], "drawn by seed 3") == 0 and path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("clip", "words"),
+    [
+        (Clip("M003", "a", "test", "/films/a.mp4", None, None, "mead", "licence", "smoke"), "already, and it differs"),
+        (Clip("M003", "c", "train", "/films/c.mp4", None, None, "mead", "licence", ""), "sheet.tsv, row 3: subject"),
+        (Clip("M003", "c", "train", "/films/\tc.mp4", None, None, "mead", "licence", "smoke"), "tab or a line break"),
+        (Clip("M003", "c", "train", "/films/{c}.mp4", None, None, "mead", "licence", "smoke"), "brace"),
+    ],
+)
+def test_a_row_that_does_not_fit_leaves_the_sheet(tmp_path, clip, words):
+    path = tmp_path / "sheet.tsv"
+    add_to_sheet(path, [ONE])
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=words):
+        add_to_sheet(path, [clip])
+    assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == ["sheet.tsv"]
+
+
+def test_text():
+    assert as_text([TWO]) == "M003\tb\ttest\t/films/b.mp4\t3\t9\tmead\tlicence\tsmoke\n"

@@ -1,0 +1,86 @@
+"""Manifests keep their content, refuse another's, and give the same bytes for the same content."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from selfieavatar.errors import UserError
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.io.schemas import SCHEMAS
+
+COLUMNS = {
+    "frame": np.arange(3),
+    "found": [True, False, True],
+    "points_px": np.array([[1, 2, 3, 4], [np.nan] * 4, [5, 6, 7, 8]], dtype=np.float32),
+    "depth": np.zeros((3, 2)),
+    "confidence": [0.5, 0.0, 1.0],
+}
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "landmarks.parquet"
+    write_manifest(path, "landmarks", COLUMNS, {"count": 2})
+    found = read_manifest(path, "landmarks")
+    assert len(found) == 3 and found.metadata == {"count": 2}
+    np.testing.assert_array_equal(found["points_px"], COLUMNS["points_px"])
+    assert found["found"].tolist() == COLUMNS["found"]
+
+
+def test_same_content_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        write_manifest(tmp_path / name, "landmarks", COLUMNS, {"count": 2, "set": "x"})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_empty_manifest(tmp_path):
+    empty = {name: np.zeros((0, 2) if name in ("points_px", "depth") else 0) for name in COLUMNS}
+    write_manifest(tmp_path / "e", "landmarks", empty)
+    assert len(read_manifest(tmp_path / "e", "landmarks")) == 0
+
+
+def test_other_scripts_can_read_it_with_units(tmp_path):
+    write_manifest(tmp_path / "m", "landmarks", COLUMNS)
+    schema = pq.read_schema(tmp_path / "m")
+    assert schema.field("points_px").metadata[b"unit"] == b"px of the frame"
+
+
+def test_wrong_columns_and_shapes_are_defects(tmp_path):
+    with pytest.raises(ValueError, match="columns"):
+        write_manifest(tmp_path / "m", "landmarks", {"frame": [0]})
+    with pytest.raises(ValueError, match="shape"):
+        write_manifest(tmp_path / "m", "landmarks", {**COLUMNS, "depth": [0, 1, 2]})
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_damaged_and_foreign_files(tmp_path):
+    with pytest.raises(UserError, match="is missing"):
+        read_manifest(tmp_path / "none.parquet", "fit")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(UserError, match="not a readable Parquet file"):
+        read_manifest(tmp_path / "broken.parquet", "fit")
+    write_manifest(tmp_path / "m", "landmarks", COLUMNS)
+    with pytest.raises(UserError, match="kind 'landmarks'"):
+        read_manifest(tmp_path / "m", "fit")
+
+
+def test_wrong_types_and_damaged_facts_are_refused(tmp_path):
+    path = tmp_path / "m.parquet"
+    write_manifest(path, "landmarks", COLUMNS)
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "frame", table["frame"].cast("int64")), path)
+    with pytest.raises(UserError, match="of another version"):
+        read_manifest(path, "landmarks")
+    pq.write_table(table.replace_schema_metadata({"kind": "landmarks", "selfieavatar": "{broken"}), path)
+    with pytest.raises(UserError, match="the facts of .* are not readable"):
+        read_manifest(path, "landmarks")
+
+
+def test_a_fact_that_is_not_there_is_named(tmp_path):
+    write_manifest(tmp_path / "m", "landmarks", COLUMNS)
+    with pytest.raises(UserError, match="m lacks the fact 'size_px'"):
+        read_manifest(tmp_path / "m", "landmarks").metadata["size_px"]
+
+
+def test_every_column_says_what_it_is():
+    for schema in SCHEMAS.values():
+        assert all(field.metadata and field.metadata[b"doc"] for field in schema)

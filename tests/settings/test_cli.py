@@ -1,0 +1,48 @@
+"""How a stage starts and ends."""
+
+import errno
+
+import pytest
+
+from selfieavatar.errors import UserError
+from selfieavatar.settings.cli import main, stage_parser
+
+
+def outcome(run, capsys, *argv):
+    """Exit status and standard error of a stage that runs `run`."""
+    with pytest.raises(SystemExit) as ended:
+        main(stage_parser("Doc.", "decode"), run, list(argv))
+    return ended.value.code, capsys.readouterr().err
+
+
+def raising(error):
+    def run(_args):
+        raise error
+
+    return run
+
+
+def test_settings_are_validated_and_filled():
+    seen = {}
+    main(stage_parser("Doc.", "decode"), lambda args: seen.update(args.settings), ["--settings", '{"size_px": 64}'])
+    assert seen["size_px"] == 64 and len(seen) > 1
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"sise_px": 1}'])
+def test_bad_settings_end_with_one_line(text, capsys):
+    status, said = outcome(lambda _args: None, capsys, "--settings", text)
+    assert status == 2 and said.startswith("error: decode: ") and said.count("\n") == 1
+
+
+def test_how_errors_end(capsys):
+    assert outcome(raising(UserError("mend it")), capsys) == (2, "error: decode: mend it\n")
+    status, said = outcome(raising(OSError(errno.ENOSPC, "No space left", "/data/x")), capsys)
+    assert status == 2 and "the disk is full at /data/x" in said
+    assert outcome(raising(KeyboardInterrupt()), capsys)[0] == 130
+    status, said = outcome(raising(PermissionError(errno.EACCES, "Permission denied", "/data/x")), capsys)
+    assert status == 2 and "cannot write /data/x (Permission denied)" in said
+
+
+def test_a_defect_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        main(stage_parser("Doc.", "decode"), raising(ZeroDivisionError()), [])

@@ -1,0 +1,169 @@
+"""Settings: defaults, overlays, precedence, and the sentence for a typo."""
+
+import pytest
+import yaml
+
+from selfieavatar.errors import UserError
+from selfieavatar.settings.config import (
+    CONFIG_FILE,
+    README_FILE,
+    SECTIONS,
+    STAGES,
+    canonical_json,
+    check_choices,
+    check_config,
+    config_yaml,
+    load_preset,
+    load_variant,
+    preset_names,
+    readme_with_table,
+    stage_defaults,
+    stage_schema,
+    stage_settings,
+    variant_names,
+)
+
+
+def test_every_key_has_type_description_and_default():
+    for stage in SECTIONS:
+        schema = stage_schema(stage)
+        assert schema["additionalProperties"] is False and schema.get("description"), stage
+        for key, entry in schema["properties"].items():
+            assert entry.get("description") and "default" in entry and ("type" in entry or "enum" in entry), (
+                f"{stage}.{key}"
+            )
+
+
+def test_defaults_and_presets_are_valid():
+    for stage in SECTIONS:
+        stage_settings(stage)
+    assert {"demo", "cpu-128", "gpu-512", "paper-1024", "smoke"} <= set(preset_names())
+    for name in preset_names():
+        load_preset(name)
+
+
+def test_variants_are_valid_on_every_preset_and_change_what_they_say():
+    assert {"no_mrf", "no_cos", "no_mask", "l1_only", "styleavatar", "unet"} <= set(variant_names())
+    for preset in preset_names():
+        layer = load_preset(preset)["train"]
+        own = {name: stage_settings("train", layer, load_variant(name)["train"]) for name in variant_names()}
+        assert own["no_mrf"]["weight_mrf"] == own["no_cos"]["weight_cos"] == own["no_mask"]["weight_mask"] == 0
+        assert [own["l1_only"][f"weight_{term}"] for term in ("mask", "mrf", "cos", "gan")] == [0] * 4
+        assert own["styleavatar"]["weight_gan"] > 0 and own["styleavatar"]["weight_mask"] > 0
+        assert own["unet"]["net_generator"] == "unet" and own["no_cos"]["net_generator"] == "style"
+
+
+def test_wrong_variants_are_named(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="there is no variant 'nomrf'; known variants: .*no_mrf"):
+        load_variant("nomrf")
+    monkeypatch.setattr("selfieavatar.settings.config.ROOT", tmp_path)
+    monkeypatch.setattr("selfieavatar.settings.config.VARIANT_FOLDER", tmp_path)
+    (tmp_path / "typo.yaml").write_text("train: {weight_mfr: 0}")
+    with pytest.raises(UserError, match="'train.weight_mfr' in typo.yaml; did you mean 'train.weight_mrf'"):
+        load_variant("typo")
+    (tmp_path / "wide.yaml").write_text("fit: {components: 3}")
+    with pytest.raises(UserError, match="wide.yaml changes 'fit', but a variant may change only train and evaluate"):
+        load_variant("wide")
+    assert load_variant("") == {}
+
+
+def test_what_holds_for_a_whole_run_is_no_matter_of_a_preset(tmp_path, monkeypatch):
+    monkeypatch.setattr("selfieavatar.settings.config.ROOT", tmp_path)
+    monkeypatch.setattr("selfieavatar.settings.config.PRESET_FOLDER", tmp_path)
+    (tmp_path / "small.yaml").write_text("storage: {keep_pictures: false}")
+    with pytest.raises(UserError, match="small.yaml changes 'storage', which holds for all subjects"):
+        load_preset("small")
+
+
+def test_written_files_are_in_step_with_the_schemas():
+    assert CONFIG_FILE.read_text() == config_yaml(), "run `python -m selfieavatar.settings.config --write`"
+    assert README_FILE.read_text() == readme_with_table(README_FILE.read_text()), "run the same"
+    assert yaml.safe_load(config_yaml())["decode"] == stage_defaults("decode")
+
+
+def test_later_overlays_win():
+    assert stage_settings("decode", {"size_px": 128}, {"size_px": 64})["size_px"] == 64
+
+
+def test_a_typo_is_named_with_the_nearest_key():
+    with pytest.raises(UserError, match="unknown config key 'decode.size_pixel'.*did you mean 'decode.size_px'"):
+        stage_settings("decode", {"size_pixel": 128})
+    with pytest.raises(UserError, match="unknown config key 'trian' in my.yaml; did you mean 'train'"):
+        check_config({"trian": {}}, "my.yaml")
+
+
+def test_a_wrong_value_is_named():
+    with pytest.raises(UserError, match="config key 'decode.size_px' in x: 'big' is not of type"):
+        stage_settings("decode", {"size_px": "big"}, where="x")
+    with pytest.raises(UserError, match="section 'decode'"):
+        check_config({"decode": 3}, "x")
+
+
+def test_a_path_must_be_a_path():
+    with pytest.raises(UserError, match="config key 'results' in x must be a path, not None"):
+        check_config({"results": None}, "x")
+
+
+def test_choices_that_cannot_work_together():
+    settings = {name: stage_settings(name) for name in STAGES}
+    check_choices(settings)
+    with pytest.raises(UserError, match="landmarks.detector '.*set landmarks"):
+        check_choices(settings | {"landmarks": settings["landmarks"] | {"detector": "face_alignment"}})
+
+
+FLAME = {"model": "flame", "model_path": "x", "coefficients": "flame_params.json"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": "ict"}, "set fit.model_path"),
+        ({"focal": "estimate"}, "set fit.focal: fixed"),
+        ({"model": "bfm", "model_path": "x"}, "set landmarks.detector to 'face_alignment'"),
+        ({"coefficients": "c.npy"}, "set fit.model to 'flame'"),
+        ({**FLAME, "photometric": "auto"}, "set fit.photometric to 'light'"),
+        ({**FLAME, "focal": "estimate"}, "set fit.focal: fixed"),
+    ],
+)
+def test_a_fit_that_cannot_be_is_refused(change, words):
+    settings = {stage: stage_settings(stage) for stage in STAGES}
+    with pytest.raises(UserError, match=words):
+        check_choices(settings | {"fit": settings["fit"] | change})
+
+
+def test_training_without_end_is_refused_at_once():
+    settings = {stage: stage_settings(stage) for stage in STAGES}
+    with pytest.raises(UserError, match=r"train.images and train.minutes are both 0"):
+        check_choices(settings | {"train": settings["train"] | {"images": 0, "minutes": 0}})
+
+
+def test_the_demo_is_the_preset_for_processors_but_for_its_minutes():
+    demo, cpu = load_preset("demo"), load_preset("cpu-128")
+    assert demo | {"train": demo["train"] | {"minutes": cpu["train"]["minutes"]}} == cpu
+
+
+def test_seeds_have_a_largest_value():
+    with pytest.raises(UserError, match="config key 'train.seed'"):
+        stage_settings("train", {"seed": 10**14})
+
+
+def test_a_plain_off_is_explained():
+    with pytest.raises(UserError, match='YAML reads a plain off as false: write "off" in quotes'):
+        stage_settings("fit", {"photometric": False})
+
+
+def test_numbers_have_one_form_and_are_finite():
+    assert canonical_json(stage_settings("decode", {"size_px": 64.0})) == canonical_json(
+        stage_settings("decode", {"size_px": 64})
+    )
+    with pytest.raises(UserError, match="config key 'train.lr_net' must be a finite number, not inf"):
+        stage_settings("train", {"lr_net": float("inf")})
+
+
+def test_unknown_preset():
+    with pytest.raises(UserError, match="no preset 'nothing'; known presets"):
+        load_preset("nothing")
+
+
+def test_canonical_json_ignores_order():
+    assert canonical_json({"b": 1, "a": [1.5, None]}) == canonical_json({"a": [1.5, None], "b": 1})

@@ -1,0 +1,61 @@
+"""The code digest changes with the code of the stage and of what it imports, and with nothing else."""
+
+import pytest
+
+from selfieavatar.settings.provenance import code_digest, code_modules
+
+
+@pytest.fixture
+def project(tmp_path):
+    def write(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    write(
+        "stages/fit.py",
+        '"""Doc."""\n'
+        "from selfieavatar.fitting import landmark_solver\n\ndef run():\n    return landmark_solver.solve()\n",
+    )
+    write(
+        "selfieavatar/fitting/landmark_solver.py", "import selfieavatar.geometry.camera\n\ndef solve():\n    return 1\n"
+    )
+    write("selfieavatar/geometry/camera.py", "FOCAL = 2\n")
+    write("selfieavatar/geometry/other.py", "X = 1\n")
+    return tmp_path, write
+
+
+def test_imports_are_followed(project):
+    root, _ = project
+    assert code_modules("stages.fit", root) == {
+        "stages.fit",
+        "selfieavatar.fitting.landmark_solver",
+        "selfieavatar.geometry.camera",
+    }
+
+
+def test_what_changes_the_digest(project):
+    root, write = project
+    before = code_digest("stages.fit", root)
+    write("selfieavatar/geometry/other.py", "X = 2\n")
+    write("selfieavatar/geometry/camera.py", "# a comment\nFOCAL   =   2\n")
+    write(
+        "stages/fit.py",
+        '"""Another doc."""\n'
+        "from selfieavatar.fitting import landmark_solver\n\ndef run():\n"
+        '    "doc"\n    return landmark_solver.solve()\n',
+    )
+    assert code_digest("stages.fit", root) == before
+    write("selfieavatar/geometry/camera.py", "FOCAL = 3\n")
+    assert code_digest("stages.fit", root) != before
+
+
+def test_an_unknown_module_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="stages.nothing"):
+        code_digest("stages.nothing", tmp_path)
+
+
+def test_the_real_stages_do_not_import_each_other():
+    stages = {"stages.decode", "stages.landmarks", "stages.matting", "stages.fit", "stages.render", "stages.train"}
+    for stage in stages:
+        assert code_modules(stage) & stages == {stage}

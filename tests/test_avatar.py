@@ -1,0 +1,200 @@
+"""The avatar at run time: it paints what the trained networks paint, drives from coefficients, refuses other files."""
+
+import resource
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from selfieavatar.avatar import Avatar
+from selfieavatar.errors import UserError
+from selfieavatar.io.arrays import read_identity
+from selfieavatar.rendering.renderer import Renderer
+from selfieavatar.training.dataset import FrameStore, make_batch
+from selfieavatar.training.loop import Frames, train
+from stages import train as stage
+from tests.training.makers import SIZE, settings, write_clip, write_identity
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("avatar")
+    write_clip(folder / "a", 12)
+    frames = Frames(FrameStore([(folder / "a", k) for k in range(12)], SIZE, 10**9, 1), np.ones(12), [])
+    trainer = train(settings(images=40), SIZE, frames, folder / "run", "cpu")
+    identity = read_identity(write_identity(folder / "identity.npz"))
+    torch.save(stage.avatar_file(trainer, trainer.taken(), identity, "x"), folder / "avatar.pt")
+    return folder, trainer, frames
+
+
+def test_paints_what_the_averaged_networks_paint(trained):
+    folder, trainer, frames = trained
+    batch = make_batch(frames.store.read([0, 7]), np.zeros(2), "cpu")
+    image, alpha = Avatar.load(folder / "avatar.pt").paint(batch.render, batch.uv)
+    with torch.no_grad():
+        picture, _ = trainer.average(batch.render, batch.uv)
+    assert image.shape == (2, 3, SIZE, SIZE) and alpha.shape == (2, 1, SIZE, SIZE)
+    torch.testing.assert_close(image, (picture / 2 + 0.5).clamp(0, 1), atol=1e-5, rtol=0)
+    assert 0 <= alpha.min() and alpha.max() <= 1
+
+
+def test_alpha_is_one_on_the_person(trained):
+    folder, trainer, frames = trained
+    content = torch.load(folder / "avatar.pt", weights_only=True)
+    content["g_style"]["mask.weight"].zero_()
+    batch = make_batch(frames.store.read([0]), np.zeros(1), "cpu")
+    for logit, expected in ((9.0, 0.0), (-9.0, 1.0)):
+        content["g_style"]["mask.bias"].fill_(logit)  # the network's own mask is of the background
+        assert Avatar(content, "cpu").paint(batch.render, batch.uv)[1].mean().item() == pytest.approx(
+            expected, abs=1e-3
+        )
+
+
+def test_identity_comes_back_as_arrays(trained):
+    avatar = Avatar.load(trained[0] / "avatar.pt")
+    assert avatar.size_px == SIZE and str(avatar.identity["model"]) == "facemesh" and avatar.subject == "x"
+    np.testing.assert_array_equal(avatar.identity["tri"], [[0, 1, 2], [0, 2, 3]])
+    assert avatar.identity["focal_px"].shape == ()
+    assert avatar.identity["texture"].dtype == np.uint8
+
+
+def test_driving_is_rendering_then_painting(trained):
+    avatar = Avatar.load(trained[0] / "avatar.pt")
+    rotation, translation = np.array([[0, 0.2, 0], [0, 0, 0]]), np.array([[0, 0, 40.0], [1, 0, 35.0]])
+    expression = np.zeros((2, 2), np.float32)
+    image, _ = avatar.drive(rotation, translation, expression)
+    pictures = Renderer(avatar.identity, SIZE).render_batch(rotation, translation, expression)
+    assert pictures.mask.any(axis=(1, 2)).all()
+    render = torch.from_numpy(pictures.picture).permute(0, 3, 1, 2) / 255
+    uv = torch.from_numpy(pictures.uv.astype(np.int32)).permute(0, 3, 1, 2) / 65535
+    torch.testing.assert_close(image, avatar.paint(render, uv)[0])
+
+
+def test_wrong_shapes_are_refused(trained):
+    avatar = Avatar.load(trained[0] / "avatar.pt")
+    with pytest.raises(ValueError, match="must be"):
+        avatar.paint(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+    shapes = {"rotation": (2, 3), "translation": (2, 3), "expression": (2, 2)}
+    frames = {name: np.zeros(shape) for name, shape in shapes.items()}
+    for name, shape in {"expression": (2, 5), "translation": (1, 3), "rotation": (2, 4), "gaze": (2, 2)}.items():
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            avatar.drive(**frames | {name: np.zeros(shape)})
+    for name in frames:
+        with pytest.raises(ValueError, match="must be"):
+            avatar.drive(**frames | {name: None})
+    with pytest.raises(ValueError, match="must be"):
+        avatar.drive(**{name: rows[:0] for name, rows in frames.items()})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+def test_a_compiled_avatar_paints_the_same(trained):
+    folder, _, frames = trained
+    batch = make_batch(frames.store.read([0, 7]), np.zeros(2), "cpu")
+    plain, compiled = (Avatar.load(folder / "avatar.pt", compile=how) for how in (False, True))
+    for pictures in ((batch.render, batch.uv), (batch.render[:1], batch.uv[:1])):
+        torch.testing.assert_close(compiled.paint(*pictures), plain.paint(*pictures), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("wrong", "said"), [({"precision": "bf16"}, "or bfloat16"), ({"device": "cuda"}, "cpu")])
+def test_what_this_machine_has_not_is_said(trained, monkeypatch, wrong, said):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match=said):
+        Avatar.load(trained[0] / "avatar.pt", **wrong)
+
+
+def test_what_cannot_be_compiled_is_said_in_one_sentence(trained, monkeypatch):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/no/compiler"))
+    torch._dynamo.reset()
+    with pytest.raises(UserError, match="C\\+\\+ compiler") as caught:
+        Avatar.load(trained[0] / "avatar.pt", compile=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["absent", "text", "cut", "list", "format", "lacks", "misfit"])
+def test_other_files_are_refused_in_one_sentence(trained, tmp_path, damage):
+    path = tmp_path / "avatar.pt"
+    content = torch.load(trained[0] / "avatar.pt", weights_only=True)
+    if damage == "text":
+        path.write_text("not an avatar")
+    elif damage == "cut":
+        whole = (trained[0] / "avatar.pt").read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    elif damage == "list":
+        torch.save([1, 2], path)
+    elif damage == "format":
+        torch.save(content | {"format": 99}, path)
+    elif damage == "lacks":
+        torch.save({k: v for k, v in content.items() if k != "maps"}, path)
+    elif damage == "misfit":
+        del content["g_style"]["mask.weight"]
+        torch.save(content, path)
+    with pytest.raises(UserError) as caught:
+        Avatar.load(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("region", ["face", "back", "torso", "hair"])
+@pytest.mark.parametrize("spoil", [
+    lambda v: v * float("nan"), lambda v: v.double(), lambda v: v.repeat(2, 1, 1, 1), lambda v: v[:, :-1].clone(),
+    lambda v: v[..., :-1, :-1].clone(),
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["feature", "skip"])
+def test_maps_of_another_network_are_refused(trained, tmp_path, region, spoil, name):
+    content = torch.load(trained[0] / "avatar.pt", weights_only=True)
+    content["maps"][region][name] = spoil(content["maps"][region][name])
+    torch.save(content, tmp_path / "avatar.pt")
+    with pytest.raises(UserError, match=f"the map {name} of {region}"):
+        Avatar.load(tmp_path / "avatar.pt")
+
+
+HOSTILE = {
+    "latent": lambda c: c["settings"].update(net_latent=1024),
+    "wide": lambda c: c["settings"].update(net_render_channel_base=10**7, net_render_channel_max=10**6),
+    "mode": lambda c: c["settings"].update(net_warp_mode="evil"),
+    "size": lambda c: c.update(size_px=2**20),
+    "nan": lambda c: c["g_style"]["mask.bias"].fill_(float("nan")),
+    "double": lambda c: c["g_style"].update({"mask.bias": c["g_style"]["mask.bias"].double()}),
+    "hollow": lambda c: c["g_style"].update({"latent": torch.zeros(1, 1).expand(1, 10**12)}),
+    "hollow identity": lambda c: c["identity"].update(template=torch.zeros(1, 3).expand(10**12, 3)),
+    "no template": lambda c: c["identity"].pop("template"),
+    "texture": lambda c: c["identity"].update(texture=torch.zeros(0, 0, 3, dtype=torch.uint8)),
+    "uv nan": lambda c: c["identity"]["uv"].fill_(float("nan")),
+    "uv far": lambda c: c["identity"]["uv"].mul_(1e9),
+    "tri": lambda c: c["identity"]["tri"].add_(10**6),
+    "no key": lambda c: c["settings"].pop("net_mask_share"),
+    "no landmarks": lambda c: c["identity"].pop("landmark_vertices"),
+    "focal length": lambda c: c["identity"].update(focal_px=torch.tensor(0.0)),
+    "light": lambda c: c["identity"].update(light=torch.zeros(5)),
+}
+
+
+@pytest.mark.parametrize("damage", HOSTILE)
+def test_what_would_fail_later_is_refused_at_once(trained, tmp_path, damage):
+    content = torch.load(trained[0] / "avatar.pt", weights_only=True)
+    HOSTILE[damage](content)
+    torch.save(content, tmp_path / "avatar.pt")
+    assert (tmp_path / "avatar.pt").stat().st_size < 10**6
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="does not fit together"):
+        Avatar.load(tmp_path / "avatar.pt")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**5, "kilobytes"
+
+
+def test_keys_of_another_version_do_no_harm(trained, tmp_path):
+    content = torch.load(trained[0] / "avatar.pt", weights_only=True)
+    content["settings"] |= {"weight_gradient": 0.5, "net_from_later": "x"}
+    torch.save(content, tmp_path / "avatar.pt")
+    assert Avatar.load(tmp_path / "avatar.pt").settings["weight_gradient"] == 0.5
+
+
+def test_an_avatar_without_maps_off_the_face_paints(trained, tmp_path):
+    content = torch.load(trained[0] / "avatar.pt", weights_only=True)
+    render, uv = torch.rand(1, 3, SIZE, SIZE), torch.rand(1, 3, SIZE, SIZE)
+    with_torso = Avatar.load(trained[0] / "avatar.pt").paint(render, uv)[0]
+    content["settings"] |= {"net_torso": False, "net_hair": False}
+    content["maps"]["torso"]["feature"] *= float("nan")  # what is not its network's is not looked at
+    torch.save(content, tmp_path / "avatar.pt")
+    without = Avatar.load(tmp_path / "avatar.pt").paint(render, uv)[0]
+    assert without.isfinite().all() and without.shape == with_torso.shape

@@ -1,0 +1,185 @@
+"""Handover: the tracked frames of one subject in the form that other methods read, and their pictures brought back.
+
+Run by hand, once the workflow has made samples.parquet (and test_samples.parquet, where the subject has clips to test
+on). `styleavatar` and `transforms` (NeRFace, INSTA) write a folder of copies with a README.txt and frames.tsv, which
+says what each running number is; `collect` puts the peer's pictures of the test frames where they are measured,
+results/<subject>/external/<method>/<clip>/. Only frames that the avatar itself trains on, or is measured on, are handed
+over (docs/handover.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import cv2
+
+from selfieavatar.errors import UserError
+from selfieavatar.interop.exporters import styleavatar, transforms
+from selfieavatar.interop.exporters.frames import SPLITS, Handed, as_table, pair, parse_table, refuse_outdated
+from selfieavatar.interop.exporters.image import peer_picture
+from selfieavatar.interop.exporters.readme import readme, reasons
+from selfieavatar.interop.exporters.subject import Subject
+from selfieavatar.interop.exporters.transforms import PEERS, SCALE, TransformsData
+from selfieavatar.io.disk import refuse_full_disk
+from selfieavatar.io.files import PictureWriter, atomic_dir, list_pictures
+from selfieavatar.rendering.renderer import Renderer
+from selfieavatar.rendering.shading import default_light
+from selfieavatar.settings.cli import main, progress
+from selfieavatar.settings.methods import EXTERNAL
+from selfieavatar.settings.subjects import NAME
+from selfieavatar.video.prefetch import in_order
+
+log = logging.getLogger("handover")
+
+TABLE, README = "frames.tsv", "README.txt"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line: one word for what is done, and its own options."""
+    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser(prog="python -m tools.handover", description=__doc__, **layout)
+    parser.set_defaults(stage="handover", section="handover", settings="{}")
+    words = parser.add_subparsers(dest="what", required=True, metavar="styleavatar | transforms | collect")
+    for word, module in (("styleavatar", styleavatar), ("transforms", transforms)):
+        one = words.add_parser(word, help=module.__doc__.split("\n")[0], description=module.__doc__, **layout)
+        _common(one)
+        one.add_argument("--out", type=Path, required=True, help="folder to make; it must be empty or not there")
+        one.add_argument("--split", choices=list(SPLITS), default="all", help="which frames (all); train includes val")
+        if module is transforms:
+            one.add_argument("--peer", choices=PEERS, default=PEERS[0], help="who reads it (nerface)")
+            one.add_argument("--scale", type=float, default=SCALE, help="world units of a centimetre (0.01: metres)")
+    back = words.add_parser("collect", help="a peer's pictures, to be measured", description=collect.__doc__, **layout)
+    _common(back)
+    back.add_argument("--method", required=True, help="name of the peer; names the folder in external/")
+    back.add_argument("--from", dest="pictures", type=Path, required=True, help="folder of the peer's pictures")
+    back.add_argument("--frames", type=Path, required=True, help="the frames.tsv that was handed over")
+    back.add_argument("--split", choices=list(SPLITS), default="test", help="which frames the pictures are of (test)")
+    back.add_argument(
+        "--by", choices=["number", "order"], default="number",
+        help="what says which frame a picture shows: the last number in its name, or its place among them (number)",
+    )  # fmt: skip
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("subject", help="name of the subject")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results (results)")
+    parser.add_argument("--threads", type=int, default=2, help="processor cores to use (2)")
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+
+
+def refuse_taken(out: Path) -> None:
+    """Raises UserError where something lies there."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not an empty folder; choose another one, or remove what lies there")
+
+
+def write_all(
+    out: Path, frames: list[Handed], files_of: Callable[[Handed], dict[str, bytes]],
+    rest: Callable[[], dict[str, bytes]], threads: int,
+) -> None:  # fmt: skip
+    """Write the files of all frames, and then the rest, as one folder that is either whole or not there."""
+    with atomic_dir(out) as folder:
+
+        def write(files: dict[str, bytes]) -> int:
+            for name, data in files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(data)
+            return sum(map(len, files.values()))
+
+        cv2.setNumThreads(1)
+        with closing(in_order(files_of, frames, threads)) as made:
+            for done, (_, files) in enumerate(progress(made, total=len(frames), desc="handover")):
+                size = write(files)
+                if done == 0:
+                    refuse_full_disk(out, size * len(frames), "free some space, or choose another --out or --split")
+        write(rest())
+
+
+def hand_styleavatar(args: argparse.Namespace, subject: Subject, frames: list[Handed], left: Counter[str]) -> None:
+    """StyleAvatar's folders; the face is drawn anew at their size."""
+    lit = subject.samples[0].metadata.get("light", "fixed") == "fitted"
+    renderer = Renderer(subject.identity, styleavatar.RENDER_PX, light=default_light())
+    known = subject.coefficients(frames)
+
+    def files_of(frame: Handed) -> dict[str, bytes]:
+        row = known[frame.number]
+        pose = (row[name] for name in ("rotation", "translation", "expression", "gaze"))
+        face = renderer.render(*pose, row["light"] if lit else None)
+        return styleavatar.frame_files(frame.number, frame.split, *subject.pictures(frame), face)
+
+    def rest() -> dict[str, bytes]:
+        text = readme("styleavatar", frames, left, args.out, {"size": subject.size_px})
+        return {TABLE: as_table(frames).encode(), README: text.encode()}
+
+    write_all(args.out, frames, files_of, rest, args.threads)
+
+
+def hand_transforms(args: argparse.Namespace, subject: Subject, frames: list[Handed], left: Counter[str]) -> None:
+    """Transforms files with what they name."""
+    if not (math.isfinite(args.scale) and args.scale > 0):
+        raise UserError(f"--scale {args.scale} must be a number above 0")
+    data, known = TransformsData(*subject.model(), args.peer, args.scale), subject.coefficients(frames)
+
+    def files_of(frame: Handed) -> dict[str, bytes]:
+        return data.frame_files(frame.number, known[frame.number], *subject.pictures(frame))
+
+    def rest() -> dict[str, bytes]:
+        numbers = {name: [frame.number for frame in frames if frame.split == name] for name in SPLITS[args.split]}
+        text = readme(args.peer, frames, left, args.out, data.facts())
+        backgrounds = subject.backgrounds(frames) if args.peer == "nerface" else {}
+        words = {TABLE: as_table(frames).encode(), README: text.encode()}
+        return words | data.shared_files(numbers) | backgrounds
+
+    write_all(args.out, frames, files_of, rest, args.threads)
+
+
+def collect(args: argparse.Namespace, subject: Subject) -> None:
+    """Put a peer's pictures under the numbers of the frames that they show."""
+    place = subject.folder / EXTERNAL / args.method
+    if not NAME.fullmatch(args.method):
+        raise UserError(f"--method '{args.method}' must be made of letters, digits, _ and -")
+    if place.exists():
+        raise UserError(f"{place} is there already; remove it first, or choose another --method")
+    if not args.frames.is_file():
+        raise UserError(f"there is no file {args.frames}; name the frames.tsv that was handed over")
+    if not args.pictures.is_dir():
+        raise UserError(f"there is no folder {args.pictures}; name that of the pictures which the method has painted")
+    try:
+        frames = parse_table(args.frames.read_text(encoding="utf-8"), str(args.frames), subject.name)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{args.frames} is not a text; name the frames.tsv that was handed over") from error
+    refuse_outdated(frames, subject.chosen(args.split)[0], args.split)
+    pairs = pair(frames, [path.name for path in list_pictures(args.pictures)], args.split, args.by)
+    with atomic_dir(place) as folder, ExitStack() as stack:
+        writers = {frame.clip: PictureWriter(folder / frame.clip, args.threads) for frame, _ in pairs}
+        for writer in writers.values():
+            stack.enter_context(writer)
+        read = in_order(lambda one: peer_picture(args.pictures / one[1]), pairs, args.threads)
+        for (frame, _), picture in progress(stack.enter_context(closing(read)), total=len(pairs), desc="collect"):
+            writers[frame.clip].put(frame.frame, picture)
+    log.info("%s: %d pictures of %d clips; measure them: snakemake %s", place, len(pairs), len(writers),
+             place / "metrics.json")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> None:
+    """Does what the command's first word says."""
+    subject = Subject.find(args.subject, args.results)
+    if args.what == "collect":
+        return collect(args, subject)
+    refuse_taken(args.out)
+    args.out = args.out.absolute()
+    frames, left_out = subject.chosen(args.split)
+    hand = hand_styleavatar if args.what == "styleavatar" else hand_transforms
+    hand(args, subject, frames, left_out)
+    log.info("%s: %d frames; left out: %s", args.out, len(frames), reasons(left_out))
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)

@@ -1,0 +1,150 @@
+"""Ingest: rows of the sheet of clips for a data set that you have, MEAD or IMAvatar.
+
+Run by hand, before the workflow. Reads folders and archives, and prints the rows or adds them to a sheet; nothing of
+the data set is copied, except films that are still packed and, where asked for, pictures on white.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from selfieavatar.errors import UserError
+from selfieavatar.interop.datasets import imavatar, mead
+from selfieavatar.interop.datasets.sheet import add_to_sheet, as_comment, as_text
+from selfieavatar.settings.cli import main
+from selfieavatar.settings.config import preset_names
+from selfieavatar.settings.subjects import COLUMNS, CONSENTS, NAME, ROLES, Clip
+
+log = logging.getLogger("ingest")
+
+MOST_SAID = 5  # files that are left out and named
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line: one word for the data set, and its own options."""
+    layout = {"description": __doc__, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser(prog="python -m tools.ingest", **layout)
+    parser.set_defaults(stage="ingest", section="ingest", settings="{}")
+    sets = parser.add_subparsers(dest="dataset", required=True, metavar="mead | imavatar")
+    one = sets.add_parser("mead", help="MEAD: emotional talking faces", **layout | {"description": mead.__doc__})
+    _common(one, "MEAD's folder, or that of one actor")
+    one.add_argument("--actors", type=_words, default=[], metavar="M003,W009", help="only these (default: all)")
+    one.add_argument(
+        "--views", type=_words, default=["front"], metavar="VIEWS",
+        help="of " + ", ".join(mead.VIEWS) + " (default: front); several views of an actor become several subjects",
+    )  # fmt: skip
+    one.add_argument("--emotions", type=_words, default=list(mead.EMOTIONS), metavar="angry,sad", help="default: all")
+    one.add_argument("--levels", type=_words, default=list(mead.LEVELS), metavar="1,3", help="default: all")
+    one.add_argument("--test-share", type=float, default=0.2, help="share of each actor's films to test on (0.2)")
+    one.add_argument("--seed", type=int, default=1, help="of the draw of the films to test on (1)")
+    one.add_argument("--unpack", type=Path, help="where films from video.tar go (default: the actor's folder)")
+    two = sets.add_parser("imavatar", help="IMAvatar's videos", **layout | {"description": imavatar.__doc__})
+    _common(two, "IMAvatar's folder, or that of one subject")
+    two.add_argument("--subjects", type=_words, default=[], metavar="subject1", help="only these (default: all)")
+    two.add_argument("--train", type=_words, default=[], metavar="VIDEOS", help="default: the published ones")
+    two.add_argument("--test", type=_words, default=[], metavar="VIDEOS", help="default: the published ones")
+    two.add_argument("--white", type=Path, metavar="DIR", help="copy the videos there with the person before white")
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("folder", type=Path, help=what)
+    parser.add_argument(
+        "--consent", required=True, choices=CONSENTS,
+        help="why these people may be made into avatars; `licence` says that you keep to the data set's terms",
+    )  # fmt: skip
+    parser.add_argument("--preset", default="", choices=["", *preset_names()], help="preset of the rows")
+    parser.add_argument("--out", type=Path, help="sheet to make or to add to; without, the rows are printed")
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+
+
+def _words(text: str) -> list[str]:
+    return list(dict.fromkeys(word for word in text.split(",") if word))
+
+
+def refuse_unknown(option: str, words: Sequence[str], known: Sequence[str]) -> None:
+    """Raises UserError for a word that is none of the known ones, or for no word at all."""
+    unknown = [word for word in words if word not in known]
+    if unknown or not words:
+        said = f"knows no '{unknown[0]}'" if unknown else "names nothing"
+        raise UserError(f"--{option} {said}; known: {', '.join(known)}")
+
+
+def mead_clips(args: argparse.Namespace) -> list[Clip]:
+    """Rows of MEAD's films, with the chosen ones unpacked."""
+    for option, known in (("views", mead.VIEWS), ("emotions", mead.EMOTIONS), ("levels", mead.LEVELS)):
+        refuse_unknown(option, getattr(args, option), known)
+    if not 0 <= args.test_share < 1:
+        raise UserError(f"--test-share {args.test_share} must be at least 0 and less than 1")
+    found, left_out = mead.find_takes(args.folder)
+    for sentence in left_out[:MOST_SAID]:
+        log.warning("left out: %s", sentence)
+    if len(left_out) > MOST_SAID:
+        log.warning("left out: %d more", len(left_out) - MOST_SAID)
+    takes = mead.choose(found, args.actors, args.views, args.emotions, args.levels)
+    if not takes:
+        raise UserError(f"{args.folder} holds no such film of MEAD ({len(found)} others); see `--help` for the layout")
+    tests = mead.tested(takes, args.test_share, args.seed)
+    packed = sum(bool(take.member) for take in takes)
+    if packed:
+        log.info("unpacking %d films", packed)
+    clips, places = [], mead.unpack_all(takes, args.folder, args.unpack)
+    for take in takes:
+        subject = take.actor if len(args.views) == 1 else f"{take.actor}_{take.view}"
+        clips.append(_row(args, subject, take.clip, "test" if take in tests else "train", places[take]))
+    log.info("%d films of %d subjects, %d to test on (seed %d)", len(clips), len({clip.subject for clip in clips}),
+             len(tests), args.seed)  # fmt: skip
+    return clips
+
+
+def imavatar_clips(args: argparse.Namespace) -> list[Clip]:
+    """Rows of IMAvatar's videos, copied on white where asked for."""
+    videos = imavatar.find_videos(args.folder)
+    if args.subjects:
+        refuse_unknown("subjects", args.subjects, sorted({video.subject for video in videos}))
+        videos = [video for video in videos if video.subject in args.subjects]
+    for video in videos:
+        if not NAME.fullmatch(video.name) or not NAME.fullmatch(video.subject):
+            raise UserError(f"{video.folder}: subject and video may be named by letters, digits, _ and -; rename them")
+    chosen = imavatar.roles(videos, args.train, args.test)
+    trained, used = ({video.subject for video, role in chosen if role in roles} for roles in (("train",), ROLES))
+    for subject in dict.fromkeys(video.subject for video in videos):
+        if subject not in used:
+            log.warning("%s is left out: none of its videos is named, and no published split has them", subject)
+        elif subject not in trained:
+            log.warning("%s has no video to train on, so that no avatar of it is made; name one by --train", subject)
+    if args.white:
+        if args.white.absolute().is_relative_to(args.folder.absolute()):
+            raise UserError(f"--white {args.white} lies within {args.folder}; choose a folder elsewhere")
+        chosen = [(imavatar.copy_on_white(video, args.white), role) for video, role in chosen]
+    lacking = sum(video.lacks_masks() for video, _ in chosen)
+    log.info("masks: %s", "all there, taken by matting.method: given" if not lacking else f"{lacking} videos lack some")
+    lacking = sum(not video.has_coefficients() for video, _ in chosen)
+    log.info("%s: %s", imavatar.COEFFICIENTS,
+             "all there, taken by fit.coefficients" if not lacking else f"{lacking} videos have none")  # fmt: skip
+    return [_row(args, video.subject, video.name, role, video.images) for video, role in chosen]
+
+
+def _row(args: argparse.Namespace, subject: str, clip: str, role: str, source: Path) -> Clip:
+    return Clip(subject, clip, role, str(source.absolute()), None, None, args.dataset, args.consent, args.preset)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Finds the clips and writes their rows."""
+    clips = {"mead": mead_clips, "imavatar": imavatar_clips}[args.dataset](args)
+    comment = ""
+    if args.dataset == "mead":  # whoever measures on these films should be able to draw them again
+        comment = f"mead: films to test on drawn by --test-share {args.test_share:g} --seed {args.seed}"
+    if args.out is None:
+        sys.stdout.write("\t".join(COLUMNS) + "\n" + as_comment(comment) + as_text(clips))
+        return
+    added = add_to_sheet(args.out, clips, comment)
+    log.info("%s: %d rows added, %d were there", args.out, added, len(clips) - added)
+
+
+if __name__ == "__main__":
+    main(build_parser(), run)
