@@ -57,15 +57,15 @@ lint: setup ## ruff, snakefmt --check, snakemake --lint
 	if [ -n "$$snakefiles" ]; then $(PY) -m snakefmt --check --compact-diff $$snakefiles; fi
 	@if [ -f Snakefile ]; then $(PY) -m snakemake --lint; fi
 
-# fit.py and photometric.py ask for films or a folder, and run by hand.
+# fit.py and photometric.py ask for videos or a folder, and run by hand.
 bench: setup ## measure speed: every script of benchmarks/ that needs nothing given
 	@for name in front_end metrics networks raster train_step; do echo "== benchmarks/$$name.py"; $(PY) benchmarks/$$name.py || exit 1; done
 
-gpu-check: setup ## say which CUDA card is found and run the tests that need one
-	@$(PY) -c 'import torch; print("torch", torch.__version__, "|", torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA card found")'
+gpu-check: setup ## say which CUDA GPU is found and run the tests that need one
+	@$(PY) -c 'import torch; print("torch", torch.__version__, "|", torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA GPU found")'
 	@$(PY) -m pytest -q -m gpu -rs $(PYTEST_ARGS)
 
-report: setup ## results/report.html: pages, films and figures of what has been made; opened in a browser
+report: setup ## results/report.html: pages, videos and figures of what has been made; opened in a browser
 	@$(PY) tools/report.py $(if $(REPORT),--config $(REPORT))
 
 lock: ## write requirements.lock and environment.yaml from what .venv holds (see CONTRIBUTING.md)

@@ -12,7 +12,7 @@
 #   results/{subject}/identity.npz                               the subject's 3DMM, camera and texture
 #   results/{subject}/clips/{clip}/fit.parquet                   pose, expression and gaze per frame
 #   results/{subject}/clips/{clip}/{render,uv}/000000.png        I_R and I_UV                render.parquet
-#   results/{subject}/clips/{clip}/{overlay.mp4,contact.png}     pictures to judge the tracking by
+#   results/{subject}/clips/{clip}/{overlay.mp4,contact.png}     images to judge the tracking by
 #   results/{subject}/tracking.html                              a page with figures and curves of all clips
 #   results/{subject}/{capture.html,capture.json}                whether the footage suffices, and what to record again
 #   results/{subject}/{samples,test_samples}.parquet             what is trained on, what is measured on
@@ -21,7 +21,7 @@
 #   results/{subject}/figures.html                               a page with its figures, frames and curves
 #   results/{subject}/reenact/{driver}--{clip}.{mp4,parquet}     the avatar follows any clip of the sheet
 #   results/{subject}/variants/{variant}/                        the same files of an ablation (config/variants)
-#   results/{subject}/external/{method}/                         pictures of somebody else's method, put there, measured
+#   results/{subject}/external/{method}/                         images of somebody else's method, put there, measured
 #   results/{subject}/{logs,benchmarks,train}/                   logs, timings, TensorBoard and resume state
 #   results/table.{md,parquet}                                   all of them compared, as Table I of the paper
 #   results/summary.{html,parquet}                               what was made, what has failed and why, of all subjects

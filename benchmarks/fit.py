@@ -4,7 +4,7 @@
 
 Frames and landmarks are made once in the work folder by the project's own stages at 512 px. The model `facemesh` is
 learnt from the frames that RANGES does not name, without texture, and measured on those that it names (default: the
-last fifth). Errors are over the distance of the outer eye corners in the picture.
+last fifth). Errors are over the distance of the outer eye corners in the image.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from selfieavatar.fitting.landmark_solver import fit_landmarks  # noqa: E402
 from selfieavatar.fitting.online import OnlineFit  # noqa: E402
 from selfieavatar.fitting.registration import shrink  # noqa: E402
 from selfieavatar.geometry.camera import Camera, transform  # noqa: E402
-from selfieavatar.io.files import picture_name, read_picture  # noqa: E402
+from selfieavatar.io.files import image_name, read_image  # noqa: E402
 from selfieavatar.io.manifest import read_manifest, write_manifest  # noqa: E402
 from selfieavatar.morphable.landmark_sets import landmark_weights  # noqa: E402
 from selfieavatar.morphable.model import MorphableModel  # noqa: E402
@@ -100,9 +100,9 @@ def learn(clip: Clip, settings: dict) -> tuple[MorphableModel, Camera]:
 
 
 def shown(clip: Clip) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Grey picture and matte of each frame; everything counts as person, since mattes are not made here."""
+    """Grey image and matte of each frame; everything counts as person, since mattes are not made here."""
     for number in range(len(clip.points)):
-        grey = shrink(read_picture(clip.folder / "frames" / picture_name(number)))
+        grey = shrink(read_image(clip.folder / "frames" / image_name(number)))
         yield grey, np.full_like(grey, 255)
 
 
@@ -112,24 +112,24 @@ def register_clip(clip: Clip, settings: dict) -> tuple[MorphableModel, Camera, C
     camera = Camera.default(SIZE, settings["focal_ratio"])
     model, fit, used = personal_model.learn(clip.points[train], clip.depth[train], camera, settings["components"],
                                       settings=solver)  # fmt: skip
-    pictures = list(shown(clip))
-    chosen = [pictures[i] for i in train[used]]
-    before = skin(model, camera, fit_clip(model, camera, clip.points, clip.time_s, settings), pictures, clip, chosen)
+    images = list(shown(clip))
+    chosen = [images[i] for i in train[used]]
+    before = skin(model, camera, fit_clip(model, camera, clip.points, clip.time_s, settings), images, clip, chosen)
     began = time.process_time()
     model, fit, reference = registration.learn(model, camera, fit, clip.points[train[used]], chosen, solver)
     seconds, found = time.process_time() - began, fit_clip(model, camera, clip.points, clip.time_s, settings)
     began = time.process_time()
     for _ in range(registration.PASSES):
         surface = transform(model.vertices(found.expression), found.rotation, found.translation)
-        points = registration.register(model, camera, reference, surface, clip.points, pictures.__getitem__)
+        points = registration.register(model, camera, reference, surface, clip.points, images.__getitem__)
         found = fit_clip(model, camera, points, clip.time_s, settings)
     each = 1000 * (time.process_time() - began) / len(clip.points)
-    after = skin(model, camera, found, pictures, clip, chosen)
+    after = skin(model, camera, found, images, clip, chosen)
     row = [clip.name, *(f"{v:.3f}" for pair in zip(before, after, strict=True) for v in pair)]
     return model, camera, found, [*row, f"{seconds:.1f} for {len(used)}", f"{each:.1f}"]
 
 
-def skin(model, camera, fit: ClipFit, pictures: list, clip: Clip, chosen: list) -> tuple[float, float]:
+def skin(model, camera, fit: ClipFit, images: list, clip: Clip, chosen: list) -> tuple[float, float]:
     """How sharp the mean skin of the train frames is (mean gradient, contrast a texel), and how far that of the test
     frames is from it (root mean square, contrast)."""
     reader = registration.Registration(model, camera, len(chosen[0][0]))
@@ -137,7 +137,7 @@ def skin(model, camera, fit: ClipFit, pictures: list, clip: Clip, chosen: list) 
     frames = {}
     for name, rows in (("train", ~clip.test), ("test", clip.test)):
         rows = np.flatnonzero(rows & (fit.quality == "ok"))
-        frames[name] = [reader.read(surface[i], *pictures[i]) for i in rows[:: max(1, len(rows) // 150)]]
+        frames[name] = [reader.read(surface[i], *images[i]) for i in rows[:: max(1, len(rows) // 150)]]
     weight = sum(f.weight for f in frames["train"])
     mean = sum(f.contrast * f.weight for f in frames["train"]) / np.maximum(weight, 1e-6)
     slope = np.hypot(cv2.Sobel(mean, cv2.CV_64F, 1, 0, scale=1 / 8), cv2.Sobel(mean, cv2.CV_64F, 0, 1, scale=1 / 8))
@@ -228,7 +228,7 @@ def against_truth(clip: Clip, fit: ClipFit, model: MorphableModel, camera: Camer
     """Rows of the table of the demo actor.
 
     What differs by definition is measured on the train frames and taken out: one rotation between the two heads' axes,
-    and where on the face each point is (its median offset in the picture).
+    and where on the face each point is (its median offset in the image).
     """
     test, train = fit.fitted & clip.test, fit.fitted & ~clip.test
     crop = read_manifest(clip.folder / "decode.parquet", "decode").metadata["crop_px"]

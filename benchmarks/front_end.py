@@ -1,7 +1,7 @@
 """Speed and memory from the video to the renders: decode, landmarks, matting, fit and render of one clip.
 
-    python benchmarks/front_end.py --source film.mp4 --size-px 512 --end 600
-    python benchmarks/front_end.py --source film.mp4 --end 400 1600     # does memory grow with the clip?
+    python benchmarks/front_end.py --source video.mp4 --size-px 512 --end 600
+    python benchmarks/front_end.py --source video.mp4 --end 400 1600     # does memory grow with the clip?
 
 Without --source the demo actor is filmed first (not counted). Each stage is a process of its own, as in the workflow,
 one after another; its seconds hold start-up and imports. `identity`, once per subject, is listed but not part of the
@@ -33,7 +33,7 @@ PER_CLIP = ("decode", "landmarks", "matting", "fit", "render")
 
 
 def run_stage(stage: str, *words: str | Path) -> tuple[float, float, float]:
-    """Seconds, seconds of processor time, which other programs hardly change, and peak memory (MB) of one stage."""
+    """Seconds, seconds of CPU time, which other programs hardly change, and peak memory (MB) of one stage."""
     began = time.monotonic()
     command = [sys.executable, "-m", f"stages.{stage}", *map(str, words)]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | ENVIRONMENT)
@@ -96,7 +96,7 @@ def main() -> None:
             run_stage("demo", "--seed", "1", "--out", source, "--truth", Path(name) / "demo.npz")
         clips = [measure_clip(source, args.size_px, end) for end in args.end]
     lines = [f"{args.size_px} px, {os.cpu_count()} cores, {platform.processor() or platform.machine()}", ""]
-    lines += ["| stage |" + "".join(f" {frames} frames: s | frames/s | processor s | peak MB |" for frames, _ in clips)]
+    lines += ["| stage |" + "".join(f" {frames} frames: s | frames/s | CPU s | peak MB |" for frames, _ in clips)]
     lines += ["|---|" + "---|---|---|---|" * len(clips)]
     for stage in clips[0][1]:
         rows = ((frames, *measured[stage]) for frames, measured in clips)

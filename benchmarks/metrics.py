@@ -1,10 +1,10 @@
-"""Speed of the figures of `evaluate` that need no network, on pictures as they come from an avatar: all regions.
+"""Speed of the figures of `evaluate` that need no network, on images as they come from an avatar: all regions.
 
     python benchmarks/metrics.py                      # 500 frames of 256 px
     python benchmarks/metrics.py --size-px 512 --threads 1
 
-Pictures are made up (the time does not depend on what they show); reading, painting, filming and tracking again are not
-counted. Seconds of the clock and of the processor, which other programs hardly change.
+Images are made up (the time does not depend on what they show); reading, painting, filming and tracking again are not
+counted. Seconds of the clock and of the CPU, which other programs hardly change.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def batch(size_px: int, seed: int) -> tuple[np.ndarray, ...]:
     """Truth, avatar, alpha, face and landmarks of BATCH frames: soft noise, a person and a face in the middle."""
     rng = np.random.default_rng(seed)
     coarse = rng.random((BATCH, 16, 16, 3), np.float32)
-    truth = np.stack([cv2.resize(picture, (size_px, size_px), interpolation=cv2.INTER_CUBIC) for picture in coarse])
+    truth = np.stack([cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_CUBIC) for image in coarse])
     truth = np.clip(truth, 0, 1)
     predicted = np.clip(truth + rng.normal(0, 0.05, truth.shape).astype(np.float32), 0, 1)
     rows, columns = np.mgrid[:size_px, :size_px] / size_px - 0.5
@@ -55,7 +55,7 @@ def batch(size_px: int, seed: int) -> tuple[np.ndarray, ...]:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of the clock and of the processor."""
+    """Seconds of the clock and of the CPU."""
     clock, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - clock, time.process_time() - cpu
@@ -74,7 +74,7 @@ def main() -> None:
     masks = region_masks(alpha, face, points, kind)
     log.info("%d frames of %d px, %d regions, %d threads", args.frames, args.size_px, len(REGIONS), args.threads)
     log.info("%s, %d cores, numpy %s, OpenCV %s", platform.machine(), os.cpu_count(), np.__version__, cv2.__version__)
-    log.info("| what | s | s of processor | ms of processor a frame |\n|---|---|---|---|")
+    log.info("| what | s | s of CPU | ms of CPU a frame |\n|---|---|---|---|")
 
     def line(name: str, seconds: tuple[float, float], frames: int) -> None:
         scale = args.frames / frames

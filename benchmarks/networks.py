@@ -5,9 +5,9 @@
 A multiplication and an addition count as two FLOPs (torch.utils.flop_counter, which knows convolutions and matrix
 products). Inference is what runs for a frame: G_style with cached maps, as Avatar.paint calls it, of random weights,
 since time does not depend on them. "plain" is the network as it is trained, "float32" and "bfloat16" are folded
-(networks.blocks.fold), "compiled" is Avatar.load(..., compile=True). "processor" is the time that all threads
+(networks.blocks.fold), "compiled" is Avatar.load(..., compile=True). "CPU" is the time that all threads
 together were at work, which other programs on the machine disturb less than the time on the clock. --avatar compares
-the pictures of a trained one in both precisions.
+the images of a trained one in both precisions.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ARITHMETIC = ("plain", "float32", "float32, compiled", "bfloat16", "bfloat16, co
 
 
 def settings_of(preset: str) -> tuple[dict, int]:
-    """Network settings and side of the picture of a preset."""
+    """Network settings and side of the image of a preset."""
     layer = load_preset(preset)
     size_px = stage_settings("decode", layer["decode"])["size_px"]
     return network_settings(stage_settings("train", layer["train"])), size_px
@@ -55,27 +55,27 @@ def flops(call: Callable[[], object]) -> int:
 
 
 def table_of_sizes(presets: list[str]) -> None:
-    """Parameters and FLOPs of each network, for one picture."""
-    log.info("| preset | network | parameters, M | GFLOP a picture |\n|---|---|---|---|")
+    """Parameters and FLOPs of each network, for one image."""
+    log.info("| preset | network | parameters, M | GFLOP an image |\n|---|---|---|---|")
     for preset in presets:
         network, size = settings_of(preset)
         with torch.device("meta"):
             nets, disc = AvatarNetworks(network, size), Discriminator(network, size)
-            plain, picture = build_generator(network | {"generator": "unet"}, size), torch.zeros(1, 3, size, size)
+            plain, image = build_generator(network | {"generator": "unet"}, size), torch.zeros(1, 3, size, size)
             maps = nets.atlas(), nets.back()
         rows = {
             "G_fa": (nets.face.generator, nets.face),
             "G_b": (nets.back.generator, nets.back),
-            "G_style": (nets.style, lambda n=nets, m=maps, p=picture: n.style(*m, p, p)),
-            "discriminator": (disc, lambda d=disc, p=picture: d(p, p)),
-            "plain U-Net (variant)": (plain, lambda u=plain, p=picture: u(None, {}, p, p)),
+            "G_style": (nets.style, lambda n=nets, m=maps, p=image: n.style(*m, p, p)),
+            "discriminator": (disc, lambda d=disc, p=image: d(p, p)),
+            "plain U-Net (variant)": (plain, lambda u=plain, p=image: u(None, {}, p, p)),
         }
         for name, (module, call) in rows.items():
             log.info("| %s | %s | %.2f | %.2f |", preset, name, count_parameters(module) / 1e6, flops(call) / 1e9)
 
 
 def milliseconds(call: Callable[[], object], count: int) -> tuple[float, float, float]:
-    """Median and least time on the clock, median of the processor, ms, of `count` calls after two more."""
+    """Median and least time on the clock, median of the CPU, ms, of `count` calls after two more."""
     clock, processor = [], []
     for _ in range(count + 2):
         at, busy = time.perf_counter(), time.process_time()
@@ -108,14 +108,14 @@ def painting(network: dict, size: int, arithmetic: str) -> Callable[[], object]:
         back["feature"] = back["feature"].to(dtype)
     if arithmetic.endswith("compiled"):
         compile_folded(style, torch.device("cpu"))
-    render, uv = (picture.to(memory_format=torch.channels_last) for picture in (render, uv))
+    render, uv = (image.to(memory_format=torch.channels_last) for image in (render, uv))
     return lambda: style(atlas, back, render, uv)
 
 
 @torch.inference_mode()
 def table_of_times(presets: list[str], threads: list[int], kinds: list[str], frames: int) -> None:
     """Time a frame, one frame at a time."""
-    log.info("| preset | threads | arithmetic | ms, median | ms, least | processor ms | load |")
+    log.info("| preset | threads | arithmetic | ms, median | ms, least | CPU ms | load |")
     log.info("|---|---|---|---|---|---|---|")
     for preset in presets:
         network, size = settings_of(preset)
@@ -129,17 +129,17 @@ def table_of_times(presets: list[str], threads: list[int], kinds: list[str], fra
 
 
 def compare(path: Path) -> None:
-    """How far apart the pictures of both precisions are, of a neutral pose turned to and fro."""
+    """How far apart the images of both precisions are, of a neutral pose turned to and fro."""
     import numpy as np
 
     turns = np.linspace(-0.4, 0.4, 9)
-    pictures = []
+    images = []
     for precision in ("float32", "bfloat16"):
         avatar = Avatar.load(path, precision=precision)
         pose = np.stack([0 * turns, turns, 0 * turns], 1), np.tile([0.0, 0.0, 60.0], (9, 1))
         expression = np.zeros((9, len(avatar.expression_range["low"])))
-        pictures.append(avatar.drive(*pose, expression)[0])
-    error = pictures[0] - pictures[1]
+        images.append(avatar.drive(*pose, expression)[0])
+    error = images[0] - images[1]
     psnr = -10 * torch.log10(error.square().mean())
     log.info("bfloat16 against float32: %.1f dB, largest difference %.1f of 255", psnr, 255 * error.abs().max())
 

@@ -1,9 +1,9 @@
 """How near the drawn face I_R comes to the filmed face, before and after the photometric part of the fit.
 
-    python benchmarks/photometric.py film.mp4:0:150 other.mp4:30:180
-    python benchmarks/photometric.py --mode full --size-px 128 film.mp4:0:60
+    python benchmarks/photometric.py video.mp4:0:150 other.mp4:30:180
+    python benchmarks/photometric.py --mode full --size-px 128 video.mp4:0:60
 
-Each film (with its range of frames) goes through the stages decode, landmarks, matting, identity and fit. The identity
+Each video (with its range of frames) goes through the stages decode, landmarks, matting, identity and fit. The identity
 is learnt from the first two thirds of the frames; figures are means over the fitted frames of the last third. Error:
 mean absolute difference of I_R and frame, of 255, over the drawn skin away from eyes and mouth, where alpha is at least
 0.5. Flicker: mean absolute second difference in time of I_R over the same skin.
@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from selfieavatar.fitting.lighting import EVEN_LIGHT  # noqa: E402
 from selfieavatar.io.arrays import read_identity  # noqa: E402
-from selfieavatar.io.files import picture_name, read_picture, write_picture  # noqa: E402
+from selfieavatar.io.files import image_name, read_image, write_image  # noqa: E402
 from selfieavatar.io.manifest import read_manifest  # noqa: E402
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions  # noqa: E402
 from selfieavatar.rendering.renderer import Renderer  # noqa: E402
@@ -43,9 +43,9 @@ def run_stage(stage: str, out: Path, *words: str | Path) -> None:
         subprocess.run([sys.executable, "-m", f"stages.{stage}", *map(str, words)], cwd=ROOT, check=True)
 
 
-def prepare(film: str, folder: Path, size_px: int) -> None:
-    """Frames, landmarks and mattes of a film given as path:start:end."""
-    source, start, end = film.rsplit(":", 2)
+def prepare(video: str, folder: Path, size_px: int) -> None:
+    """Frames, landmarks and mattes of a video given as path:start:end."""
+    source, start, end = video.rsplit(":", 2)
     cut = ["--source", Path(source).resolve(), "--start", start, "--end", end]
     decode = folder / "decode.parquet"
     size = json.dumps({"size_px": size_px})
@@ -83,28 +83,28 @@ class Test:
     def __init__(self, folder: Path, fit) -> None:
         count = len(fit)
         self.rows = np.flatnonzero((fit["quality"] == "ok") & (np.arange(count) >= round(count * (1 - HOLDOUT))))
-        names = [picture_name(int(fit["frame"][row])) for row in self.rows]
-        self.frames = [read_picture(folder / "frames" / name) for name in names]
-        self.alpha = [read_picture(folder / "alpha" / name) for name in names]
+        names = [image_name(int(fit["frame"][row])) for row in self.rows]
+        self.frames = [read_image(folder / "frames" / name) for name in names]
+        self.alpha = [read_image(folder / "alpha" / name) for name in names]
 
     def draw(self, identity, fit, lights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """I_R (n, S, S, 3) and the skin (n, S, S) under lights (N, 27)."""
         renderer = Renderer(identity)
         poses = [[fit[name][row] for name in POSE] for row in self.rows]
-        pictures = [renderer.render(*pose, lights[row]).picture for pose, row in zip(poses, self.rows, strict=True)]
-        return np.stack(pictures), np.stack([skin(renderer, renderer.vertices(*pose[:3])) for pose in poses])
+        images = [renderer.render(*pose, lights[row]).image for pose, row in zip(poses, self.rows, strict=True)]
+        return np.stack(images), np.stack([skin(renderer, renderer.vertices(*pose[:3])) for pose in poses])
 
-    def score(self, pictures: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
+    def score(self, images: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
         """Error and flicker."""
         counted = masks & (np.stack(self.alpha) >= 128)
-        values = pictures.astype(float)
+        values = images.astype(float)
         error = np.mean([np.abs(v - f)[m].mean() for v, f, m in zip(values, self.frames, counted, strict=True)])
         together = counted[2:] & counted[1:-1] & counted[:-2] & (self.rows[2:] - self.rows[:-2] == 2)[:, None, None]
         bend = np.abs(values[2:] - 2 * values[1:-1] + values[:-2])
         return float(error), float(bend[together].mean()) if together.any() else float("nan")
 
 
-def measure(film: str, folder: Path, mode: str, pictures: Path | None) -> list[str]:
+def measure(video: str, folder: Path, mode: str, images: Path | None) -> list[str]:
     """One row of the table."""
     old, old_fit = learn(folder, "off")
     new, new_fit = learn(folder, mode)
@@ -116,37 +116,37 @@ def measure(film: str, folder: Path, mode: str, pictures: Path | None) -> list[s
         "subject": test.draw(new, new_fit, own), "fitted": test.draw(new, new_fit, new_fit["light"]),
     }  # fmt: skip
     scores = {name: test.score(*value) for name, value in drawn.items()}
-    scores["film"] = test.score(np.stack(test.frames), drawn["before"][1])
+    scores["video"] = test.score(np.stack(test.frames), drawn["before"][1])
     landmarks = [100 * float(np.nanmean(fit["landmark_error"][test.rows])) for fit in (old_fit, new_fit)]
-    if pictures:
+    if images:
         tiles = [np.hstack([test.frames[k], *(value[0][k] for value in drawn.values())])
                  for k in np.linspace(0, len(test.rows) - 1, 3).round().astype(int)]  # fmt: skip
-        write_picture(pictures / f"{folder.name}-{mode}.png", np.vstack(tiles))
-    row = [Path(film.rsplit(":", 2)[0]).stem, str(len(test.rows))]
+        write_image(images / f"{folder.name}-{mode}.png", np.vstack(tiles))
+    row = [Path(video.rsplit(":", 2)[0]).stem, str(len(test.rows))]
     row += [f"{scores[name][0]:.2f}" for name in ("before", "even", "subject", "fitted")]
-    row += [f"{scores[name][1]:.2f}" for name in ("film", "before", "subject", "fitted")]
+    row += [f"{scores[name][1]:.2f}" for name in ("video", "before", "subject", "fitted")]
     return [*row, *(f"{value:.3f}" for value in landmarks)]
 
 
 def main() -> None:
     """Measure and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("films", nargs="+", help="path:start:end of each film")
+    parser.add_argument("films", nargs="+", help="path:start:end of each video")
     parser.add_argument("--size-px", type=int, default=256, help="side of the frames (default: 256)")
     parser.add_argument("--mode", choices=["light", "full"], default="light", help="what to measure")
     parser.add_argument("--work", type=Path, help="folder to keep results of the stages in, and to take them from")
-    parser.add_argument("--pictures", type=Path, help="folder for pictures to look at: frame and I_R, as the columns")
+    parser.add_argument("--pictures", type=Path, help="folder for images to look at: frame and I_R, as the columns")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    heads = ["clip", "frames", "error before", "even light", "subject's light", "fitted light", "flicker of the film"]
+    heads = ["clip", "frames", "error before", "even light", "subject's light", "fitted light", "flicker of the video"]
     heads += ["before", "subject's", "fitted", "landmarks before, %", "after, %"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     with tempfile.TemporaryDirectory() as temporary:
-        for film in args.films:
-            folder = (args.work or Path(temporary)) / Path(film.rsplit(":", 2)[0]).stem
+        for video in args.films:
+            folder = (args.work or Path(temporary)) / Path(video.rsplit(":", 2)[0]).stem
             folder.mkdir(parents=True, exist_ok=True)
-            prepare(film, folder, args.size_px)
-            lines.append("| " + " | ".join(measure(film, folder, args.mode, args.pictures)) + " |")
+            prepare(video, folder, args.size_px)
+            lines.append("| " + " | ".join(measure(video, folder, args.mode, args.pictures)) + " |")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -4,7 +4,7 @@
 
 Without an identity it draws a made-up face of about the size of MediaPipe's mesh; --ict adds ICT-FaceKit's whole head
 with all its expressions. "pictures" is what the render stage does for a frame without writing its two PNG files: both
-pictures, I_R with supersampling; "files" is with them.
+images, I_R with supersampling; "files" is with them.
 """
 
 import argparse
@@ -25,9 +25,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "rendering")]
 from faces import identity as made_up  # noqa: E402 - found only after the path is set
 
 from selfieavatar.io.arrays import read_identity  # noqa: E402
-from selfieavatar.io.files import PictureWriter  # noqa: E402
+from selfieavatar.io.files import ImageWriter  # noqa: E402
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions  # noqa: E402
-from selfieavatar.rendering.renderer import FacePictures, Renderer  # noqa: E402
+from selfieavatar.rendering.renderer import FaceImages, Renderer  # noqa: E402
 
 log = logging.getLogger("raster")
 
@@ -59,7 +59,7 @@ def ict_identity(path: Path, size: int) -> dict[str, np.ndarray]:
 
 
 def measure(work: Callable[[], object], frames: int, repeats: int) -> tuple[float, float]:
-    """Median frames a second of some repeats, and the least processor time of a frame in ms.
+    """Median frames a second of some repeats, and the least CPU time of a frame in ms.
 
     Other programs on the machine lower the first; the second they hardly touch.
     """
@@ -75,7 +75,7 @@ def measure(work: Callable[[], object], frames: int, repeats: int) -> tuple[floa
 def table_row(name: str, arrays: dict[str, np.ndarray], size: int, args: argparse.Namespace) -> str:
     """One line of the table: one mesh at one size."""
     renderer = Renderer(arrays, size_px=size)
-    # Far enough for the face to fill about half of the picture's height, as it does in a selfie crop.
+    # Far enough for the face to fill about half of the image's height, as it does in a selfie crop.
     height = np.ptp(renderer.template[:, 1])
     sequence = poses(args.frames, renderer.basis.shape[0], 2.0 * height * renderer.focal_px / size)
     share = np.mean([renderer.render(*pose).mask.mean() for pose in sequence[::20]])
@@ -86,15 +86,15 @@ def table_row(name: str, arrays: dict[str, np.ndarray], size: int, args: argpars
     _, drawing = measure(lambda: [renderer.render(*pose) for pose in sequence], len(sequence), args.repeats)
     with ThreadPoolExecutor(args.threads) as pool:
 
-        def drawn() -> Iterator[FacePictures]:
+        def drawn() -> Iterator[FaceImages]:
             return pool.map(lambda pose: renderer.render(*pose), sequence)
 
         def with_files() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 first, second = Path(folder) / "render", Path(folder) / "uv"
-                with PictureWriter(first, args.threads) as pictures, PictureWriter(second, args.threads) as coordinates:
+                with ImageWriter(first, args.threads) as images, ImageWriter(second, args.threads) as coordinates:
                     for number, face in enumerate(drawn()):
-                        pictures.put(number, face.picture)
+                        images.put(number, face.image)
                         coordinates.put(number, face.uv)
 
         rate, _ = measure(lambda: list(drawn()), len(sequence), args.repeats)
@@ -108,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--identity", type=Path, help="identity.npz of a subject (default: a made-up face)")
     parser.add_argument("--ict", type=Path, help="ICT-FaceKit's arrays, to draw its head too")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="sides of the pictures in pixels")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="sides of the images in pixels")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
@@ -119,8 +119,8 @@ def main() -> None:
         meshes = {"face mesh": read_identity(args.identity)}
     if args.ict:
         meshes["ICT-FaceKit"] = ict_identity(args.ict, 256)
-    log.info("ms: of processor time a frame; /s: frames a second on %d threads", args.threads)
-    log.info("\n| mesh | triangles | px | face | z-buffer ms | pictures ms | pictures/s | files/s |\n|%s", "---|" * 8)
+    log.info("ms: of CPU time a frame; /s: frames a second on %d threads", args.threads)
+    log.info("\n| mesh | triangles | px | face | z-buffer ms | images ms | images/s | files/s |\n|%s", "---|" * 8)
     for name, arrays in meshes.items():
         for size in args.sizes:
             log.info("%s", table_row(name, arrays, size, args))

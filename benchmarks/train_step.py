@@ -2,10 +2,10 @@
 
     python benchmarks/train_step.py [--presets smoke cpu-128] [--steps 24] [--threads 2] [--write]
 
-Presets for a GPU are measured where there is a card. Frames are made up (smooth pictures with noise) and go the way
+Presets for a GPU are measured where there is a GPU. Frames are made up (smooth images with noise) and go the way
 of real ones: PNG files, the store of frames, batches, augmentation, a step. "read" is with nothing held in memory.
 Steps follow the schedule: the maps are cached, the lazy terms (ID-MRF, cosine, R1) come as often as they do, and the
-discriminator takes part. Processor time is beside the clock's, since other programs slow down only the latter. Every
+discriminator takes part. CPU time is beside the clock's, since other programs slow down only the latter. Every
 preset is measured in a process of its own, for its peak of memory. --write puts the table into
 benchmarks/results/train_step.md.
 """
@@ -27,7 +27,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from selfieavatar.io.files import picture_name, write_picture  # noqa: E402
+from selfieavatar.io.files import image_name, write_image  # noqa: E402
 from selfieavatar.rendering.offface_uv import paint_hair, paint_torso  # noqa: E402
 from selfieavatar.settings.config import load_preset, stage_settings  # noqa: E402 - found only after the path is set
 from selfieavatar.training.dataset import FrameStore, batch_positions, make_batch  # noqa: E402
@@ -36,7 +36,7 @@ from selfieavatar.training.trainer import Trainer  # noqa: E402
 log = logging.getLogger("train_step")
 
 RESULT = ROOT / "benchmarks" / "results" / "train_step.md"
-# name: preset, side of the pictures. The preset `demo` trains as cpu-128 does; small networks on large pictures show
+# name: preset, side of the images. The preset `demo` trains as cpu-128 does; small networks on large images show
 # what loading costs at its worst.
 CASES = {
     "smoke": ("smoke", 64),
@@ -45,32 +45,32 @@ CASES = {
 }
 GPU_CASES = {"gpu-512": ("gpu-512", 512), "paper-1024": ("paper-1024", 1024)}
 HEAD = (
-    "| preset | px | batch | step, ms | processor, ms | without discriminator, ms | loading: in memory | read |"
+    "| preset | px | batch | step, ms | CPU, ms | without discriminator, ms | loading: in memory | read |"
     " peak memory, GB |\n|---|---|---|---|---|---|---|---|---|"
 )
 
 
 def write_frames(folder: Path, count: int, size_px: int) -> list[tuple[Path, int]]:
-    """Frames whose PNG files are about as hard to decode as those of a film."""
+    """Frames whose PNG files are about as hard to decode as those of a video."""
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[:size_px, :size_px] / size_px
     face = ((rows - 0.5) ** 2 + (columns - 0.5) ** 2 < 0.08).astype(np.float64)
     camera = np.array([2.5 * size_px, size_px / 2, size_px / 2])
     for number in range(count):
         wave = np.sin(9 * rows[..., None] + np.array([number, 1, 2])) * np.cos(7 * columns[..., None]) / 4 + 0.5
-        picture = ((wave + 0.02 * random.normal(size=wave.shape)).clip(0, 1) * 255).astype(np.uint8)
+        image = ((wave + 0.02 * random.normal(size=wave.shape)).clip(0, 1) * 255).astype(np.uint8)
         uv = (np.stack([columns, rows, np.ones_like(rows)], -1) * face[..., None] * 65535).astype(np.uint16)
         paint_torso(uv, face > 0, np.zeros(2), 0.8)
         paint_hair(uv, face > 0, camera, np.eye(3), np.array([0.0, 0.0, 60.0]), np.array([0.0, -3.0, 8.0, 9.0]))
-        pictures = {"frames": picture, "alpha": (face * 255).astype(np.uint8), "uv": uv}
-        pictures["render"] = (picture * face[..., None]).astype(np.uint8)
-        for name, content in pictures.items():
-            write_picture(folder / name / picture_name(number), content)
+        images = {"frames": image, "alpha": (face * 255).astype(np.uint8), "uv": uv}
+        images["render"] = (image * face[..., None]).astype(np.uint8)
+        for name, content in images.items():
+            write_image(folder / name / image_name(number), content)
     return [(folder, number) for number in range(count)]
 
 
 def timed(trainer: Trainer, store: FrameStore, share: float, steps: int) -> dict[str, float]:
-    """Means of the clock and of the processor per step in ms, and the share of loading, at a share of the budget."""
+    """Means of the clock and of the CPU per step in ms, and the share of loading, at a share of the budget."""
     order = batch_positions(np.ones(len(store)), trainer.settings["batch"], 0)
     clock, processor, loading = [], [], []
     began, used = time.perf_counter(), time.process_time()
@@ -79,7 +79,7 @@ def timed(trainer: Trainer, store: FrameStore, share: float, steps: int) -> dict
         batch = make_batch(arrays, np.zeros(len(positions)), trainer.device, trainer.layout)
         loaded = time.perf_counter()
         figures = trainer.step(trainer.augment(batch))
-        float(figures["total"])  # waits for the card
+        float(figures["total"])  # waits for the GPU
         now, spent = time.perf_counter(), time.process_time()
         if number >= 1:
             clock.append(now - began)
@@ -90,7 +90,7 @@ def timed(trainer: Trainer, store: FrameStore, share: float, steps: int) -> dict
         began, used = now, spent
     return {
         "clock": 1e3 * float(np.mean(clock)),
-        "processor": 1e3 * float(np.mean(processor)),
+        "CPU": 1e3 * float(np.mean(processor)),
         "loading": sum(loading) / sum(clock),
     }
 
@@ -117,7 +117,7 @@ def measure(name: str, steps: int, threads: int) -> dict[str, float]:
         "px": size_px,
         "batch": settings["batch"],
         "clock": whole["clock"],
-        "processor": whole["processor"],
+        "CPU": whole["CPU"],
         "plain": plain["clock"] if settings["gan_from"] > 0 else float("nan"),
         "held": whole["loading"],
         "read": from_files["loading"],

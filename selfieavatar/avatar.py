@@ -1,6 +1,6 @@
 """The avatar at run time: what evaluate, reenact, export and live share.
 
-`load` reads avatar.pt, `pose` draws the driving pictures of a pose, `paint` paints the person from them, `drive` does
+`load` reads avatar.pt, `pose` draws the driving images of a pose, `paint` paints the person from them, `drive` does
 both, and `retarget` carries another person's motion over to this one.
 """
 
@@ -89,7 +89,7 @@ def compile_folded(network: nn.Module, device: torch.device) -> None:
 class Avatar:
     """One person's avatar on a device. Thread-safe as long as nobody moves it.
 
-    size_px: side of the pictures. identity: arrays of identity.npz by name. weights: where the backbones of the losses
+    size_px: side of the images. identity: arrays of identity.npz by name. weights: where the backbones of the losses
     came from. settings: the train section it was made with. training: images and minutes that it took.
     """
 
@@ -125,11 +125,11 @@ class Avatar:
         """Reads avatar.pt; nothing in the file is executed.
 
         Args:
-            precision: of the convolutions, "float32" or "bfloat16"; the latter is several times faster on processors
+            precision: of the convolutions, "float32" or "bfloat16"; the latter is several times faster on CPUs
                 that have it (AMX, AVX512-BF16, GPUs), and slightly coarser (benchmarks/results/networks.md).
             compile: translates the network for this machine, which takes a minute or so here and again at the first
                 frame of each other batch size, up to eight of them; then frames come faster. Needs a C++ compiler on a
-                processor, Triton on a GPU.
+                CPU, Triton on a GPU.
 
         Raises:
             UserError: missing, damaged, not an avatar, of another format, or not for this device; or it cannot be
@@ -140,7 +140,7 @@ class Avatar:
         if precision not in PRECISIONS:
             raise UserError(f"there is no precision '{precision}'; use {' or '.join(PRECISIONS)}")
         if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-            raise UserError("no CUDA card is found here; load the avatar with device='cpu'")
+            raise UserError("no CUDA GPU is found here; load the avatar with device='cpu'")
         content = read_avatar(Path(path))
         missing = [name for name in NEEDED if name not in content]
         if missing:
@@ -175,7 +175,7 @@ class Avatar:
 
     @torch.inference_mode()
     def paint(self, render: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
-        """Paints frames from their driving pictures (paper eq. 3).
+        """Paints frames from their driving images (paper eq. 3).
 
         Args:
             render: I_R (B,3,S,S) in [0,1]. uv: I_UV (B,3,S,S) in [0,1], channel 2 is 1 on the face, else 0.
@@ -184,16 +184,16 @@ class Avatar:
             image (B,3,S,S) and alpha (B,1,S,S), both in [0,1]; alpha is 1 on the person.
 
         Raises:
-            ValueError: pictures of another shape.
+            ValueError: images of another shape.
         """
         shape = (render.shape[0], 3, self.size_px, self.size_px)
         if tuple(render.shape) != shape or tuple(uv.shape) != shape:
             raise ValueError(f"render and uv must be {shape}, not {tuple(render.shape)} and {tuple(uv.shape)}")
         render = render.to(self.device, memory_format=torch.channels_last)
         uv = uv.to(self.device, memory_format=torch.channels_last)
-        picture, background = self._network(self._atlas, self._back, render, uv)
+        image, background = self._network(self._atlas, self._back, render, uv)
         alpha = F.interpolate((1 - background.float()) / 2, size=self.size_px, mode="bilinear", align_corners=False)
-        return (picture.float() / 2 + 0.5).clamp(0, 1), alpha.clamp(0, 1)
+        return (image.float() / 2 + 0.5).clamp(0, 1), alpha.clamp(0, 1)
 
     def pose(
         self,
@@ -204,7 +204,7 @@ class Avatar:
         light: np.ndarray | None = None,
         torso: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Draws the driving pictures of frames from coefficients of this avatar's own model.
+        """Draws the driving images of frames from coefficients of this avatar's own model.
 
         Args:
             rotation: axis-angle (B,3) rad. translation: (B,3) cm. expression: (B,E). gaze: (B,4) rad, None looks ahead.
@@ -230,7 +230,7 @@ class Avatar:
             if given[-1] is not None and (given[-1].shape != (frames, widths[name]) or not frames):
                 raise ValueError(f"{name} must be {(frames or 'B', widths[name])}, not {given[-1].shape}")
         drawn = self._renderer.render_batch(*given)
-        render = torch.from_numpy(drawn.picture).permute(0, 3, 1, 2).float() / 255
+        render = torch.from_numpy(drawn.image).permute(0, 3, 1, 2).float() / 255
         uv = torch.from_numpy(drawn.uv.astype(np.int32)).permute(0, 3, 1, 2).float() / 65535
         return render, uv
 
@@ -253,7 +253,7 @@ class Avatar:
 
     @property
     def camera(self) -> Camera:
-        """The camera of the avatar's pictures."""
+        """The camera of the avatar's images."""
         return camera_of(self.identity).scaled(self.size_px)
 
     @property

@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Something the user can mend. The message is one sentence: what is wrong, where, and how to mend it."""
+    """Something the user can fix. The message is one sentence: what is wrong, where, and how to fix it."""

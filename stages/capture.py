@@ -22,16 +22,16 @@ from selfieavatar.errors import UserError
 from selfieavatar.evaluation.holdout import kept_frames
 from selfieavatar.fitting.person import model_and_camera
 from selfieavatar.footage.checks import judge, overall, record_again
-from selfieavatar.footage.face_image import FacePicture, face_picture
+from selfieavatar.footage.face_image import FaceImage, face_image
 from selfieavatar.footage.measures import CELL_S, COLUMNS, Footage, clip_figures, measure, poses
 from selfieavatar.footage.signals import cut_by_border, examples, face_shape, frame_seconds
 from selfieavatar.footage.tracking import head_angles, openings
 from selfieavatar.io.arrays import read_identity
-from selfieavatar.io.files import atomic_file, picture_name, read_picture, write_json
+from selfieavatar.io.files import atomic_file, image_name, read_image, write_json
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.landmark_sets import landmark_set
 from selfieavatar.morphable.model import MorphableModel
-from selfieavatar.reporting.capture_page import Picture, capture_page
+from selfieavatar.reporting.capture_page import Image, capture_page
 from selfieavatar.reporting.curves import curves
 from selfieavatar.reporting.distributions import coverage_map, histogram
 from selfieavatar.settings.cli import main, progress, stage_parser
@@ -42,8 +42,8 @@ from selfieavatar.video.window import cut_window
 log = logging.getLogger(__name__)
 
 KINDS = ("decode", "landmarks", "matting", "fit")
-STILL_COUNT = 24  # pictures of a clip in which the background is compared
-AWAY = 0.025  # of the picture's side: so far from the person's matte it is background
+STILL_COUNT = 24  # images of a clip in which the background is compared
+AWAY = 0.025  # of the image's side: so far from the person's matte it is background
 THUMBNAIL_PX = 160
 
 Table = dict[str, np.ndarray]
@@ -90,9 +90,9 @@ class Clip:
         """(N, L, 2) px of the frame."""
         return self.landmarks["points_px"].reshape(len(self.landmarks), -1, 2)
 
-    def picture(self, folder: Path, row: int) -> np.ndarray:
+    def image(self, folder: Path, row: int) -> np.ndarray:
         """Frame or matte of a row."""
-        return read_picture(folder / picture_name(int(self.decode["frame"][row])))
+        return read_image(folder / image_name(int(self.decode["frame"][row])))
 
 
 def read_clips(args: argparse.Namespace) -> list[Clip]:
@@ -127,12 +127,12 @@ def load_model(path: Path, clips: list[Clip]) -> MorphableModel:
     return model
 
 
-def read_frames(clip: Clip, threads: int) -> Iterator[FacePicture]:
+def read_frames(clip: Clip, threads: int) -> Iterator[FaceImage]:
     """Figures of each frame's face, in order."""
     points, kind = clip.points, landmark_set(clip.landmarks.metadata["landmark_set"])
 
-    def look(row: int) -> FacePicture:
-        return face_picture(clip.picture(clip.frames, row), points[row], kind)
+    def look(row: int) -> FaceImage:
+        return face_image(clip.image(clip.frames, row), points[row], kind)
 
     with closing(in_order(look, range(len(points)), threads)) as found:
         for _, figures in progress(found, total=len(points), desc=clip.name):
@@ -147,7 +147,7 @@ def table_of(clip: Clip, number: int, model: MorphableModel, threads: int) -> Ta
     angles = np.where(lost[:, None], np.nan, head_angles(np.nan_to_num(fit["rotation"])))
     gaze, shares = np.degrees(fit["gaze"]), openings(points, kind.name)
     box = decode["face_box_px"]
-    pictures = np.array(list(read_frames(clip, threads)), np.float64).reshape(len(points), -1)
+    images = np.array(list(read_frames(clip, threads)), np.float64).reshape(len(points), -1)
     facts = decode.metadata
     return {
         "clip": np.full(len(points), number), "time_s": decode["time_s"], "seconds": frame_seconds(decode["time_s"]),
@@ -158,7 +158,7 @@ def table_of(clip: Clip, number: int, model: MorphableModel, threads: int) -> Ta
         "lids": np.full(len(points), np.nan) if shares is None else shares[:, :2].mean(1),
     } | dict(zip(("yaw", "pitch", "roll"), angles.T, strict=True)) | face_shape(
         model, fit["expression"], kind
-    ) | dict(zip(FacePicture._fields, pictures.T, strict=True))  # fmt: skip
+    ) | dict(zip(FaceImage._fields, images.T, strict=True))  # fmt: skip
 
 
 def footage_of(clip: Clip) -> Footage:
@@ -168,9 +168,9 @@ def footage_of(clip: Clip) -> Footage:
     rows = seen[np.unique(np.linspace(0, len(seen) - 1, STILL_COUNT).round().astype(int))]
     grey, empty = [], []
     for row in rows:
-        frame = cut_window(clip.picture(clip.frames, row), (0, 0, clip.size_px), COMPARE_PX)
+        frame = cut_window(clip.image(clip.frames, row), (0, 0, clip.size_px), COMPARE_PX)
         grey.append(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
-        matte = cv2.resize(clip.picture(clip.alpha, row), (COMPARE_PX, COMPARE_PX), interpolation=cv2.INTER_AREA)
+        matte = cv2.resize(clip.image(clip.alpha, row), (COMPARE_PX, COMPARE_PX), interpolation=cv2.INTER_AREA)
         reach = 2 * round(AWAY * COMPARE_PX) + 1
         empty.append(cv2.erode((matte < 26).astype(np.uint8), np.ones((reach, reach))).astype(bool))
     shifts = [background_shift(grey[0], grey[k], empty[0] & empty[k]) / COMPARE_PX for k in range(1, len(rows))]
@@ -180,34 +180,34 @@ def footage_of(clip: Clip) -> Footage:
     )  # fmt: skip
 
 
-def maps_of(table: Table, settings: Mapping[str, Any]) -> list[Picture]:
+def maps_of(table: Table, settings: Mapping[str, Any]) -> list[Image]:
     """Plots of head and blur."""
     (seconds, yaw, pitch, wanted), _ = poses(table, settings)
-    labels = ("yaw, degrees, + to the right of the picture", "pitch, degrees, + down")
+    labels = ("yaw, degrees, + to the right of the image", "pitch, degrees, + down")
     directions = coverage_map(seconds, (yaw, pitch), wanted, seconds >= CELL_S, labels)
     limit = settings["softness"]
     labels = ("softness of edges, % of the face's height", "frames")
     blur = histogram(100 * table["softness"], limit, labels, f"blurred above {limit:g} %")
-    return [Picture("seconds in each direction of the head", directions), Picture("sharpness of the frames", blur)]
+    return [Image("seconds in each direction of the head", directions), Image("sharpness of the frames", blur)]
 
 
-def thumbnails_of(table: Table, rows: np.ndarray, clips: list[Clip]) -> list[Picture]:
+def thumbnails_of(table: Table, rows: np.ndarray, clips: list[Clip]) -> list[Image]:
     """The frames of `examples`, small; rows: of each row of the table, its number among all frames of the clips."""
     first = np.concatenate([[0], np.cumsum([len(clip.decode) for clip in clips])])
     found = []
     for title, row in examples(table).items():
         clip = clips[table["clip"][row]]
         at = int(rows[row] - first[table["clip"][row]])
-        picture = cut_window(clip.picture(clip.frames, at), (0, 0, clip.size_px), THUMBNAIL_PX)
-        ok, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        image = cut_window(clip.image(clip.frames, at), (0, 0, clip.size_px), THUMBNAIL_PX)
+        ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
         if not ok:
             raise RuntimeError("OpenCV cannot write JPEG")
         caption = f"{title}: {clip.name}, frame {int(clip.decode['frame'][at])}, {table['time_s'][row]:.1f} s"
-        found.append(Picture(caption, data.tobytes(), "jpeg"))
+        found.append(Image(caption, data.tobytes(), "jpeg"))
     return found
 
 
-def curves_of(table: Table, clip: Clip) -> Picture:
+def curves_of(table: Table, clip: Clip) -> Image:
     """Curves of one clip's table."""
     groups = {
         "head, degrees": {name: table[name] for name in ("yaw", "pitch", "roll")},
@@ -216,7 +216,7 @@ def curves_of(table: Table, clip: Clip) -> Picture:
         "brightness": {"face": table["brightness"], "left": table["left"], "right": table["right"]},
         "softness, %": {"softness": 100 * table["softness"]},
     }
-    return Picture(f"Clip {clip.name} over time", curves(table["time_s"], clip.fit["quality"], groups))
+    return Image(f"Clip {clip.name} over time", curves(table["time_s"], clip.fit["quality"], groups))
 
 
 def run(args: argparse.Namespace) -> None:

@@ -100,7 +100,7 @@ def why_missing(results: Path, sheet: Sheet, subject: str, method: Method) -> tu
     place = f"{subject}/{folder_of(method)}"
     if method.kind == "external":
         if not (results / place).is_dir():
-            return f"no pictures of it in {place}", False
+            return f"no images of it in {place}", False
         why = why_not(results, Path(subject, "logs", f"{method.name}.external.log"))
         return f"not measured: {place}metrics.json is missing; {why}", True
     if method.kind == "variant" and (results / subject / "metrics.json").is_file():

@@ -18,20 +18,20 @@ import numpy as np
 
 from selfieavatar.detection.face_finder import FaceFinder, nobody_there, sharpness
 from selfieavatar.errors import UserError
-from selfieavatar.io.disk import refuse_pictures
-from selfieavatar.io.files import PictureWriter, atomic_dir
+from selfieavatar.io.disk import refuse_images
+from selfieavatar.io.files import ImageWriter, atomic_dir
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.video.crop import choose_crop, follow_face
 from selfieavatar.video.prefetch import in_order
 from selfieavatar.video.reader import CropReader, clip_range, open_source
 from selfieavatar.video.sources import VideoSource
-from selfieavatar.video.stillness import COMPARE_PX, is_static, picture_difference, repeated_frames
+from selfieavatar.video.stillness import COMPARE_PX, image_difference, is_static, repeated_frames
 from selfieavatar.video.window import cut_window
 
 log = logging.getLogger(__name__)
 
-# Pictures kept in memory to judge whether the camera stands still.
+# Images kept in memory to judge whether the camera stands still.
 _STILL_COUNT = 24
 # Frames for which a face that was seen stays expected where it was.
 _RECENT = 5
@@ -101,15 +101,15 @@ class Observer:
     still: list[np.ndarray] = field(default_factory=list)
     _before: np.ndarray | None = None
 
-    def detect(self, picture: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        """What can be done ahead and in any order: (small picture, faces in it) of (P, P, 3) uint8 RGB of the crop,
+    def detect(self, image: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """What can be done ahead and in any order: (small image, faces in it) of (P, P, 3) uint8 RGB of the crop,
         P >= COMPARE_PX.
         """
-        small = _shrink(picture, COMPARE_PX)
+        small = _shrink(image, COMPARE_PX)
         return small, self.finder.detect(small)
 
-    def look(self, picture: np.ndarray, small: np.ndarray, detected: tuple[np.ndarray, np.ndarray]) -> None:
-        """Take the next picture, with what `detect` made of it."""
+    def look(self, image: np.ndarray, small: np.ndarray, detected: tuple[np.ndarray, np.ndarray]) -> None:
+        """Take the next image, with what `detect` made of it."""
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         recent = next((b for b in reversed(self.boxes[-_RECENT:]) if np.isfinite(b[0])), None)
         to_small = COMPARE_PX / self.size_px
@@ -119,14 +119,14 @@ class Observer:
         tall = box[3] - box[1]
         self.faces_max = max(self.faces_max, sum(bool(b[3] - b[1] > 0.3 * tall) for b in found))
         self.boxes.append(box)
-        self.sharp.append(sharpness(picture, box * (picture.shape[0] / self.size_px)) if np.isfinite(tall) else 0.0)
-        self.changes.append((0.0, 0.0) if self._before is None else picture_difference(grey, self._before))
+        self.sharp.append(sharpness(image, box * (image.shape[0] / self.size_px)) if np.isfinite(tall) else 0.0)
+        self.changes.append((0.0, 0.0) if self._before is None else image_difference(grey, self._before))
         if (len(self.boxes) - 1) % self.stride == 0 and np.isfinite(tall):
             self.still.append(small)
         self._before = grey
 
     def static_camera(self) -> bool:
-        grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in self.still]
+        grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in self.still]
         return is_static(grey, nobody_there(self.still))
 
     @staticmethod
@@ -143,18 +143,18 @@ def write_frames(reader: CropReader, observer: Observer, size_px: int, folder: P
     """Write all frames of the clip as PNG; returns ({number: hash}, [time in s])."""
     times = []
     with (
-        PictureWriter(folder, threads=threads) as writer,
+        ImageWriter(folder, threads=threads) as writer,
         closing(in_order(lambda item: observer.detect(item[2]), reader, threads)) as detected,
     ):
-        for (number, time_s, picture), seen in progress(detected, total=len(reader), desc="decode"):
-            writer.put(number, picture if picture.shape[0] == size_px else _shrink(picture, size_px))
-            observer.look(picture, *seen)
+        for (number, time_s, image), seen in progress(detected, total=len(reader), desc="decode"):
+            writer.put(number, image if image.shape[0] == size_px else _shrink(image, size_px))
+            observer.look(image, *seen)
             times.append(time_s)
     return writer.hashes, times
 
 
-def _shrink(picture: np.ndarray, size_px: int) -> np.ndarray:
-    return cut_window(picture, (0, 0, picture.shape[0]), size_px)
+def _shrink(image: np.ndarray, size_px: int) -> np.ndarray:
+    return cut_window(image, (0, 0, image.shape[0]), size_px)
 
 
 def parse_ranges(text: str, start: int | None, end: int | None) -> list[list[int | None]]:
@@ -171,7 +171,7 @@ def run(args: argparse.Namespace) -> None:
     cv2.setNumThreads(args.threads)
     source = open_source(args.source, settings["folder_fps"])
     # A wrong range or a full disk should not wait for the detector.
-    refuse_pictures(args.out_frames, len(clip_range(source, args.start, args.end)), size_px)
+    refuse_images(args.out_frames, len(clip_range(source, args.start, args.end)), size_px)
     ranges = parse_ranges(args.ranges, args.start, args.end)
     with FaceFinder(settings["face_confidence"]) as finder:
         numbers = sampled_frames(source, ranges, settings["sample_count"])

@@ -6,7 +6,7 @@ The video holds two takes after another with a cut between them: frames [0, trai
 The truth is one .npz (np.load, allow_pickle=False; N frames, L points, S = size in px, cm, rad, px of the video):
 rotation (N,3) axis-angle and translation (N,3): camera point = R @ X + t; focal_px; principal (2,); size_px; fps; seed;
 take (N,) 0 train, 1 test; expression (N,E) in [0,1] and expression_names (E,); gaze (N,4) left yaw, left pitch, right
-yaw, right pitch in the head, + towards picture right and down; lids_cm, lids_px (N,2) opening between the middles of
+yaw, right pitch in the head, + towards image right and down; lids_cm, lids_px (N,2) opening between the middles of
 the lids, left then right eye; lips_cm, lips_px (N,) opening between the inner middles of the lips; point_index (L,)
 MediaPipe numbers, point_names (L,), points_px (N,L,2), points_head (N,L,3) in model space; alpha (N,S,S) u8.
 Left and right are the subject's.
@@ -135,8 +135,8 @@ def run(args: argparse.Namespace) -> None:
         VideoWriter(args.out, fps, (size, size), crf=settings["crf"]) as video,
     ):
         for take in takes:
-            for picture, alpha, state in scene.play(take, args.threads):
-                video.put(picture)
+            for image, alpha, state in scene.play(take, args.threads):
+                video.put(image)
                 truth.put_alpha(alpha)
                 truths.append(state)
                 bar.update()

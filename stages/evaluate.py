@@ -3,7 +3,7 @@
 In: avatar.pt, samples.parquet (one, or one of the training and one of the test clips), the clips' folders. Out:
 metrics.json, self.parquet (scores of each frame), self/<clip>/NNNNNN.png, self.mp4 (truth, render, alpha, avatar,
 error). Beside the avatar stand the figures of what it must beat: the mean training frame, and the training frame with
-the nearest landmarks. Frames are streamed: memory does not grow with the clips. What is measured is the 8-bit picture
+the nearest landmarks. Frames are streamed: memory does not grow with the clips. What is measured is the 8-bit image
 that is written.
 """
 
@@ -20,14 +20,14 @@ import numpy as np
 from selfieavatar.detection.landmarks import MediaPipeDetector
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.baseline import Baselines
-from selfieavatar.evaluation.frames import Pictures, Subject, film_rate, read_subject, seconds
+from selfieavatar.evaluation.frames import Images, Subject, read_subject, seconds, video_rate
 from selfieavatar.evaluation.metrics_file import as_json, frame_columns, package_versions, result_figures
 from selfieavatar.evaluation.network_metrics import NetworkScores
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.results import Results
 from selfieavatar.evaluation.retrack import retracking_of
 from selfieavatar.evaluation.summary_text import comparison, worse_than
-from selfieavatar.io.files import PictureWriter, atomic_dir, write_json
+from selfieavatar.io.files import ImageWriter, atomic_dir, write_json
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.reporting.tiles import panel_size, side_by_side
 from selfieavatar.settings.cli import main, progress, stage_parser
@@ -35,7 +35,7 @@ from selfieavatar.settings.device import lease_device
 from selfieavatar.video.writer import VideoWriter
 
 if TYPE_CHECKING:
-    from selfieavatar.evaluation.inference import Painter
+    from selfieavatar.evaluation.inference import InferenceRunner
 
 log = logging.getLogger(__name__)
 
@@ -51,64 +51,66 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, type=Path, help="metrics.json")
     parser.add_argument("--frames-table", required=True, type=Path, help="self.parquet")
     parser.add_argument("--video", required=True, type=Path, help="self.mp4")
-    parser.add_argument("--out-pictures", required=True, type=Path, help="folder self/ of the avatar's pictures")
+    parser.add_argument("--out-pictures", required=True, type=Path, help="folder self/ of the avatar's images")
     parser.add_argument("--variant", default="default", help="name of the ablation, written into metrics.json")
-    parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 runs on the CPU")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs granted; 0 runs on the CPU")
     return parser
 
 
-def baselines_of(subject: Subject, pictures: Pictures, mean_frames: int) -> Baselines:
+def baselines_of(subject: Subject, images: Images, mean_frames: int) -> Baselines:
     """What the avatar must beat. UserError without a training frame."""
     if not subject.train:
         raise UserError("the samples name no training frame to compare with; set evaluate.baselines: false")
-    read = partial(pictures.read, kind="frames")
-    return Baselines(subject.train, subject.test, pictures.filled_points, read, mean_frames)
+    read = partial(images.read, kind="frames")
+    return Baselines(subject.train, subject.test, images.filled_points, read, mean_frames)
 
 
-def measure(args: argparse.Namespace, subject: Subject, painter: Painter, pictures: Pictures, folder: Path) -> Results:
+def measure(
+    args: argparse.Namespace, subject: Subject, runner: InferenceRunner, images: Images, folder: Path
+) -> Results:
     """Paint, score, write and film every test frame."""
     settings, tile_px = args.settings, args.settings["video_tile_px"]
-    baselines = baselines_of(subject, pictures, settings["mean_frames"]) if settings["baselines"] else None
-    network = NetworkScores(painter.device, settings["network_metrics"])
-    tracked, why = retracking_of(painter.avatar, MediaPipeDetector, settings["retrack_px"])
+    baselines = baselines_of(subject, images, settings["mean_frames"]) if settings["baselines"] else None
+    network = NetworkScores(runner.device, settings["network_metrics"])
+    tracked, why = retracking_of(runner.avatar, MediaPipeDetector, settings["retrack_px"])
     result = Results(METHODS if baselines else METHODS[:1], network, tracked)
     result.notes += [why] if why else []
-    rates = pictures.rates(subject)
-    fps, size = film_rate(subject, rates), panel_size(subject.size_px, tile_px)
-    film = VideoWriter(args.video, fps, size, settings["video_crf"])
-    with film, progress(total=subject.frames) as bar:
+    rates = images.rates(subject)
+    fps, size = video_rate(subject, rates), panel_size(subject.size_px, tile_px)
+    video = VideoWriter(args.video, fps, size, settings["video_crf"])
+    with video, progress(total=subject.frames) as bar:
         for clip, frames in subject.test.items():
-            with PictureWriter(folder / clip, args.threads) as writer:
-                for batch in pictures.batches(clip, frames, settings["batch_size"]):
-                    render = pictures.of(clip, batch.frames, "render")
-                    image, alpha = painter.paint(render, batch.uv)
+            with ImageWriter(folder / clip, args.threads) as writer:
+                for batch in images.batches(clip, frames, settings["batch_size"]):
+                    render = images.of(clip, batch.frames, "render")
+                    image, alpha = runner.paint(render, batch.uv)
                     shown = {METHODS[0]: image} | (baselines.of(clip, batch.frames) if baselines else {})
                     result.add(clip, batch.frames, batch.order, batch.truth, batch.masks, shown)
                     for k, number in enumerate(batch.frames.tolist()):
                         writer.put(number, np.round(image[k] * 255).astype(np.uint8))
                         row = (batch.truth[k], render[k], alpha[k], image[k])
-                        film.put(side_by_side(*row, caption=f"{clip} {number}", least_px=tile_px))
+                        video.put(side_by_side(*row, caption=f"{clip} {number}", least_px=tile_px))
                     bar.update(len(batch.frames))
     result.block = seconds(rates)
-    result.fps = painter.frames_per_second(render, batch.uv, settings["speed_frames"])
+    result.fps = runner.frames_per_second(render, batch.uv, settings["speed_frames"])
     return result
 
 
-def report(args: argparse.Namespace, subject: Subject, painter: Painter, result: Results) -> dict:
+def report(args: argparse.Namespace, subject: Subject, runner: InferenceRunner, result: Results) -> dict:
     """The content of metrics.json."""
     result.notes += subject.notes()
     facts = {"subject": subject.name, "variant": args.variant, "split": "self"}
     facts |= {"frames": len(result.frames), "size_px": subject.size_px}
     rest = {
-        "speed": {"fps": result.fps, "device": painter.device_name(), "precision": args.settings["precision"]},
-        "training": painter.avatar.training,
-        "weights": painter.avatar.weights | result.network.weights,
+        "speed": {"fps": result.fps, "device": runner.device_name(), "precision": args.settings["precision"]},
+        "training": runner.avatar.training,
+        "weights": runner.avatar.weights | result.network.weights,
     }
     rest |= {"versions": package_versions(), "notes": result.all_notes()}
     return as_json(facts | result_figures(result) | rest)
 
 
-def load_painter(path: Path, device: str, threads: int, size_px: int, precision: str) -> Painter:
+def load_runner(path: Path, device: str, threads: int, size_px: int, precision: str) -> InferenceRunner:
     """The avatar on its device; torch is imported here, once the device is leased.
 
     Raises:
@@ -117,22 +119,22 @@ def load_painter(path: Path, device: str, threads: int, size_px: int, precision:
     import torch
 
     from selfieavatar.avatar import Avatar
-    from selfieavatar.evaluation.inference import Painter
+    from selfieavatar.evaluation.inference import InferenceRunner
 
     torch.set_num_threads(max(threads, 1))
     avatar = Avatar.load(path, device, precision)
     if avatar.size_px != size_px:
         raise UserError(f"{path} paints {avatar.size_px} px, the clips are {size_px} px; train it again on these clips")
-    return Painter(avatar, device)
+    return InferenceRunner(avatar, device)
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure the avatar and write the four outputs."""
     subject = read_subject(args.samples)
     with lease_device(args.gpu) as device, atomic_dir(args.out_pictures) as folder:
-        painter = load_painter(args.avatar, device, args.threads, subject.size_px, args.settings["precision"])
-        result = measure(args, subject, painter, Pictures(args.clips_dir, args.threads), folder)
-        content = report(args, subject, painter, result)
+        runner = load_runner(args.avatar, device, args.threads, subject.size_px, args.settings["precision"])
+        result = measure(args, subject, runner, Images(args.clips_dir, args.threads), folder)
+        content = report(args, subject, runner, result)
     facts = {"subject": subject.name, "size_px": subject.size_px, "variant": args.variant, "block": result.block}
     write_manifest(args.frames_table, "self", frame_columns(result), facts)
     write_json(args.out, content)

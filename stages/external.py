@@ -1,6 +1,6 @@
-"""Stage `external`: measure the pictures of somebody else's method against the truth, as evaluate measures the avatar.
+"""Stage `external`: measure the images of somebody else's method against the truth, as evaluate measures the avatar.
 
-In: the pictures that the user has put into external/<method>/ (one clip to measure on) or external/<method>/<clip>/,
+In: the images that the user has put into external/<method>/ (one clip to measure on) or external/<method>/<clip>/,
 named by the numbers of the frames; samples.parquet (one, or one of the training and one of the test clips), the clips'
 folders, identity.npz. Out: metrics.json and frames.parquet, in the form of the avatar's own metrics.json and
 self.parquet: the same frames, truth, regions and figures. Settings are those of `evaluate`.
@@ -20,7 +20,7 @@ import numpy as np
 
 from selfieavatar.detection.landmarks import MediaPipeDetector
 from selfieavatar.errors import UserError
-from selfieavatar.evaluation.frames import Pictures, Subject, read_subject, seconds, unit
+from selfieavatar.evaluation.frames import Images, Subject, read_subject, seconds, unit
 from selfieavatar.evaluation.metrics_file import as_json, frame_columns, package_versions, result_figures
 from selfieavatar.evaluation.network_metrics import NetworkScores
 from selfieavatar.evaluation.regions import REGIONS
@@ -29,7 +29,7 @@ from selfieavatar.evaluation.retrack import retracking_of
 from selfieavatar.evaluation.summary_text import comparison
 from selfieavatar.fitting.person import model_and_camera
 from selfieavatar.geometry.camera import Camera
-from selfieavatar.interop.exporters.image import peer_picture
+from selfieavatar.interop.exporters.image import peer_image
 from selfieavatar.io.arrays import read_identity
 from selfieavatar.io.files import write_json
 from selfieavatar.io.manifest import write_manifest
@@ -37,24 +37,24 @@ from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_set_of
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.settings.device import lease_device
-from selfieavatar.settings.methods import method_pictures, no_methods
+from selfieavatar.settings.methods import method_images, no_methods
 
 log = logging.getLogger(__name__)
 
-NOT_KNOWN = "speed, training: not known of pictures that others have made"
+NOT_KNOWN = "speed, training: not known of images that others have made"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Command line of the stage."""
     parser = stage_parser(__doc__, "external", section="evaluate")
     parser.add_argument("--method", required=True, help="name of the method, written into metrics.json")
-    parser.add_argument("--pictures", required=True, type=Path, help="folder of the method's pictures")
+    parser.add_argument("--pictures", required=True, type=Path, help="folder of the method's images")
     parser.add_argument("--samples", required=True, nargs="+", type=Path, help="samples.parquet, one or several")
     parser.add_argument("--clips-dir", required=True, type=Path, help="folder that holds the folders of the clips")
     parser.add_argument("--identity", required=True, type=Path, help="identity.npz of the subject")
     parser.add_argument("--out", required=True, type=Path, help="metrics.json")
     parser.add_argument("--frames-table", required=True, type=Path, help="frames.parquet")
-    parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 runs on the CPU")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs granted; 0 runs on the CPU")
     return parser
 
 
@@ -68,7 +68,7 @@ class Person:
 
 
 def read_person(path: Path, size_px: int) -> Person:
-    """Read identity.npz, its camera for pictures of size_px. UserError where it is damaged."""
+    """Read identity.npz, its camera for images of size_px. UserError where it is damaged."""
     model, camera = model_and_camera(read_identity(path), path)
     try:
         return Person(model, camera.scaled(size_px), landmark_set_of(len(model.landmark_vertices)))
@@ -77,10 +77,10 @@ def read_person(path: Path, size_px: int) -> Person:
 
 
 class Peer:
-    """The method's pictures of the test frames, brought to the size of the truth.
+    """The method's images of the test frames, brought to the size of the truth.
 
     Raises:
-        UserError: pictures are missing, or it is not clear which clip they show.
+        UserError: images are missing, or it is not clear which clip they show.
     """
 
     def __init__(self, folder: Path, subject: Subject, threads: int) -> None:
@@ -90,37 +90,37 @@ class Peer:
 
     def of(self, clip: str, frames: np.ndarray) -> np.ndarray:
         """(N,S,S,3) float32 in [0,1], rounded as 8 bits are, of test frames (N,)."""
-        pictures = list(self._pool.map(self._read, (self._places[clip][int(number)] for number in frames)))
-        self.sizes.update(side for side, _ in pictures)
-        return np.stack([picture for _, picture in pictures])
+        images = list(self._pool.map(self._read, (self._places[clip][int(number)] for number in frames)))
+        self.sizes.update(side for side, _ in images)
+        return np.stack([image for _, image in images])
 
     def _read(self, path: Path) -> tuple[int, np.ndarray]:
-        picture = unit(peer_picture(path))
-        side = len(picture)
+        image = unit(peer_image(path))
+        side = len(image)
         if side != self.size_px:
             shape = cv2.INTER_AREA if side > self.size_px else cv2.INTER_CUBIC
-            resized = cv2.resize(picture, (self.size_px, self.size_px), interpolation=shape)
-            picture = np.round(np.clip(resized, 0, 1) * 255) / np.float32(255)
-        return side, picture
+            resized = cv2.resize(image, (self.size_px, self.size_px), interpolation=shape)
+            image = np.round(np.clip(resized, 0, 1) * 255) / np.float32(255)
+        return side, image
 
     def notes(self) -> list[str]:
-        """What to bear in mind about the pictures that were read."""
-        said = [f"{self.extra} pictures of frames that are not measured were ignored"] if self.extra else []
+        """What to bear in mind about the images that were read."""
+        said = [f"{self.extra} images of frames that are not measured were ignored"] if self.extra else []
         for side, count in sorted(self.sizes.items()):
             if side != self.size_px:
                 how = "averaged over areas" if side > self.size_px else "enlarged bicubically"
-                said.append(f"{count} pictures of {side} px were brought to the truth's {self.size_px} px ({how})")
+                said.append(f"{count} images of {side} px were brought to the truth's {self.size_px} px ({how})")
         return said
 
 
 def _of_test_clips(folder: Path, subject: Subject) -> tuple[dict[str, dict[int, Path]], int]:
-    """Pictures of each test clip by frame, and how many others there are."""
-    found = method_pictures(folder)
+    """Images of each test clip by frame, and how many others there are."""
+    found = method_images(folder)
     if "" in found:
         if len(subject.test) > 1:
             names = ", ".join(subject.test)
             raise UserError(
-                f"{folder} holds pictures, but subject '{subject.name}' is measured on several clips; give each a "
+                f"{folder} holds images, but subject '{subject.name}' is measured on several clips; give each a "
                 f"folder of its own there: {names}"
             )
         found = {next(iter(subject.test)): found[""]}
@@ -132,7 +132,7 @@ def _of_test_clips(folder: Path, subject: Subject) -> tuple[dict[str, dict[int, 
     ]
     if missing:
         raise UserError(
-            f"{folder} lacks {len(missing)} of {subject.frames} pictures, first that of {missing[0]} "
+            f"{folder} lacks {len(missing)} of {subject.frames} images, first that of {missing[0]} "
             "(000000.png is frame 0 of clips/<clip>/frames); have the method write all test frames"
         )
     return found, sum(map(len, found.values())) - subject.frames
@@ -140,7 +140,7 @@ def _of_test_clips(folder: Path, subject: Subject) -> tuple[dict[str, dict[int, 
 
 def measure(args: argparse.Namespace, subject: Subject, device: str) -> Results:
     """Score every test frame."""
-    settings, pictures = args.settings, Pictures(args.clips_dir, args.threads)
+    settings, images = args.settings, Images(args.clips_dir, args.threads)
     for sentence in no_methods(args.pictures.parent.parent):
         raise UserError(sentence)
     peer = Peer(args.pictures, subject, args.threads)
@@ -149,17 +149,17 @@ def measure(args: argparse.Namespace, subject: Subject, device: str) -> Results:
     result = Results([args.method], NetworkScores(device, settings["network_metrics"]), tracked)
     with progress(total=subject.frames) as bar:
         for clip, frames in subject.test.items():
-            for batch in pictures.batches(clip, frames, settings["batch_size"]):
+            for batch in images.batches(clip, frames, settings["batch_size"]):
                 shown = {args.method: peer.of(clip, batch.frames)}
                 result.add(clip, batch.frames, batch.order, batch.truth, batch.masks, shown)
                 bar.update(len(batch.frames))
-    result.block = seconds(pictures.rates(subject))
+    result.block = seconds(images.rates(subject))
     result.notes += ([why] if why else []) + subject.notes() + peer.notes() + [NOT_KNOWN]
     return result
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure the pictures and write both outputs."""
+    """Measure the images and write both outputs."""
     subject = read_subject(args.samples)
     with lease_device(args.gpu) as device:
         import torch

@@ -1,7 +1,7 @@
 """Stage `figures`: one page about how good an avatar is, as a researcher would put it next to a paper: figures.html.
 
-In: avatar.pt (the history of its training), metrics.json, self.parquet, the pictures self/ and the clips' folders. The
-page holds all that it shows; only the film self.mp4 lies beside it. Needs no network to look at. Seconds, little
+In: avatar.pt (the history of its training), metrics.json, self.parquet, the images self/ and the clips' folders. The
+page holds all that it shows; only the video self.mp4 lies beside it. Needs no network to look at. Seconds, little
 memory.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.frames import seconds
 from selfieavatar.io.avatar_file import read_avatar
-from selfieavatar.io.files import atomic_file, picture_name, read_picture
+from selfieavatar.io.files import atomic_file, image_name, read_image
 from selfieavatar.io.jpeg import encode_jpeg
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest
 from selfieavatar.reporting import avatar_page as sections
@@ -34,7 +34,7 @@ from selfieavatar.settings.subjects import NAME
 
 log = logging.getLogger(__name__)
 
-PICTURES = 4  # of the worst, the typical and the best frames
+IMAGES = 4  # of the worst, the typical and the best frames
 WIDEST_PX = 3 * 256  # of the three tiles
 
 
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--avatar", required=True, type=Path, help="avatar.pt")
     parser.add_argument("--metrics", required=True, type=Path, help="metrics.json")
     parser.add_argument("--frames-table", required=True, type=Path, help="self.parquet")
-    parser.add_argument("--pictures", required=True, type=Path, help="folder self/ of the avatar's pictures")
+    parser.add_argument("--pictures", required=True, type=Path, help="folder self/ of the avatar's images")
     parser.add_argument("--video", required=True, type=Path, help="self.mp4, to link to")
     parser.add_argument("--clips-dir", required=True, type=Path, help="folder that holds the folders of the clips")
     parser.add_argument("--out", required=True, type=Path, help="figures.html to write")
@@ -122,10 +122,10 @@ def three_tiles(args: argparse.Namespace, clip: str, frame: int) -> bytes:
     """Truth, avatar and error of a frame side by side, as JPEG.
 
     Raises:
-        UserError: a picture is missing or damaged, or the two differ in size.
+        UserError: an image is missing or damaged, or the two differ in size.
     """
-    paths = (args.clips_dir / clip / "frames" / picture_name(frame), args.pictures / clip / picture_name(frame))
-    truth, own = (as_rgb8(read_picture(path)) for path in paths)
+    paths = (args.clips_dir / clip / "frames" / image_name(frame), args.pictures / clip / image_name(frame))
+    truth, own = (as_rgb8(read_image(path)) for path in paths)
     if truth.shape != own.shape:
         raise UserError(f"{paths[0]} and {paths[1]} differ in size; run the workflow again")
     gap = np.full((truth.shape[0], max(2, truth.shape[1] // 64), 3), 255, np.uint8)
@@ -148,19 +148,19 @@ def run(args: argparse.Namespace) -> None:
     decoded = read_clips(args.frames_table, table, args.clips_dir)
     scores = read_scores(args.frames_table, table, decoded)
     judged = scores.values[f"psnr_db_{scores.region}"]
-    chosen = remarkable_frames(judged, scores.clips, scores.time_s, PICTURES)
+    chosen = remarkable_frames(judged, scores.clips, scores.time_s, IMAGES)
     rows = chain.from_iterable(chosen.values())
-    pictures = {row: three_tiles(args, str(scores.clips[row]), int(scores.frames[row])) for row in rows}
+    images = {row: three_tiles(args, str(scores.clips[row]), int(scores.frames[row])) for row in rows}
     variant = "" if metrics["variant"] == "default" else f", variant {metrics['variant']}"
     video = os.path.relpath(args.video, args.out.parent)
     intro = page.fill(
-        "<p>Self-reenactment on $frames of $clips that training never saw, $size&nbsp;px. The film: $film "
+        "<p>Self-reenactment on $frames of $clips that training never saw, $size&nbsp;px. The video: $video "
         "(truth, drawn face, alpha, avatar, error).</p>",
         frames=_counted(len(table), "frame"), clips=_counted(len(decoded), "clip"), size=metrics["size_px"],
-        film=page.link(video, args.video.name),
+        video=page.link(video, args.video.name),
     )  # fmt: skip
     body = chain(
-        [intro], sections.headline(metrics), sections.frames_to_see(scores, chosen, pictures), sections.spread(scores),
+        [intro], sections.headline(metrics), sections.frames_to_see(scores, chosen, images), sections.spread(scores),
         sections.over_time(scores, {clip: decode["time_s"] for clip, decode in decoded.items()}),
         sections.further(metrics), sections.training(read_history(content, args.avatar)),
         sections.made_with(metrics, versions if isinstance(versions, dict) else {}),

@@ -20,7 +20,7 @@ from selfieavatar.fitting.smoothing import BRIDGED, LOST, OK, takes
 from selfieavatar.fitting.torso import TORSO_PX, Torso, follow_torso, small
 from selfieavatar.geometry.camera import Camera, transform
 from selfieavatar.io.arrays import read_identity
-from selfieavatar.io.files import expand, picture_name, read_picture
+from selfieavatar.io.files import expand, image_name, read_image
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.morphable.landmark_sets import landmark_set, landmark_weights
 from selfieavatar.morphable.model import MorphableModel
@@ -32,7 +32,7 @@ from selfieavatar.settings.device import lease_device
 
 log = logging.getLogger("fit")
 
-KEPT_ROWS = 1000  # whose small pictures stay in memory: 128 MB at most
+KEPT_ROWS = 1000  # whose small images stay in memory: 128 MB at most
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--alpha", required=True, type=Path, help="folder alpha/ of the clip")
     parser.add_argument("--coefficients", nargs="*", type=Path, default=[], help="file of fitted coefficients, if any")
     parser.add_argument("--out", required=True, type=Path, help="fit.parquet to write")
-    parser.add_argument("--gpu", type=int, default=0, help="cards granted to this job; 0 means the processor")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 means the CPU")
     return parser
 
 
@@ -59,10 +59,10 @@ def load_identity(path: Path) -> tuple[MorphableModel, Camera, dict[str, np.ndar
         if not (camera.focal_px > 0 and camera.size_px > 0 and np.isfinite(principal).all()):
             raise ValueError("its camera has no size or focal length")
         for name, dimensions in (("texture", 3), ("reference", 2), ("torso_picture", 2), ("torso_mask", 2)):
-            picture = arrays[name] if name in arrays or dimensions == 3 else np.zeros((TORSO_PX, TORSO_PX), np.uint8)
-            square = picture.ndim == dimensions and picture.shape[0] == picture.shape[1] >= 8
-            if picture.dtype != np.uint8 or not square or picture.shape[2:] not in ((), (3,)):
-                raise ValueError(f"its {name} is no square picture")
+            image = arrays[name] if name in arrays or dimensions == 3 else np.zeros((TORSO_PX, TORSO_PX), np.uint8)
+            square = image.ndim == dimensions and image.shape[0] == image.shape[1] >= 8
+            if image.dtype != np.uint8 or not square or image.shape[2:] not in ((), (3,)):
+                raise ValueError(f"its {name} is no square image")
         return model, camera, arrays
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(f"{path} is not a readable identity ({error}); delete it and run the workflow again") from error
@@ -70,7 +70,7 @@ def load_identity(path: Path) -> tuple[MorphableModel, Camera, dict[str, np.ndar
 
 @dataclass
 class Footage:
-    """The clip's pictures: the folders of frames and mattes, and the frames' numbers and times by row."""
+    """The clip's images: the folders of frames and mattes, and the frames' numbers and times by row."""
 
     frames: Path
     alpha: Path
@@ -79,22 +79,22 @@ class Footage:
     kept: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures (n, S, S, 3) and mattes (n, S, S), uint8, of rows (n,)."""
+        """Images (n, S, S, 3) and mattes (n, S, S), uint8, of rows (n,)."""
         return tuple(
-            np.stack([read_picture(self._path(folder, row)) for row in rows]) for folder in (self.frames, self.alpha)
+            np.stack([read_image(self._path(folder, row)) for row in rows]) for folder in (self.frames, self.alpha)
         )
 
     def grey(self, row: int) -> np.ndarray:
-        """The grey picture of `small` alone."""
-        return self.kept[row][0] if row in self.kept else shrink(read_picture(self._path(self.frames, row)))
+        """The grey image of `small` alone."""
+        return self.kept[row][0] if row in self.kept else shrink(read_image(self._path(self.frames, row)))
 
     def _path(self, folder: Path, row: int) -> Path:
-        return folder / picture_name(int(self.number[row]))
+        return folder / image_name(int(self.number[row]))
 
     def small(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Grey picture and matte of a row, small, for the registration; the first rows are kept for its next pass."""
+        """Grey image and matte of a row, small, for the registration; the first rows are kept for its next pass."""
         if row not in self.kept:
-            pair = tuple(shrink(read_picture(self._path(folder, row))) for folder in (self.frames, self.alpha))
+            pair = tuple(shrink(read_image(self._path(folder, row))) for folder in (self.frames, self.alpha))
             if row >= KEPT_ROWS:
                 return pair
             self.kept[row] = pair
@@ -125,7 +125,7 @@ def registered_fit(
 
 
 def clip_torso(identity: dict[str, np.ndarray], footage: Footage) -> np.ndarray:
-    """(N, 2) shift of the torso in each frame; NaN where the subject's pictures, or the clip's, do not show it."""
+    """(N, 2) shift of the torso in each frame; NaN where the subject's images, or the clip's, do not show it."""
     torso, count = Torso.from_arrays(identity), len(footage.number)
     if torso is None:
         return np.full((count, 2), np.nan)
@@ -157,7 +157,7 @@ def photometric_fit(
     args: argparse.Namespace, model: MorphableModel, camera: Camera, texture: np.ndarray, clip: ClipFit,
     points: np.ndarray, footage: Footage, set_name: str,
 ) -> tuple[ClipFit, np.ndarray]:  # fmt: skip
-    """The clip, refined on the pictures in mode `full`, and its light (N, 9, 3); the fixed light in mode `off`."""
+    """The clip, refined on the images in mode `full`, and its light (N, 9, 3); the fixed light in mode `off`."""
     with lease_device(args.gpu) as device:
         mode = photometric_mode(args.settings["photometric"], device)
         if mode == "off":

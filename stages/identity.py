@@ -15,7 +15,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.evaluation.holdout import kept_frames
 from selfieavatar.fitting import personal_model
 from selfieavatar.fitting.clip import eye_span, reprojection_error, solver_settings
-from selfieavatar.fitting.head_sphere import learn_skull
+from selfieavatar.fitting.head_sphere import learn_head_sphere
 from selfieavatar.fitting.identity_fit import fit_identity
 from selfieavatar.fitting.imported import common_camera, padded, place, read_clip
 from selfieavatar.fitting.landmark_solver import FitResult
@@ -25,7 +25,7 @@ from selfieavatar.fitting.registration import shrink
 from selfieavatar.fitting.torso import learn_torso
 from selfieavatar.geometry.camera import Camera, transform
 from selfieavatar.geometry.reference_pose import pose_arrays
-from selfieavatar.io.files import atomic_file, expand, picture_name, read_picture
+from selfieavatar.io.files import atomic_file, expand, image_name, read_image
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from selfieavatar.morphable.model import MorphableModel
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--holdout", type=float, default=0.0, help="last share of all frames to leave out")
     parser.add_argument("--gap-s", type=float, default=0.0, help="seconds before them to leave out, too")
     parser.add_argument("--out", required=True, type=Path, help="identity.npz to write")
-    parser.add_argument("--gpu", type=int, default=0, help="cards granted to this job; 0 means the processor")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 means the CPU")
     return parser
 
 
@@ -137,7 +137,7 @@ def imported_person(
         fits.append((placed.rotation, placed.translation, placed.expression, error))
     if not any((error <= settings["max_error"]).any() for *_, error in fits):
         raise UserError(
-            f"the coefficients in {', '.join(map(str, args.coefficients))} do not lie on the faces in the pictures: "
+            f"the coefficients in {', '.join(map(str, args.coefficients))} do not lie on the faces in the images: "
             "all landmark errors are above `fit.max_error`; check that each file lies beside its own clip"
         )
     log.info("%s: identity and camera of %d files of coefficients, focal length %.2f times the side of the crop",
@@ -146,31 +146,35 @@ def imported_person(
     return model, camera, fit, np.concatenate(chosen)
 
 
-def pictures_of(
+def images_of(
     args: argparse.Namespace, clip: np.ndarray, frames: np.ndarray, chosen: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Frame (S, S, 3) and matte (S, S), uint8, of each of the chosen rows."""
     for i in chosen:
-        name = picture_name(int(frames[i]))
-        yield read_picture(args.frames[clip[i]] / name), read_picture(args.alpha[clip[i]] / name)
+        name = image_name(int(frames[i]))
+        yield read_image(args.frames[clip[i]] / name), read_image(args.alpha[clip[i]] / name)
 
 
 def learn_look(
-    args: argparse.Namespace, model: MorphableModel, camera: Camera, fit: FitResult, shots: tuple[np.ndarray, ...],
+    args: argparse.Namespace,
+    model: MorphableModel,
+    camera: Camera,
+    fit: FitResult,
+    observations: tuple[np.ndarray, ...],
     set_name: str,
-) -> dict[str, np.ndarray]:  # fmt: skip
+) -> dict[str, np.ndarray]:
     """Texture (T, T, 3) uint8, its weight (T, T) float32 and the mean light (9, 3) from fitted frames.
 
-    shots: of each frame the landmarks (n, L, 2) of the set `set_name`, the number of the clip (n,), picture and matte.
+    shots: of each frame the landmarks (n, L, 2) of the set `set_name`, the number of the clip (n,), image and matte.
     """
-    points, clip, pictures, mattes = shots
+    points, clip, images, mattes = observations
     owner = np.unique(clip, return_inverse=True)[1]
     surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
     with lease_device(args.gpu) as device:
         mode = photometric_mode(args.settings["photometric"], device)
         try:
             look = learn_appearance(
-                model, camera, surface, pictures, mattes, owner, args.settings["texture_px"], light=mode != "off"
+                model, camera, surface, images, mattes, owner, args.settings["texture_px"], light=mode != "off"
             )
         except ValueError as error:
             raise UserError(
@@ -180,7 +184,7 @@ def learn_look(
             from selfieavatar.fitting.photometric_refinement import refine_look  # torch comes only with this mode
             from selfieavatar.rendering.raster import backend_for
 
-            look |= refine_look(backend_for(device), model, camera, fit, shots, owner, look, set_name)
+            look |= refine_look(backend_for(device), model, camera, fit, observations, owner, look, set_name)
     log.info("texture of %d frames; photometric fit: %s", len(points), mode)
     return {name: look[name] for name in ("texture", "texture_weight", "light")}
 
@@ -209,7 +213,7 @@ def run(args: argparse.Namespace) -> None:
             part = np.unique(np.linspace(0, len(used) - 1, min(REGISTERED_FRAMES, len(used))).round().astype(int))
             rows = fit.rotation, fit.translation, fit.expression, fit.error
             used, fit = used[part], FitResult(*(values[part] for values in rows))
-            shown = [(shrink(picture), shrink(matte)) for picture, matte in pictures_of(args, clip, frames, used)]
+            shown = [(shrink(image), shrink(matte)) for image, matte in images_of(args, clip, frames, used)]
             model, fit, texture = learn_registered(
                 model, camera, fit, points[used], shown, solver, args.threads, settings["max_error"]
             )
@@ -227,14 +231,14 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("the face could not be fitted in any train frame; check that all clips show the same person")
     arrays |= pose_arrays(fit.rotation[good], fit.translation[good])
     good = good[np.unique(np.linspace(0, len(good) - 1, min(MOST_FRAMES, len(good))).round().astype(int))]
-    pictures, mattes = map(np.stack, zip(*pictures_of(args, clip, frames, used[good]), strict=True))
+    images, mattes = map(np.stack, zip(*images_of(args, clip, frames, used[good]), strict=True))
     part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])
-    shots = points[used[good]], clip[used[good]], pictures, mattes
-    arrays |= learn_look(args, model, camera, part, shots, set_name)
+    observations = points[used[good]], clip[used[good]], images, mattes
+    arrays |= learn_look(args, model, camera, part, observations, set_name)
     if settings["hair"]:
-        arrays |= learn_skull(model.template, camera, part.rotation, part.translation, mattes)
+        arrays |= learn_head_sphere(model.template, camera, part.rotation, part.translation, mattes)
     if settings["torso"]:
-        arrays |= learn_torso(pictures, mattes, shots[0] / size, landmark_set(set_name))
+        arrays |= learn_torso(images, mattes, observations[0] / size, landmark_set(set_name))
     with atomic_file(args.out) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
     log.info(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from selfieavatar.detection.landmarks import FaceAlignmentDetector, FaceDetector, MediaPipeDetector, load_face_alignment
-from selfieavatar.detection.outliers import strange_faces
+from selfieavatar.detection.outliers import outlier_detections
 from selfieavatar.errors import UserError
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, RIGID, landmark_set
@@ -58,8 +58,8 @@ def detect_clip(detector: FaceDetector, reader: CropReader, frames: np.ndarray, 
         "confidence": np.zeros(len(frames), np.float32),
     }
     # The reader decodes in a thread of its own while the detector works.
-    for number, _, picture in progress(reader, total=len(frames), desc="landmarks"):
-        face = detector.detect(picture)
+    for number, _, image in progress(reader, total=len(frames), desc="landmarks"):
+        face = detector.detect(image)
         row = rows.get(int(number))
         if face is None or row is None:
             continue
@@ -70,10 +70,10 @@ def detect_clip(detector: FaceDetector, reader: CropReader, frames: np.ndarray, 
     return columns
 
 
-def drop_strange_faces(columns: dict[str, np.ndarray], set_name: str) -> int:
+def drop_outlier_detections(columns: dict[str, np.ndarray], set_name: str) -> int:
     """Marks detections that are not the clip's face as not found; returns their number."""
     points = columns["points_px"].reshape(len(columns["frame"]), -1, 2)
-    strange = strange_faces(points, np.nan_to_num(columns["depth"]), RIGID if set_name == MEDIAPIPE else None)
+    strange = outlier_detections(points, np.nan_to_num(columns["depth"]), RIGID if set_name == MEDIAPIPE else None)
     columns["found"][strange] = False
     columns["points_px"][strange], columns["depth"][strange] = np.nan, np.nan
     columns["confidence"][strange] = 0
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
             columns = detect_clip(detector, reader, decode["frame"], size / working)
     finally:
         detector.close()
-    strange = drop_strange_faces(columns, detector.set_name)
+    strange = drop_outlier_detections(columns, detector.set_name)
     if strange:
         log.warning("%s: %d detections are unlike the face of the rest and are left out", args.source, strange)
     found = int(columns["found"].sum())

@@ -1,7 +1,7 @@
 """Matting: the person's soft alpha of every frame, and a clean background plate where the camera is static.
 
 Streams the clip's crop from the source at `matting.size_px` (frames/ may be too small to see hair), mattes it, and
-writes 8-bit alpha pictures of the frame size (255 = person) with their manifest. Frames without a face get one too.
+writes 8-bit alpha images of the frame size (255 = person) with their manifest. Frames without a face get one too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import PictureWriter, atomic_dir, list_pictures, read_picture, write_picture
+from selfieavatar.io.files import ImageWriter, atomic_dir, list_images, read_image, write_image
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.matting.colour_line import Plate
 from selfieavatar.matting.plate import PlateBuilder
@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--start", type=int, help="first source frame (default: 0)")
     parser.add_argument("--end", type=int, help="source frame after the last (default: all)")
     parser.add_argument("--decode", required=True, type=Path, help="decode.parquet of the clip")
-    parser.add_argument("--out-alpha", required=True, type=Path, help="folder for the alpha pictures")
+    parser.add_argument("--out-alpha", required=True, type=Path, help="folder for the alpha images")
     parser.add_argument("--manifest", required=True, type=Path, help="matting.parquet to write")
     parser.add_argument("--plate", type=Path, help="plate.png to write if a background plate is made")
     parser.add_argument("--given", type=Path, nargs="?", help="method given: folder of masks, one per source frame")
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     blend = TemporalBlend(settings["temporal"] if settings["method"] == "mediapipe" else 0.0)
     with ExitStack() as stack:
         folder = stack.enter_context(atomic_dir(args.out_alpha))
-        writer = stack.enter_context(PictureWriter(folder, threads=1))
+        writer = stack.enter_context(ImageWriter(folder, threads=1))
         alphas = matte(reader, decode, args, plate, stack)
         for number, rgb, alpha in progress(alphas, total=len(decode), desc="matting"):
             alpha, flicker = blend(rgb, alpha)
@@ -81,25 +81,25 @@ def matte(
     plate: Plate | None,
     stack: ExitStack,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yields (number, picture (S,S,3) uint8, alpha (S,S) float32) of the clip in order."""
+    """Yields (number, image (S,S,3) uint8, alpha (S,S) float32) of the clip in order."""
     settings = args.settings
-    pictures = ((number, rgb) for number, _, rgb in reader)
+    images = ((number, rgb) for number, _, rgb in reader)
     if settings["method"] == "given":
         masks = GivenMasks(args.given, decode, args.source)
-        return ((number, rgb, masks(number, rgb.shape[0])) for number, rgb in pictures)
+        return ((number, rgb, masks(number, rgb.shape[0])) for number, rgb in images)
     if settings["method"] == "rvm":
         network = RecurrentMatting(asset_path("rvm_mobilenetv3_fp32"), settings["rvm_downsample_ratio"], args.threads)
-        return ((number, rgb, network(rgb)) for number, rgb in pictures)
+        return ((number, rgb, network(rgb)) for number, rgb in images)
     segmenter = stack.enter_context(SelfieSegmenter())
     refine_one = refiner(settings, plate if settings["plate_correction"] else None)
     # A thread for the segmenter alone: its graph is not to be shared, and it waits more than it works.
-    masks = Prefetch(lambda: ((number, rgb, segmenter(rgb)) for number, rgb in pictures), max(1, args.threads))
+    masks = Prefetch(lambda: ((number, rgb, segmenter(rgb)) for number, rgb in images), max(1, args.threads))
     refined = in_order(lambda item: refine_one(*item[1:]), stack.enter_context(masks), args.threads)
     return ((number, rgb, alpha) for (number, rgb, _), alpha in stack.enter_context(closing(refined)))
 
 
 def refiner(settings: dict[str, Any], plate: Plate | None) -> Callable[..., np.ndarray]:
-    """The function (picture, mask) -> alpha that the settings ask for."""
+    """The function (image, mask) -> alpha that the settings ask for."""
     if settings["quality"] == "none":
         return lambda rgb, mask: cv2.resize(mask, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     options = RefineOptions(band_px=settings["band_px"], hair_px=settings["hair_px"])
@@ -125,9 +125,9 @@ def make_plate(reader: CropReader, decode: Manifest, settings: dict[str, Any]) -
 
 
 class GivenMasks:
-    """Masks that a data set brings: one picture per source frame, of the source's size.
+    """Masks that a data set brings: one image per source frame, of the source's size.
 
-    Those of a picture folder are found by the names of its pictures, those of a film by the order of their names.
+    Those of an image folder are found by the names of its images, those of a video by the order of their names.
     Grey or colour (the first channel), 8 or 16 bit, white = person.
     """
 
@@ -137,16 +137,16 @@ class GivenMasks:
                 f"matting.method 'given': there is no folder of masks {folder or '(--given)'}; put it there, name it "
                 "by matting.masks, or choose another matting.method"
             )
-        self._files = list_pictures(folder)
+        self._files = list_images(folder)
         self._numbers, self._folder = decode["source_frame"], folder
         self._crop, self._source_size = tuple(decode.metadata["crop_px"]), tuple(decode.metadata["source_size"])
         if source.is_dir():
-            named, wanted = {path.stem: path for path in self._files}, [path.stem for path in list_pictures(source)]
+            named, wanted = {path.stem: path for path in self._files}, [path.stem for path in list_images(source)]
             lacking = [wanted[number] for number in self._numbers if wanted[number] not in named]
             if lacking:
                 raise UserError(
-                    f"{folder} lacks masks of {len(lacking)} of the clip's pictures, the first '{lacking[0]}': there "
-                    "must be one mask per source frame, with the name of its picture"
+                    f"{folder} lacks masks of {len(lacking)} of the clip's images, the first '{lacking[0]}': there "
+                    "must be one mask per source frame, with the name of its image"
                 )
             self._files = [named.get(stem) for stem in wanted]
         elif len(decode) and int(self._numbers.max()) >= len(self._files):
@@ -158,7 +158,7 @@ class GivenMasks:
     def __call__(self, number: int, size_px: int) -> np.ndarray:
         """Alpha (size_px, size_px) float32 of frame `number` of the clip, through the clip's crop."""
         path = self._files[int(self._numbers[number])]
-        mask = read_picture(path)
+        mask = read_image(path)
         if mask.ndim == 3:
             mask = mask[..., 0]
         if mask.shape[::-1] != self._source_size:
@@ -203,9 +203,9 @@ def write_outputs(
             seen_path.unlink(missing_ok=True)
         else:
             size = (frame_px, frame_px)
-            write_picture(args.plate, cv2.resize(plate[0], size, interpolation=cv2.INTER_AREA))
+            write_image(args.plate, cv2.resize(plate[0], size, interpolation=cv2.INTER_AREA))
             seen = cv2.resize(plate[1].astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
-            write_picture(seen_path, seen)
+            write_image(seen_path, seen)
             metadata["plate_seen"] = float(plate[1].mean())
     columns = {
         "frame": decode["frame"],

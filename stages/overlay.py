@@ -18,7 +18,7 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import Camera, transform
 from selfieavatar.geometry.normals import orient_outwards
-from selfieavatar.io.files import picture_name, read_picture, write_picture
+from selfieavatar.io.files import image_name, read_image, write_image
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.rendering.renderer import gaze_axes
@@ -85,8 +85,8 @@ class Clip:
     def __len__(self) -> int:
         return len(self.decode)
 
-    def _picture(self, folder: Path, row: int) -> np.ndarray:
-        return read_picture(folder / picture_name(int(self.decode["frame"][row])))
+    def _image(self, folder: Path, row: int) -> np.ndarray:
+        return read_image(folder / image_name(int(self.decode["frame"][row])))
 
     def points(self, row: int) -> np.ndarray | None:
         """Camera points (V, 3) in cm of the frame's mesh, None where the fit is lost."""
@@ -107,8 +107,8 @@ class Clip:
 
     def overlay(self, row: int) -> np.ndarray:
         """(side, side, 3) uint8: the frame with everything drawn over it, and a line of figures."""
-        canvas = _resized(self._picture(self.args.frames, row), self.side)
-        alpha = _resized(self._picture(self.args.alpha, row), self.side)
+        canvas = _resized(self._image(self.args.frames, row), self.side)
+        alpha = _resized(self._image(self.args.alpha, row), self.side)
         canvas = tracking_tiles.mask_outline(canvas, alpha, max(1, self.side // 384))
         points = self.points(row)
         if points is not None:
@@ -137,32 +137,32 @@ class Clip:
         black = np.zeros((self.side, self.side, 3), np.uint8)
         drawn, normals, board = black, black, black
         if self._drawn[row] and points is not None:
-            frame = _resized(self._picture(self.args.frames, row), self.side)
-            drawn = _resized(self._picture(self.args.render_pictures, row), self.side)
+            frame = _resized(self._image(self.args.frames, row), self.side)
+            drawn = _resized(self._image(self.args.render_pictures, row), self.side)
             camera = self.camera.scaled(self.side)
             focal_px, principal = camera.focal_px, np.asarray(camera.principal)
-            normals = tracking_tiles.normal_picture(frame, points, self.model.tri, self._outward, focal_px, principal)
-            uv = self._picture(self.args.uv_pictures, row)
+            normals = tracking_tiles.normal_image(frame, points, self.model.tri, self._outward, focal_px, principal)
+            uv = self._image(self.args.uv_pictures, row)
             uv = cv2.resize(uv, (self.side, self.side), interpolation=cv2.INTER_NEAREST)
             board = tracking_tiles.uv_checkerboard(frame, uv)
         height = max(12, self.side // 22)
         named = {"I_R": drawn, "normals": normals, "I_UV": board}
-        labelled = [annotate.text(picture, name, height=height) for name, picture in named.items()]
+        labelled = [annotate.text(image, name, height=height) for name, image in named.items()]
         return np.vstack([np.hstack([self.overlay(row), labelled[0]]), np.hstack(labelled[1:])])
 
     def row_of_sheet(self, row: int) -> list[np.ndarray]:
         """Frame, overlay, I_R and the person on a checkerboard."""
-        frame = self._picture(self.args.frames, row)
-        alpha = self._picture(self.args.alpha, row)
+        frame = self._image(self.args.frames, row)
+        alpha = self._image(self.args.alpha, row)
         # Nothing was drawn for a frame whose fit is lost.
-        drawn = self._picture(self.args.render_pictures, row) if self._drawn[row] else np.zeros_like(frame)
+        drawn = self._image(self.args.render_pictures, row) if self._drawn[row] else np.zeros_like(frame)
         return [frame, self.overlay(row), drawn, tracking_tiles.on_checkerboard(frame, alpha)]
 
 
-def _resized(picture: np.ndarray, side: int) -> np.ndarray:
-    if picture.shape[0] == side:
-        return picture
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
+def _resized(image: np.ndarray, side: int) -> np.ndarray:
+    if image.shape[0] == side:
+        return image
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
 
 
 def read_clip(args: argparse.Namespace) -> Clip:
@@ -185,17 +185,17 @@ def read_clip(args: argparse.Namespace) -> Clip:
 def sheet(clip: Clip, frames: int, cell_px: int) -> np.ndarray:
     """Contact sheet of `frames` rows of the clip, two frames side by side."""
     rows = np.unique(np.linspace(0, len(clip) - 1, min(frames, len(clip))).round().astype(int))
-    pictures, labels = [], []
+    images, labels = [], []
     for row in rows:
-        pictures += [_resized_down(picture, cell_px) for picture in clip.row_of_sheet(row)]
+        images += [_resized_down(image, cell_px) for image in clip.row_of_sheet(row)]
         labels += [f"frame {int(clip.decode['frame'][row])}", "tracked", "I_R", "alpha"]
-    return annotate.contact_sheet(pictures, labels, columns=8, cell_px=cell_px)
+    return annotate.contact_sheet(images, labels, columns=8, cell_px=cell_px)
 
 
-def _resized_down(picture: np.ndarray, side: int) -> np.ndarray:
-    if picture.shape[0] <= side:
-        return picture
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+def _resized_down(image: np.ndarray, side: int) -> np.ndarray:
+    if image.shape[0] <= side:
+        return image
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -206,7 +206,7 @@ def run(args: argparse.Namespace) -> None:
     with VideoWriter(args.out_video, fps, size, args.settings["crf"]) as video:
         for row in progress(range(len(clip)), total=len(clip), desc="overlay"):
             video.put(clip.mosaic(row))
-        write_picture(args.out_sheet, sheet(clip, args.settings["sheet_frames"], args.settings["cell_px"]))
+        write_image(args.out_sheet, sheet(clip, args.settings["sheet_frames"], args.settings["cell_px"]))
     lost = int((clip.fit["quality"] == "lost").sum())
     log.info("%d frames drawn, %d of them without a fit", len(clip), lost)
 

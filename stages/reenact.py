@@ -2,7 +2,7 @@
 
 In: avatar.pt, the driver's identity.npz, and decode.parquet, fit.parquet and frames/ of the clip that drives; nothing
 is trained. Out: a video of driver | avatar, and a table of the coefficients used, with the distances (AED, APD) of
-what a tracker sees in the avatar's own pictures from what was asked, how much of what the driver does was asked, and,
+what a tracker sees in the avatar's own images from what was asked, how much of what the driver does was asked, and,
 where VGGFace2's network is among the assets, the similarity of the avatar's face to its person in the frames trained on
 (--samples). A driver who is the avatar's own person needs no retargeting: that is self-reenactment, under the light of
 the clip.
@@ -20,7 +20,7 @@ import numpy as np
 
 from selfieavatar.detection.landmarks import MediaPipeDetector
 from selfieavatar.errors import UserError
-from selfieavatar.evaluation.frames import Pictures
+from selfieavatar.evaluation.frames import Images
 from selfieavatar.evaluation.metrics_file import as_json
 from selfieavatar.evaluation.regions import mean_or_none
 from selfieavatar.evaluation.retrack import Tracker, expression_distance, fit_points, pose_distance_deg
@@ -28,7 +28,7 @@ from selfieavatar.fitting.person import model_and_camera
 from selfieavatar.fitting.torso import held
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.io.arrays import read_identity
-from selfieavatar.io.files import picture_name, read_picture
+from selfieavatar.io.files import image_name, read_image
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE
 from selfieavatar.morphable.model import MorphableModel
@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--clips-dir", type=Path, help="folder of the clips that --samples names")
     parser.add_argument("--out-video", required=True, type=Path, help="video of driver | avatar to write")
     parser.add_argument("--manifest", required=True, type=Path, help="table of coefficients and distances to write")
-    parser.add_argument("--gpu", type=int, default=0, help="cards granted; 0 runs on the CPU")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs granted; 0 runs on the CPU")
     return parser
 
 
@@ -105,9 +105,9 @@ class Likeness:
     def __init__(self, features: FaceFeatures, person: np.ndarray) -> None:
         self._features, self._person, self.similarity = features, person, np.zeros(0)
 
-    def add(self, pictures: np.ndarray, faces: np.ndarray) -> None:
-        """More painted pictures (N,S,S,3) float in [0,1], with masks (N,S,S) bool of their faces."""
-        self.similarity = np.append(self.similarity, self._features(pictures, faces) @ self._person)
+    def add(self, images: np.ndarray, faces: np.ndarray) -> None:
+        """More painted images (N,S,S,3) float in [0,1], with masks (N,S,S) bool of their faces."""
+        self.similarity = np.append(self.similarity, self._features(images, faces) @ self._person)
 
 
 def likeness_of(args: argparse.Namespace, device: str) -> tuple[Likeness | None, str]:
@@ -120,21 +120,21 @@ def likeness_of(args: argparse.Namespace, device: str) -> tuple[Likeness | None,
         return None, f"identity_similarity: {error}"
     if args.samples is None:
         return None, "identity_similarity: --samples does not say what the person looks like"
-    samples, pictures = read_manifest(args.samples, "samples"), Pictures(args.clips_dir, args.threads)
+    samples, images = read_manifest(args.samples, "samples"), Images(args.clips_dir, args.threads)
     rows = np.flatnonzero(samples["used"] & (samples["split"] == "train"))
     rows = rows[np.unique(np.linspace(0, max(len(rows) - 1, 0), PERSON_FRAMES).round().astype(int))[: len(rows)]]
     found = [np.zeros((0, 2048))]
     for clip, frame in zip(samples["clip"][rows].tolist(), samples["frame"][rows].tolist(), strict=True):
         one = [(clip, frame)]  # clips may differ in depth
-        found.append(features(pictures.read(one, "frames"), pictures.read(one, "uv")[..., 2] > 0))
+        found.append(features(images.read(one, "frames"), images.read(one, "uv")[..., 2] > 0))
     return Likeness(features, mean_face(np.concatenate(found))), ""
 
 
-def film(
+def video(
     args: argparse.Namespace, avatar: Avatar, driver: Driver, asked: Motion, own: bool, tracker: Tracker | None,
     likeness: Likeness | None,
 ) -> None:  # fmt: skip
-    """Paint every frame that can be followed, write the video, and show the pictures to what measures them.
+    """Paint every frame that can be followed, write the video, and show the images to what measures them.
 
     own: the driver is the avatar's person, whose light and torso are those of the clip; else both stay as they are.
     """
@@ -158,20 +158,20 @@ def film(
                     *(None if values is None else values[part] for values in (light, torso)),
                 )
                 image, _ = avatar.paint(render, uv)
-                pictures = image.mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-                painted = dict(zip(part.tolist(), pictures, strict=True))
+                images = image.mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+                painted = dict(zip(part.tolist(), images, strict=True))
                 if tracker is not None:
-                    tracker.add(pictures)
+                    tracker.add(images)
                 if likeness is not None:
-                    likeness.add(pictures / np.float32(255), uv[:, 2].numpy() > 0)
+                    likeness.add(images / np.float32(255), uv[:, 2].numpy() > 0)
             number = int(frames[row])
             caption = f"{number}" if at >= 0 else f"{number}: no face to follow"
-            shown = [read_picture(args.frames / picture_name(number)), painted[at] if at >= 0 else black]
+            shown = [read_image(args.frames / image_name(number)), painted[at] if at >= 0 else black]
             video.put(tiles_in_a_row(shown, names, caption, side))
 
 
 def distances(avatar: Avatar, asked: Motion, tracker: Tracker) -> dict[str, np.ndarray]:
-    """(M,) aed and apd_deg of the painted frames; NaN where the tracker finds no face in the picture."""
+    """(M,) aed and apd_deg of the painted frames; NaN where the tracker finds no face in the image."""
     model = avatar.model
     found = fit_points(model, avatar.camera, tracker.points, tracker.detector.set_name)
     return {
@@ -236,11 +236,11 @@ def run(args: argparse.Namespace) -> None:
         if not settings["retrack_px"]:
             notes.append("aed, apd_deg: left out by reenact.retrack_px: 0")
         elif avatar.landmark_set.name != MEDIAPIPE:
-            notes.append(f"aed, apd_deg: pictures are tracked again by MediaPipe, not by {avatar.landmark_set.name}")
+            notes.append(f"aed, apd_deg: images are tracked again by MediaPipe, not by {avatar.landmark_set.name}")
         else:
             tracker = Tracker(MediaPipeDetector(), settings["retrack_px"])
         try:
-            film(args, avatar, driver, asked, own, tracker, likeness)
+            video(args, avatar, driver, asked, own, tracker, likeness)
         finally:
             if tracker is not None:
                 tracker.detector.close()
@@ -248,7 +248,7 @@ def run(args: argparse.Namespace) -> None:
         measured |= {} if likeness is None else {"identity_similarity": likeness.similarity}
         tools = dict.fromkeys(DISTANCES, tracker) | {"identity_similarity": likeness}
         empty = [name for name, tool in tools.items() if tool is not None and mean_or_none(measured[name]) is None]
-        notes += [f"{name}: no face was found in the pictures to compare" for name in empty]
+        notes += [f"{name}: no face was found in the images to compare" for name in empty]
         facts = write_table(args, avatar, driver, asked, measured, carried, carried.warnings() + notes)
     log.info("%s followed by %s: %s", args.driver, avatar.subject, in_words(facts))
     for warning in carried.warnings():

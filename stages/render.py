@@ -1,8 +1,8 @@
-"""Draw the fitted face of each frame: the shaded picture I_R and the texture coordinates I_UV.
+"""Draw the fitted face of each frame: the shaded image I_R and the texture coordinates I_UV.
 
 Reads the subject's identity and a clip's fit; writes render/<frame>.png (8-bit RGB, black off the face),
 uv/<frame>.png (16-bit: R = u, G = v, B = 1 on the face, 0 elsewhere) and the manifest. Frames whose fit is lost get no
-picture and an empty hash: nothing is invented for them.
+image and an empty hash: nothing is invented for them.
 """
 
 import argparse
@@ -19,9 +19,9 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.fitting.torso import held
 from selfieavatar.io.arrays import read_identity
-from selfieavatar.io.files import PictureWriter, atomic_dir
+from selfieavatar.io.files import ImageWriter, atomic_dir
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
-from selfieavatar.rendering.renderer import FacePictures, Renderer
+from selfieavatar.rendering.renderer import FaceImages, Renderer
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.settings.device import lease_device
@@ -36,42 +36,42 @@ def build_parser() -> argparse.ArgumentParser:
     parser = stage_parser(__doc__, "render")
     parser.add_argument("--identity", type=Path, required=True, help="identity.npz of the subject")
     parser.add_argument("--fit", type=Path, required=True, help="fit.parquet of the clip")
-    parser.add_argument("--out-render", type=Path, required=True, help="folder for I_R pictures")
-    parser.add_argument("--out-uv", type=Path, required=True, help="folder for I_UV pictures")
+    parser.add_argument("--out-render", type=Path, required=True, help="folder for I_R images")
+    parser.add_argument("--out-uv", type=Path, required=True, help="folder for I_UV images")
     parser.add_argument("--manifest", type=Path, required=True, help="render.parquet to write")
-    parser.add_argument("--gpu", type=int, default=0, help="cards granted to this job; 0 means the processor")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 means the CPU")
     return parser
 
 
 def choose_backend(setting: str, device: str) -> Any | None:
-    """None for the fast path on the processor, else nvdiffrast on the leased card. UserError without it."""
+    """None for the fast path on the CPU, else nvdiffrast on the leased GPU. UserError without it."""
     if setting == "cpu" or (setting == "auto" and device == "cpu"):
         return None
     if setting == "auto" and find_spec("nvdiffrast") is None:
-        log.info("nvdiffrast is not installed: drawing on the processor")
+        log.info("nvdiffrast is not installed: drawing on the CPU")
         return None
     if device == "cpu":
-        raise UserError("render.backend is nvdiffrast but no NVIDIA card was granted; set it to auto or cpu")
-    from selfieavatar.rendering.raster import backend_for  # torch comes only with a card
+        raise UserError("render.backend is nvdiffrast but no NVIDIA GPU was granted; set it to auto or cpu")
+    from selfieavatar.rendering.raster import backend_for  # torch comes only with a GPU
 
     return backend_for(device)
 
 
 def drawn_frames(
     renderer: Renderer, fit: Manifest, wanted: np.ndarray, threads: int, lit: bool = True
-) -> Iterator[tuple[int, FacePictures]]:
-    """Row number and pictures of the wanted rows, in order, drawn on threads a few frames ahead of the caller.
+) -> Iterator[tuple[int, FaceImages]]:
+    """Row number and images of the wanted rows, in order, drawn on threads a few frames ahead of the caller.
 
     lit: under the light of each row, else under the renderer's own.
     """
     rotation, translation, expression, gaze, light = (fit[name] for name in COEFFICIENTS)
     torso = held(fit["torso"])
 
-    def draw(row: int) -> FacePictures:
+    def draw(row: int) -> FaceImages:
         lights = light[row] if lit else None
         return renderer.render(rotation[row], translation[row], expression[row], gaze[row], lights, torso[row])
 
-    # One card draws one frame at a time; the numba kernels release the interpreter and scale with threads.
+    # One GPU draws one frame at a time; the numba kernels release the interpreter and scale with threads.
     return in_order(draw, wanted.tolist(), 1 if renderer.backend is not None else threads)
 
 
@@ -105,18 +105,18 @@ def run(args: argparse.Namespace) -> None:
         log.info("drawing %d of %d frames at %d px with %s", len(wanted), len(fit), renderer.size_px, name)
         with atomic_dir(args.out_render) as render_dir, atomic_dir(args.out_uv) as uv_dir:
             with (
-                PictureWriter(render_dir, threads=args.threads) as pictures,
-                PictureWriter(uv_dir, threads=args.threads) as coordinates,
+                ImageWriter(render_dir, threads=args.threads) as images,
+                ImageWriter(uv_dir, threads=args.threads) as coordinates,
                 closing(drawn_frames(renderer, fit, wanted, args.threads, lit)) as drawn,
             ):
                 for row, face in progress(drawn, total=len(wanted), desc="render"):
-                    pictures.put(int(frames[row]), face.picture)
+                    images.put(int(frames[row]), face.image)
                     coordinates.put(int(frames[row]), face.uv)
                     share[row] = face.mask.mean()
     _warn_of_empty(share, wanted)
     columns = {
         "frame": frames,
-        "render_hash": [pictures.hashes.get(int(frame), "") for frame in frames],
+        "render_hash": [images.hashes.get(int(frame), "") for frame in frames],
         "uv_hash": [coordinates.hashes.get(int(frame), "") for frame in frames],
         "face_share": share,
     }
@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
 def _warn_of_empty(share: np.ndarray, wanted: np.ndarray) -> None:
     empty = int((share[wanted] == 0.0).sum())
     if empty:
-        log.warning("%d frames show no face at all: their fit puts it outside the picture", empty)
+        log.warning("%d frames show no face at all: their fit puts it outside the image", empty)
 
 
 if __name__ == "__main__":

@@ -168,8 +168,8 @@ def build_samples(
     }
 
 
-def pictures_hash(clip: dict[str, Manifest]) -> str:
-    """One hash over all pictures of a clip, so that samples.parquet changes when any of them does."""
+def images_hash(clip: dict[str, Manifest]) -> str:
+    """One hash over all images of a clip, so that samples.parquet changes when any of them does."""
     columns = (("decode", "picture_hash"), ("matting", "alpha_hash"), ("render", "render_hash"), ("render", "uv_hash"))
     return content_hash("\n".join(str(h) for kind, name in columns for h in clip[kind][name]).encode())
 
@@ -204,9 +204,9 @@ def run(args: argparse.Namespace) -> None:
     columns = build_samples(args.clips, clips, args.role, args.settings)
     refuse_too_few(columns, args.role, args.subject, args.settings["min_frames"])
     size_px = int(clips[0]["decode"].metadata["size_px"])
-    pictures = {name: pictures_hash(clip) for name, clip in zip(args.clips, clips, strict=True)}
+    images = {name: images_hash(clip) for name, clip in zip(args.clips, clips, strict=True)}
     light = clips[0]["render"].metadata.get("light", "fixed")  # before there was a choice, it was fixed
-    facts = {"subject": args.subject, "size_px": size_px, "pictures": pictures, "light": light}
+    facts = {"subject": args.subject, "size_px": size_px, "pictures": images, "light": light}
     write_manifest(args.out, "samples", columns, facts)
     used = Counter(columns["split"][columns["used"]].tolist())
     left = Counter(columns["reason"][~columns["used"]].tolist())

@@ -154,13 +154,13 @@ class Reader:
         """What is there to be looked at: (words, path)."""
         wanted = [("tracking", self.folder / "tracking.html"), ("capture", self.folder / "capture.html")]
         wanted += [(f"contact sheet {clip}", self.folder / "clips" / clip / "contact.png") for clip in clips[:3]]
-        wanted += [("avatar", self.folder / "figures.html"), ("film", self.folder / "self.mp4")]
+        wanted += [("avatar", self.folder / "figures.html"), ("video", self.folder / "self.mp4")]
         drivers = names(self.folder / "reenact", ".mp4")
         wanted += [(f"driven by {name}", self.folder / "reenact" / f"{name}.mp4") for name in drivers]
         return [(words, self.path(path)) for words, path in wanted if path.is_file()]
 
-    def pictures(self, clips: list[str]) -> list[tuple[str, str]]:
-        """The first contact sheet, and the avatar's last picture of the first clip that it was measured on."""
+    def images(self, clips: list[str]) -> list[tuple[str, str]]:
+        """The first contact sheet, and the avatar's last image of the first clip that it was measured on."""
         sheets = [self.folder / "clips" / clip / "contact.png" for clip in clips]
         painted = sorted(path for clip in clips for path in (self.folder / "self" / clip).glob("*.png"))
         found = [("sheet", path) for path in sheets if path.is_file()][:1] + [("face", path) for path in painted[-1:]]
@@ -172,7 +172,7 @@ class Reader:
         jobs = sorted(self.jobs(sheet), key=lambda job: STAGES.index(job.stage))
         counts, reasons = self.frames()
         found = Subject(self.name, jobs, len(clips), counts, reasons, self.figures(), sizes(self.folder))
-        found.links, found.pictures, found.remarks = self.links(clips), self.pictures(clips), self.remarks()
+        found.links, found.images, found.remarks = self.links(clips), self.images(clips), self.remarks()
         if found.state == "done" and sheet.of(self.name, "train") and found.stage_state("train") == "not asked":
             found.remarks.insert(0, "no avatar was asked for")
         return found

@@ -17,7 +17,7 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.footage.tracking import advice, head_angles, openings, summary
 from selfieavatar.io.arrays import read_identity
-from selfieavatar.io.files import atomic_file, read_picture
+from selfieavatar.io.files import atomic_file, read_image
 from selfieavatar.io.jpeg import encode_jpeg
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.reporting import page
@@ -27,7 +27,7 @@ from selfieavatar.settings.cli import main, stage_parser
 INTRO = """<p>Error is the median distance between the projected model and the landmarks, as a share of the distance of
 the outer eye corners; below 1.5&nbsp;% the mesh follows the face. Bridged frames (yellow in the curves) were
 interpolated over a short gap, lost ones (red) are left out. Angles are the range of nine frames in ten; yaw counts to
-the right in the picture, pitch down.</p>"""
+the right in the image, pitch down.</p>"""
 COLUMNS = ("clip", "frames", "s", "no face", "bridged", "lost", "error, %", "95\u00a0%, %", "yaw, degrees",
            "pitch, degrees", "blinks")  # fmt: skip
 END = """<p>Whether the footage suffices, and what to record again, says $capture of a subject that is trained: look
@@ -104,7 +104,7 @@ def section(name: str, folder: str, said: list[str], sheet: bytes, drawn: bytes)
     return page.fill(
         CLIP, name=name, links=page.joined(links, " "),
         advice=page.joined(page.fill('<p class="advice">$sentence</p>\n', sentence=sentence) for sentence in said),
-        sheet=page.picture(sheet, f"contact sheet of {name}", "jpeg"), curves=page.picture(drawn, f"curves of {name}"),
+        sheet=page.image(sheet, f"contact sheet of {name}", "jpeg"), curves=page.image(drawn, f"curves of {name}"),
     )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> None:
         figures = summary(clip["decode"], clip["decode"].metadata, clip["fit"], lids)
         rows.append(row(name, figures))
         folder = os.path.relpath(path.parent, args.out.parent)
-        shown, drawn = encode_jpeg(read_picture(sheet), SHEET_PX, quality=85), clip_curves(clip, scale, shares)
+        shown, drawn = encode_jpeg(read_image(sheet), SHEET_PX, quality=85), clip_curves(clip, scale, shares)
         parts.append(section(name, folder, advice(figures), shown, drawn))
     with atomic_file(args.out) as temporary:
         end = page.fill(END, capture=page.link("capture.html", "capture.html"))

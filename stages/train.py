@@ -3,8 +3,8 @@
 In: samples.parquet, identity.npz, the clips' folders. Out: avatar.pt, which alone (with a driving video) is enough to
 reenact. Everything about a run lies in <train-dir>/<key of configuration, code and data>: the state from which a
 stopped run goes on, curves, grids, and a copy of the finished avatar, taken again when the same run is asked for.
-cpu-128: 24 minutes on two cores, 2 GB of memory; gpu-512: hours, one card. With several cards granted the stage starts
-itself once per card by torchrun.
+cpu-128: 24 minutes on two cores, 2 GB of memory; gpu-512: hours, one GPU. With several GPUs granted the stage starts
+itself once per GPU by torchrun.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from selfieavatar.networks.sizes import network_settings, refuse_sizes
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.cli import main, stage_parser
 from selfieavatar.settings.config import canonical_json, check_training
-from selfieavatar.settings.device import lease_device, visible_cards
+from selfieavatar.settings.device import lease_device, visible_gpus
 from selfieavatar.settings.provenance import code_digest
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--train-dir", required=True, type=Path, help="folder for TensorBoard and the state to resume from"
     )
     parser.add_argument("--out", required=True, type=Path, help="avatar.pt")
-    parser.add_argument("--gpu", type=int, default=0, help="cards granted, which share each batch; 0 trains on the CPU")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs granted, which share each batch; 0 trains on the CPU")
     return parser
 
 
@@ -74,7 +74,7 @@ def check_settings(settings: dict[str, Any], size_px: int) -> None:
     """Refuses what would fail later.
 
     Raises:
-        UserError: no end to the training, nothing to learn, or sizes that do not fit the pictures.
+        UserError: no end to the training, nothing to learn, or sizes that do not fit the images.
     """
     check_training(settings)
     refuse_sizes(settings, size_px)
@@ -134,18 +134,18 @@ def learn(
     # moments of Adam that fade into denormal numbers would slow a CPU down several times
     torch.set_flush_denormal(True)
     torch.set_float32_matmul_precision("high")
-    with joined(device) as team:
-        if not team.first:
+    with joined(device) as group:
+        if not group.first:
             logging.getLogger().setLevel(logging.ERROR)
-        memory = int(args.settings["cache_gb"] * 1e9 / team.size)
+        memory = int(args.settings["cache_gb"] * 1e9 / group.size)
         with closing(FrameStore(frames, size_px, memory, args.threads)) as store:
             where = "in memory" if store.cached else f"{store.held} of them in memory, the others read as needed"
             log.info(
                 "%d frames of %d px (%s), training on %s; progress in %s", len(frames), size_px, where, device, folder
             )
             shown = Frames(store, weights, validation)
-            trainer = train(args.settings, size_px, shown, folder, device, team)
-            if team.first:
+            trainer = train(args.settings, size_px, shown, folder, device, group)
+            if group.first:
                 taken = avatar_parts(trainer, folder)
                 fill_unseen(taken, network_settings(args.settings), shown, trainer.device)
                 write_torch(out, avatar_file(trainer, taken, identity, samples.metadata["subject"]))
@@ -157,7 +157,7 @@ def learn(
 
 
 def start_team(args: argparse.Namespace) -> None:
-    """Starts this stage once per card by torchrun, and waits; the cards are leased, and this process holds them.
+    """Starts this stage once per GPU by torchrun, and waits; the GPUs are leased, and this process holds them.
 
     Raises:
         UserError: one of the processes failed; it has said why.
@@ -187,14 +187,14 @@ def start_team(args: argparse.Namespace) -> None:
             process.wait()
         raise
     if status:
-        raise UserError(f"training on {args.gpu} cards has failed; the lines above say why")
+        raise UserError(f"training on {args.gpu} GPUs has failed; the lines above say why")
 
 
 def run(args: argparse.Namespace) -> None:
     """Writes avatar.pt: of an earlier run with the same settings, code and data where there is one."""
     # Before torch is imported: on a busy machine MKL's threads else share out work, and add up, as they find time.
     os.environ.setdefault("MKL_CBWR", "AUTO")
-    from selfieavatar.training.parallel import team_from_environment
+    from selfieavatar.training.parallel import group_from_environment
     from selfieavatar.training.state import discard_state, is_whole, run_key
 
     samples, identity = read_manifest(args.samples, "samples"), read_identity(args.identity)
@@ -205,7 +205,7 @@ def run(args: argparse.Namespace) -> None:
     if is_whole(kept):
         log.info("taking the avatar of an earlier run with the same settings, code and data: %s", kept)
     elif local_rank is not None:
-        device = f"cuda:{local_rank}" if args.gpu and visible_cards() else "cpu"
+        device = f"cuda:{local_rank}" if args.gpu and visible_gpus() else "cpu"
         learn(args, samples, identity, folder, kept, device)
     else:
         with lease_device(args.gpu) as device:
@@ -213,7 +213,7 @@ def run(args: argparse.Namespace) -> None:
                 start_team(args)
                 return
             learn(args, samples, identity, folder, kept, device)
-    if not team_from_environment().first:
+    if not group_from_environment().first:
         return
     discard_state(folder)
     with atomic_file(args.out) as temporary:

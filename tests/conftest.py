@@ -23,12 +23,12 @@ import pytest  # noqa: E402
 
 
 def cuda_missing() -> str:
-    """Why no CUDA card can be used here, or an empty string."""
+    """Why no CUDA GPU can be used here, or an empty string."""
     import torch
 
     if torch.cuda.is_available():
         return ""
-    return "needs a CUDA card; torch " + torch.__version__ + " finds none"
+    return "needs a CUDA GPU; torch " + torch.__version__ + " finds none"
 
 
 def pytest_collection_modifyitems(config, items):

@@ -33,9 +33,9 @@ def test_paints_what_the_averaged_networks_paint(trained):
     batch = make_batch(frames.store.read([0, 7]), np.zeros(2), "cpu")
     image, alpha = Avatar.load(folder / "avatar.pt").paint(batch.render, batch.uv)
     with torch.no_grad():
-        picture, _ = trainer.average(batch.render, batch.uv)
+        raw, _ = trainer.average(batch.render, batch.uv)
     assert image.shape == (2, 3, SIZE, SIZE) and alpha.shape == (2, 1, SIZE, SIZE)
-    torch.testing.assert_close(image, (picture / 2 + 0.5).clamp(0, 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(image, (raw / 2 + 0.5).clamp(0, 1), atol=1e-5, rtol=0)
     assert 0 <= alpha.min() and alpha.max() <= 1
 
 
@@ -64,10 +64,10 @@ def test_driving_is_rendering_then_painting(trained):
     rotation, translation = np.array([[0, 0.2, 0], [0, 0, 0]]), np.array([[0, 0, 40.0], [1, 0, 35.0]])
     expression = np.zeros((2, 2), np.float32)
     image, _ = avatar.drive(rotation, translation, expression)
-    pictures = Renderer(avatar.identity, SIZE).render_batch(rotation, translation, expression)
-    assert pictures.mask.any(axis=(1, 2)).all()
-    render = torch.from_numpy(pictures.picture).permute(0, 3, 1, 2) / 255
-    uv = torch.from_numpy(pictures.uv.astype(np.int32)).permute(0, 3, 1, 2) / 65535
+    images = Renderer(avatar.identity, SIZE).render_batch(rotation, translation, expression)
+    assert images.mask.any(axis=(1, 2)).all()
+    render = torch.from_numpy(images.image).permute(0, 3, 1, 2) / 255
+    uv = torch.from_numpy(images.uv.astype(np.int32)).permute(0, 3, 1, 2) / 65535
     torch.testing.assert_close(image, avatar.paint(render, uv)[0])
 
 
@@ -93,8 +93,8 @@ def test_a_compiled_avatar_paints_the_same(trained):
     folder, _, frames = trained
     batch = make_batch(frames.store.read([0, 7]), np.zeros(2), "cpu")
     plain, compiled = (Avatar.load(folder / "avatar.pt", compile=how) for how in (False, True))
-    for pictures in ((batch.render, batch.uv), (batch.render[:1], batch.uv[:1])):
-        torch.testing.assert_close(compiled.paint(*pictures), plain.paint(*pictures), atol=1e-4, rtol=0)
+    for images in ((batch.render, batch.uv), (batch.render[:1], batch.uv[:1])):
+        torch.testing.assert_close(compiled.paint(*images), plain.paint(*images), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("wrong", "said"), [({"precision": "bf16"}, "or bfloat16"), ({"device": "cuda"}, "cpu")])

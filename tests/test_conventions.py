@@ -6,7 +6,7 @@ import pytest
 
 from selfieavatar.fitting.torso import TORSO_PX, Torso
 from selfieavatar.geometry.camera import Camera
-from selfieavatar.io.files import picture_name, read_picture, write_picture
+from selfieavatar.io.files import image_name, read_image, write_image
 from selfieavatar.matting.refine import RefineOptions, refine
 from selfieavatar.rendering.offface_uv import paint_torso
 from selfieavatar.rendering.raster_cpu import bilinear, clip_positions, interpolate, rasterize
@@ -17,10 +17,10 @@ from selfieavatar.video.window import cut_window
 from tests.matting.shapes import coarse_mask, composite, head_and_shoulders
 
 
-def centroid(picture):
-    """Centre of mass (x, y) in continuous pixel coordinates of a grey picture (H,W)."""
-    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]] + 0.5
-    return np.array([(picture * x).sum(), (picture * y).sum()]) / picture.sum()
+def centroid(image):
+    """Centre of mass (x, y) in continuous pixel coordinates of a grey image (H,W)."""
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
+    return np.array([(image * x).sum(), (image * y).sum()]) / image.sum()
 
 
 def blob(size, centre):
@@ -33,20 +33,20 @@ def rgb8(grey):
     return np.rint(255 * np.dstack([grey] * 3)).astype(np.uint8)
 
 
-def test_pictures_are_rgb_pngs_numbered_by_frame(tmp_path):
-    assert picture_name(7) == "000007.png"
+def test_images_are_rgb_pngs_numbered_by_frame(tmp_path):
+    assert image_name(7) == "000007.png"
     red = np.zeros((4, 5, 3), np.uint8)
     red[..., 0] = 255
-    write_picture(tmp_path / picture_name(0), red)
+    write_image(tmp_path / image_name(0), red)
     assert (tmp_path / "000000.png").read_bytes().startswith(b"\x89PNG")
-    assert (read_picture(tmp_path / "000000.png") == red).all()
+    assert (read_image(tmp_path / "000000.png") == red).all()
     assert cv2.imread(str(tmp_path / "000000.png"))[0, 0].tolist() == [0, 0, 255]
 
 
-def test_uv_pictures_keep_sixteen_bits(tmp_path):
+def test_uv_images_keep_sixteen_bits(tmp_path):
     ramp = np.arange(0, 60000, 1000, dtype=np.uint16).reshape(4, 5, 3)
-    write_picture(tmp_path / "uv.png", ramp)
-    assert (read_picture(tmp_path / "uv.png") == ramp).all()
+    write_image(tmp_path / "uv.png", ramp)
+    assert (read_image(tmp_path / "uv.png") == ramp).all()
 
 
 @pytest.mark.parametrize("size", [32, 48, 64, 128])
@@ -61,9 +61,9 @@ def test_crop_maps_points_by_shift_and_scale_alone(crop, size):
 def test_reader_gives_rgb_of_the_half_open_range_through_the_crop(tmp_path):
     centres = [(20.0 + n, 30.0) for n in range(6)]
     for n, centre in enumerate(centres):
-        picture = rgb8(blob(64, centre))
-        picture[..., 2] = 0
-        write_picture(tmp_path / f"{n:03d}.png", picture)
+        image = rgb8(blob(64, centre))
+        image[..., 2] = 0
+        write_image(tmp_path / f"{n:03d}.png", image)
     with CropReader(tmp_path, 2, 5, (4.0, 8.0, 48.0), 96) as reader:
         found = list(reader)
     assert [number for number, _, _ in found] == [0, 1, 2]
@@ -132,7 +132,7 @@ def test_a_shifted_torso_reads_its_reference_where_it_came_from():
     assert not uv[80, 60].any() and not uv[63].any() and uv[64, :, 1].all()
 
 
-def test_gaze_yaw_is_towards_the_picture_s_right_and_pitch_down():
+def test_gaze_yaw_is_towards_the_image_s_right_and_pitch_down():
     forward = gaze_axes(np.array([0.3, 0.0, 0.0, 0.2]))[:, 2]
     left, right = forward
     assert left[0] > 0.2 and left[1] == pytest.approx(0.0) and left[2] < 0.0
@@ -141,8 +141,8 @@ def test_gaze_yaw_is_towards_the_picture_s_right_and_pitch_down():
 
 def test_alpha_is_one_on_the_person():
     truth = head_and_shoulders(128, hairs=0)
-    picture = composite(truth, np.full((128, 128, 3), 0.2), np.full((128, 128, 3), 0.8))
-    alpha = refine(picture, coarse_mask(truth, 32), RefineOptions())
+    image = composite(truth, np.full((128, 128, 3), 0.2), np.full((128, 128, 3), 0.8))
+    alpha = refine(image, coarse_mask(truth, 32), RefineOptions())
     assert alpha[100, 64] == 1.0 and alpha[4, 4] == 0.0 and np.abs(alpha - truth).mean() < 0.02
     back = 1.0 - alpha
     assert back[4, 4] == 1.0
@@ -152,5 +152,5 @@ def test_light_is_nine_bands_of_three_colours():
     light = np.zeros((9, 3))
     light[0], light[3, 0] = 1.0 / 0.282095, 0.5
     right, left = shade(np.array([[0.6, 0.0, -0.8], [-0.6, 0.0, -0.8]]), light.ravel())
-    assert right[0] > 1.0 > left[0]  # band 3 is x, to the right in the picture
+    assert right[0] > 1.0 > left[0]  # band 3 is x, to the right in the image
     np.testing.assert_allclose([right[1:], left[1:]], 1.0, rtol=1e-5)

@@ -1,8 +1,8 @@
-"""Handover: the tracked frames of one subject in the form that other methods read, and their pictures brought back.
+"""Handover: the tracked frames of one subject in the form that other methods read, and their images brought back.
 
 Run by hand, once the workflow has made samples.parquet (and test_samples.parquet, where the subject has clips to test
 on). `styleavatar` and `transforms` (NeRFace, INSTA) write a folder of copies with a README.txt and frames.tsv, which
-says what each running number is; `collect` puts the peer's pictures of the test frames where they are measured,
+says what each running number is; `collect` puts the peer's images of the test frames where they are measured,
 results/<subject>/external/<method>/<clip>/. Only frames that the avatar itself trains on, or is measured on, are handed
 over (docs/handover.md).
 """
@@ -22,12 +22,12 @@ import cv2
 from selfieavatar.errors import UserError
 from selfieavatar.interop.exporters import styleavatar, transforms
 from selfieavatar.interop.exporters.frames import SPLITS, Handed, as_table, pair, parse_table, refuse_outdated
-from selfieavatar.interop.exporters.image import peer_picture
+from selfieavatar.interop.exporters.image import peer_image
 from selfieavatar.interop.exporters.readme import readme, reasons
 from selfieavatar.interop.exporters.subject import Subject
 from selfieavatar.interop.exporters.transforms import PEERS, SCALE, TransformsData
 from selfieavatar.io.disk import refuse_full_disk
-from selfieavatar.io.files import PictureWriter, atomic_dir, list_pictures
+from selfieavatar.io.files import ImageWriter, atomic_dir, list_images
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.cli import main, progress
@@ -54,15 +54,15 @@ def build_parser() -> argparse.ArgumentParser:
         if module is transforms:
             one.add_argument("--peer", choices=PEERS, default=PEERS[0], help="who reads it (nerface)")
             one.add_argument("--scale", type=float, default=SCALE, help="world units of a centimetre (0.01: metres)")
-    back = words.add_parser("collect", help="a peer's pictures, to be measured", description=collect.__doc__, **layout)
+    back = words.add_parser("collect", help="a peer's images, to be measured", description=collect.__doc__, **layout)
     _common(back)
     back.add_argument("--method", required=True, help="name of the peer; names the folder in external/")
-    back.add_argument("--from", dest="pictures", type=Path, required=True, help="folder of the peer's pictures")
+    back.add_argument("--from", dest="pictures", type=Path, required=True, help="folder of the peer's images")
     back.add_argument("--frames", type=Path, required=True, help="the frames.tsv that was handed over")
-    back.add_argument("--split", choices=list(SPLITS), default="test", help="which frames the pictures are of (test)")
+    back.add_argument("--split", choices=list(SPLITS), default="test", help="which frames the images are of (test)")
     back.add_argument(
         "--by", choices=["number", "order"], default="number",
-        help="what says which frame a picture shows: the last number in its name, or its place among them (number)",
+        help="what says which frame an image shows: the last number in its name, or its place among them (number)",
     )  # fmt: skip
     return parser
 
@@ -70,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("subject", help="name of the subject")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results (results)")
-    parser.add_argument("--threads", type=int, default=2, help="processor cores to use (2)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU cores to use (2)")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
 
 
@@ -112,7 +112,7 @@ def hand_styleavatar(args: argparse.Namespace, subject: Subject, frames: list[Ha
         row = known[frame.number]
         pose = (row[name] for name in ("rotation", "translation", "expression", "gaze"))
         face = renderer.render(*pose, row["light"] if lit else None)
-        return styleavatar.frame_files(frame.number, frame.split, *subject.pictures(frame), face)
+        return styleavatar.frame_files(frame.number, frame.split, *subject.images(frame), face)
 
     def rest() -> dict[str, bytes]:
         text = readme("styleavatar", frames, left, args.out, {"size": subject.size_px})
@@ -128,7 +128,7 @@ def hand_transforms(args: argparse.Namespace, subject: Subject, frames: list[Han
     data, known = TransformsData(*subject.model(), args.peer, args.scale), subject.coefficients(frames)
 
     def files_of(frame: Handed) -> dict[str, bytes]:
-        return data.frame_files(frame.number, known[frame.number], *subject.pictures(frame))
+        return data.frame_files(frame.number, known[frame.number], *subject.images(frame))
 
     def rest() -> dict[str, bytes]:
         numbers = {name: [frame.number for frame in frames if frame.split == name] for name in SPLITS[args.split]}
@@ -141,7 +141,7 @@ def hand_transforms(args: argparse.Namespace, subject: Subject, frames: list[Han
 
 
 def collect(args: argparse.Namespace, subject: Subject) -> None:
-    """Put a peer's pictures under the numbers of the frames that they show."""
+    """Put a peer's images under the numbers of the frames that they show."""
     place = subject.folder / EXTERNAL / args.method
     if not NAME.fullmatch(args.method):
         raise UserError(f"--method '{args.method}' must be made of letters, digits, _ and -")
@@ -150,21 +150,21 @@ def collect(args: argparse.Namespace, subject: Subject) -> None:
     if not args.frames.is_file():
         raise UserError(f"there is no file {args.frames}; name the frames.tsv that was handed over")
     if not args.pictures.is_dir():
-        raise UserError(f"there is no folder {args.pictures}; name that of the pictures which the method has painted")
+        raise UserError(f"there is no folder {args.pictures}; name that of the images which the method has painted")
     try:
         frames = parse_table(args.frames.read_text(encoding="utf-8"), str(args.frames), subject.name)
     except UnicodeDecodeError as error:
         raise UserError(f"{args.frames} is not a text; name the frames.tsv that was handed over") from error
     refuse_outdated(frames, subject.chosen(args.split)[0], args.split)
-    pairs = pair(frames, [path.name for path in list_pictures(args.pictures)], args.split, args.by)
+    pairs = pair(frames, [path.name for path in list_images(args.pictures)], args.split, args.by)
     with atomic_dir(place) as folder, ExitStack() as stack:
-        writers = {frame.clip: PictureWriter(folder / frame.clip, args.threads) for frame, _ in pairs}
+        writers = {frame.clip: ImageWriter(folder / frame.clip, args.threads) for frame, _ in pairs}
         for writer in writers.values():
             stack.enter_context(writer)
-        read = in_order(lambda one: peer_picture(args.pictures / one[1]), pairs, args.threads)
-        for (frame, _), picture in progress(stack.enter_context(closing(read)), total=len(pairs), desc="collect"):
-            writers[frame.clip].put(frame.frame, picture)
-    log.info("%s: %d pictures of %d clips; measure them: snakemake %s", place, len(pairs), len(writers),
+        read = in_order(lambda one: peer_image(args.pictures / one[1]), pairs, args.threads)
+        for (frame, _), image in progress(stack.enter_context(closing(read)), total=len(pairs), desc="collect"):
+            writers[frame.clip].put(frame.frame, image)
+    log.info("%s: %d images of %d clips; measure them: snakemake %s", place, len(pairs), len(writers),
              place / "metrics.json")  # fmt: skip
 
 

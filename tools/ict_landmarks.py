@@ -2,9 +2,9 @@
 
     python tools/ict_landmarks.py <ict_facekit npz or folder FaceXModel> --out table.txt
 
-What the detector calls a landmark is a place that it has learnt from pictures, so pictures are asked. Heads of random
+What the detector calls a landmark is a place that it has learnt from images, so images are asked. Heads of random
 identity, expression, gaze and pose are drawn with known vertices, with brows and lips painted along the model's own
-68 landmarks; MediaPipe looks at them; and each landmark gets the point of the surface that, over all pictures in
+68 landmarks; MediaPipe looks at them; and each landmark gets the point of the surface that, over all images in
 which it faces the camera, projects nearest to where MediaPipe put it (sum of distances, a robust choice). Points of
 both halves of the face are then averaged, as ICT's neutral face and MediaPipe's mesh are both symmetric. Landmarks of
 the irises belong to the eyeballs and get no place.
@@ -34,7 +34,7 @@ from selfieavatar.rendering.renderer import Renderer  # noqa: E402
 SIZE = 640
 TEXTURE = 1024
 LEAST_FACING = 0.1  # cosine between a vertex's normal and the direction to the camera that counts as seen
-LEAST_SEEN = 0.3  # share of the pictures that must see a place
+LEAST_SEEN = 0.3  # share of the images that must see a place
 RINGS = 4  # of triangles within which both halves are averaged
 WHOLE_HEAD = (SKIN_PART, HIDDEN_PART)  # a detector wants more of a person than the face
 FULL_FACE = 9409  # the first vertices, "full face area": with ears, scalp's border and neck
@@ -44,19 +44,19 @@ log = logging.getLogger("ict_landmarks")
 
 def painted(model: PublishedModel) -> np.ndarray:
     """(T, T, 3) uint8: skin, dark hair, and brows and lips along the 68 landmarks."""
-    picture = np.full((TEXTURE, TEXTURE, 3), (62, 44, 36), np.uint8)
+    image = np.full((TEXTURE, TEXTURE, 3), (62, 44, 36), np.uint8)
     face = int(0.72 * TEXTURE)
-    picture[:face, :face] = (214, 168, 144)
+    image[:face, :face] = (214, 168, 144)
     places = (model.uv[model.landmark_vertices] * TEXTURE).astype(np.int32)
     for brow in (range(17, 22), range(22, 27)):
-        cv2.polylines(picture, [places[list(brow)]], False, (84, 58, 44), 11, cv2.LINE_AA)
+        cv2.polylines(image, [places[list(brow)]], False, (84, 58, 44), 11, cv2.LINE_AA)
     ring = [*range(48, 60)]
-    cv2.fillPoly(picture, [places[ring]], (178, 92, 88), cv2.LINE_AA)
-    return picture
+    cv2.fillPoly(image, [places[ring]], (178, 92, 88), cv2.LINE_AA)
+    return image
 
 
 def random_head(model: PublishedModel, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Identity, expression, rotation, translation and gaze of one picture."""
+    """Identity, expression, rotation, translation and gaze of one image."""
     identity = rng.normal(size=len(model.identity_basis)) * 0.8
     expression = rng.uniform(0, 0.7, model.expression_count) * (rng.random(model.expression_count) < 0.12)
     jaw, close = (model.expression_names.index(name) for name in ("jawOpen", "mouthClose"))
@@ -80,10 +80,10 @@ def look(model: PublishedModel, count: int, seed: int = 0) -> tuple[np.ndarray, 
             "focal_px": np.float32(camera.focal_px), "principal": np.array(camera.principal, np.float32),
             "size_px": np.int32(SIZE), "texture": texture, "tri_part": part,
         }  # fmt: skip
-        picture = Renderer(arrays).render(rotation, translation, expression, gaze).picture
-        picture = np.where(picture.any(2, keepdims=True), picture, np.uint8(150))
+        image = Renderer(arrays).render(rotation, translation, expression, gaze).image
+        image = np.where(image.any(2, keepdims=True), image, np.uint8(150))
         detector = MediaPipeDetector()  # a new one for each head: nothing is tracked from the last
-        found = [detector.detect(picture) for _ in range(3)][-1]  # the first look at a face is coarse
+        found = [detector.detect(image) for _ in range(3)][-1]  # the first look at a face is coarse
         detector.close()
         if found is None:
             continue
@@ -93,7 +93,7 @@ def look(model: PublishedModel, count: int, seed: int = 0) -> tuple[np.ndarray, 
         facing.append(towards > LEAST_FACING)
         landmarks.append(found.points_px[:FACE_VERTICES])
         if len(landmarks) % 50 == 0:
-            log.info("%d of %d pictures", len(landmarks), count)
+            log.info("%d of %d images", len(landmarks), count)
     return np.array(projected), np.array(facing), np.array(landmarks)
 
 
@@ -123,7 +123,7 @@ def best_places(
     for number in range(landmarks.shape[1]):
         rough = np.linalg.norm(projected[:, skin] - landmarks[:, None, number], axis=2)
         seen = facing[:, skin].sum(0)
-        # A place that is rarely seen must not win by its few pictures.
+        # A place that is rarely seen must not win by its few images.
         often = seen >= LEAST_SEEN * len(landmarks)
         cost = np.where(often, (rough * facing[:, skin]).sum(0) / np.maximum(seen, 1), np.inf)
         start = skin[np.argmin(cost)]

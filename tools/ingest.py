@@ -1,7 +1,7 @@
 """Ingest: rows of the sheet of clips for a data set that you have, MEAD or IMAvatar.
 
 Run by hand, before the workflow. Reads folders and archives, and prints the rows or adds them to a sheet; nothing of
-the data set is copied, except films that are still packed and, where asked for, pictures on white.
+the data set is copied, except videos that are still packed and, where asked for, images on white.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     one.add_argument("--emotions", type=_words, default=list(mead.EMOTIONS), metavar="angry,sad", help="default: all")
     one.add_argument("--levels", type=_words, default=list(mead.LEVELS), metavar="1,3", help="default: all")
-    one.add_argument("--test-share", type=float, default=0.2, help="share of each actor's films to test on (0.2)")
-    one.add_argument("--seed", type=int, default=1, help="of the draw of the films to test on (1)")
-    one.add_argument("--unpack", type=Path, help="where films from video.tar go (default: the actor's folder)")
+    one.add_argument("--test-share", type=float, default=0.2, help="share of each actor's videos to test on (0.2)")
+    one.add_argument("--seed", type=int, default=1, help="of the draw of the videos to test on (1)")
+    one.add_argument("--unpack", type=Path, help="where videos from video.tar go (default: the actor's folder)")
     two = sets.add_parser("imavatar", help="IMAvatar's videos", **layout | {"description": imavatar.__doc__})
     _common(two, "IMAvatar's folder, or that of one subject")
     two.add_argument("--subjects", type=_words, default=[], metavar="subject1", help="only these (default: all)")
@@ -75,7 +75,7 @@ def refuse_unknown(option: str, words: Sequence[str], known: Sequence[str]) -> N
 
 
 def mead_clips(args: argparse.Namespace) -> list[Clip]:
-    """Rows of MEAD's films, with the chosen ones unpacked."""
+    """Rows of MEAD's videos, with the chosen ones unpacked."""
     for option, known in (("views", mead.VIEWS), ("emotions", mead.EMOTIONS), ("levels", mead.LEVELS)):
         refuse_unknown(option, getattr(args, option), known)
     if not 0 <= args.test_share < 1:
@@ -87,16 +87,16 @@ def mead_clips(args: argparse.Namespace) -> list[Clip]:
         log.warning("left out: %d more", len(left_out) - MOST_SAID)
     takes = mead.choose(found, args.actors, args.views, args.emotions, args.levels)
     if not takes:
-        raise UserError(f"{args.folder} holds no such film of MEAD ({len(found)} others); see `--help` for the layout")
+        raise UserError(f"{args.folder} holds no such video of MEAD ({len(found)} others); see `--help` for the layout")
     tests = mead.tested(takes, args.test_share, args.seed)
     packed = sum(bool(take.member) for take in takes)
     if packed:
-        log.info("unpacking %d films", packed)
+        log.info("unpacking %d videos", packed)
     clips, places = [], mead.unpack_all(takes, args.folder, args.unpack)
     for take in takes:
         subject = take.actor if len(args.views) == 1 else f"{take.actor}_{take.view}"
         clips.append(_row(args, subject, take.clip, "test" if take in tests else "train", places[take]))
-    log.info("%d films of %d subjects, %d to test on (seed %d)", len(clips), len({clip.subject for clip in clips}),
+    log.info("%d videos of %d subjects, %d to test on (seed %d)", len(clips), len({clip.subject for clip in clips}),
              len(tests), args.seed)  # fmt: skip
     return clips
 
@@ -137,8 +137,8 @@ def run(args: argparse.Namespace) -> None:
     """Finds the clips and writes their rows."""
     clips = {"mead": mead_clips, "imavatar": imavatar_clips}[args.dataset](args)
     comment = ""
-    if args.dataset == "mead":  # whoever measures on these films should be able to draw them again
-        comment = f"mead: films to test on drawn by --test-share {args.test_share:g} --seed {args.seed}"
+    if args.dataset == "mead":  # whoever measures on these videos should be able to draw them again
+        comment = f"mead: videos to test on drawn by --test-share {args.test_share:g} --seed {args.seed}"
     if args.out is None:
         sys.stdout.write("\t".join(COLUMNS) + "\n" + as_comment(comment) + as_text(clips))
         return

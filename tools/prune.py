@@ -2,7 +2,7 @@
 
 Each training keeps its state below results/<subject>/train, in a folder named by its settings, code and data, and goes
 on from there when it is asked for again. A finished one keeps only a copy of its avatar. Never touched are the training
-that made the present avatar.pt, the one that was worked on last, curves and picture grids. Run by hand, while no
+that made the present avatar.pt, the one that was worked on last, curves and image grids. Run by hand, while no
 training runs.
 """
 

@@ -36,8 +36,8 @@ def shown(sheet: Sheet, subject: str, folder: Path) -> dict[Path, list[Path]]:
         wanted[avatar / "metrics.json"] = [avatar / "self.mp4"]
         wanted[avatar / "figures.html"] = [avatar / "metrics.json", avatar / "self.mp4"]
     wanted |= {path: [] for path in folder.glob("external/*/metrics.json")}
-    films = [folder / "reenact" / f"{clip.subject}--{clip.clip}.mp4" for clip in sheet.clips]
-    return wanted | {film: [film.with_suffix(".parquet")] for film in films}
+    videos = [folder / "reenact" / f"{clip.subject}--{clip.clip}.mp4" for clip in sheet.clips]
+    return wanted | {video: [video.with_suffix(".parquet")] for video in videos}
 
 
 def made(sheet: Sheet, results: Path) -> list[str]:
@@ -55,7 +55,7 @@ def made(sheet: Sheet, results: Path) -> list[str]:
 
 
 def has_footage(sheet: Sheet, subject: str, path: Path) -> bool:
-    """The footage of the subject, and of the driver of a film, is where the sheet says."""
+    """The footage of the subject, and of the driver of a video, is where the sheet says."""
     clips = sheet.of(subject) + [clip for clip in sheet.clips if path.stem == f"{clip.subject}--{clip.clip}"]
     return all(clip.demo_seed is not None or expand(clip.source).exists() for clip in clips)
 

@@ -54,7 +54,7 @@ OFFLINE = re.compile(
 
 
 class SetupError(Exception):
-    """One sentence for the user: what is wrong, and how to mend it."""
+    """One sentence for the user: what is wrong, and how to fix it."""
 
 
 class Candidate(NamedTuple):

@@ -1,4 +1,4 @@
-"""The room behind the actor: a wall under uneven light, a window, a shelf with books, a plant, a picture."""
+"""The room behind the actor: a wall under uneven light, a window, a shelf with books, a plant, an image."""
 
 from __future__ import annotations
 

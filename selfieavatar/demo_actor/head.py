@@ -37,7 +37,7 @@ JAW_HINGE = np.array([0.0, 2.2, 1.5])
 JAW_ANGLE = 0.27  # rad at jaw_open = 1
 LID_UP, LID_DOWN, LID_MEET = 0.66, 0.42, 0.16  # heights of the open lids over the slit and where they meet, cm
 SKIN, EYE, LASH, GUM, TEETH, TONGUE, CLOTH, HAIR = range(8)  # materials
-SIDES = ((1.0, "left"), (-1.0, "right"))  # the subject's left eye lies at the right of the picture
+SIDES = ((1.0, "left"), (-1.0, "right"))  # the subject's left eye lies at the right of the image
 
 
 def unit_expression(**values: float) -> np.ndarray:
@@ -46,7 +46,7 @@ def unit_expression(**values: float) -> np.ndarray:
 
 
 def gaze_rotation(yaw: float, pitch: float) -> np.ndarray:
-    """Rotation (3,3) that turns -z to ``yaw`` (rad, + towards picture right) and ``pitch`` (rad, + down)."""
+    """Rotation (3,3) that turns -z to ``yaw`` (rad, + towards image right) and ``pitch`` (rad, + down)."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     turn = np.array([[cy, 0.0, -sy], [0.0, 1.0, 0.0], [sy, 0.0, cy]])
     nod = np.array([[1.0, 0.0, 0.0], [0.0, cp, -sp], [0.0, sp, cp]])

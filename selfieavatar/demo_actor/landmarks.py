@@ -7,7 +7,7 @@ import numpy as np
 from selfieavatar.demo_actor.head import Head
 from selfieavatar.demo_actor.shape import CHIN_Y, EYE_HALF, EYE_X, MOUTH_HALF, MOUTH_Y, lip_profile
 
-# MediaPipe numbers; the subject's right eye lies at the left of the picture.
+# MediaPipe numbers; the subject's right eye lies at the left of the image.
 EYE_POINTS = {
     "right": {"outer": 33, "inner": 133, "upper": 159, "lower": 145, "iris": 468},
     "left": {"outer": 263, "inner": 362, "upper": 386, "lower": 374, "iris": 473},

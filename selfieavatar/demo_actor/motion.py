@@ -34,7 +34,7 @@ LEAST_S = 24.0
 @dataclass(frozen=True)
 class Motion:
     """One take. ``expression`` (N,E) in [0,1]; ``gaze`` (N,4) rad in the head (left yaw, left pitch, right yaw, right
-    pitch); ``turn`` (N,3) rad yaw (+ face towards picture right), pitch (+ down), roll (+ clockwise in the picture);
+    pitch); ``turn`` (N,3) rad yaw (+ face towards image right), pitch (+ down), roll (+ clockwise in the image);
     ``sway`` (N,3) cm displacement of the base of the neck."""
 
     expression: np.ndarray
@@ -48,7 +48,7 @@ class Motion:
 
 
 def roll_rotation(angle: float) -> np.ndarray:
-    """Rotation (3,3) about the camera's axis, rad, + clockwise in the picture."""
+    """Rotation (3,3) about the camera's axis, rad, + clockwise in the image."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 

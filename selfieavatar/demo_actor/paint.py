@@ -25,10 +25,10 @@ def noise(rng: np.random.Generator, size: tuple[int, int], blur: float | tuple[f
     return field / field.std()
 
 
-def blend(picture: np.ndarray, colour: np.ndarray | tuple, amount: np.ndarray) -> np.ndarray:
-    """``picture`` mixed with ``colour`` by ``amount`` (H,W) in [0,1]."""
+def blend(image: np.ndarray, colour: np.ndarray | tuple, amount: np.ndarray) -> np.ndarray:
+    """``image`` mixed with ``colour`` by ``amount`` (H,W) in [0,1]."""
     amount = np.clip(amount, 0, 1).astype(np.float32)[..., None]
-    return picture + (np.asarray(colour, np.float32) - picture) * amount
+    return image + (np.asarray(colour, np.float32) - image) * amount
 
 
 def surface_noise(rng: np.random.Generator, around: np.ndarray, down: np.ndarray, blur_cm: float) -> np.ndarray:
@@ -43,8 +43,8 @@ def surface_noise(rng: np.random.Generator, around: np.ndarray, down: np.ndarray
     return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
-def grid_picture(grid: SkinGrid, values: np.ndarray, size: int) -> np.ndarray:
-    """Values (V,) of the skin's vertices as a picture (size, size) over its uv."""
+def grid_image(grid: SkinGrid, values: np.ndarray, size: int) -> np.ndarray:
+    """Values (V,) of the skin's vertices as an image (size, size) over its uv."""
     table = values.reshape(len(grid.ring_y), -1)
     table = np.delete(table, [grid.eye_row + 1, grid.mouth_row + 1], axis=0)
     centre = (np.arange(size) + 0.5) / size
@@ -64,11 +64,11 @@ def brow_shape(x: np.ndarray, y: np.ndarray, identity: Identity) -> np.ndarray:
 
 def paint_skin(grid: SkinGrid, identity: Identity, rng: np.random.Generator, size: int = 1024) -> np.ndarray:
     """Colour of head and neck (size,size,3)."""
-    x, y, front = (grid_picture(grid, v, size) for v in (grid.flat[:, 0], grid.flat[:, 1], grid.front))
+    x, y, front = (grid_image(grid, v, size) for v in (grid.flat[:, 0], grid.flat[:, 1], grid.front))
     side, base = np.abs(x), np.asarray(identity.skin, np.float32)
     skin = np.broadcast_to(base, (size, size, 3)).copy()
-    around = grid_picture(grid, np.tile(grid.azimuth, len(grid.ring_y)), size)
-    down = grid_picture(grid, np.repeat(grid.ring_y, len(grid.azimuth)), size)
+    around = grid_image(grid, np.tile(grid.azimuth, len(grid.ring_y)), size)
+    down = grid_image(grid, np.repeat(grid.ring_y, len(grid.azimuth)), size)
 
     def mottle(blur_cm: float) -> np.ndarray:
         return surface_noise(rng, around, down, blur_cm)
@@ -83,7 +83,7 @@ def paint_skin(grid: SkinGrid, identity: Identity, rng: np.random.Generator, siz
     spots = np.clip(mottle(0.07) - 2.2 + 0.5 * identity.freckles, 0, 1)
     where = bump(side, y, (2.6, 2.6), (2.6, 1.8)) * front
     skin = blend(skin, base * [0.72, 0.55, 0.45], 1.6 * spots * where * identity.freckles)
-    hollow = grid_picture(grid, sculpt(grid.flat, grid.below, identity)[:, 2] * grid.front, size)
+    hollow = grid_image(grid, sculpt(grid.flat, grid.below, identity)[:, 2] * grid.front, size)
     small = cv2.resize(hollow, (size // 4, size // 4), interpolation=cv2.INTER_AREA)
     cavity = hollow - cv2.resize(cv2.GaussianBlur(small, (0, 0), 4.5), (size, size), interpolation=cv2.INTER_LINEAR)
     skin *= (1 - 0.55 * np.clip(cavity, 0, 1) + 0.10 * np.clip(-cavity, 0, 0.5))[..., None]

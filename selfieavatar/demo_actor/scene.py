@@ -1,4 +1,4 @@
-"""The actor before a camera in a room: places all pieces, draws pictures with exact alpha, and keeps the truth."""
+"""The actor before a camera in a room: places all pieces, draws images with exact alpha, and keeps the truth."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from selfieavatar.demo_actor.identity import Identity, draw_identity
 from selfieavatar.demo_actor.landmarks import FacePoints
 from selfieavatar.demo_actor.motion import Motion, roll_rotation
 from selfieavatar.demo_actor.paint import paint_all
-from selfieavatar.demo_actor.shade import MATERIALS, develop, pack_textures, room_light, shade_picture, tone_curve
+from selfieavatar.demo_actor.shade import MATERIALS, develop, pack_textures, room_light, shade_image, tone_curve
 from selfieavatar.geometry.normals import vertex_normals
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions
 
-FOCAL_PER_SIZE = 1.25  # focal length over the picture's side: the field of view of a laptop's camera
+FOCAL_PER_SIZE = 1.25  # focal length over the image's side: the field of view of a laptop's camera
 DISTANCE_CM, HEIGHT_CM = 62.0, -3.0  # the origin of the model in camera axes at rest
 NECK_JOINT = np.array([0.0, 10.0, 2.5])
 SUPERSAMPLE = 2
@@ -47,7 +47,7 @@ class Scene:
     """One actor in his room, drawn at one size.
 
     :param seed: decides identity and room
-    :param size: side of the square picture in px
+    :param size: side of the square image in px
     """
 
     def __init__(self, seed: int, size: int) -> None:
@@ -115,7 +115,7 @@ class Scene:
         )
 
     def draw(self, motion: Motion, frame: int, buffer: ZBuffer | None = None) -> tuple[np.ndarray, np.ndarray, Truth]:
-        """One frame: picture (S,S,3) u8 sRGB, alpha (S,S) u8, truth.
+        """One frame: image (S,S,3) u8 sRGB, alpha (S,S) u8, truth.
 
         :param buffer: a z-buffer to reuse, made by :meth:`buffer`
         """
@@ -127,7 +127,7 @@ class Scene:
         normals = vertex_normals(points, self.tri)
         colour = np.empty((self.size, self.size, 3), np.float32)
         cover = np.empty((self.size, self.size), np.float32)
-        shade_picture(
+        shade_image(
             buffer.face_at,
             buffer.edges,
             self.tri,
@@ -144,9 +144,9 @@ class Scene:
             colour,
             cover,
         )
-        picture, alpha = np.empty(colour.shape, np.uint8), np.empty(cover.shape, np.uint8)
-        develop(colour, cover, self._background, self._curve, picture, alpha)
-        return picture, alpha, self._truth(model, rotation, translation)
+        image, alpha = np.empty(colour.shape, np.uint8), np.empty(cover.shape, np.uint8)
+        develop(colour, cover, self._background, self._curve, image, alpha)
+        return image, alpha, self._truth(model, rotation, translation)
 
     def buffer(self) -> ZBuffer:
         """A z-buffer of the supersampled size."""

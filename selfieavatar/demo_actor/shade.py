@@ -44,7 +44,7 @@ class Light:
 
 
 def room_light(side: float) -> Light:
-    """The room's light; the key comes from the left of the picture for ``side`` < 0."""
+    """The room's light; the key comes from the left of the image for ``side`` < 0."""
     key, fill = np.array([0.55 * side, -0.55, -0.75]), np.array([-0.8 * side, -0.1, -0.5])
     return Light(
         key / np.linalg.norm(key),
@@ -110,10 +110,10 @@ def _light(normal, view, albedo, openness, material, light, out):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def shade_picture(
+def shade_image(
     face_at, edges, tri, points, normals, uv, openness, kind, texels, table, materials, light, scale, colour, cover
 ):
-    """Shade a supersampled picture and average it.
+    """Shade a supersampled image and average it.
 
     face_at (s*H, s*W) triangle numbers or -1, edges (F,3,3) of the z-buffer; points, normals (V,3) camera axes,
     uv (V,2), openness (V,) ambient share, kind (F,) material. Writes colour (H,W,3) linear RGB, premultiplied by the
@@ -171,8 +171,8 @@ def shade_picture(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def develop(colour, cover, background, curve, picture, alpha):
-    """Composite on the linear ``background`` (H,W,3) and store as sRGB: picture (H,W,3) u8, alpha (H,W) u8.
+def develop(colour, cover, background, curve, image, alpha):
+    """Composite on the linear ``background`` (H,W,3) and store as sRGB: image (H,W,3) u8, alpha (H,W) u8.
 
     ``curve`` (n,) u8: sRGB code of linear light k/(n-1).
     """
@@ -182,7 +182,7 @@ def develop(colour, cover, background, curve, picture, alpha):
             alpha[y, x] = np.uint8(cover[y, x] * 255.0 + 0.5)
             for n in range(3):
                 value = colour[y, x, n] + (1.0 - cover[y, x]) * background[y, x, n]
-                picture[y, x, n] = curve[int(min(max(value, 0.0), 1.0) * last + 0.5)]
+                image[y, x, n] = curve[int(min(max(value, 0.0), 1.0) * last + 0.5)]
 
 
 def tone_curve(steps: int = 4096) -> np.ndarray:

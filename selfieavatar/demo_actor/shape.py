@@ -1,6 +1,6 @@
 """The skin of head and neck at rest: rings of points from the crown to the base of the neck, then sculpted.
 
-Model space of the actor: centimetres, x right in the picture, y down, z away from the camera; the origin lies at the
+Model space of the actor: centimetres, x right in the image, y down, z away from the camera; the origin lies at the
 height of the eyes in the middle of the skull, the face looks along -z. Row ``i`` of the grid is a ring whose front
 point runs down the profile of the face and whose back point runs down the back of the head; column ``j`` is an
 azimuth, 0 in the middle of the face. Two rows are slits: the eye line and the mouth line. Each slit is two rows of

@@ -14,7 +14,7 @@ _SAME = 0.3
 
 
 class FaceFinder:
-    """Boxes (K, 4) x0, y0, x1, y1 in pixels of the picture given, largest first. Frames are independent of each other,
+    """Boxes (K, 4) x0, y0, x1, y1 in pixels of the image given, largest first. Frames are independent of each other,
     and threads may share a finder: each gets a graph of its own.
 
     A box counts as a face from `confidence` on; `find_near` also takes half as sure ones where a face was just before.
@@ -33,27 +33,27 @@ class FaceFinder:
             self._graphs.append(self._local.graph)
         return self._local.graph
 
-    def detect(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (K, 4) in pixels, largest first, and their scores (K,), of all but the least sure faces."""
-        height, width = picture.shape[:2]
-        found = self._graph().process(np.ascontiguousarray(picture)).detections or []
+        height, width = image.shape[:2]
+        found = self._graph().process(np.ascontiguousarray(image)).detections or []
         boxes = [d.location_data.relative_bounding_box for d in found]
         boxes = [(b.xmin, b.ymin, b.xmin + b.width, b.ymin + b.height) for b in boxes]
         result = np.array(boxes, dtype=np.float64).reshape(-1, 4) * [width, height, width, height]
         order = np.argsort(result[:, 1] - result[:, 3], kind="stable")
         return result[order], np.array([d.score[0] for d in found], dtype=np.float64)[order]
 
-    def find(self, picture: np.ndarray) -> np.ndarray:
-        """Faces of a picture (H, W, 3) uint8 RGB, as (K, 4) float."""
-        boxes, scores = self.detect(picture)
+    def find(self, image: np.ndarray) -> np.ndarray:
+        """Faces of an image (H, W, 3) uint8 RGB, as (K, 4) float."""
+        boxes, scores = self.detect(image)
         return boxes[scores >= self.confidence]
 
     def find_near(
-        self, picture: np.ndarray, last: np.ndarray | None, detected: tuple[np.ndarray, np.ndarray]
+        self, image: np.ndarray, last: np.ndarray | None, detected: tuple[np.ndarray, np.ndarray]
     ) -> np.ndarray:
         """As `find`, with hysteresis: where `last` (4,) was a face, half the confidence is enough.
 
-        detected: what `detect` says of the picture; it may be asked ahead of time.
+        detected: what `detect` says of the image; it may be asked ahead of time.
         Without hysteresis single frames of a blink, a laugh or a turned head lose a face that is plainly there.
         """
         boxes, scores = detected
@@ -62,46 +62,46 @@ class FaceFinder:
             sure |= np.array([overlap(box, last) > _SAME for box in boxes], dtype=bool)
         if sure.any() or last is None:
             return boxes[sure]
-        # A face that fills the picture is found more surely in a wider view.
+        # A face that fills the image is found more surely in a wider view.
         side = 2 * round(1.25 * (last[3] - last[1]))
         middle = (last[:2] + last[2:]) / 2
         window = (round(middle[0] - side / 2), round(middle[1] - side / 2), side)
-        boxes, _ = self.detect(cut_window(picture, window, 256))
+        boxes, _ = self.detect(cut_window(image, window, 256))
         boxes = boxes * (side / 256) + np.array([window[0], window[1]] * 2)
         return boxes[[overlap(box, last) > _SAME for box in boxes]] if len(boxes) else boxes
 
-    def find_precisely(self, picture: np.ndarray) -> np.ndarray:
-        """As `find`, but looks again at each face in an enlarged crop, and in parts of the picture if it sees none.
+    def find_precisely(self, image: np.ndarray) -> np.ndarray:
+        """As `find`, but looks again at each face in an enlarged crop, and in parts of the image if it sees none.
 
-        The detector works at 192 px: a head that is small in a large picture is placed coarsely, or missed.
+        The detector works at 192 px: a head that is small in a large image is placed coarsely, or missed.
         """
-        boxes = self.find(picture)
+        boxes = self.find(image)
         if not len(boxes):
-            boxes = self._find_in_parts(picture)
-        refined = [self._look_again(picture, box) for box in boxes]
+            boxes = self._find_in_parts(image)
+        refined = [self._look_again(image, box) for box in boxes]
         return np.array(refined, dtype=np.float64).reshape(-1, 4)
 
-    def _find_in_window(self, picture: np.ndarray, window: tuple[int, int, int]) -> np.ndarray:
-        view = cut_window(picture, window, 256)
+    def _find_in_window(self, image: np.ndarray, window: tuple[int, int, int]) -> np.ndarray:
+        view = cut_window(image, window, 256)
         return self.find(view) * (window[2] / 256) + np.array([window[0], window[1]] * 2)
 
-    def _look_again(self, picture: np.ndarray, box: np.ndarray) -> np.ndarray:
+    def _look_again(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
         side = max(2, round(2.5 * (box[3] - box[1])))
         middle = (box[:2] + box[2:]) / 2
         window = (round(middle[0] - side / 2), round(middle[1] - side / 2), side)
-        again = [b for b in self._find_in_window(picture, window) if overlap(b, box) > _SAME]
+        again = [b for b in self._find_in_window(image, window) if overlap(b, box) > _SAME]
         return again[0] if again else box
 
-    def _find_in_parts(self, picture: np.ndarray) -> np.ndarray:
+    def _find_in_parts(self, image: np.ndarray) -> np.ndarray:
         """Faces in half-overlapping square parts, each half as wide as the shorter side."""
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         side = min(height, width) // 2
         if side < 64:
             return np.empty((0, 4))
         found: list[np.ndarray] = []
         for y0 in range(0, height - side + 1, max(side // 2, 1)):
             for x0 in range(0, width - side + 1, max(side // 2, 1)):
-                for box in self._find_in_window(picture, (x0, y0, side)):
+                for box in self._find_in_window(image, (x0, y0, side)):
                     if all(overlap(box, other) < _SAME for other in found):
                         found.append(box)
         found.sort(key=lambda b: b[1] - b[3])
@@ -118,15 +118,15 @@ class FaceFinder:
         self.close()
 
 
-def nobody_there(pictures: list[np.ndarray], margin: float = 0.025) -> list[np.ndarray]:
-    """(H, W) bool for each picture (H, W, 3) uint8 RGB: True at least `margin` of the width away from any person."""
+def nobody_there(images: list[np.ndarray], margin: float = 0.025) -> list[np.ndarray]:
+    """(H, W) bool for each image (H, W, 3) uint8 RGB: True at least `margin` of the width away from any person."""
     from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 
     masks = []
     with SelfieSegmentation(model_selection=0) as segmenter:
-        for picture in pictures:
-            person = segmenter.process(np.ascontiguousarray(picture)).segmentation_mask
-            reach = 2 * max(1, round(margin * picture.shape[1])) + 1
+        for image in images:
+            person = segmenter.process(np.ascontiguousarray(image)).segmentation_mask
+            reach = 2 * max(1, round(margin * image.shape[1])) + 1
             masks.append(cv2.erode((person < 0.1).astype(np.uint8), np.ones((reach, reach))).astype(bool))
     return masks
 
@@ -138,7 +138,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return shared / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared, 1e-9)
 
 
-def sharpness(picture: np.ndarray, box: np.ndarray, size_px: int = 128) -> float:
+def sharpness(image: np.ndarray, box: np.ndarray, size_px: int = 128) -> float:
     """Variance of the Laplacian of the face, grey in [0,1], resampled to `size_px` so that sizes compare.
 
     Focus measure of Pech-Pacheco et al. 2000. Compare within a clip: a face that is smaller than `size_px` in the
@@ -147,5 +147,5 @@ def sharpness(picture: np.ndarray, box: np.ndarray, size_px: int = 128) -> float
     side = max(float(box[3] - box[1]), 2.0)
     middle = (box[:2] + box[2:]) / 2
     window = (round(middle[0] - side / 2), round(middle[1] - side / 2), round(side))
-    grey = cv2.cvtColor(cut_window(picture, window, size_px), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
+    grey = cv2.cvtColor(cut_window(image, window, size_px), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
     return float(cv2.Laplacian(grey, cv2.CV_32F).var())

@@ -25,7 +25,7 @@ _SMALLEST_SPAN_PX = 4.0  # outer eye corners nearer than this carry no shape
 class Detection:
     """Landmarks of one face.
 
-    points_px: (K, 2) float32 in pixels of the picture, first pixel's centre at (0.5, 0.5). depth: (K,) float32 in the
+    points_px: (K, 2) float32 in pixels of the image, first pixel's centre at (0.5, 0.5). depth: (K,) float32 in the
     same pixels, relative, nearer is smaller, zeros for flat sets. confidence: 0 to 1.
     """
 
@@ -39,8 +39,8 @@ class FaceDetector(Protocol):
 
     set_name: str
 
-    def detect(self, picture: np.ndarray) -> Detection | None:
-        """Landmarks in a (H, W, 3) uint8 RGB picture, or None where there is no face."""
+    def detect(self, image: np.ndarray) -> Detection | None:
+        """Landmarks in a (H, W, 3) uint8 RGB image, or None where there is no face."""
 
     def close(self) -> None:
         """Frees what the detector holds."""
@@ -63,7 +63,7 @@ def choose_face(faces: list[Detection], shape: tuple[int, int], previous: Detect
     """The face to follow: the nearest to the one followed so far, else the largest, with a preference for the middle.
 
     Args:
-        shape: (height, width) of the picture.
+        shape: (height, width) of the image.
     """
     middle = np.array([shape[1], shape[0]]) / 2.0
     target = middle if previous is None else previous.points_px.mean(0)
@@ -80,7 +80,7 @@ class MediaPipeDetector:
     """MediaPipe's face mesh with irises: 478 points at sub-pixel resolution, tracked within a clip.
 
     A lost face is looked for again without tracking, then in an enlarged crop around its last place (or the middle of
-    the picture). Where several faces are seen, all are tracked and the one nearest to the last is kept.
+    the image). Where several faces are seen, all are tracked and the one nearest to the last is kept.
     """
 
     set_name = MEDIAPIPE
@@ -107,11 +107,11 @@ class MediaPipeDetector:
                 )  # fmt: skip
         return self._meshes[key], new
 
-    def _run(self, picture: np.ndarray, static: bool, faces: int, confidence: float) -> list[Detection]:
+    def _run(self, image: np.ndarray, static: bool, faces: int, confidence: float) -> list[Detection]:
         mesh, new = self._mesh(static, faces)
         with quiet_stderr() if new else contextlib.nullcontext():
-            answer = mesh.process(picture)
-        height, width = picture.shape[:2]
+            answer = mesh.process(image)
+        height, width = image.shape[:2]
         found = []
         for face in answer.multi_face_landmarks or ():
             xyz = np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32)
@@ -121,23 +121,23 @@ class MediaPipeDetector:
                 found.append(detection)
         return found
 
-    def detect(self, picture: np.ndarray) -> Detection | None:
+    def detect(self, image: np.ndarray) -> Detection | None:
         """See `FaceDetector.detect`."""
-        picture = np.ascontiguousarray(picture)
+        image = np.ascontiguousarray(image)
         if self._faces == 0:
-            seen = self._run(picture, True, MOST_FACES, REDETECTED)
+            seen = self._run(image, True, MOST_FACES, REDETECTED)
             self._faces = MOST_FACES if len(seen) > 1 else 1
-        faces = self._run(picture, False, self._faces, TRACKED)
+        faces = self._run(image, False, self._faces, TRACKED)
         if not faces:
-            faces = self._run(picture, True, MOST_FACES, REDETECTED) or self._enlarged(picture)
-            self._faces = 0  # the next picture decides anew how many to follow
+            faces = self._run(image, True, MOST_FACES, REDETECTED) or self._enlarged(image)
+            self._faces = 0  # the next image decides anew how many to follow
         if not faces:
             self._last = None
             return None
-        self._last = choose_face(faces, picture.shape[:2], self._last)
+        self._last = choose_face(faces, image.shape[:2], self._last)
         return self._last
 
-    def _enlarged(self, picture: np.ndarray) -> list[Detection]:
+    def _enlarged(self, image: np.ndarray) -> list[Detection]:
         """Looks at an enlarged square around the last face, for a face like it: about there, and about as large."""
         if self._last is None:
             return []
@@ -145,7 +145,7 @@ class MediaPipeDetector:
         centre, extent = (low + high) / 2, float((high - low).max())
         side = 1.8 * extent
         x0, y0 = (max(0, int(round(v - side / 2))) for v in centre)
-        crop = picture[y0 : y0 + int(side) + 1, x0 : x0 + int(side) + 1]
+        crop = image[y0 : y0 + int(side) + 1, x0 : x0 + int(side) + 1]
         if min(crop.shape[:2]) < 16:
             return []
         scale = ENLARGED_PX / max(crop.shape[:2])
@@ -170,7 +170,7 @@ class FaceAlignmentDetector:
     """68 iBUG points by the face-alignment package (Bulat and Tzimiropoulos 2017), flat (depth 0).
 
     Args:
-        network: anything with face-alignment's `get_landmarks_from_image(picture, return_landmark_score=True)`; by
+        network: anything with face-alignment's `get_landmarks_from_image(image, return_landmark_score=True)`; by
         default
             the package's own network, with weights that lie on disk already (see `load_face_alignment`).
     """
@@ -181,10 +181,10 @@ class FaceAlignmentDetector:
         self._network = network
         self._last: Detection | None = None
 
-    def detect(self, picture: np.ndarray) -> Detection | None:
+    def detect(self, image: np.ndarray) -> Detection | None:
         """See `FaceDetector.detect`."""
         landmarks, scores, _ = self._network.get_landmarks_from_image(
-            np.ascontiguousarray(picture), return_bboxes=True, return_landmark_score=True
+            np.ascontiguousarray(image), return_bboxes=True, return_landmark_score=True
         )
         faces = [
             # The network answers in pixel indices: the centre of the first pixel is 0 there and 0.5 here.
@@ -192,7 +192,7 @@ class FaceAlignmentDetector:
                       float(np.clip(np.mean(np.asarray(score)), 0, 1)))
             for points, score in zip(landmarks or [], scores or [], strict=True)
         ]  # fmt: skip
-        self._last = choose_face(faces, picture.shape[:2], self._last) if faces else None
+        self._last = choose_face(faces, image.shape[:2], self._last) if faces else None
         return self._last
 
     def close(self) -> None:
@@ -226,7 +226,7 @@ def load_face_alignment(weights: str, detector_weights: str, device: str) -> Any
 
 
 def _plausible(detection: Detection, shape: tuple[int, int]) -> bool:
-    """Finite, not a speck, and mostly inside the picture."""
+    """Finite, not a speck, and mostly inside the image."""
     points = detection.points_px
     if not np.isfinite(points).all() or not np.isfinite(detection.depth).all():
         return False

@@ -10,7 +10,7 @@ LARGEST_CHANGE = 2.0  # of a face's size against the clip's median
 LARGEST_MISFIT = 0.12  # of the stiff points against the clip's usual shape, over their spread
 
 
-def strange_faces(points: np.ndarray, depth: np.ndarray, stiff: tuple[int, ...] | None = None) -> np.ndarray:
+def outlier_detections(points: np.ndarray, depth: np.ndarray, stiff: tuple[int, ...] | None = None) -> np.ndarray:
     """(N,) True for detections whose size or stiff shape departs from the clip's majority; NaN rows are not strange.
 
     Args:

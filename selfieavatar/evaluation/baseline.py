@@ -9,14 +9,14 @@ import numpy as np
 Place = tuple[str, int]  # clip, frame
 
 
-def mean_picture(pictures: Iterable[np.ndarray]) -> np.ndarray:
-    """Mean of (H,W,3) pictures, read one at a time; float32. Raises ValueError for none."""
+def mean_image(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Mean of (H,W,3) images, read one at a time; float32. Raises ValueError for none."""
     total, count = None, 0
-    for picture in pictures:
-        total = picture.astype(np.float64) if total is None else total + picture
+    for image in images:
+        total = image.astype(np.float64) if total is None else total + image
         count += 1
     if total is None:
-        raise ValueError("the mean of no pictures")
+        raise ValueError("the mean of no images")
     return (total / count).astype(np.float32)
 
 
@@ -63,10 +63,10 @@ def fill_missing(points: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 class Baselines:
-    """The two pictures of each test frame that an avatar must beat.
+    """The two images of each test frame that an avatar must beat.
 
     train, test: clip -> frame numbers (N,); at least one training frame. points: (clip, frames) -> landmarks (N,K,2)
-    px. read: places -> pictures (N,S,S,3) float in [0,1]. mean_frames: most frames that the mean is made of.
+    px. read: places -> images (N,S,S,3) float in [0,1]. mean_frames: most frames that the mean is made of.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Baselines:
         self._read = read
         places = [(clip, int(number)) for clip, frames in train.items() for number in frames]
         chosen = np.unique(np.linspace(0, len(places) - 1, min(mean_frames, len(places))).round().astype(int))
-        self.mean = mean_picture(read([places[i]])[0] for i in chosen)
+        self.mean = mean_image(read([places[i]])[0] for i in chosen)
         known = np.concatenate([points(clip, frames) for clip, frames in train.items()])
         self.nearest: dict[Place, Place] = {}
         for clip, frames in test.items():

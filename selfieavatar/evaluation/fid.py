@@ -32,7 +32,7 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float | None:
 
 
 class FidScore:
-    """Collects Inception features of the truth and of several methods' pictures, region by region."""
+    """Collects Inception features of the truth and of several methods' images, region by region."""
 
     def __init__(self, device: torch.device | str) -> None:
         """Raises UserError where the published Inception weights are missing, with what to do."""
@@ -45,19 +45,19 @@ class FidScore:
         self._truth: dict[str, list[np.ndarray]] = {}
         self._methods: dict[str, dict[str, list[np.ndarray]]] = {}
 
-    def add_truth(self, pictures: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
-        """N more true pictures (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool.
-        Outside a region pictures are black; frames whose region is empty do not count."""
-        self._add(self._truth, pictures, masks)
+    def add_truth(self, images: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
+        """N more true images (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool.
+        Outside a region images are black; frames whose region is empty do not count."""
+        self._add(self._truth, images, masks)
 
-    def add(self, method: str, pictures: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
-        """N more pictures of a method, as `add_truth`; masks: the truth's."""
-        self._add(self._methods.setdefault(method, {}), pictures, masks)
+    def add(self, method: str, images: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
+        """N more images of a method, as `add_truth`; masks: the truth's."""
+        self._add(self._methods.setdefault(method, {}), images, masks)
 
-    def _add(self, found: dict[str, list[np.ndarray]], pictures: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
+    def _add(self, found: dict[str, list[np.ndarray]], images: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
         for region, mask in masks.items():
             keep = mask.any(axis=(1, 2))
-            shown = np.where(mask[keep][..., None], pictures[keep], 0.0)
+            shown = np.where(mask[keep][..., None], images[keep], 0.0)
             found.setdefault(region, []).append(self._extract(shown))
 
     def value(self, method: str, region: str) -> float | None:
@@ -68,9 +68,9 @@ class FidScore:
         return frechet_distance(np.concatenate(mine), np.concatenate(truth))
 
     @torch.no_grad()
-    def _extract(self, pictures: np.ndarray) -> np.ndarray:
-        if not len(pictures):
+    def _extract(self, images: np.ndarray) -> np.ndarray:
+        if not len(images):
             return np.zeros((0, 2048), np.float32)
-        bytes_ = np.round(np.clip(pictures, 0, 1) * 255).astype(np.uint8)
+        bytes_ = np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
         (features,) = self.net(torch.from_numpy(bytes_.transpose(0, 3, 1, 2).copy()).to(self.device))
         return features.cpu().numpy()

@@ -1,4 +1,4 @@
-"""The frames that are measured, and the clips' pictures of them: what every measurement of a subject has in common.
+"""The frames that are measured, and the clips' images of them: what every measurement of a subject has in common.
 
 Frames are streamed in batches: memory does not grow with the clips.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.baseline import fill_missing
 from selfieavatar.evaluation.regions import region_masks
-from selfieavatar.io.files import picture_name, read_picture
+from selfieavatar.io.files import image_name, read_image
 from selfieavatar.io.manifest import frame_rate, read_manifest
 from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_set
 
@@ -83,9 +83,9 @@ class Batch:
     masks: dict[str, np.ndarray]
 
 
-def unit(picture: np.ndarray) -> np.ndarray:
-    """Integer picture -> float32 in [0,1]."""
-    return picture.astype(np.float32) / np.iinfo(picture.dtype).max
+def unit(image: np.ndarray) -> np.ndarray:
+    """Integer image -> float32 in [0,1]."""
+    return image.astype(np.float32) / np.iinfo(image.dtype).max
 
 
 def seconds(rates: Mapping[str, float]) -> dict[str, int]:
@@ -93,20 +93,20 @@ def seconds(rates: Mapping[str, float]) -> dict[str, int]:
     return {clip: round(rate) for clip, rate in rates.items()}
 
 
-def film_rate(subject: Subject, rates: Mapping[str, float]) -> float:
-    """Frames per second of one film of all clips: the rate of most frames, those of a rounded rate counted together."""
+def video_rate(subject: Subject, rates: Mapping[str, float]) -> float:
+    """Frames per second of one video of all clips: the commonest rate, where rates that round alike count together."""
     frames = Counter[int]()
     for clip, rate in rates.items():
         frames[round(rate)] += len(subject.test[clip])
     most, _ = frames.most_common(1)[0]
     if len(frames) > 1:
         found = ", ".join(f"{number} of {rate}" for rate, number in sorted(frames.items()))
-        log.info("the clips have different frames/s (frames: %s); the film shows all at %d", found, most)
+        log.info("the clips have different frames/s (frames: %s); the video shows all at %d", found, most)
     return next(rate for rate in rates.values() if round(rate) == most)
 
 
-class Pictures:
-    """Reads the pictures of the clips on threads."""
+class Images:
+    """Reads the images of the clips on threads."""
 
     def __init__(self, clips_dir: Path, threads: int) -> None:
         self.clips_dir = clips_dir
@@ -114,12 +114,12 @@ class Pictures:
 
     def read(self, places: list[tuple[str, int]], kind: str) -> np.ndarray:
         """(N,...) float32 in [0,1] of frames (clip, number)."""
-        paths = [self.clips_dir / clip / kind / picture_name(number) for clip, number in places]
-        pictures = [unit(picture) for picture in self._pool.map(read_picture, paths)]
-        for path, picture in zip(paths, pictures, strict=True):
-            if picture.shape != pictures[0].shape:
+        paths = [self.clips_dir / clip / kind / image_name(number) for clip, number in places]
+        images = [unit(image) for image in self._pool.map(read_image, paths)]
+        for path, image in zip(paths, images, strict=True):
+            if image.shape != images[0].shape:
                 raise UserError(f"{path} has another size or depth than its neighbours; run the workflow again")
-        return np.stack(pictures)
+        return np.stack(images)
 
     def of(self, clip: str, frames: np.ndarray, kind: str) -> np.ndarray:
         """`read` of frames (N,) of one clip."""
@@ -145,7 +145,7 @@ class Pictures:
         """Batches of frames of one clip."""
         points, kind = self.points(clip, frames)
         repeated = read_manifest(self.clips_dir / clip / "decode.parquet", "decode")["duplicate"]
-        order = np.cumsum(~repeated)[frames]  # counts the pictures that differ from the one before
+        order = np.cumsum(~repeated)[frames]  # counts the images that differ from the one before
         for start in range(0, len(frames), size):
             part = slice(start, start + size)
             truth, alpha, uv = (self.of(clip, frames[part], folder) for folder in ("frames", "alpha", "uv"))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Paints(Protocol):
-    """What is asked of an avatar: pictures (B,3,S,S) in [0,1] in, image (B,3,S,S) and alpha (B,1,S,S) out."""
+    """What is asked of an avatar: images (B,3,S,S) in [0,1] in, image (B,3,S,S) and alpha (B,1,S,S) out."""
 
     def paint(self, render: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
         """I_R and I_UV -> I_A and the matte."""
@@ -31,26 +31,26 @@ def frames_per_second(paint: Callable[[], object], count: int, warm_up: int = 2)
     return 1.0 / statistics.median(seconds[warm_up:])
 
 
-class Painter:
-    """An avatar on a device, for pictures as arrays."""
+class InferenceRunner:
+    """An avatar on a device, for images as arrays."""
 
     def __init__(self, avatar: Paints, device: str) -> None:
         self.avatar = avatar
         self.device = torch.device(device)
 
-    def _tensor(self, pictures: np.ndarray) -> Tensor:
-        return torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy()).to(self.device)
+    def _tensor(self, images: np.ndarray) -> Tensor:
+        return torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(self.device)
 
     @torch.inference_mode()
     def paint(self, render: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """render, uv: (N,S,S,3) float32 in [0,1] -> picture (N,S,S,3), rounded as 8 bits are, and alpha (N,S,S)."""
+        """render, uv: (N,S,S,3) float32 in [0,1] -> image (N,S,S,3), rounded as 8 bits are, and alpha (N,S,S)."""
         image, alpha = self.avatar.paint(self._tensor(render), self._tensor(uv))
         image = image.float().clamp(0, 1).mul(255).round().div(255).permute(0, 2, 3, 1)
         return np.ascontiguousarray(image.cpu().numpy()), alpha.float().clamp(0, 1)[:, 0].cpu().numpy()
 
     @torch.inference_mode()
     def frames_per_second(self, render: np.ndarray, uv: np.ndarray, count: int) -> float:
-        """Frames painted in a second, one at a time, from inputs on the device to a picture on the device."""
+        """Frames painted in a second, one at a time, from inputs on the device to an image on the device."""
         inputs = self._tensor(render[:1]), self._tensor(uv[:1])
 
         def paint() -> None:
@@ -61,7 +61,7 @@ class Painter:
         return frames_per_second(paint, count)
 
     def device_name(self) -> str:
-        """Name of the processor for people."""
+        """Name of the CPU for people."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"

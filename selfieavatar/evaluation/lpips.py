@@ -22,7 +22,7 @@ LABEL = "imagenet"
 
 
 class LpipsScore:
-    """LPIPS per picture and region on a device."""
+    """LPIPS per image and region on a device."""
 
     def __init__(self, device: torch.device | str) -> None:
         """Raises UserError where AlexNet's published weights are missing, with what to do."""
@@ -43,7 +43,7 @@ class LpipsScore:
         """predicted, truth: (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool. Returns region -> (N,) float64.
 
         "full" is the published figure; other regions take the mean of the per-pixel distances (layers enlarged to the
-        picture) over the region's pixels, NaN where it is empty.
+        image) over the region's pixels, NaN where it is empty.
         """
         a, b = (
             torch.from_numpy(np.ascontiguousarray(p.transpose(0, 3, 1, 2))).to(self.device) for p in (predicted, truth)

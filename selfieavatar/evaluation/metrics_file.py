@@ -28,7 +28,7 @@ DEFINITIONS = {
     "ssim_uniform7": "7 x 7 flat window, unbiased variances: scikit-image's default, for papers that name no form",
     "psnr_db": "mean over frames of 10 log10(1 / mean square error over the region's pixels)",
     "sharpness": "mean gradient of the avatar's luma over the truth's",
-    "akd": "mean distance of the landmarks tracked in both pictures, over the outer eye corners' distance",
+    "akd": "mean distance of the landmarks tracked in both images, over the outer eye corners' distance",
     "aed": "mean absolute difference of the expression tracked in both, in standard deviations of the subject's",
     "apd_deg": "angle between the head poses tracked in both, degrees",
     "jitter": "mean second difference of tracked landmarks over the eye corners' distance; _truth: of the true ones",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 NETWORKS = {"lpips": "alexnet", "fid": "inception", "identity_similarity": "resnet50_vggface2"}
-# Small boxes on black say nothing to a network that was trained on whole pictures.
+# Small boxes on black say nothing to a network that was trained on whole images.
 FID_REGIONS = ("full", "person", "face")
 # Inception's features: of fewer frames the covariance is singular, and FID is biased upwards.
 FID_ENOUGH = 2048
@@ -56,20 +56,20 @@ class NetworkScores:
             self.notes["identity_similarity"] = str(error)
 
     def add(self, methods: Mapping[str, np.ndarray], truth: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
-        """Score N more frames of every method; pictures (N,H,W,3) float in [0,1], masks region -> (N,H,W) bool."""
+        """Score N more frames of every method; images (N,H,W,3) float in [0,1], masks region -> (N,H,W) bool."""
         shown = {region: mask for region, mask in masks.items() if region in FID_REGIONS}
         if self._fid is not None:
             self._fid.add_truth(truth, shown)
             self._count += len(truth)
         person = None if self._faces is None else self._faces(truth, masks["face"])
-        for method, pictures in methods.items():
+        for method, images in methods.items():
             if self._fid is not None:
-                self._fid.add(method, pictures, shown)
+                self._fid.add(method, images, shown)
             if self._lpips is not None:
-                for region, values in self._lpips(pictures, truth, masks).items():
+                for region, values in self._lpips(images, truth, masks).items():
                     self._parts.setdefault((method, region, "lpips"), []).append(values)
             if person is not None:
-                alike = (person * self._faces(pictures, masks["face"])).sum(axis=1)
+                alike = (person * self._faces(images, masks["face"])).sum(axis=1)
                 self._parts.setdefault((method, "face", "identity_similarity"), []).append(alike)
 
     def warnings(self) -> list[str]:

@@ -8,12 +8,12 @@ import numpy as np
 
 from selfieavatar.evaluation.regions import mean_over
 
-# Two equal pictures have no noise at all; a figure that is a number is more use than infinity.
+# Two equal images have no noise at all; a figure that is a number is more use than infinity.
 CEILING_DB = 100.0
 
 
 def psnr_db(predicted: np.ndarray, truth: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """10 log10(1 / MSE) per picture and region, at most 100 dB.
+    """10 log10(1 / MSE) per image and region, at most 100 dB.
 
     predicted, truth: (N,H,W,3) float in [0,1]. masks: region -> (N,H,W) bool. The mean square error is taken over the
     pixels of the region alone. Returns region -> (N,) float64, NaN where the region is empty.

@@ -1,4 +1,4 @@
-"""The regions over which every figure is taken: the full picture, the person, the face that the fit covers, and boxes
+"""The regions over which every figure is taken: the full image, the person, the face that the fit covers, and boxes
 around mouth and eyes, where people look first."""
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def box_masks(points: np.ndarray, margin: float, shape: tuple[int, int]) -> np.n
 
 
 def mean_over(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean of values (N,H,W) over mask (N,H,W), per picture: (N,) float64, NaN where the mask is empty."""
+    """Mean of values (N,H,W) over mask (N,H,W), per image: (N,) float64, NaN where the mask is empty."""
     count = mask.sum(axis=(1, 2))
     total = np.where(mask, values, 0).sum(axis=(1, 2), dtype=np.float64)
     return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)

@@ -38,7 +38,7 @@ class Results:
     ) -> None:
         """N more frames (N,) of a clip, whose batches come one after the other. order: (N,), see TemporalSheet.add.
 
-        truth: (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool; shown: each method's pictures, shaped as truth.
+        truth: (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool; shown: each method's images, shaped as truth.
         """
         if not self.clips or clip != self.clips[-1]:
             self.temporal.start_clip()
@@ -78,12 +78,12 @@ class Results:
         return frame_interval(values, self.clips, self.block) if len(values) else None
 
     def _equal_frames(self) -> list[str]:
-        """A note on pictures that equal the truth, whose PSNR no number can be."""
+        """A note on images that equal the truth, whose PSNR no number can be."""
         score = self.sheets[self.avatar].per_frame("full", "psnr_db")
         count = int((score >= CEILING_DB).sum())
         if not count:
             return []
-        equal = f"{count} of {len(score)} pictures equal the truth"
+        equal = f"{count} of {len(score)} images equal the truth"
         return [f"psnr_db: {equal}; their PSNR, which is infinite, counts as {CEILING_DB:g} dB"]
 
     def all_notes(self) -> list[str]:

@@ -1,7 +1,7 @@
-"""Fidelity of expression and pose: the avatar's own pictures are tracked again, and compared with what was asked.
+"""Fidelity of expression and pose: the avatar's own images are tracked again, and compared with what was asked.
 
 AKD, AED and APD (average keypoint, expression and pose distance; Siarohin et al. 2019, Ren et al. 2021), here in units
-that do not hang on the model or the picture's size: see each function. The tracker errs, too: on the true pictures
+that do not hang on the model or the image's size: see each function. The tracker errs, too: on the true images
 these figures are not zero.
 """
 
@@ -26,9 +26,9 @@ FIGURES = ("akd", "aed", "apd_deg", "jitter", "jitter_truth")
 
 
 class Tracker:
-    """Landmarks of the pictures of one clip, in order; the detector belongs to the clip.
+    """Landmarks of the images of one clip, in order; the detector belongs to the clip.
 
-    side_px: to which smaller pictures are enlarged, since detectors look for faces of a usual size.
+    side_px: to which smaller images are enlarged, since detectors look for faces of a usual size.
     """
 
     def __init__(self, detector: FaceDetector, side_px: int = 512) -> None:
@@ -36,19 +36,19 @@ class Tracker:
         self._count = landmark_set(detector.set_name).count
         self._points: list[np.ndarray] = []
 
-    def add(self, pictures: Iterable[np.ndarray]) -> None:
-        """More pictures (S,S,3) uint8."""
-        for picture in pictures:
-            zoom = max(1.0, self.side_px / picture.shape[0])
-            side = round(picture.shape[0] * zoom)
-            shown = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC) if zoom > 1 else picture
+    def add(self, images: Iterable[np.ndarray]) -> None:
+        """More images (S,S,3) uint8."""
+        for image in images:
+            zoom = max(1.0, self.side_px / image.shape[0])
+            side = round(image.shape[0] * zoom)
+            shown = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC) if zoom > 1 else image
             face = self.detector.detect(shown)
             lost = np.full((self._count, 2), np.nan)
-            self._points.append(lost if face is None else face.points_px * (picture.shape[0] / side))
+            self._points.append(lost if face is None else face.points_px * (image.shape[0] / side))
 
     @property
     def points(self) -> np.ndarray:
-        """(N, L, 2) px of the pictures as they were given, NaN where no face was found."""
+        """(N, L, 2) px of the images as they were given, NaN where no face was found."""
         return np.stack(self._points) if self._points else np.zeros((0, self._count, 2))
 
 
@@ -84,7 +84,7 @@ def jitter(points: np.ndarray, order: np.ndarray, set_name: str) -> np.ndarray:
     """(N,) trembling: mean length of the landmarks' second difference over the outer eye corner distance, of each frame
     and its two neighbours; NaN where one of them is missing or has no face.
 
-    points: (N, L, 2) px. order: (N,) number of each picture; neighbours are one apart.
+    points: (N, L, 2) px. order: (N,) number of each image; neighbours are one apart.
     """
     found = np.full(len(points), np.nan)
     middle = np.flatnonzero((np.diff(order[:-1]) == 1) & (np.diff(order[1:]) == 1)) + 1
@@ -94,7 +94,7 @@ def jitter(points: np.ndarray, order: np.ndarray, set_name: str) -> np.ndarray:
 
 
 class Retracking:
-    """Tracks the avatar's pictures and the true ones alike, clip by clip, and compares both.
+    """Tracks the avatar's images and the true ones alike, clip by clip, and compares both.
 
     model, camera: of the avatar. detector: makes a fresh detector for each clip. side_px: see `Tracker`.
     """
@@ -107,14 +107,14 @@ class Retracking:
         self._frames: dict[str, np.ndarray] | None = None
 
     def start_clip(self) -> None:
-        """The next pictures are of another clip."""
+        """The next images are of another clip."""
         self._close()
         self._clips.append((*(Tracker(self._detector(), self._side_px) for _ in range(2)), []))
 
     def add(self, order: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> None:
-        """N more frames of the clip: order as of `TemporalSheet.add`, pictures (N,S,S,3) float in [0,1]."""
-        for tracker, pictures in zip(self._clips[-1][:2], (predicted, truth), strict=True):
-            tracker.add(np.round(pictures * 255).astype(np.uint8))
+        """N more frames of the clip: order as of `TemporalSheet.add`, images (N,S,S,3) float in [0,1]."""
+        for tracker, images in zip(self._clips[-1][:2], (predicted, truth), strict=True):
+            tracker.add(np.round(images * 255).astype(np.uint8))
         self._clips[-1][2].append(order)
 
     def _close(self) -> None:
@@ -122,8 +122,8 @@ class Retracking:
             tracker.detector.close()
 
     def per_frame(self) -> dict[str, np.ndarray]:
-        """figure -> (N,) of all frames, in the order of adding, NaN where a picture shows no face; no more can be
-        added. The pictures of repeated frames do not count for the jitter, nor do frames without two neighbours."""
+        """figure -> (N,) of all frames, in the order of adding, NaN where an image shows no face; no more can be
+        added. The images of repeated frames do not count for the jitter, nor do frames without two neighbours."""
         if self._frames is None:
             self._close()
             clips = [self._compare(mine, true, np.concatenate(orders)) for mine, true, orders in self._clips]
@@ -131,14 +131,14 @@ class Retracking:
         return self._frames
 
     def summary(self) -> dict[str, float | int | None]:
-        """Means over the frames that have the figure, and the number of those whose both pictures show a face."""
+        """Means over the frames that have the figure, and the number of those whose both images show a face."""
         frames = self.per_frame()
         found = int(np.isfinite(frames["akd"]).sum())
         return {"found": found} | {name: mean_or_none(values) for name, values in frames.items()}
 
     def notes(self) -> list[str]:
         """Why figures are None."""
-        why = dict.fromkeys(FIGURES, "no frame shows a face both in the picture and in the truth")
+        why = dict.fromkeys(FIGURES, "no frame shows a face both in the image and in the truth")
         why["jitter"] = why["jitter_truth"] = "no three frames that follow each other show a face"
         return [f"{name}: {why[name]}" for name in FIGURES if self.summary()[name] is None]
 
@@ -170,9 +170,9 @@ class Tracked(Protocol):
 def retracking_of(
     avatar: Tracked, detector: Callable[[], FaceDetector], side_px: int
 ) -> tuple[Retracking | None, str]:  # fmt: skip
-    """What tracks an avatar's pictures again with MediaPipe (`detector`), or None and why not."""
+    """What tracks an avatar's images again with MediaPipe (`detector`), or None and why not."""
     if not side_px:
         return None, "tracked: left out by evaluate.retrack_px: 0"
     if avatar.landmark_set.name != MEDIAPIPE:
-        return None, f"tracked: pictures are tracked again by MediaPipe, not by {avatar.landmark_set.name}"
+        return None, f"tracked: images are tracked again by MediaPipe, not by {avatar.landmark_set.name}"
     return Retracking(avatar.model, avatar.camera, detector, side_px), ""

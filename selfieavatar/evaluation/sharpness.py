@@ -1,4 +1,4 @@
-"""Sharpness: how much of the truth's gradient a picture has. 1 is as sharp as the truth, less is blurred, more is
+"""Sharpness: how much of the truth's gradient an image has. 1 is as sharp as the truth, less is blurred, more is
 noise."""
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _FLAT = 0.1 / 255
 
 
-def gradient_magnitude(pictures: np.ndarray) -> np.ndarray:
+def gradient_magnitude(images: np.ndarray) -> np.ndarray:
     """|gradient of the luma| per pixel by forward differences: (N,H,W,3) in [0,1] -> (N,H,W), the last row and column
     0."""
-    luma = pictures @ _LUMA
+    luma = images @ _LUMA
     magnitude = np.zeros_like(luma)
     dx = luma[:, :-1, 1:] - luma[:, :-1, :-1]
     dy = luma[:, 1:, :-1] - luma[:, :-1, :-1]
@@ -26,7 +26,7 @@ def gradient_magnitude(pictures: np.ndarray) -> np.ndarray:
 
 
 def sharpness(predicted: np.ndarray, truth: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Mean gradient magnitude of the picture over that of the truth, per picture and region.
+    """Mean gradient magnitude of the image over that of the truth, per image and region.
 
     predicted, truth: (N,H,W,3) float in [0,1]. masks: region -> (N,H,W) bool. Returns region -> (N,) float64, NaN where
     the region is empty or the truth is flat in it.

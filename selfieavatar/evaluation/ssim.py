@@ -21,24 +21,24 @@ _C1 = 0.01**2
 _C2 = 0.03**2
 
 
-def _window(picture: np.ndarray, size: int) -> np.ndarray:
+def _window(image: np.ndarray, size: int) -> np.ndarray:
     """Weighted mean over each whole window: (H,W,3) float32 -> (H-size+1,W-size+1,3)."""
     border = size // 2
     if size == UNIFORM:
-        blurred = cv2.blur(picture, (size, size))
+        blurred = cv2.blur(image, (size, size))
     else:
         kernel = cv2.getGaussianKernel(size, _SIGMA, cv2.CV_32F)
-        blurred = cv2.sepFilter2D(picture, cv2.CV_32F, kernel, kernel)
+        blurred = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel)
     return blurred[border:-border, border:-border]
 
 
 def ssim_map(predicted: np.ndarray, truth: np.ndarray, size: int = WINDOW) -> np.ndarray:
-    """SSIM of each whole window: (H,W,3) float32 pictures in [0,1] -> (H-size+1,W-size+1), mean over the colours.
+    """SSIM of each whole window: (H,W,3) float32 images in [0,1] -> (H-size+1,W-size+1), mean over the colours.
 
-    size: 11 for the Gaussian window, 7 for the flat one. Raises ValueError for pictures smaller than the window.
+    size: 11 for the Gaussian window, 7 for the flat one. Raises ValueError for images smaller than the window.
     """
     if min(truth.shape[:2]) < size:
-        raise ValueError(f"SSIM needs pictures of at least {size} px, not {truth.shape[:2]}")
+        raise ValueError(f"SSIM needs images of at least {size} px, not {truth.shape[:2]}")
     x, y = (np.asarray(p, np.float32) for p in (predicted, truth))
     mean_x, mean_y = _window(x, size), _window(y, size)
     xx, yy, xy = mean_x * mean_x, mean_y * mean_y, mean_x * mean_y
@@ -54,7 +54,7 @@ def ssim_map(predicted: np.ndarray, truth: np.ndarray, size: int = WINDOW) -> np
 def ssim(
     predicted: np.ndarray, truth: np.ndarray, masks: Mapping[str, np.ndarray], size: int = WINDOW
 ) -> dict[str, np.ndarray]:
-    """Mean of the SSIM map per picture and region.
+    """Mean of the SSIM map per image and region.
 
     predicted, truth: (N,H,W,3) float in [0,1]. masks: region -> (N,H,W) bool; a window belongs to the region of its
     centre. size: see `ssim_map`. Returns region -> (N,) float64, NaN where the region is empty.

@@ -21,7 +21,7 @@ def temporal_scores(
 
     predicted, truth: (first, second), each (N,H,W,3) float in [0,1]. face: (N,H,W) bool.
 
-    difference_error(_face): mean |change of the avatar - change of the truth|, over the picture (the face).
+    difference_error(_face): mean |change of the avatar - change of the truth|, over the image (the face).
     flicker_static: mean |change of the avatar| where the truth stood still; flicker_static_truth: the truth's own
     change there (its noise), the least that can be asked for.
     """
@@ -57,8 +57,8 @@ class TemporalSheet:
         self._last = None
 
     def add(self, order: np.ndarray, predicted: np.ndarray, truth: np.ndarray, face: np.ndarray) -> None:
-        """N more frames of the clip. order: (N,) int, ascending, counts the distinct pictures of the clip; repeated
-        pictures of the recording (the same number again) are passed over, since nobody moved in them. predicted, truth:
+        """N more frames of the clip. order: (N,) int, ascending, counts the distinct images of the clip; repeated
+        images of the recording (the same number again) are passed over, since nobody moved in them. predicted, truth:
         (N,H,W,3) float in [0,1]; face: (N,H,W) bool."""
         for place, number in enumerate(order.tolist()):
             self._rows.append([np.nan] * len(FIGURES))

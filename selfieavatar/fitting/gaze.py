@@ -101,7 +101,7 @@ def gaze_angles(
         iris_radius: cm. usual: (2,) how far the eyes are open as a rule (default: the median of the given frames).
 
     Returns:
-        angles (N, 4) left yaw, left pitch, right yaw, right pitch, rad, relative to the head; yaw + to picture right,
+        angles (N, 4) left yaw, left pitch, right yaw, right pitch, rad, relative to the head; yaw + to image right,
         pitch + down; a closed eye, or a frame without pose, is NaN. weight (N, 4) in [0, 1], the inverse of the squared
         error that an error of the iris' place makes of each angle: 1 is a wide open eye seen from ahead, NaN has 0.
     """
@@ -130,7 +130,7 @@ def gaze_angles(
 
 
 def _seen_from_ahead(direction: np.ndarray, ray: np.ndarray) -> np.ndarray:
-    """(N, 2) squared share of a small turn of the eye in yaw and in pitch that shows in the picture.
+    """(N, 2) squared share of a small turn of the eye in yaw and in pitch that shows in the image.
 
     Args:
         direction, ray: (N, 3) unit vectors in the head: where the eye looks, and the camera's ray to it.

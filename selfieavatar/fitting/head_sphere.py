@@ -14,7 +14,7 @@ from scipy.optimize import least_squares
 from selfieavatar.geometry.camera import Camera, rotation_matrix
 
 _UPWARDS = np.cos(np.radians(75))  # the outline that counts lies within this angle of upwards
-_BORDER_PX = 2  # the outline there is the picture's
+_BORDER_PX = 2  # the outline there is the image's
 _EVERY = 3  # of the outline's pixels
 _LEAST_RAYS = 100
 _OUTLIER_CM = 0.1  # deviation from which on strands and hands pull less
@@ -22,18 +22,18 @@ _PRIOR = 0.03  # of the centre against the guess: cm to cm of the mean deviation
 _PLAUSIBLE = (0.35, 1.5)  # radius over the width of the face
 
 
-def learn_skull(
+def learn_head_sphere(
     template: np.ndarray, camera: Camera, rotation: np.ndarray, translation: np.ndarray, mattes: np.ndarray
 ) -> dict[str, np.ndarray]:
     """What identity.npz keeps of the skull.
 
     Args:
-        template: (V, 3) cm of the model. camera: of the pictures. rotation, translation: (N, 3) axis-angle and cm.
+        template: (V, 3) cm of the model. camera: of the images. rotation, translation: (N, 3) axis-angle and cm.
         mattes: (N, S, S) uint8, 255 on the person.
 
     Returns:
         skull (4,) float32: centre in the axes of the model and radius, cm. Nothing where the outline of the head is
-        not in the pictures, or is that of no head.
+        not in the images, or is that of no head.
     """
     low, high = template.min(0), template.max(0)
     guess = np.array([(low[0] + high[0]) / 2, 0.4 * low[1], high[2]])
@@ -57,7 +57,7 @@ def learn_skull(
     down, back, radius = least_squares(residuals, start, loss="soft_l1", f_scale=_OUTLIER_CM / np.sqrt(len(sight))).x
     if not _PLAUSIBLE[0] * width <= radius <= _PLAUSIBLE[1] * width:
         return {}
-    # Rounded to far below what is known of it, so that the last bits of a solver on several threads change no picture.
+    # Rounded to far below what is known of it, so that the last bits of a solver on several threads change no image.
     return {"skull": np.round([guess[0], down, back, radius], 2).astype(np.float32)}
 
 

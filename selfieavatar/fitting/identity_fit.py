@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from selfieavatar.fitting.landmark_solver import NARROW, TRUSTING, WIDE, FitResult, LandmarkFit, SolverSettings
+from selfieavatar.fitting.landmark_solver import COARSE, FINE, TRUSTING, FitResult, LandmarkFit, SolverSettings
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.morphable.model import MorphableModel
 
@@ -98,7 +98,7 @@ class _Joint:
         task, damping, own = self.task, 1e-2, self.own
         for number in range(rounds):
             if number <= TRUSTING + 1:
-                task.energy.turn = WIDE if number <= TRUSTING else NARROW
+                task.energy.turn = COARSE if number <= TRUSTING else FINE
             task.weigh(parameters)
             cost = self._cost(parameters, self.shared)
             step, shared_step = self._step(parameters, damping)

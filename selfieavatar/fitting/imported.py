@@ -18,13 +18,13 @@ from selfieavatar.errors import UserError
 from selfieavatar.fitting import smoothing
 from selfieavatar.fitting.clip import ClipFit, eye_span, gaze_of_irises, reprojection_error, smooth_gaze
 from selfieavatar.geometry.camera import Camera, rotation_matrix
-from selfieavatar.geometry.pnp import resect, rigid_pose
+from selfieavatar.geometry.pnp import rigid_pose, solve_pnp
 from selfieavatar.io.files import expand
 from selfieavatar.io.manifest import Manifest
 from selfieavatar.morphable.coefficient_files import (
     Coefficients,
     check_coefficients,
-    no_picture,
+    no_image,
     numbers_of,
     read_coefficients,
 )
@@ -71,7 +71,7 @@ def read_clip(path: Path, settings: Mapping[str, Any], decode: Manifest) -> tupl
     settings: the section `fit`, of which `model` and `model_path` count.
 
     Raises:
-        UserError: the file is unusable or not of the model, names none of the clip's pictures, or the source is not
+        UserError: the file is unusable or not of the model, names none of the clip's images, or the source is not
         square.
     """
     model, source = settings["model"], Path(decode.metadata["source"])
@@ -79,13 +79,13 @@ def read_clip(path: Path, settings: Mapping[str, Any], decode: Manifest) -> tupl
     track = read_coefficients(path, model)
     width, height = decode.metadata["source_size"]
     if width != height:
-        raise UserError(f"{path} is for square pictures, but {source} is {width} x {height} pixels; give the squares "
+        raise UserError(f"{path} is for square images, but {source} is {width} x {height} pixels; give the squares "
                         "that the coefficients were fitted to")  # fmt: skip
     numbers = numbers_of(model, source, decode["source_frame"])
     found = track.rows_of(numbers)
     rows = np.flatnonzero(found >= 0)
     if not len(rows):
-        raise no_picture(path, track, source, numbers)
+        raise no_image(path, track, source, numbers)
     x, y, side = decode.metadata["crop_px"]
     return track.take(found[rows]), rows, Crop((x, y, side), int(width), int(decode.metadata["size_px"]))
 
@@ -113,11 +113,11 @@ def place(
     corners = person.landmark_vertices[person.used_landmarks]
     shapes = _in_parts(lambda part: person.vertices(part)[:, corners], expression).astype(float)
     rotation, translation = rigid_pose(shapes, places)
-    # The subject's camera sees the same size at another distance, and the middle of the picture elsewhere.
+    # The subject's camera sees the same size at another distance, and the middle of the image elsewhere.
     depth = translation[:, 2:] * camera.focal_px / np.sqrt(focal.prod())
     middle = focal * translation[:, :2] / translation[:, 2:] + principal - camera.principal
     guess = np.concatenate([middle * depth / camera.focal_px, depth], 1)
-    rotation, translation, residual = resect(shapes, pixels, camera, rotation, guess)
+    rotation, translation, residual = solve_pnp(shapes, pixels, camera, rotation, guess)
     return Placement(rotation, translation, expression, _gaze(track), residual)
 
 

@@ -1,7 +1,7 @@
 """The landmark energy of a linear face and its derivatives by pose and expression, for many frames at once.
 
 A frame's parameters are rotation (3, axis-angle), translation (3) and E coefficients. With the camera point
-Y = R (T + sum_k e_k B_k) + t of a landmark, its derivative by the picture is P = dproject/dY (2, 3), and a Gauss-Newton
+Y = R (T + sum_k e_k B_k) + t of a landmark, its derivative by the image is P = dproject/dY (2, 3), and a Gauss-Newton
 Hessian of the coefficients is sum_m B_m^T (R^T P^T P R)_m B_m: linear in the six entries of the symmetric matrix in
 the middle. The products of the basis are therefore made once, and the Hessians of many frames are one matrix product.
 Coordinates are 32-bit, the small systems 64-bit.
@@ -15,14 +15,14 @@ import numpy as np
 
 from selfieavatar.geometry.camera import Camera, left_jacobian, rotation_matrix
 
-_CHUNK = 64  # frames worked on at once: their arrays stay in the processor's cache
+_CHUNK = 64  # frames worked on at once: their arrays stay in the CPU's cache
 _MOST_PACKED = 64  # more coefficients than this: the table of products would grow out of hand
 _FEW = 4  # frames for which the table is not worth reading
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
 class _Linear(NamedTuple):
-    """Weighted derivatives of a picture's points by pose (k, 6, 2, M; the rotation about the camera's axes), by the
+    """Weighted derivatives of an image's points by pose (k, 6, 2, M; the rotation about the camera's axes), by the
     model point (k, 2, 3, M) and by log focal length (k, 2, M), and weighted errors (k, 2, M).
     """
 
@@ -173,9 +173,9 @@ class LandmarkEnergy:
         middle *= root[:, None, None]
         return _Linear(pose, middle, error, zoom)
 
-    def _pull(self, frame: _Linear, picture: np.ndarray) -> np.ndarray:
-        """(k, E) product of the derivatives by the coefficients with weighted vectors (k, 2, M) in the picture."""
-        fields = frame.middle[:, 0] * picture[:, 0, None] + frame.middle[:, 1] * picture[:, 1, None]
+    def _pull(self, frame: _Linear, image: np.ndarray) -> np.ndarray:
+        """(k, E) product of the derivatives by the coefficients with weighted vectors (k, 2, M) in the image."""
+        fields = frame.middle[:, 0] * image[:, 0, None] + frame.middle[:, 1] * image[:, 1, None]
         return fields.reshape(len(fields), -1) @ self.basis.T
 
     def _mixed(self, pose: np.ndarray, middle: np.ndarray) -> np.ndarray:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from selfieavatar.fitting.landmark_energy import LandmarkEnergy
-from selfieavatar.fitting.temporal_prior import Chain, solve_chain
+from selfieavatar.fitting.temporal_prior import TemporalPrior, solve_block_tridiagonal
 from selfieavatar.fitting.visibility import Sight
 from selfieavatar.geometry.camera import Camera, rotation_vector
 from selfieavatar.morphable.model import MorphableModel
 
 # Turning points of the robust cost, in medians of a frame's distances: in the first iterations, and afterwards.
-WIDE, NARROW, TRUSTING = 100.0, 8.0, 3
+COARSE, FINE, TRUSTING = 100.0, 8.0, 3
 # Frames whose normal equations are solved together, and frames beyond them on each side that are solved along. A step
 # fades along the chain, by the expression prior alone to 0.7 of it from one frame to the next: at the end of so many
 # frames what is cut off is far below 32-bit coordinates.
@@ -28,7 +28,7 @@ _FRAMES_IN_VIEW = 256
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """Weights of the fit. Distances are relative to the outer eye corners' distance in the picture.
+    """Weights of the fit. Distances are relative to the outer eye corners' distance in the image.
 
     noise: expected error of a landmark. support: how many independent landmarks the whole set counts for
     (neighbouring points err together, so fewer than there are). prior: weight of (expression / expression_scale)^2.
@@ -125,7 +125,7 @@ class LandmarkFit:
         st = settings
         step = np.array([1, 1, 3]) * st.translation_step
         step = np.concatenate([np.full(3, st.rotation_step), step, st.expression_step * scale])
-        self.chain = Chain(adjacent, st.temporal, step)
+        self.chain = TemporalPrior(adjacent, st.temporal, step)
         self.ridge = np.concatenate([np.zeros(6), st.prior / scale**2])
         self.low, self.high = model.expression_limits()
 
@@ -193,7 +193,7 @@ class LandmarkFit:
             hessian[:, diagonal, diagonal] += held
             gradient[held] = 0
             link = link * ~(held[1:] | held[:-1])
-        return -solve_chain(hessian, gradient, link)
+        return -solve_block_tridiagonal(hessian, gradient, link)
 
     def held(self, parameters: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """(n, 6 + E) True for coefficients that push against their limits."""
@@ -215,7 +215,7 @@ class LandmarkFit:
         while len(rows) and iterations < self.settings.iterations:
             iterations += 1
             if iterations <= trusting + 1:
-                self.energy.turn = WIDE if iterations <= trusting else NARROW
+                self.energy.turn = COARSE if iterations <= trusting else FINE
                 self.weigh(parameters)
                 data = self.energy.cost(parameters, rows)
             trial = parameters.copy()

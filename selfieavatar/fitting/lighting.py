@@ -1,12 +1,12 @@
-"""Takes the pictures of a fitted face apart into albedo and light, by alternating robust least squares. NumPy.
+"""Takes the images of a fitted face apart into albedo and light, by alternating robust least squares. NumPy.
 
 The model is I = a(texel) E(normal) for each colour, with the irradiance E in nine spherical harmonics (Ramamoorthi and
-Hanrahan 2001; see `rendering.shading`). It is fitted to the encoded values of the pictures: the encoding is
+Hanrahan 2001; see `rendering.shading`). It is fitted to the encoded values of the images: the encoding is
 nearly a power law, which leaves a product a product, and I_R is drawn on encoded values too. Given the albedo the light
 is a linear problem of nine unknowns for each colour, given the light the albedo is a weighted mean for each texel.
 
 Two ambiguities have to be settled. A factor can move between both: the mean irradiance over the readings is 1 in each
-colour, so that the albedo has the colours of the pictures. And where the head hardly turns, any shading could as well
+colour, so that the albedo has the colours of the images. And where the head hardly turns, any shading could as well
 be paint: a weak pull of the albedo towards its mean gives it to the light. Irradiance is positive on all normals.
 """
 
@@ -39,7 +39,7 @@ _LEAST_SHARE = 0.15
 
 
 def photometric_mode(setting: str, device: str) -> str:
-    """`fit.photometric` with auto decided: full on a card that has its rasteriser, else light."""
+    """`fit.photometric` with auto decided: full on a GPU that has its rasteriser, else light."""
     if setting != "auto":
         return setting
     return "full" if device != "cpu" and find_spec("nvdiffrast") is not None else "light"
@@ -83,18 +83,18 @@ def gather(readings: Iterable[TexelReading], kept: np.ndarray) -> Readings:
 
 
 def skin_readings(
-    model: MorphableModel, camera: Camera, points: np.ndarray, pictures: np.ndarray, mattes: np.ndarray
+    model: MorphableModel, camera: Camera, points: np.ndarray, images: np.ndarray, mattes: np.ndarray
 ) -> tuple[Readings, tuple[np.ndarray, np.ndarray]]:
     """What N frames show on the skin, and the rows and columns (P,) of its texels on a grid of LIGHT_PX.
 
-    points: (N, V, 3) camera points, cm; pictures (N, S, S, 3), mattes (N, S, S) uint8; camera: in their pixels. Eyes
+    points: (N, V, 3) camera points, cm; images (N, S, S, 3), mattes (N, S, S) uint8; camera: in their pixels. Eyes
     and the inside of the mouth are left out: they are not on the mesh's surface.
     """
     texels = mesh_texels(model.tri, model.uv, LIGHT_PX)
     skin = model.tri_part[texels[1]] == 0
     view = camera.focal_px, np.asarray(camera.principal)
     rows, columns = texels[0]
-    return gather(read_texels(points, pictures, model.tri, texels, *view, mattes), skin), (rows[skin], columns[skin])
+    return gather(read_texels(points, images, model.tri, texels, *view, mattes), skin), (rows[skin], columns[skin])
 
 
 def albedo_at(texture: np.ndarray, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -104,7 +104,7 @@ def albedo_at(texture: np.ndarray, places: tuple[np.ndarray, np.ndarray]) -> np.
 
 
 def learn_appearance(
-    model: MorphableModel, camera: Camera, points: np.ndarray, pictures: np.ndarray, mattes: np.ndarray,
+    model: MorphableModel, camera: Camera, points: np.ndarray, images: np.ndarray, mattes: np.ndarray,
     owner: np.ndarray, size_px: int, light: bool = True,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """The subject's arrays: texture (T, T, 3) uint8, texture_weight (T, T), light (9, 3), its mean over the frames,
@@ -115,9 +115,9 @@ def learn_appearance(
     """
     lights = np.repeat(default_light()[None], owner.max() + 1, axis=0)
     if light:
-        lights, _ = separate(skin_readings(model, camera, points, pictures, mattes)[0], owner)
+        lights, _ = separate(skin_readings(model, camera, points, images, mattes)[0], owner)
     texture, weight = unwrap(
-        points, pictures, model.tri, model.uv, camera.focal_px, np.asarray(camera.principal), size_px, alpha=mattes,
+        points, images, model.tri, model.uv, camera.focal_px, np.asarray(camera.principal), size_px, alpha=mattes,
         lights=lights[owner] if light else None,
     )  # fmt: skip
     if not weight.any():
@@ -198,7 +198,7 @@ def separate(
     weights, colours = readings.weights, readings.colours
     if not (weights > 0).any():
         raise ValueError("no texel is seen in any frame")
-    # Over the mean brightness all films are alike, however dark.
+    # Over the mean brightness all videos are alike, however dark.
     level = max(float((weights * colours.mean(axis=2)).sum() / weights.sum()), 1e-3)
     colours = colours / np.float32(level)
     readings = replace(readings, colours=colours)

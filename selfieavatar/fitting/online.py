@@ -1,4 +1,4 @@
-"""Pose, expression and gaze of a live picture, frame by frame: the solver's equations for one frame, warm-started."""
+"""Pose, expression and gaze of a live image, frame by frame: the solver's equations for one frame, warm-started."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from selfieavatar.morphable.model import MorphableModel
 
 
 def model_and_camera(arrays: Mapping[str, np.ndarray], path: Path) -> tuple[MorphableModel, Camera]:
-    """The subject's face, and the camera of the pictures that it was learnt from.
+    """The subject's face, and the camera of the images that it was learnt from.
 
     Raises:
         UserError: the arrays of the file `path` are not those of an identity.

@@ -322,7 +322,7 @@ def _settle(model: MorphableModel, fit: FitResult, points: np.ndarray) -> tuple[
     turn = np.linalg.lstsq(centred, goal / scale, rcond=None)[0]
     basis = (model.expression_basis @ turn) * scale
     rotation = rotation_matrix(fit.rotation) @ turn
-    # R_old X_old + t_old, scaled as a whole: the picture stays the same when the head grows and moves away.
+    # R_old X_old + t_old, scaled as a whole: the image stays the same when the head grows and moves away.
     shift = template.mean(0) - (turn @ upright.mean(0)) / scale
     translation = scale * (np.einsum("nij,j->ni", rotation_matrix(fit.rotation), shift) + fit.translation)
     expression = fit.expression - middle

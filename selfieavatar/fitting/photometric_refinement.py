@@ -1,4 +1,4 @@
-"""Refines pose, expression, texture and light together on the pictures themselves, by Adam through the rasteriser.
+"""Refines pose, expression, texture and light together on the images themselves, by Adam through the rasteriser.
 
 The energy of a frame is the mean Charbonnier distance between the drawn and the filmed skin, the landmarks' robust
 distance, and the change against the landmark fit: kept small, and alike in neighbouring frames. It starts from the
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from selfieavatar.fitting.clip import ClipFit, eye_span, reprojection_error
-from selfieavatar.fitting.landmark_solver import NARROW, FitResult, SolverSettings
+from selfieavatar.fitting.landmark_solver import FINE, FitResult, SolverSettings
 from selfieavatar.fitting.lighting import positive
 from selfieavatar.fitting.smoothing import OK, takes
 from selfieavatar.geometry.camera import Camera
@@ -26,7 +26,7 @@ from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.rendering.raster import RasterBackend, camera_to_clip
 from selfieavatar.rendering.shading import BAND_FACTORS
 
-_CHUNK = 256  # frames of a take whose pictures are held at once
+_CHUNK = 256  # frames of a take whose images are held at once
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class JointSettings:
 
 
 @dataclass
-class Shots:
-    """N frames: pictures (N, S, S, 3) and mattes (N, S, S) uint8; points (N, L, 2) in their pixels, NaN where unknown;
+class Observations:
+    """N frames: images (N, S, S, 3) and mattes (N, S, S) uint8; points (N, L, 2) in their pixels, NaN where unknown;
     span (N,) px, the landmarks' yardstick; linked (N - 1,) True where frame n + 1 continues frame n."""
 
-    pictures: np.ndarray
+    images: np.ndarray
     mattes: np.ndarray
     points: np.ndarray
     span: np.ndarray
@@ -143,7 +143,7 @@ class Scene:
     def draw(
         self, points: torch.Tensor, texture: torch.Tensor, lights: torch.Tensor, behind: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The face before pictures `behind` (B, S, S, 3) in [0, 1], and the triangle of each pixel (B, S, S), or -1."""
+        """The face before images `behind` (B, S, S, 3) in [0, 1], and the triangle of each pixel (B, S, S), or -1."""
         size = behind.shape[1:3]
         clip = camera_to_clip(points, self.camera.focal_px, self.camera.principal, size)
         rast = self.backend.rasterize(clip, self.tri, size)
@@ -151,8 +151,8 @@ class Scene:
         values = self.backend.interpolate(values, rast, self.tri)
         face = rast[..., 3].detach().round().long() - 1
         lit = self.backend.texture(texture[None], values[..., 3:]) * values[..., :3]
-        picture = torch.where((face >= 0)[..., None], lit, behind)
-        return self.backend.antialias(picture, rast, clip, self.tri), face
+        image = torch.where((face >= 0)[..., None], lit, behind)
+        return self.backend.antialias(image, rast, clip, self.tri), face
 
     def counted(self, face: torch.Tensor, mattes: torch.Tensor) -> torch.Tensor:
         """(B, S, S) bool: skin of the person, a little inside the outline of the mesh; mattes (B, S, S) in [0, 1]."""
@@ -161,14 +161,14 @@ class Scene:
         return (face >= 0) & self.skin[face.clamp(min=0)] & ~off & (mattes >= 0.5)
 
     def photo_energy(
-        self, points: torch.Tensor, texture: torch.Tensor, lights: torch.Tensor, pictures: torch.Tensor,
+        self, points: torch.Tensor, texture: torch.Tensor, lights: torch.Tensor, images: torch.Tensor,
         mattes: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
         """(B,) photometric energy."""
         st = self.settings
-        drawn, face = self.draw(points, texture, lights, pictures)
+        drawn, face = self.draw(points, texture, lights, images)
         weight = self.counted(face, mattes).to(self.dtype)
-        distance = (((drawn - pictures) ** 2).mean(3) + st.charbonnier**2).sqrt() - st.charbonnier
+        distance = (((drawn - images) ** 2).mean(3) + st.charbonnier**2).sqrt() - st.charbonnier
         mean = (distance * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1.0)
         return st.photo_support * mean / st.photo_noise
 
@@ -180,7 +180,7 @@ class Scene:
         known = wanted.isfinite().all(dim=2)
         offset = torch.where(known[..., None], pixels - wanted, torch.zeros_like(pixels))
         square = (offset**2).sum(2) / (span[:, None] * self.solver.noise) ** 2
-        return self.solver.support * (square / (1.0 + square / NARROW**2) * self.weights * known).sum(1)
+        return self.solver.support * (square / (1.0 + square / FINE**2) * self.weights * known).sum(1)
 
     def change_energy(self, change: torch.Tensor, linked: torch.Tensor, before: torch.Tensor | None) -> torch.Tensor:
         """Energy of changes (N, 6 + E) in steps: their size, and their differences in time (linked (N - 1,))."""
@@ -198,7 +198,11 @@ def retouched(painted: torch.Tensor, retouch: torch.Tensor) -> torch.Tensor:
 
 
 def refine(
-    scene: Scene, shots: Shots, start: Appearance, learn_appearance: bool, before: np.ndarray | None = None
+    scene: Scene,
+    observations: Observations,
+    start: Appearance,
+    learn_appearance: bool,
+    before: np.ndarray | None = None,
 ) -> tuple[Appearance, np.ndarray]:
     """The appearance after `settings.iterations` steps of Adam, and the change (N, 6 + E) of pose and expression.
 
@@ -209,8 +213,8 @@ def refine(
     base = scene.tensor(np.concatenate([start.rotation, start.translation, start.expression], axis=1))
     change = torch.zeros_like(base, requires_grad=True)
     painted = scene.tensor(start.texture)
-    # No finer than the pictures show the face: texels between the samples would drift and flicker.
-    side = min(len(painted), max(shots.pictures.shape[1] // 2, 8))
+    # No finer than the images show the face: texels between the samples would drift and flicker.
+    side = min(len(painted), max(observations.images.shape[1] // 2, 8))
     retouch = torch.zeros(1, 3, side, side, dtype=scene.dtype, device=scene.device, requires_grad=learn_appearance)
     factors = scene.tensor(BAND_FACTORS)[1:, None]
     ambient = scene.tensor(start.lights[:, :1])
@@ -220,8 +224,8 @@ def refine(
         groups += [{"params": [retouch], "lr": st.texture_rate}, {"params": [directed], "lr": st.light_rate}]
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: 1.0 - 0.9 * n / st.iterations)
-    wanted, span = scene.tensor(shots.points[:, scene.landmarks]), scene.tensor(shots.span)
-    linked = scene.tensor(shots.linked.astype(float))
+    wanted, span = scene.tensor(observations.points[:, scene.landmarks]), scene.tensor(observations.span)
+    linked = scene.tensor(observations.linked.astype(float))
     previous = None if before is None else scene.tensor(before)
     owner = torch.as_tensor(start.owner, device=scene.device).long()
     for _ in range(st.iterations):
@@ -232,8 +236,11 @@ def refine(
             lights = torch.cat([ambient, directed / factors], dim=1)[owner[rows]]
             texture = retouched(painted, retouch)
             points = scene.points(base[rows] + change[rows] * scene.steps)
-            pictures, mattes = scene.tensor(shots.pictures[rows]) / 255.0, scene.tensor(shots.mattes[rows]) / 255.0
-            energy = scene.photo_energy(points, texture, lights, pictures, mattes)
+            images, mattes = (
+                scene.tensor(observations.images[rows]) / 255.0,
+                scene.tensor(observations.mattes[rows]) / 255.0,
+            )
+            energy = scene.photo_energy(points, texture, lights, images, mattes)
             (energy + scene.landmark_energy(points, wanted[rows], span[rows])).sum().backward()
         optimiser.step()
         schedule.step()
@@ -255,7 +262,7 @@ def refine_clip(
 ) -> ClipFit:  # fmt: skip
     """The clip with pose and expression refined under a known texture (T, T, 3) uint8 and lights (N, 9, 3).
 
-    points (N, L, 2) px, of the landmark set `set_name`. read: pictures (n, S, S, 3) and mattes (n, S, S) uint8 of rows
+    points (N, L, 2) px, of the landmark set `set_name`. read: images (n, S, S, 3) and mattes (n, S, S) uint8 of rows
     (n,). Takes are refined piece by piece, each tied to the one before; lost frames stay lost.
     """
     span, known = eye_span(points, set_name), np.where((clip.quality == OK)[:, None, None], points, np.nan)
@@ -264,11 +271,13 @@ def refine_clip(
         before = None
         for low in range(0, len(take), _CHUNK):
             rows = take[low : low + _CHUNK]
-            shots = Shots(*read(rows), known[rows], np.nan_to_num(span[rows], nan=1.0), np.ones(len(rows) - 1, bool))
+            observations = Observations(
+                *read(rows), known[rows], np.nan_to_num(span[rows], nan=1.0), np.ones(len(rows) - 1, bool)
+            )
             start = Appearance(
                 pose[rows, :3], pose[rows, 3:], expression[rows], texture / 255.0, lights[rows], np.arange(len(rows))
             )
-            result, change = refine(scene, shots, start, learn_appearance=False, before=before)
+            result, change = refine(scene, observations, start, learn_appearance=False, before=before)
             before = change[-1]
             pose[rows] = np.concatenate([result.rotation, result.translation], axis=1)
             expression[rows] = result.expression
@@ -278,17 +287,17 @@ def refine_clip(
 
 
 def refine_look(
-    backend: RasterBackend, model: MorphableModel, camera: Camera, fit: FitResult, shots: tuple[np.ndarray, ...],
+    backend: RasterBackend, model: MorphableModel, camera: Camera, fit: FitResult, observations: tuple[np.ndarray, ...],
     owner: np.ndarray, look: dict[str, np.ndarray], set_name: str = MEDIAPIPE,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """The arrays texture (T, T, 3) uint8 and light (9, 3), refined together with the frames' pose and expression.
 
-    shots: landmarks (N, L, 2), clip (N,), pictures and mattes of separate frames; owner (N,): number of the light;
+    shots: landmarks (N, L, 2), clip (N,), images and mattes of separate frames; owner (N,): number of the light;
     look: the arrays of `photometric.learn_appearance` to start from.
     """
-    points, _, pictures, mattes = shots
+    points, _, images, mattes = observations
     scene = Scene(backend, model, camera, landmark_weights(set_name))
-    footage = Shots(pictures, mattes, points, eye_span(points, set_name), np.zeros(len(points) - 1, bool))
+    footage = Observations(images, mattes, points, eye_span(points, set_name), np.zeros(len(points) - 1, bool))
     start = Appearance(fit.rotation, fit.translation, fit.expression, look["texture"] / 255.0, look["lights"], owner)
     result, _ = refine(scene, footage, start, learn_appearance=True)
     texture = np.clip(np.round(result.texture * 255.0), 0, 255).astype(np.uint8)

@@ -31,7 +31,7 @@ from selfieavatar.rendering.texture import mesh_texels
 
 log = logging.getLogger(__name__)
 
-MOST_PICTURE_PX = 256  # larger pictures are shrunk first: the flow resolves fractions of a pixel
+MOST_IMAGE_PX = 256  # larger images are shrunk first: the flow resolves fractions of a pixel
 _SEEN = 0.3  # least cosine between the normal and the way to the camera
 _NEAR = 1 / 24  # deviation of the neighbourhood of local contrast, over the texture's side
 _REACH = 1 / 40  # and that over which structure carries flow to where there is none
@@ -46,37 +46,37 @@ _CODE = 40.0  # grey levels of one unit of contrast in the stored reference
 @dataclass(frozen=True)
 class Unwrapped:
     """One frame on the T x T texels: contrast and weight (T, T) float32, the latter 0 where no skin is seen; pixels
-    (V, 2) of the vertices in the frame's picture."""
+    (V, 2) of the vertices in the frame's image."""
 
     contrast: np.ndarray
     weight: np.ndarray
     pixels: np.ndarray
 
 
-def texture_side(picture_px: int) -> int:
-    """Texels on a side of the reference for pictures of this side: about two for a pixel of the face."""
-    return 96 if picture_px <= 160 else 128
+def texture_side(image_px: int) -> int:
+    """Texels on a side of the reference for images of this side: about two for a pixel of the face."""
+    return 96 if image_px <= 160 else 128
 
 
-def shrink(picture: np.ndarray) -> np.ndarray:
-    """Grey (S, S) uint8 of an RGB or single-channel picture, a whole number of times smaller."""
-    grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    factor = -(-grey.shape[0] // MOST_PICTURE_PX)
+def shrink(image: np.ndarray) -> np.ndarray:
+    """Grey (S, S) uint8 of an RGB or single-channel image, a whole number of times smaller."""
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    factor = -(-grey.shape[0] // MOST_IMAGE_PX)
     side = round(grey.shape[0] / factor)
     return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA) if factor > 1 else grey
 
 
 class Registration:
-    """A subject's mesh made ready for one size of pictures.
+    """A subject's mesh made ready for one size of images.
 
     Args:
-        model: with UV. camera: of pictures of any size. picture_px: side of those that will be given.
+        model: with UV. camera: of images of any size. image_px: side of those that will be given.
         side: texels of the reference, where there is one already.
     """
 
-    def __init__(self, model: MorphableModel, camera: Camera, picture_px: int, side: int | None = None) -> None:
-        self.model, self.camera = model, camera.scaled(picture_px)
-        self.side = side or texture_side(picture_px)
+    def __init__(self, model: MorphableModel, camera: Camera, image_px: int, side: int | None = None) -> None:
+        self.model, self.camera = model, camera.scaled(image_px)
+        self.side = side or texture_side(image_px)
         (rows, columns), face, weights = mesh_texels(model.tri, model.uv, self.side)
         skin = model.tri_part[face] == 0
         self.texels = rows[skin], columns[skin]
@@ -107,13 +107,13 @@ class Registration:
         return tuple(d - csr_matrix((np.asarray(d.sum(1)).ravel(), (range(count), range(count)))) for d in difference)
 
     def read(self, points: np.ndarray, grey: np.ndarray, matte: np.ndarray) -> Unwrapped:
-        """Unwraps a frame: camera points (V, 3) cm; grey picture and matte (S, S) uint8.
+        """Unwraps a frame: camera points (V, 3) cm; grey image and matte (S, S) uint8.
 
         Raises:
             ValueError: they are not of the size that was announced.
         """
         if grey.shape != matte.shape or grey.shape[0] != self.camera.size_px:
-            raise ValueError(f"picture {grey.shape} and matte {matte.shape} must both have {self.camera.size_px} px")
+            raise ValueError(f"image {grey.shape} and matte {matte.shape} must both have {self.camera.size_px} px")
         normals = vertex_normals(points, self.model.tri) * self.outwards
         facing = -(normals * points).sum(1) / np.linalg.norm(points, axis=1)
         pixels = self.camera.project(points)
@@ -146,7 +146,7 @@ class Registration:
         return np.clip(np.round(128 + _CODE * total / weight), 0, 255).astype(np.uint8)
 
     def moved(self, reference: np.ndarray, frame: Unwrapped) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """How far each vertex lies from its skin, (V, 2) px of the picture; how much skin is seen there, and how well
+        """How far each vertex lies from its skin, (V, 2) px of the image; how much skin is seen there, and how well
         it is that of the reference (T, T), both (V,) in [0, 1].
         """
         seen = (frame.weight > 0).astype(np.float32)
@@ -184,7 +184,7 @@ class Registration:
         scale: float,
     ) -> np.ndarray:  # fmt: skip
         """(L, 2) landmarks of a frame moved to their skin, in the pixels of `detected` (L, 2), of which one of the
-        picture has `scale`; points (V, 3) cm, the fit in the camera's axes.
+        image has `scale`; points (V, 3) cm, the fit in the camera's axes.
         """
         frame = self.read(points, grey, matte)
         away, sure, alike = self.moved(reference, frame)
@@ -207,11 +207,11 @@ def register(
     """(N, L, 2) landmarks of N frames moved to their skin; rows stay whose landmarks or surface (N, V, 3), cm, are not
     finite.
 
-    detected (N, L, 2): in the pixels of the camera; read: number of a frame -> grey picture and matte (S, S) uint8,
+    detected (N, L, 2): in the pixels of the camera; read: number of a frame -> grey image and matte (S, S) uint8,
     called on the threads.
 
     Raises:
-        ValueError: a picture and its matte are not of one size.
+        ValueError: an image and its matte are not of one size.
     """
     out = np.array(detected, np.float64)
     known = np.isfinite(surface).all((1, 2)) & np.isfinite(out[:, model.used_landmarks]).all((1, 2))
@@ -231,16 +231,16 @@ def register(
 
 def learn(
     model: MorphableModel, camera: Camera, fit: FitResult, detected: np.ndarray,
-    pictures: list[tuple[np.ndarray, np.ndarray]], settings: SolverSettings, threads: int = 1,
+    images: list[tuple[np.ndarray, np.ndarray]], settings: SolverSettings, threads: int = 1,
     max_error: float = np.inf,
 ) -> tuple[MorphableModel, FitResult, np.ndarray]:  # fmt: skip
     """The subject's model, its fit and the reference texture, each made better by the others in a few rounds.
 
     detected: (N, 478, 2) px of the camera, and fit: of frames that the model was learnt from, some hundreds;
-    pictures: grey and matte (S, S) uint8 of each; max_error: of a fit, as a share of the eye distance, above which the
+    images: grey and matte (S, S) uint8 of each; max_error: of a fit, as a share of the eye distance, above which the
     frame has no part in the reference.
     """
-    side = len(pictures[0][0])
+    side = len(images[0][0])
 
     def unwrap() -> tuple[Registration, np.ndarray, np.ndarray]:
         """The registration, surfaces (N, V, 3) and reference of the present model and fit."""
@@ -248,12 +248,12 @@ def learn(
         surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
         seen = np.flatnonzero(np.isfinite(surface).all((1, 2)) & (fit.error <= max_error))
         with ThreadPoolExecutor(max(threads, 1)) as pool:
-            reference = registration.reference(pool.map(lambda i: registration.read(surface[i], *pictures[i]), seen))
+            reference = registration.reference(pool.map(lambda i: registration.read(surface[i], *images[i]), seen))
         return registration, surface, reference
 
     for number in range(_ROUNDS):
         registration, surface, reference = unwrap()
-        points = register(model, camera, reference, surface, detected, pictures.__getitem__, threads)
+        points = register(model, camera, reference, surface, detected, images.__getitem__, threads)
         moved = np.linalg.norm(points - detected, axis=2) / outer_eye_span(detected)[:, None]
         log.info("registration round %d: contrast of the reference %.1f, landmarks %.2f %% from the detector's",
                  number, np.std(reference[registration.texels].astype(float)), 100 * np.nanmedian(moved))  # fmt: skip

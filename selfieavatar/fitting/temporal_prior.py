@@ -8,7 +8,7 @@ from scipy.linalg import solveh_banded
 _LOOSE = 9.0  # squared difference, in units of its spread, at which a step is half let go
 
 
-class Chain:
+class TemporalPrior:
     """Energy of the first differences of parameters (n, P); large steps are let go (Geman-McClure).
 
     Args:
@@ -51,7 +51,7 @@ class Chain:
         return self.weight * self.linked / (self._differences(parameters)[1] * self.step) ** 2
 
 
-def solve_chain(hessian: np.ndarray, gradient: np.ndarray, link: np.ndarray) -> np.ndarray:
+def solve_block_tridiagonal(hessian: np.ndarray, gradient: np.ndarray, link: np.ndarray) -> np.ndarray:
     """Solves the block-tridiagonal system whose diagonal blocks are `hessian` (n, P, P), positive definite.
 
     The blocks beside them are diagonal: -`link` (n - 1, P). Bandwidth P; the cost is linear in n.

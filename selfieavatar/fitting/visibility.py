@@ -48,7 +48,7 @@ class Sight:
     """The points of a model that stand for its landmarks, and how much each counts at a given pose.
 
     A landmark on the contour has a strip of candidates: those that the model's authors publish for some yaws, or the
-    vertices from its own towards the middle of the face. At each pose only the outermost in the picture counts, which
+    vertices from its own towards the middle of the face. At each pose only the outermost in the image counts, which
     is where the silhouette lies (as Zhu et al., "High-fidelity pose and expression normalization", CVPR 2015, landmark
     marching).
 

@@ -45,7 +45,7 @@ CHECKS = (
     Check("face_scale", FOOTAGE, "face size", "source px per trained px", 2,
           "Come closer to the camera or record at a higher resolution: the face is {source_px:.0f} px tall in the "
           "video, but is trained at {trained_px:.0f} px.",
-          "median height of the face (hairline to chin) in the video over that in the training pictures"),
+          "median height of the face (hairline to chin) in the video over that in the training images"),
     Check("blurred", FOOTAGE, "sharpness", "% of frames blurred", 0,
           "Move more slowly, with more light, and check the focus: the face is blurred in {value:.0f} % of the frames.",
           "softness of the sharpest edges of the face, at the size trained at, above a share of its height"),
@@ -62,19 +62,19 @@ CHECKS = (
     Check("light_sides", FOOTAGE, "even light", "% between the sides", 0,
           "Turn towards the light: one side of the face is {value:.0f} % brighter than the other.",
           "difference of the brightness of both sides of the face, with the head held as usual"),
-    Check("camera", FOOTAGE, "steady camera", "% of the picture moved", 1,
+    Check("camera", FOOTAGE, "steady camera", "% of the image moved", 1,
           "Fix the camera: the background moves, and the avatar paints one background, which would be blurred.",
-          "how far the corners of the background are from where they were in the first picture, in 4 of 5 pictures"),
-    Check("cut", FOOTAGE, "whole face in the picture", "% of frames cut", 0,
-          "Keep the whole face in the picture: it is cut by the border in {value:.0f} % of the frames.",
-          "frames with a landmark outside the video's picture or the crop"),
+          "how far the corners of the background are from where they were in the first image, in 4 of 5 images"),
+    Check("cut", FOOTAGE, "whole face in the image", "% of frames cut", 0,
+          "Keep the whole face in the image: it is cut by the border in {value:.0f} % of the frames.",
+          "frames with a landmark outside the video's image or the crop"),
     Check("lost", FOOTAGE, "face always tracked", "% of frames lost or doubtful", 0,
           "Keep the face in view, without hands or hair before it: of the {frames:.0f} frames that are judged, "
           "{without_fit:.0f} are lost and {far_from_landmarks:.0f} doubtful.",
           "lost: without a face or a fit, as on tracking.html, which counts all frames of each clip; doubtful: where "
           "the model lies far from the landmarks; a hand that does not confuse the tracker is not seen"),
     Check("frame_rate", FOOTAGE, "frame rate", "frames/s", 0,
-          "Record at 25 to 60 frames per second: only {value:.0f} different pictures come in a second; more light "
+          "Record at 25 to 60 frames per second: only {value:.0f} different images come in a second; more light "
           "helps, since phones slow down in the dark.",
           "frames per second less those that repeat the one before"),
     Check("faces", FOOTAGE, "one face alone", "faces at most", 0,
@@ -82,7 +82,7 @@ CHECKS = (
           "most faces seen at once that are at least a third as tall"),
     Check("yaw", CONTENT, "head turned to both sides", "degrees", 0,
           "Turn your head slowly to both sides, {good:.0f} degrees at least: so far {left:.0f} to the left of the "
-          "picture and {right:.0f} to the right.",
+          "image and {right:.0f} to the right.",
           "the lesser side; held for 0.2 s in all, from facing the camera"),
     Check("pitch", CONTENT, "head raised and lowered", "degrees", 0,
           "Raise your chin and lower it, {good:.0f} degrees at least each: so far {up:.0f} up and {down:.0f} down.",

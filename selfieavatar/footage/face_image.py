@@ -1,6 +1,6 @@
-"""What one picture of a face tells about the recording: blur, brightness, exposure, and whether teeth show.
+"""What one image of a face tells about the recording: blur, brightness, exposure, and whether teeth show.
 
-Pictures are RGB uint8 (S, S, 3); points are in continuous pixel coordinates. What cannot be told is NaN.
+Images are RGB uint8 (S, S, 3); points are in continuous pixel coordinates. What cannot be told is NaN.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _TOOTH_LUMA, _TOOTH_COLOUR = 0.65, 0.9  # of the skin's
 _TEETH_SHARE, _TEETH_PX = 0.15, 4  # of the opening, and pixels, that must be so
 
 
-class FacePicture(NamedTuple):
+class FaceImage(NamedTuple):
     """Figures of one face.
 
     softness: blur of the edges over the face's height; see `face_softness`.
-    brightness, left, right: median luma of the face and of the strips at the picture's left and right, 0 to 1.
+    brightness, left, right: median luma of the face and of the strips at the image's left and right, 0 to 1.
     clipped: share of the face's pixels that are white in a channel or black. teeth: 1 where they show, else 0.
     """
 
@@ -43,25 +43,25 @@ class FacePicture(NamedTuple):
     teeth: float
 
 
-UNKNOWN = FacePicture(*[float("nan")] * len(FacePicture._fields))
+UNKNOWN = FaceImage(*[float("nan")] * len(FaceImage._fields))
 
 
-def face_picture(picture: np.ndarray, points: np.ndarray, kind: LandmarkSet) -> FacePicture:
-    """Figures of the face with landmarks points (L, 2), NaN where there is none or it is out of the picture."""
+def face_image(image: np.ndarray, points: np.ndarray, kind: LandmarkSet) -> FaceImage:
+    """Figures of the face with landmarks points (L, 2), NaN where there is none or it is out of the image."""
     if not np.isfinite(points).all():
         return UNKNOWN
-    inside = hull_mask(points, picture.shape[:2])
+    inside = hull_mask(points, image.shape[:2])
     if not inside.any():
         return UNKNOWN
     rows, columns = (slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(inside))
-    part, inside = picture[rows, columns], inside[rows, columns]
+    part, inside = image[rows, columns], inside[rows, columns]
     luma = part.astype(np.float32) @ _LUMA
     skin = luma[inside]
     clipped = (part[inside].max(1) >= _OVER) | (skin <= _UNDER)
     left, right = _sides(luma, inside, points - [columns.start, rows.start], kind)
-    return FacePicture(
-        face_softness(picture, points), float(np.median(skin)) / 255, left, right, float(clipped.mean()),
-        teeth_show(picture, points, kind, part[inside]),
+    return FaceImage(
+        face_softness(image, points), float(np.median(skin)) / 255, left, right, float(clipped.mean()),
+        teeth_show(image, points, kind, part[inside]),
     )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def hull_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _sides(luma: np.ndarray, inside: np.ndarray, points: np.ndarray, kind: LandmarkSet) -> tuple[float, float]:
-    """Median luma, 0 to 1, of the strips left and right of the face's midline in the picture."""
+    """Median luma, 0 to 1, of the strips left and right of the face's midline in the image."""
     one, other = points[list(kind.outer_eyes)]
     across = (other - one) / max(float(((other - one) ** 2).sum()), 1e-9)
     y, x = np.nonzero(inside)
@@ -84,26 +84,26 @@ def _sides(luma: np.ndarray, inside: np.ndarray, points: np.ndarray, kind: Landm
     return found[0], found[1]
 
 
-def face_softness(picture: np.ndarray, points: np.ndarray) -> float:
-    """Blur of the face's sharpest edges over the face's height, seen at one scale whatever the picture's size.
+def face_softness(image: np.ndarray, points: np.ndarray) -> float:
+    """Blur of the face's sharpest edges over the face's height, seen at one scale whatever the image's size.
 
-    What the pixels themselves blur is taken off, so that a sharp face in a small picture counts as sharp. NaN where
+    What the pixels themselves blur is taken off, so that a sharp face in a small image counts as sharp. NaN where
     there are no edges.
     """
     low, high = points.min(0), points.max(0)
     side = max(float(high[1] - low[1]), 2.0)
     x0, y0 = np.round((low + high) / 2 - side / 2)
     scale = BLUR_VIEW_PX / max(round(side), 2)
-    view = cut_window(picture, (x0, y0, max(round(side), 2)), BLUR_VIEW_PX)
+    view = cut_window(image, (x0, y0, max(round(side), 2)), BLUR_VIEW_PX)
     grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     blur_px = edge_blur(grey, hull_mask((points - [x0, y0]) * scale, grey.shape)) / scale
     return float(np.sqrt(np.clip(blur_px**2 - _PIXEL_BLUR**2, 0, None))) / side
 
 
 def edge_blur(grey: np.ndarray, mask: np.ndarray) -> float:
-    """Deviation, px, of the Gaussian that made sharp edges as soft as those of a picture, along the blurrier axis.
+    """Deviation, px, of the Gaussian that made sharp edges as soft as those of an image, along the blurrier axis.
 
-    The gradient across a step edge that is blurred by s falls by sqrt(1 + t^2 / s^2) when the picture is blurred again
+    The gradient across a step edge that is blurred by s falls by sqrt(1 + t^2 / s^2) when the image is blurred again
     by t (Zhuo and Sim 2011, "Defocus map estimation from a single image"). Both axes are measured by themselves, since
     motion blurs along one; a smear over 5 px counts as about 2, over 10 px as about 5. Thin lines count as sharper than
     they are.
@@ -120,7 +120,7 @@ def edge_blur(grey: np.ndarray, mask: np.ndarray) -> float:
 
 def _blur_along(grey: np.ndarray, again: np.ndarray, mask: np.ndarray, axis: int) -> float:
     order = (0, 1) if axis == 0 else (1, 0)
-    sharp, soft = (np.abs(cv2.Sobel(picture, cv2.CV_32F, *order, ksize=3)) for picture in (grey, again))
+    sharp, soft = (np.abs(cv2.Sobel(image, cv2.CV_32F, *order, ksize=3)) for image in (grey, again))
     # The relation holds in the middle of an edge, where the gradient is largest.
     middle = mask & (soft >= np.roll(soft, 1, axis)) & (soft >= np.roll(soft, -1, axis))
     if not middle.any():
@@ -134,16 +134,16 @@ def _blur_along(grey: np.ndarray, again: np.ndarray, mask: np.ndarray, axis: int
     return float(np.sqrt(np.clip(variance, 0, _BLURRIEST_PX**2)))
 
 
-def teeth_show(picture: np.ndarray, points: np.ndarray, kind: LandmarkSet, skin: np.ndarray) -> float:
+def teeth_show(image: np.ndarray, points: np.ndarray, kind: LandmarkSet, skin: np.ndarray) -> float:
     """1 where enough of what lies between the inner lips is bright and grey, else 0; skin (K, 3) is the face's pixels.
 
     Told by colour alone: a pale tongue, or a glint, is taken for teeth, and teeth in deep shade are missed.
     """
     lips = (points[list(kind.lips_inner)] - 0.5).round().astype(np.int32)
-    opening = cv2.fillPoly(np.zeros(picture.shape[:2], np.uint8), [lips], 1)
+    opening = cv2.fillPoly(np.zeros(image.shape[:2], np.uint8), [lips], 1)
     # The outline itself lies on the lips.
     opening = cv2.polylines(opening, [lips], True, 0).astype(bool)
-    between = picture[opening].astype(np.float32)
+    between = image[opening].astype(np.float32)
     if len(between) < _TEETH_PX:
         return 0.0
     skin = skin.astype(np.float32)

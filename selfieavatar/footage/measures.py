@@ -18,8 +18,8 @@ NO_FRAME = "no frame of it could be measured"
 NO_LIDS = "told only with MediaPipe's landmarks (landmarks.detector)"
 NO_VERTICES = "the face model has no vertices for these landmarks"
 # Columns of a table of frames, all (N,). `clip` is the clip's number, `fitted` and `bridged` are bool; `face_px` is the
-# face's height in px of the frame; angles are in degrees, yaw + to the right of the picture and pitch + down;
-# `lids`, `mouth_open`, `mouth_width`, `brows` over the outer eye corners' distance; the others are of `FacePicture`.
+# face's height in px of the frame; angles are in degrees, yaw + to the right of the image and pitch + down;
+# `lids`, `mouth_open`, `mouth_width`, `brows` over the outer eye corners' distance; the others are of `FaceImage`.
 COLUMNS = (
     "clip", "time_s", "seconds", "fitted", "bridged", "duplicate", "error", "face_px", "cut", "yaw", "pitch", "roll",
     "gaze_yaw", "gaze_pitch", "lids", "mouth_open", "mouth_width", "brows", "softness", "brightness", "left", "right",
@@ -31,7 +31,7 @@ COLUMNS = (
 class Footage:
     """Facts about a clip. source_scale: source px per px of the frame. static: decode saw the background stay.
 
-    shifts: how far the background moved from the clip's first picture in some others, as a share of the picture's side;
+    shifts: how far the background moved from the clip's first image in some others, as a share of the image's side;
     infinite where it went out of sight, NaN where a flat wall gives nothing to follow.
     """
 
@@ -100,7 +100,7 @@ def light(table: Mapping[str, np.ndarray]) -> dict[str, Measured]:
 
 
 def camera(clips: Sequence[Footage]) -> Measured:
-    """Movement of the background of the worst clip, % of the picture's side."""
+    """Movement of the background of the worst clip, % of the image's side."""
     worst, note = NAN, "a plain wall gives nothing to follow: a camera that moves before it cannot be told"
     for clip in clips:
         shifts = clip.shifts[~np.isnan(clip.shifts)]

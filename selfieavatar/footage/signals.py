@@ -82,7 +82,7 @@ def lip_shapes(width: np.ndarray, opening: np.ndarray, seconds: np.ndarray, held
 def face_shape(model: MorphableModel, expression: np.ndarray, kind: LandmarkSet) -> dict[str, np.ndarray]:
     """mouth_open, mouth_width, brows (N,) of the fitted face, over the distance of the outer eye corners.
 
-    Read off the model, not the picture, so that a turned head changes nothing. Opening and width are of the inner lips,
+    Read off the model, not the image, so that a turned head changes nothing. Opening and width are of the inner lips,
     brows are the mean height above the eye corners. NaN where the coefficients are, or the model lacks the points.
     """
     ring, quarter = list(kind.lips_inner), len(kind.lips_inner) // 4
@@ -157,7 +157,7 @@ def unevenness(left: np.ndarray, right: np.ndarray) -> float:
 def cut_by_border(
     points: np.ndarray, crop_px: tuple[float, float, float], source: tuple[int, int], size_px: int
 ) -> np.ndarray:
-    """(N,) bool: a landmark lies outside the source's picture or the crop.
+    """(N,) bool: a landmark lies outside the source's image or the crop.
 
     points: (N, L, 2) px of the frame, NaN where there is none. crop_px: (x0, y0, side) in source px. source: width and
     height, px.

@@ -17,7 +17,7 @@ DEFAULT_FOCAL_RATIO = (
 
 @dataclass(frozen=True)
 class Camera:
-    """Focal length and principal point in pixels of a square picture of side `size_px`."""
+    """Focal length and principal point in pixels of a square image of side `size_px`."""
 
     focal_px: float
     principal: tuple[float, float]
@@ -25,13 +25,13 @@ class Camera:
 
     @classmethod
     def default(cls, size_px: int, focal_ratio: float = DEFAULT_FOCAL_RATIO) -> Camera:
-        """A camera that looks at the middle of the picture; `focal_ratio` is the focal length over the picture's
+        """A camera that looks at the middle of the image; `focal_ratio` is the focal length over the image's
         side.
         """
         return cls(focal_ratio * size_px, (size_px / 2, size_px / 2), int(size_px))
 
     def scaled(self, size_px: int) -> Camera:
-        """The same camera for a picture of another size."""
+        """The same camera for an image of another size."""
         k = size_px / self.size_px
         return Camera(self.focal_px * k, (self.principal[0] * k, self.principal[1] * k), int(size_px))
 

@@ -1,4 +1,4 @@
-"""Normals of a mesh (numba, processor)."""
+"""Normals of a mesh (numba, CPU)."""
 
 import numpy as np
 from numba import njit

@@ -1,4 +1,4 @@
-"""The pose of a known shape from its picture (spatial resection), all frames at once."""
+"""The pose of a known shape from its image (spatial resection), all frames at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rigid_pose(shapes: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.n
     return rotation, goal - (rotation @ middle[..., None])[..., 0]
 
 
-def resect(
+def solve_pnp(
     shapes: np.ndarray, pixels: np.ndarray, camera: Camera, rotation: np.ndarray, translation: np.ndarray,
     rounds: int = 30,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip

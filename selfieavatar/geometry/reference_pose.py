@@ -43,7 +43,7 @@ def independent_count(values: np.ndarray) -> np.ndarray:
     return count / np.maximum(2 * (correlation * positive).sum(0) - 1, 1.0)
 
 
-def rest_pose(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+def reference_pose(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
     """(6,) usual rotation and translation of poses (N, 3), (N, 3) in order of time.
 
     The median about the mean, so that a few wide turns to one side do not pull it there. A short clip of a lively head
@@ -60,6 +60,6 @@ def rest_pose(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
 def pose_arrays(rotation: np.ndarray, translation: np.ndarray) -> dict[str, np.ndarray]:
     """What identity.npz keeps of the poses (N, 3), (N, 3) it was learnt from, float32 each: `pose_rest` (6,), and the
     1st and 99th percentile `pose_low`, `pose_high` (6,) of the poses relative to it."""
-    rest = rest_pose(rotation, translation)
+    rest = reference_pose(rotation, translation)
     low, high = np.percentile(relative_pose(rotation, translation, rest), [1, 99], axis=0)
     return {name: np.float32(v) for name, v in (("pose_rest", rest), ("pose_low", low), ("pose_high", high))}

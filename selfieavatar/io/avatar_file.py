@@ -11,7 +11,7 @@ FORMAT = 3
 
 
 def read_avatar(path: Path) -> dict[str, Any]:
-    """The content of an avatar.pt, on the processor.
+    """The content of an avatar.pt, on the CPU.
 
     Raises:
         UserError: missing, damaged, not an avatar, or of another format.

@@ -8,22 +8,22 @@ from pathlib import Path
 from selfieavatar.errors import UserError
 
 SPARE = 1.1  # times what is needed
-# Bytes that a frame's pictures take together: frames/, alpha/, render/, uv/ as PNG, generously (docs/batches.md has
+# Bytes that a frame's images take together: frames/, alpha/, render/, uv/ as PNG, generously (docs/batches.md has
 # what they took: 3 a pixel at 128 px, less above), and the last block of each file.
 PIXEL_BYTES, FILE_BYTES, FILES = 3, 4096, 4
 
 
-def picture_bytes(count: int, size_px: int) -> int:
-    """What the pictures of a clip of `count` frames will take, those of all stages together."""
+def image_bytes(count: int, size_px: int) -> int:
+    """What the images of a clip of `count` frames will take, those of all stages together."""
     return count * (PIXEL_BYTES * size_px**2 + FILES * FILE_BYTES)
 
 
-def refuse_pictures(out: Path, count: int, size_px: int) -> None:
-    """Nothing, where the disk of `out` has room for `picture_bytes`; else raises UserError, with what to do."""
+def refuse_images(out: Path, count: int, size_px: int) -> None:
+    """Nothing, where the disk of `out` has room for `image_bytes`; else raises UserError, with what to do."""
     refuse_full_disk(
         out.parent,
-        picture_bytes(count, size_px),
-        f"that is for the pictures of {count} frames, those of later stages, too: free some space, let pictures go "
+        image_bytes(count, size_px),
+        f"that is for the images of {count} frames, those of later stages, too: free some space, let images go "
         "after their last use (storage.keep_pictures: false), choose another folder of results (--config results=...), "
         "or a shorter range (end_frame in the sheet)",
     )

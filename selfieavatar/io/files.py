@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, pictures, and content hashes."""
+"""Files that are either whole or not there, images, and content hashes."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def expand(path: str) -> Path:
 
 
 def beside(source: Path, name: str) -> Path:
-    """What a data set brings for a clip: `name` in the folder that holds the clip's film or picture folder.
+    """What a data set brings for a clip: `name` in the folder that holds the clip's video or image folder.
 
     A star stands for the name of the source without its ending, where several sources lie in one folder.
     """
@@ -115,12 +115,12 @@ def content_hash(data: bytes | Path) -> str:
     return digest.hexdigest()
 
 
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder in natural order of their names: frame2 before frame10."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder in natural order of their names: frame2 before frame10."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     return sorted((path for path in found if not path.name.startswith(".")), key=_natural)
 
 
@@ -129,41 +129,41 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
-def picture_name(number: int) -> str:
+def image_name(number: int) -> str:
     """File name of frame `number`: 7 -> `000007.png`."""
     return f"{number:06d}.png"
 
 
-def write_picture(path: Path | str, picture: np.ndarray) -> str:
+def write_image(path: Path | str, image: np.ndarray) -> str:
     """Write a PNG atomically and return the content hash of its bytes."""
-    data = encode_png(picture)
+    data = encode_png(image)
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)
     return content_hash(data)
 
 
-def read_picture(path: Path | str) -> np.ndarray:
-    """Read a picture as (H, W) or (H, W, 3) RGB with its own depth (uint8 or uint16).
+def read_image(path: Path | str) -> np.ndarray:
+    """Read an image as (H, W) or (H, W, 3) RGB with its own depth (uint8 or uint16).
 
     Raises:
-        UserError: the file is missing or not a picture.
+        UserError: the file is missing or not an image.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"the picture {path} is missing; run the workflow again to make it")
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if picture is None:
-        raise UserError(f"{path} is not a readable picture; delete it and run the workflow again")
-    if picture.ndim == 3:
-        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
-    return picture
+        raise UserError(f"the image {path} is missing; run the workflow again to make it")
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise UserError(f"{path} is not a readable image; delete it and run the workflow again")
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
+    return image
 
 
-class PictureWriter:
+class ImageWriter:
     """Encodes and writes numbered PNGs on threads while the caller goes on.
 
-    The folder is the caller's to make atomic: `with atomic_dir(out) as folder, PictureWriter(folder) as writer`.
-    At most `4 * threads` pictures wait in memory. An error in a thread is raised by the next `put` or at the end.
+    The folder is the caller's to make atomic: `with atomic_dir(out) as folder, ImageWriter(folder) as writer`.
+    At most `4 * threads` images wait in memory. An error in a thread is raised by the next `put` or at the end.
     """
 
     def __init__(self, folder: Path | str, threads: int = 2) -> None:
@@ -173,19 +173,19 @@ class PictureWriter:
         self._waiting: deque[tuple[int, Future[str]]] = deque()
         self._limit = 4 * max(threads, 1)
 
-    def __enter__(self) -> PictureWriter:
+    def __enter__(self) -> ImageWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self
 
-    def put(self, number: int, picture: np.ndarray) -> None:
-        """Queue picture `number`; waits when too many are queued. The array must not be changed afterwards."""
+    def put(self, number: int, image: np.ndarray) -> None:
+        """Queue image `number`; waits when too many are queued. The array must not be changed afterwards."""
         while len(self._waiting) >= self._limit:
             self._take()
-        self._waiting.append((number, self._pool.submit(self._write, number, picture)))
+        self._waiting.append((number, self._pool.submit(self._write, number, image)))
 
-    def _write(self, number: int, picture: np.ndarray) -> str:
-        data = encode_png(picture)
-        (self.folder / picture_name(number)).write_bytes(data)
+    def _write(self, number: int, image: np.ndarray) -> str:
+        data = encode_png(image)
+        (self.folder / image_name(number)).write_bytes(data)
         return content_hash(data)
 
     def _take(self) -> None:

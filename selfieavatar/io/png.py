@@ -1,4 +1,4 @@
-"""PNG, written fast: lossless pictures are half of what the front end writes.
+"""PNG, written fast: lossless images are half of what the front end writes.
 
 OpenCV's encoder spends 12 ms on a 512 px frame in the deflate of plain zlib. The same bytes by ISA-L's deflate, each
 row as its difference from the row above, take 2 ms, are no larger, and are read twice as fast (docs/decisions/0005).
@@ -15,28 +15,28 @@ _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}  # channels -> greyscale, RGB, RGBA
 _LEVEL = 1  # 3 is half as fast for 2 % fewer bytes
 
 
-def encode_png(picture: np.ndarray) -> bytes:
-    """PNG bytes of a picture, uint8 or uint16 (PNG specification, third edition).
+def encode_png(image: np.ndarray) -> bytes:
+    """PNG bytes of an image, uint8 or uint16 (PNG specification, third edition).
 
     Args:
-        picture: (H, W), (H, W, 3) RGB, or (H, W, 4) RGB and an alpha that the colours are not multiplied by.
+        image: (H, W), (H, W, 3) RGB, or (H, W, 4) RGB and an alpha that the colours are not multiplied by.
 
     Raises:
         ValueError: another shape or type.
     """
-    if picture.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"a picture is uint8 or uint16, not {picture.dtype}")
-    channels = 1 if picture.ndim == 2 else picture.shape[-1]
-    if picture.ndim not in (2, 3) or channels not in _COLOUR_TYPE or 0 in picture.shape:
-        raise ValueError(f"a picture is (H, W), (H, W, 3) or (H, W, 4), not {picture.shape}")
-    height, width = picture.shape[:2]
-    big_endian = np.ascontiguousarray(picture, picture.dtype.newbyteorder(">"))
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"an image is uint8 or uint16, not {image.dtype}")
+    channels = 1 if image.ndim == 2 else image.shape[-1]
+    if image.ndim not in (2, 3) or channels not in _COLOUR_TYPE or 0 in image.shape:
+        raise ValueError(f"an image is (H, W), (H, W, 3) or (H, W, 4), not {image.shape}")
+    height, width = image.shape[:2]
+    big_endian = np.ascontiguousarray(image, image.dtype.newbyteorder(">"))
     rows = big_endian.view(np.uint8).reshape(height, -1)
     filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
     filtered[:, 0] = _UP
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    bits = 8 * picture.dtype.itemsize
+    bits = 8 * image.dtype.itemsize
     header = struct.pack(">IIBBBBB", width, height, bits, _COLOUR_TYPE[channels], 0, 0, 0)
     data = isal_zlib.compress(filtered, _LEVEL)
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")

@@ -20,7 +20,7 @@ STAGES = (
     "demo", "decode", "landmarks", "matting", "identity", "fit", "render", "overlay", "tracking", "capture", "samples",
     "train", "evaluate", "figures", "reenact", "external",
 )  # fmt: skip
-FRAME = _field("frame", pa.int32(), "number within the clip, counted from 0; the name of its pictures")
+FRAME = _field("frame", pa.int32(), "number within the clip, counted from 0; the name of its images")
 
 SCHEMAS: dict[str, pa.Schema] = {
     "decode": pa.schema(
@@ -30,7 +30,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("source_frame", pa.int32(), "frame number in the source"),
             _field("face", pa.bool_(), "a face was found"),
             _field("face_box_px", _vector(4), "x0, y0, x1, y1; NaN without a face", "px of the frame", "4"),
-            _field("duplicate", pa.bool_(), "shows the same picture as the frame before"),
+            _field("duplicate", pa.bool_(), "shows the same image as the frame before"),
             _field("sharpness", pa.float32(), "variance of the Laplacian over the face at a fixed scale"),
             _field("picture_hash", pa.string(), "content hash of frames/<frame>.png"),
         ]
@@ -49,7 +49,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             FRAME,
             _field("alpha_hash", pa.string(), "content hash of alpha/<frame>.png"),
             _field("coverage", pa.float32(), "mean of alpha, 0 to 1"),
-            _field("flicker", pa.float32(), "mean change of alpha where the picture did not change, 0 to 1"),
+            _field("flicker", pa.float32(), "mean change of alpha where the image did not change, 0 to 1"),
         ]
     ),
     "fit": pa.schema(
@@ -109,11 +109,11 @@ SCHEMAS: dict[str, pa.Schema] = {
                 _field(name, pa.float32(), f"{doc}; NaN where not known", unit)
                 for name, doc, unit in (
                     ("identity_similarity", "cosine of the face's features to those of the true face", ""),
-                    ("akd", "distance of the landmarks tracked in both pictures, in eye distances", ""),
+                    ("akd", "distance of the landmarks tracked in both images, in eye distances", ""),
                     ("aed", "difference of the expression tracked in both, in standard deviations", ""),
                     ("apd_deg", "angle between the head poses tracked in both", "deg"),
                     ("jitter", "second difference of the landmarks tracked before, here and after", ""),
-                    ("jitter_truth", "the same of the true pictures", ""),
+                    ("jitter_truth", "the same of the true images", ""),
                     ("difference_error", "error of the change since the frame before", ""),
                     ("difference_error_face", "the same over the face", ""),
                     ("flicker_static", "change since the frame before where the truth stands still", ""),
@@ -133,10 +133,10 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field(
                 "aed",
                 pa.float32(),
-                "mean distance of the expression tracked in the picture from the one used, in "
+                "mean distance of the expression tracked in the image from the one used, in "
                 "standard deviations; NaN where the tracker found no face",
             ),
-            _field("apd_deg", pa.float32(), "angle between the pose tracked in the picture and the one used", "deg"),
+            _field("apd_deg", pa.float32(), "angle between the pose tracked in the image and the one used", "deg"),
             _field(
                 "identity_similarity",
                 pa.float32(),
@@ -157,7 +157,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("low", pa.float64(), "lower end of its 95 % interval; NaN without one"),
             _field("high", pa.float64(), "upper end of its 95 % interval; NaN without one"),
             _field("frames", pa.int32(), "number of frames with the region; 0 where nothing was measured"),
-            _field("size_px", pa.int32(), "side of the measured pictures; 0 where nothing was measured", "px"),
+            _field("size_px", pa.int32(), "side of the measured images; 0 where nothing was measured", "px"),
             _field("reason", pa.string(), "why the figure is missing, or what to bear in mind about it; else empty"),
         ]
     ),
@@ -194,7 +194,7 @@ SCHEMAS: dict[str, pa.Schema] = {
                     ("pictures", "frames, alpha, render and uv of the clips"),
                     ("training", "what trainings keep: states, finished avatars, curves"),
                     ("avatar", "avatar.pt, of variants too"),
-                    ("videos", "videos and the avatar's own pictures"),
+                    ("videos", "videos and the avatar's own images"),
                     ("other", "everything else"),
                 )
             ),

@@ -19,7 +19,7 @@ def discriminator_loss(logits_real: Tensor, logits_fake: Tensor) -> Tensor:
 
 
 def r1_penalty(logits_real: Tensor, real_images: Tensor) -> Tensor:
-    """Mean over the batch of |d D(x) / d x|^2 on real pictures, without its factor (gamma / 2, times the interval where
+    """Mean over the batch of |d D(x) / d x|^2 on real images, without its factor (gamma / 2, times the interval where
     it is lazy).
 
     logits_real: (B,...) computed from real_images (B,C,H,W), which must require gradients. Differentiable. Scalar.

@@ -1,7 +1,7 @@
 """Cosine loss on the features of ResNet50, L_cos of eq. 4 and 7: 1 - cos(features of I_A, features of I_RA).
 
 The paper writes "cosine similarity ... as a training loss" and names both multi-scale and high-dimensional features; a
-loss must fall as pictures agree, hence 1 - cos, and the layers are a choice: "pooled" (the averaged 2048 features, as
+loss must fall as images agree, hence 1 - cos, and the layers are a choice: "pooled" (the averaged 2048 features, as
 DECA's identity loss has it) or "multiscale" (every position of the four stages).
 """
 
@@ -24,7 +24,7 @@ def cosine_distance(a: Tensor, b: Tensor, dim: int = 1) -> Tensor:
 
 
 class CosineLoss(nn.Module):
-    """Callable on two pictures; backbone maps (B,3,h,w) in [0,1] to {name: (B,C,h',w')} in order of depth."""
+    """Callable on two images; backbone maps (B,3,h,w) in [0,1] to {name: (B,C,h',w')} in order of depth."""
 
     def __init__(self, backbone: nn.Module, layers: str = "pooled", size_px: int = 224) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class CosineLoss(nn.Module):
                 return cosine_distance(fake[last].mean(dim=(2, 3)), real[last].mean(dim=(2, 3))).mean()
             return torch.stack([cosine_distance(fake[name], real[name]).mean() for name in fake]).mean()
 
-    def _features(self, picture: Tensor) -> dict[str, Tensor]:
-        if picture.shape[-2:] != (self.size_px, self.size_px):
-            picture = F.interpolate(picture, size=(self.size_px, self.size_px), mode="bilinear", antialias=True)
-        return self.backbone(picture)
+    def _features(self, image: Tensor) -> dict[str, Tensor]:
+        if image.shape[-2:] != (self.size_px, self.size_px):
+            image = F.interpolate(image, size=(self.size_px, self.size_px), mode="bilinear", antialias=True)
+        return self.backbone(image)

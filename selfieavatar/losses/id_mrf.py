@@ -1,7 +1,7 @@
 """Implicit diversified Markov random field loss, eq. 6 (Wang et al., Image Inpainting via Generative Multi-column CNNs,
 2018).
 
-For one layer, with features g_j of the generated picture and t_i of the target (one vector per position):
+For one layer, with features g_j of the generated image and t_i of the target (one vector per position):
 
     d_ij  = (1 - cos(g_j - m, t_i - m)) / 2            m: mean of the target features, per channel
     d~_ij = d_ij / (min_k d_kj + eps)                  relative to the best match of j among the targets
@@ -52,8 +52,8 @@ def mrf_layer(
 class IDMRFLoss(nn.Module):
     """ID-MRF on VGG19 features; backbone maps (B,3,H,W) in [0,1] to {"relu3_2": ..., "relu4_2": ...}.
 
-    bandwidth: h of the formula. max_positions: most positions compared per picture and layer (memory grows with its
-    square), 0 for all; where a map has more, the same random ones are taken from both pictures. Pictures are compared
+    bandwidth: h of the formula. max_positions: most positions compared per image and layer (memory grows with its
+    square), 0 for all; where a map has more, the same random ones are taken from both images. Images are compared
     one by one and again on the way back, so that memory does not grow with the batch: at 4096 positions about 0.3 GB.
     """
 
@@ -68,7 +68,7 @@ class IDMRFLoss(nn.Module):
 
     def forward(self, image: Tensor, target: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """image, target: (B,3,H,W) masked foregrounds in [0,1]; only image receives gradients. generator: a CPU
-        generator that draws the positions. Scalar >= 0, the mean over the batch; least where the pictures agree."""
+        generator that draws the positions. Scalar >= 0, the mean over the batch; least where the images agree."""
         with torch.autocast(image.device.type, enabled=False):
             fake = self.backbone(_full_precision(image))
             with torch.no_grad():
@@ -96,7 +96,7 @@ class IDMRFLoss(nn.Module):
         return torch.randperm(count, generator=generator)[: self.max_positions]
 
 
-def _full_precision(picture: Tensor) -> Tensor:
+def _full_precision(image: Tensor) -> Tensor:
     """Half precisions to float32 (exponentials and ratios of small distances need it); float64 stays for gradient
     checks."""
-    return picture if picture.dtype == torch.float64 else picture.float()
+    return image if image.dtype == torch.float64 else image.float()

@@ -1,4 +1,4 @@
-"""L1 loss over the whole picture, the third term of eq. 4 and 7."""
+"""L1 loss over the whole image, the third term of eq. 4 and 7."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 def l1_loss(
     image: Tensor, target: Tensor, validity: Tensor | None = None, shared: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
-    """Mean absolute difference of two (B,3,H,W) pictures in [0,1] over the pixels where validity (B,1,H,W) is 1; a
+    """Mean absolute difference of two (B,3,H,W) images in [0,1] over the pixels where validity (B,1,H,W) is 1; a
     scalar.
 
     shared: the mean over several processes. Their known pixels are counted together, so that the mean of their losses
-    is the loss of all their pictures.
+    is the loss of all their images.
     """
     error = (image - target).abs()
     if validity is None:

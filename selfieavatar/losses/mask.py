@@ -29,7 +29,7 @@ def mask_loss(
     """Mean absolute error between the predicted foreground and the matte.
 
     mask_fg: (B,1,h,w) I_FM in [0,1], 1 on the person. alpha: (B,1,H,W) matte, 1 on the person; I_back = 1 - alpha.
-    validity: (B,1,H,W), 0 where the picture holds nothing known (shifted-in border), or None. shared: as of `l1_loss`.
+    validity: (B,1,H,W), 0 where the image holds nothing known (shifted-in border), or None. shared: as of `l1_loss`.
     The matte is averaged down to the size of the prediction, since a binary choice per cell should follow its majority.
     Returns a scalar; 0 for a perfect mask, 1 for its inverse.
     """

@@ -76,7 +76,7 @@ class DetailLoss:
         cos_due = self._cos is not None and step % self.every["cos"] == 0
         if not (mrf_due or cos_due):
             return terms
-        # Where nothing is known, the truth of the network losses is the picture itself: no difference, no gradient.
+        # Where nothing is known, the truth of the network losses is the image itself: no difference, no gradient.
         known = image if validity is None else torch.where(validity > 0.5, image, target)
         if mrf_due:
             terms["mrf"] = self._mrf_term(known, mask_fg, target, alpha, step)
@@ -111,10 +111,10 @@ class DetailLoss:
 
 def crop_corners(alpha: Tensor, size_px: int, generator: torch.Generator) -> Tensor | None:
     """(B,2) int64 top-left corners (row, column) of squares of size_px centred somewhere on the person, or None for
-    whole pictures.
+    whole images.
 
     alpha: (B,1,H,W). Centres are drawn in proportion to alpha on a coarse grid, jittered within the cell, and the
-    square is then pushed inside the picture. A picture without a person draws uniformly.
+    square is then pushed inside the image. An image without a person draws uniformly.
     """
     height, width = alpha.shape[-2:]
     if size_px == 0 or size_px >= min(height, width):
@@ -128,12 +128,12 @@ def crop_corners(alpha: Tensor, size_px: int, generator: torch.Generator) -> Ten
     return corners.clamp(min=torch.zeros(2, dtype=torch.long), max=extent - size_px)
 
 
-def crop(picture: Tensor, corners: Tensor | None, size_px: int) -> Tensor:
-    """(B,C,H,W) -> (B,C,size_px,size_px) at each picture's own corner; the whole pictures where corners is None."""
+def crop(image: Tensor, corners: Tensor | None, size_px: int) -> Tensor:
+    """(B,C,H,W) -> (B,C,size_px,size_px) at each image's own corner; the whole images where corners is None."""
     if corners is None:
-        return picture
+        return image
     cut = [
         item[:, row : row + size_px, column : column + size_px]
-        for item, (row, column) in zip(picture, corners.tolist(), strict=True)
+        for item, (row, column) in zip(image, corners.tolist(), strict=True)
     ]
     return torch.stack(cut)

@@ -12,7 +12,7 @@ from selfieavatar.matting.refine import RefineOptions, tidy
 
 
 def closed_form(rgb: np.ndarray, mask: np.ndarray, options: RefineOptions) -> np.ndarray:
-    """Alpha of one picture by closed-form matting in the unknown band around the mask's edge.
+    """Alpha of one image by closed-form matting in the unknown band around the mask's edge.
 
     Args:
         rgb: (H,W,3) uint8.

@@ -13,7 +13,7 @@ import numpy as np
 from selfieavatar.matting.guided import box_mean, dot, enlarge_at, linear, pixels, shrink, unit
 
 Plate = tuple[np.ndarray, np.ndarray]
-"""Picture of the empty background (H,W,3) uint8 and where it is known (H,W) bool."""
+"""Image of the empty background (H,W,3) uint8 and where it is known (H,W) bool."""
 
 
 def colour_line(
@@ -28,7 +28,7 @@ def colour_line(
     """Alpha from the position of each colour between the local colours of person and background.
 
     Args:
-        guide: (H,W,3) uint8 or float32 in [0,1], the picture.
+        guide: (H,W,3) uint8 or float32 in [0,1], the image.
         person, background: (H,W) uint8, 255 where surely the one or the other, else 0.
         radius: radius in pixels of the window that gathers the person's colours; the background's is twice as wide.
         where: (N,) flat numbers of the pixels whose alpha is wanted: the unknown ones.
@@ -114,7 +114,7 @@ def _plate_colour(
     return shift, ((left < scatter) & reached).astype(np.float32), left
 
 
-def _local_colour(picture: np.ndarray, weight: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _local_colour(image: np.ndarray, weight: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weighted local mean colour (h,w,3), variance summed over channels (h,w), where there is any weight (h,w) bool."""
 
     def smooth(plane: np.ndarray) -> np.ndarray:
@@ -122,6 +122,6 @@ def _local_colour(picture: np.ndarray, weight: np.ndarray, radius: int) -> tuple
 
     total = smooth(weight)
     inverse = 1.0 / (total + 1e-6)
-    mean = cv2.merge([smooth(plane * weight) * inverse for plane in cv2.split(picture)])
-    scatter = smooth(dot(picture, picture) * weight) * inverse - dot(mean, mean)
+    mean = cv2.merge([smooth(plane * weight) * inverse for plane in cv2.split(image)])
+    scatter = smooth(dot(image, image) * weight) * inverse - dot(mean, mean)
     return mean, np.maximum(scatter, 0.0), total > 2e-3

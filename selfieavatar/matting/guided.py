@@ -1,7 +1,7 @@
-"""Guided filter with a colour guide, and the small picture arithmetic that matting shares.
+"""Guided filter with a colour guide, and the small image arithmetic that matting shares.
 
 He, Sun, Tang: Guided Image Filtering, TPAMI 2013 (eq. 19-21); on a coarser grid as in Fast Guided Filter (2015).
-Pictures are worked on plane by plane: OpenCV filters four float planes three times faster than four channels.
+Images are worked on plane by plane: OpenCV filters four float planes three times faster than four channels.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return cv2.transform(cv2.multiply(a, b), _SUM)
 
 
-def shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Mean over areas, to `size` (width, height)."""
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def enlarge(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bilinear, to `size` (width, height)."""
-    return cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
 
 
-def enlarge_at(picture: np.ndarray, size: tuple[int, int], where: np.ndarray) -> np.ndarray:
+def enlarge_at(image: np.ndarray, size: tuple[int, int], where: np.ndarray) -> np.ndarray:
     """`enlarge` of (h,w,C), C at most 4, to `size`, at the pixels `where` (N,), flat numbers: (N,C)."""
-    return np.take(enlarge(picture, size).reshape(size[0] * size[1], -1), where, axis=0)
+    return np.take(enlarge(image, size).reshape(size[0] * size[1], -1), where, axis=0)
 
 
-def pixels(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
+def pixels(image: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Colours (N,3) float32 in [0,1] of the pixels `where` (N,), flat numbers, of (H,W,3) uint8 or float32."""
-    return unit(np.take(picture.reshape(-1, 3), where, axis=0))
+    return unit(np.take(image.reshape(-1, 3), where, axis=0))
 
 
 def linear(slope: np.ndarray, offset: np.ndarray, colours: np.ndarray) -> np.ndarray:
@@ -47,9 +47,9 @@ def linear(slope: np.ndarray, offset: np.ndarray, colours: np.ndarray) -> np.nda
     return slope[:, 0] * colours[:, 0] + slope[:, 1] * colours[:, 1] + slope[:, 2] * colours[:, 2] + offset
 
 
-def unit(picture: np.ndarray) -> np.ndarray:
+def unit(image: np.ndarray) -> np.ndarray:
     """uint8 as float32 in [0,1]; float32 as it is."""
-    return picture.astype(np.float32) * np.float32(1.0 / 255.0) if picture.dtype == np.uint8 else picture
+    return image.astype(np.float32) * np.float32(1.0 / 255.0) if image.dtype == np.uint8 else image
 
 
 def guided_filter(
@@ -59,8 +59,8 @@ def guided_filter(
 
     Args:
         guide: (H,W,3) uint8 or float32 in [0,1].
-        mask: (H,W) float32, the picture to be filtered.
-        radius: window radius in pixels of the full picture.
+        mask: (H,W) float32, the image to be filtered.
+        radius: window radius in pixels of the full image.
         epsilon: regulariser of the window's colour covariance, in squared units of [0,1].
         where: (N,) flat numbers of the pixels whose result is wanted.
         subsample: the linear coefficients are computed on a grid coarser by this factor.

@@ -1,4 +1,4 @@
-"""Clean picture of the background of a static camera, and what it says about alpha.
+"""Clean image of the background of a static camera, and what it says about alpha.
 
 The plate is the per-pixel median over a bounded number of frames in which the pixel is surely background. It supports a
 correction of alpha in the spirit of Background Matting (Sengupta et al. 2020, Lin et al. 2021): a pixel that equals the
@@ -15,7 +15,7 @@ from selfieavatar.matting.guided import shrink
 BACKGROUND_ALPHA = 0.1
 """A sample counts where alpha is below this, here and near by."""
 DISTANCE_SHARE = 0.045
-"""Least distance from the person, as a share of the picture's side."""
+"""Least distance from the person, as a share of the image's side."""
 
 
 class PlateBuilder:
@@ -42,17 +42,17 @@ class PlateBuilder:
         return len(self._samples)
 
     def wants_next(self) -> bool:
-        """Whether the next picture would be kept: alpha need not be computed for the others."""
+        """Whether the next image would be kept: alpha need not be computed for the others."""
         return self._seen % self._stride == 0
 
     def add(self, rgb: np.ndarray, alpha: np.ndarray | None) -> None:
-        """Offers the next picture (H,W,3) uint8 with its alpha of any size in [0,1] (None allowed where not wanted)."""
+        """Offers the next image (H,W,3) uint8 with its alpha of any size in [0,1] (None allowed where not wanted)."""
         wanted = self.wants_next()
         self._seen += 1
         if not wanted:
             return
         if alpha is None:
-            raise ValueError("this picture is wanted as a sample, so its alpha is needed")
+            raise ValueError("this image is wanted as a sample, so its alpha is needed")
         # The segmenter misses loose hair: keep a distance from the person.
         reach = max(1, round(DISTANCE_SHARE * max(alpha.shape)))
         near = cv2.dilate(alpha, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
@@ -74,48 +74,48 @@ class PlateBuilder:
         """
         if not self._samples:
             raise ValueError("a plate needs at least one sample")
-        pictures = np.stack([picture for picture, _ in self._samples])
+        images = np.stack([image for image, _ in self._samples])
         clear = np.stack([mask for _, mask in self._samples])
         count = clear.sum(axis=0)
         seen = count >= min(max(least_samples, len(self._samples) // 10), len(self._samples))
-        median = np.empty(pictures.shape[1:], np.uint8)
-        for row in range(0, pictures.shape[1], 32):  # a band of rows at a time bounds the float copies
+        median = np.empty(images.shape[1:], np.uint8)
+        for row in range(0, images.shape[1], 32):  # a band of rows at a time bounds the float copies
             rows = slice(row, row + 32)
-            median[rows] = masked_median(pictures[:, rows], clear[:, rows])
+            median[rows] = masked_median(images[:, rows], clear[:, rows])
         return inpaint(median, seen), seen
 
 
-def masked_median(pictures: np.ndarray, clear: np.ndarray) -> np.ndarray:
+def masked_median(images: np.ndarray, clear: np.ndarray) -> np.ndarray:
     """Per-pixel, per-channel lower median over the clear samples; 0 where there is none.
 
     Args:
-        pictures: (N,H,W,3) uint8.
+        images: (N,H,W,3) uint8.
         clear: (N,H,W) bool, the samples that count.
 
     Returns:
         (H,W,3) uint8.
     """
     # Hidden samples sort to the end, so the median is the element in the middle of the first `count`.
-    ordered = np.sort(np.where(clear[..., None], pictures.astype(np.uint16), np.uint16(256)), axis=0)
+    ordered = np.sort(np.where(clear[..., None], images.astype(np.uint16), np.uint16(256)), axis=0)
     middle = np.maximum(clear.sum(axis=0) - 1, 0) // 2
     value = np.take_along_axis(ordered, middle[None, ..., None], axis=0)[0]
     return np.where(value > 255, 0, value).astype(np.uint8)
 
 
-def inpaint(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+def inpaint(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Fills unknown pixels smoothly from the known ones around (push-pull: Gortler et al. 1996, sec. 3.4).
 
     Args:
-        picture: (H,W,3) uint8.
+        image: (H,W,3) uint8.
         known: (H,W) bool.
 
     Returns:
-        (H,W,3) uint8, equal to `picture` where known. All grey (128) if nothing is known.
+        (H,W,3) uint8, equal to `image` where known. All grey (128) if nothing is known.
     """
     if not known.any():
-        return np.full_like(picture, 128)
+        return np.full_like(image, 128)
     weight = known.astype(np.float32)
-    levels = [(picture.astype(np.float32) * weight[..., None], weight)]
+    levels = [(image.astype(np.float32) * weight[..., None], weight)]
     while max(levels[-1][1].shape) > 1:
         colour, weight = levels[-1]
         size = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
@@ -127,5 +127,5 @@ def inpaint(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
         share = np.minimum(weight, 1.0)[..., None]
         filled = colour / np.maximum(weight, 1e-6)[..., None] * share + coarse * (1.0 - share)
     out = np.clip(np.rint(filled), 0, 255).astype(np.uint8)
-    out[known] = picture[known]
+    out[known] = image[known]
     return out

@@ -1,7 +1,7 @@
 """Edge-aware refinement of a coarse person mask to a soft alpha.
 
-The segmenter says roughly where the person is; the picture says where the edge is. Two estimates that fail in
-different places are put together: the guided filter moves the mask's edge to the picture's edge anywhere; the colour
+The segmenter says roughly where the person is; the image says where the edge is. Two estimates that fail in
+different places are put together: the guided filter moves the mask's edge to the image's edge anywhere; the colour
 line resolves hair where person and background have each one colour near by. All alphas are 1 on the person.
 """
 
@@ -16,12 +16,12 @@ from selfieavatar.matting.colour_line import Plate, colour_line
 from selfieavatar.matting.guided import box_mean, enlarge, guided_filter
 
 REFERENCE_PX = 512
-"""Lengths of `RefineOptions` hold for pictures of this side and scale with it."""
+"""Lengths of `RefineOptions` hold for images of this side and scale with it."""
 
 
 @dataclass(frozen=True)
 class RefineOptions:
-    """How a mask is refined; lengths in pixels of a 512 px picture."""
+    """How a mask is refined; lengths in pixels of a 512 px image."""
 
     band_px: float = 8.0
     """Half width of the band around the mask's edge in which the guided filter moves the edge."""
@@ -34,10 +34,10 @@ class RefineOptions:
     colour_line: float = 1.0
     """Share of the colour-line estimate, 0 = guided filter only."""
     hole_share: float = 0.01
-    """Holes smaller than this share of the picture are filled."""
+    """Holes smaller than this share of the image are filled."""
 
     def scaled(self, length_px: float, side_px: int) -> int:
-        """`length_px` at 512 px, as whole pixels (at least 1) of a picture of side `side_px`."""
+        """`length_px` at 512 px, as whole pixels (at least 1) of an image of side `side_px`."""
         return max(1, round(length_px * side_px / REFERENCE_PX))
 
 
@@ -47,13 +47,13 @@ def refine(
     options: RefineOptions,
     plate: Plate | None = None,
 ) -> np.ndarray:
-    """Soft alpha of one picture.
+    """Soft alpha of one image.
 
     Args:
         rgb: (H,W,3) uint8 or float32 in [0,1].
         mask: (h,w) float32 coarse person mask of the same field of view, of any size.
         options: see `RefineOptions`.
-        plate: picture of the empty background (H,W,3) uint8 and where it is known (H,W) bool; see `colour_line`.
+        plate: image of the empty background (H,W,3) uint8 and where it is known (H,W) bool; see `colour_line`.
 
     Returns:
         (H,W) float32 in [0,1]; all zero where the mask shows nobody.
@@ -70,7 +70,7 @@ def refine(
     reach = cv2.dilate(solid, _square(hair))
     taper = max(1, band // 2)
     at_edge, unknown = inside_weight(outer - inner, taper), inside_weight(reach - inner, taper)
-    # From here on only the pixels that may change are worked on: a small part of the picture.
+    # From here on only the pixels that may change are worked on: a small part of the image.
     where = np.flatnonzero(cv2.max(at_edge, unknown) > 0.0)
     at_edge, unknown, value = at_edge.ravel()[where], unknown.ravel()[where], alpha.ravel()[where]
     window = options.scaled(options.window_px, side)
@@ -94,7 +94,7 @@ def inside_weight(region: np.ndarray, taper: int) -> np.ndarray:
 
 
 def levels(alpha: np.ndarray, low: float = 0.10, high: float = 0.92) -> np.ndarray:
-    """Stretches [low, high] to [0, 1] and clips: picture noise must not make the wall 2 % person, nor leave its rim."""
+    """Stretches [low, high] to [0, 1] and clips: image noise must not make the wall 2 % person, nor leave its rim."""
     return np.clip((alpha - low) / (high - low), 0.0, 1.0).astype(np.float32)
 
 
@@ -103,7 +103,7 @@ def tidy(mask: np.ndarray, hole_share: float, reach_px: int) -> np.ndarray:
 
     Args:
         mask: (H,W) float32.
-        hole_share: a hole is filled when it is smaller than this share of the picture and does not touch the border.
+        hole_share: a hole is filled when it is smaller than this share of the image and does not touch the border.
         reach_px: soft mask further than this from the person's core is dropped.
 
     Returns:

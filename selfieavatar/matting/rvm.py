@@ -22,8 +22,8 @@ class RecurrentMatting:
     Args:
         weights: ONNX file with inputs `src` (1,3,H,W) RGB in [0,1], `r1i`..`r4i`, `downsample_ratio` (1,) and outputs
             `fgr`, `pha` (1,1,H,W), `r1o`..`r4o`.
-        downsample_ratio: the backbone sees the picture shrunk by this; 0 = 512 / the longer side, at most 1.
-        threads: processor cores for onnxruntime.
+        downsample_ratio: the backbone sees the image shrunk by this; 0 = 512 / the longer side, at most 1.
+        threads: CPU cores for onnxruntime.
 
     Raises:
         UserError: the file cannot be loaded or is another network.
@@ -63,7 +63,7 @@ class RecurrentMatting:
         self._states = [np.zeros((1, 1, 1, 1), np.float32) for _ in range(STATES)]
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
-        """Alpha (H,W) float32 in [0,1] of the next picture (H,W,3) uint8 RGB."""
+        """Alpha (H,W) float32 in [0,1] of the next image (H,W,3) uint8 RGB."""
         height, width = rgb.shape[:2]
         source = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None], dtype=np.float32) / 255.0
         ratio = self._ratio or min(1.0, 512.0 / max(height, width))

@@ -1,6 +1,6 @@
 """Person segmentation by MediaPipe's selfie model, which travels inside the wheel (Apache-2.0, nothing to download).
 
-The network sees 256 x 256 pixels, so its edge is only good to about 1/256 of the picture; `selfieavatar.matting.refine`
+The network sees 256 x 256 pixels, so its edge is only good to about 1/256 of the image; `selfieavatar.matting.refine`
 sharpens it.
 """
 
@@ -17,11 +17,11 @@ import numpy as np
 from selfieavatar.errors import UserError
 
 MODEL_SIZE_PX = 256
-"""Side of the square that the network sees: detail below 1/256 of the picture is not in its mask."""
+"""Side of the square that the network sees: detail below 1/256 of the image is not in its mask."""
 
 
 class SelfieSegmenter:
-    """Soft person mask of single pictures; use as a context manager, one instance per clip.
+    """Soft person mask of single images; use as a context manager, one instance per clip.
 
     The graph of mediapipe 0.10.21 keeps nothing between calls, but graphs of other versions smooth over time: a fresh
     instance per clip is correct with all of them.
@@ -37,11 +37,11 @@ class SelfieSegmenter:
             ) from error
         with quiet_native_stderr():
             self._graph = selfie_segmentation.SelfieSegmentation(model_selection=0)
-            # The delegate announces itself at the first picture only.
+            # The delegate announces itself at the first image only.
             self._graph.process(np.zeros((MODEL_SIZE_PX, MODEL_SIZE_PX, 3), np.uint8))
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
-        """Mask (256,256) float32 in [0,1], 1 on the person, of a square picture (H,W,3) uint8 RGB."""
+        """Mask (256,256) float32 in [0,1], 1 on the person, of a square image (H,W,3) uint8 RGB."""
         size = (MODEL_SIZE_PX, MODEL_SIZE_PX)
         shrinks = rgb.shape[0] > MODEL_SIZE_PX
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

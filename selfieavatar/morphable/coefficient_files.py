@@ -1,7 +1,7 @@
 """Coefficients that others have fitted: IMAvatar's flame_params.json and FaceVerse's coefficient vectors.
 
 Both are brought to this project's conventions (docs/conventions.md): centimetres, OpenCV camera axes, the side of the
-source picture as the unit of pixels. What they say about light and texture is left aside.
+source image as the unit of pixels. What they say about light and texture is left aside.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import list_pictures
+from selfieavatar.io.files import list_images
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +37,12 @@ class Coefficients:
     """Fitted coefficients of N frames of a published model.
 
     Attributes:
-        number: (N,) number of each frame's picture: as its file is named, or its place in the film, from 1.
+        number: (N,) number of each frame's image: as its file is named, or its place in the video, from 1.
         identity: (K,). expression: (N, E).
         joints: (N, J, 3) axis-angle of neck, jaw and eyes where the model has them, else (N, 0, 3).
         rotation: (N, 3, 3) and translation (N, 3) cm: camera from model, both in OpenCV axes; of FLAME, with the root
             joint's own rotation still in `root` (N, 3) axis-angle in the model's published axes, else zeros.
-        focal: (2,) of x and y and principal: (2,), as shares of the side of the source picture.
+        focal: (2,) of x and y and principal: (2,), as shares of the side of the source image.
     """
 
     number: np.ndarray
@@ -70,17 +70,17 @@ class Coefficients:
 def numbers_of(model: str, source: Path, source_frame: np.ndarray) -> np.ndarray:
     """(n,) number, as files of coefficients count, of each frame of a source.
 
-    IMAvatar's are those in the names of a folder's pictures; of films, and for FaceVerse, the place from 1.
+    IMAvatar's are those in the names of a folder's images; of videos, and for FaceVerse, the place from 1.
     """
     if model != "flame" or not source.is_dir():
         return source_frame + 1
-    return np.array([picture_number(file.name) for file in list_pictures(source)])[source_frame]
+    return np.array([image_number(file.name) for file in list_images(source)])[source_frame]
 
 
-def no_picture(path: Path, track: Coefficients, source: Path, numbers: np.ndarray) -> UserError:
-    """What to say where the file has none of the pictures of a source with these numbers."""
+def no_image(path: Path, track: Coefficients, source: Path, numbers: np.ndarray) -> UserError:
+    """What to say where the file has none of the images of a source with these numbers."""
     return UserError(
-        f"{path} has coefficients of pictures {track.number.min()} to {track.number.max()}, but {source} shows "
+        f"{path} has coefficients of images {track.number.min()} to {track.number.max()}, but {source} shows "
         f"{numbers.min()} to {numbers.max()}; give the file that belongs to it"
     )
 
@@ -90,13 +90,13 @@ def check_coefficients(path: Path, model: str, model_path: Path, source: Path) -
     """Refuse a file of coefficients that the model or the source cannot take, before time is spent.
 
     Raises:
-        UserError: missing or damaged file, other numbers of coefficients than the model's, none of a folder's pictures.
+        UserError: missing or damaged file, other numbers of coefficients than the model's, none of a folder's images.
     """
     track = read_coefficients(path, model)
-    if source.is_dir() and (pictures := list_pictures(source)):
-        numbers = numbers_of(model, source, np.arange(len(pictures)))
+    if source.is_dir() and (images := list_images(source)):
+        numbers = numbers_of(model, source, np.arange(len(images)))
         if (track.rows_of(numbers) < 0).all():
-            raise no_picture(path, track, source, numbers)
+            raise no_image(path, track, source, numbers)
     found = len(track.identity), track.expression.shape[1]
     if model == "flame":
         from selfieavatar.morphable.published.flame import EXPRESSIONS, SHAPES  # the models are slow to import
@@ -121,7 +121,7 @@ def read_coefficients(path: Path, model: str) -> Coefficients:
     """The file of coefficients of a model: "flame" is IMAvatar's JSON, "faceverse" stacked vectors of v3."""
     track = {"flame": read_flame_params, "faceverse": read_faceverse}[model](path)
     if len(np.unique(track.number)) < len(track.number):
-        raise UserError(f"{path} names a picture twice; keep one entry for each picture")
+        raise UserError(f"{path} names an image twice; keep one entry for each image")
     return track
 
 
@@ -162,7 +162,7 @@ def read_flame_params(path: Path) -> Coefficients:
 
 
 def read_faceverse(path: Path) -> Coefficients:
-    """FaceVerse v3's coefficient vectors, stacked: .npy of (N, 490) numbers, one row per picture, numbered from 1.
+    """FaceVerse v3's coefficient vectors, stacked: .npy of (N, 490) numbers, one row per image, numbered from 1.
 
     A row is identity 150, expression 52, texture 251, Euler angles 3, light 27, translation 3, eyes 4. Other versions
     have rows of other lengths and other cameras; they are refused.
@@ -239,14 +239,14 @@ def _numbers(values: Any, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def picture_number(name: str) -> int:
-    """The number that a picture's name or path ends with, before its suffix; -1 if it is no number."""
+def image_number(name: str) -> int:
+    """The number that an image's name or path ends with, before its suffix; -1 if it is no number."""
     found = re.search(r"(\d{1,9})(?:\.\w+)?$", name)
     return int(found.group(1)) if found else -1
 
 
 def _frame_number(file_path: str) -> int:
-    number = picture_number(file_path)
+    number = image_number(file_path)
     if number < 0:
         raise ValueError(f"file_path {file_path[:80]!r} does not end in a number")
     return number

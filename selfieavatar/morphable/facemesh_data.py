@@ -2,7 +2,7 @@
 
 ``SKIN`` are the 852 triangles of FACEMESH_TESSELATION (its 2556 directed edges are consecutive triples; MediaPipe,
 Apache-2.0),
-counter-clockwise as seen from the camera in a picture whose y axis points up. ``MIRROR`` are the 220 pairs of
+counter-clockwise as seen from the camera in an image whose y axis points up. ``MIRROR`` are the 220 pairs of
 vertices that the mid-sagittal plane exchanges; the 28 vertices not named lie on it.
 """
 

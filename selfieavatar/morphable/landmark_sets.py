@@ -1,6 +1,6 @@
 """Names and numbers of the facial landmarks that the project knows, as plain data.
 
-"Left" and "right" are the subject's own, as in MediaPipe: the left eye lies at the right of an unmirrored picture.
+"Left" and "right" are the subject's own, as in MediaPipe: the left eye lies at the right of an unmirrored image.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class LandmarkSet:
 
     ``outer_eyes`` are the outer eye corners (subject's right, left), the yardstick of all errors; ``lips_inner`` and
     ``eyes`` (left, right) are closed rings; ``irises`` are the iris centres (left, right) or empty. ``contour`` are
-    points on the outline of the jaw as the picture shows it, which slides over the skin when the head turns.
+    points on the outline of the jaw as the image shows it, which slides over the skin when the head turns.
     """
 
     name: str
@@ -76,13 +76,13 @@ LANDMARK_SETS = {
         {"lips_outer": LIPS_OUTER, "lips_inner": LIPS_INNER, "left_eye": LEFT_EYE, "right_eye": RIGHT_EYE,
          "left_brow": LEFT_BROW, "right_brow": RIGHT_BROW, "left_iris": LEFT_IRIS, "right_iris": RIGHT_IRIS,
          "oval": OVAL, "nose": NOSE}),
-    # iBUG 300-W: picture order, so 36..41 is the subject's right eye.
+    # iBUG 300-W: image order, so 36..41 is the subject's right eye.
     IBUG: LandmarkSet(
         IBUG, 68, (36, 45), _span(60, 67), (_span(42, 47), _span(36, 41)), (),
         {"oval": _span(0, 16), "right_brow": _span(17, 21), "left_brow": _span(22, 26), "nose": _span(27, 35),
          "right_eye": _span(36, 41), "left_eye": _span(42, 47), "lips_outer": _span(48, 59), "lips_inner": _span(60,
          67)}, contour=_span(0, 16)),
-    # WFLW: 60..67 is the eye at the left of the picture (subject's right), 96 and 97 the pupils.
+    # WFLW: 60..67 is the eye at the left of the image (subject's right), 96 and 97 the pupils.
     WFLW: LandmarkSet(
         WFLW, 98, (60, 72), _span(88, 95), (_span(68, 75), _span(60, 67)), (97, 96),
         {"oval": _span(0, 32), "right_brow": _span(33, 41), "left_brow": _span(42, 50), "nose": _span(51, 59),

@@ -37,7 +37,7 @@ def border_loop(tri: np.ndarray) -> np.ndarray:
 
 
 def signed_areas(uv: np.ndarray, tri: np.ndarray) -> np.ndarray:
-    """(F,) signed areas; positive for triangles that run clockwise as seen on a picture with v down."""
+    """(F,) signed areas; positive for triangles that run clockwise as seen on an image with v down."""
     a, b, c = (uv[tri[:, i]] for i in range(3))
     return 0.5 * ((b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]))
 

@@ -1,4 +1,4 @@
-"""G_style (paper eq. 3): feature maps, I_R and I_UV -> foreground mask I_FM and avatar picture I_A.
+"""G_style (paper eq. 3): feature maps, I_R and I_UV -> foreground mask I_FM and avatar image I_A.
 
 Three parts, after the published StyleAvatar structure: an encoder of the 3DMM rendering that gives base features, the
 fusion
@@ -93,9 +93,9 @@ class RenderEncoder(nn.Module):
 
     def _input(self, render: Tensor, uv: Tensor) -> Tensor:
         parts = []
-        for name, picture in (("render", render), ("uv", uv)):
+        for name, image in (("render", render), ("uv", uv)):
             if name in self.inputs:
-                parts.append(2 * picture - 1)
+                parts.append(2 * image - 1)
         x = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
         while x.shape[-1] > self.render_px:
             x = downsample2(x)
@@ -106,7 +106,7 @@ class RenderEncoder(nn.Module):
         return haar(x)
 
 
-class PictureUNet(nn.Module):
+class ImageUNet(nn.Module):
     """Fused features and skip at feature_px -> RGB at S: encoder to `bottom_px`, StyleGAN-like decoder up to S/2, Haar
     out."""
 
@@ -144,7 +144,7 @@ class PictureUNet(nn.Module):
             width = out
 
     def forward(self, feature: Tensor, skip: Tensor, noises: dict[int, Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
-        """feature (B,C,f,f), skip (B,12,f,f), noises {px: (B,1,px,px)}, style (B or 1,L) -> picture
+        """feature (B,C,f,f), skip (B,12,f,f), noises {px: (B,1,px,px)}, style (B or 1,L) -> image
         (B,3,S,S) and the features that it was read from (B,C',S/2,S/2)."""
         x, kept = feature, {feature.shape[-1]: feature}
         for level, shrink in enumerate(self.shrinks):
@@ -152,17 +152,17 @@ class PictureUNet(nn.Module):
             if level == 0:
                 x = x + self.from_rgb(haar_down(skip))
             kept[x.shape[-1]] = x
-        x, picture = self.bottom(x), None
+        x, image = self.bottom(x), None
         for up, comb, conv, to_rgb in zip(self.ups, self.combs, self.convs, self.to_rgb, strict=True):
             x = up(x, style)
             x = comb(torch.cat([x, kept[x.shape[-1]]], 1)) if isinstance(comb, Conv) else x
             x = conv(x, style, noises.get(x.shape[-1]))
-            picture = to_rgb(x, style, picture)
-        return picture, x
+            image = to_rgb(x, style, image)
+        return image, x
 
 
 class Refinement(nn.Module):
-    """Two light convolutions at full size, added to the picture; off in the published structure.
+    """Two light convolutions at full size, added to the image; off in the published structure.
 
     In Haar space four neighbours are painted by one position, and edges that move come out as dots where the network is
     small. Features are unfolded to full size, so each pixel sees both sides of its block; and it sees I_R, whose lips
@@ -176,10 +176,10 @@ class Refinement(nn.Module):
         self.second = Conv(channels, 3, active=False, equalized=equalized)
         nn.init.zeros_(self.second.weight)
 
-    def forward(self, feature: Tensor, picture: Tensor, render: Tensor) -> Tensor:
-        """feature (B,C,S/2,S/2), picture (B,3,S,S), render (B,3,S,S) in [0,1] -> (B,3,S,S)."""
+    def forward(self, feature: Tensor, image: Tensor, render: Tensor) -> Tensor:
+        """feature (B,C,S/2,S/2), image (B,3,S,S), render (B,3,S,S) in [0,1] -> (B,3,S,S)."""
         x = F.pixel_shuffle(self.spread(feature), 2)
-        return picture + self.second(self.first(torch.cat([x, picture, 2 * render - 1], 1)))
+        return image + self.second(self.first(torch.cat([x, image, 2 * render - 1], 1)))
 
 
 class AvatarGenerator(nn.Module):
@@ -191,7 +191,7 @@ class AvatarGenerator(nn.Module):
         self.mapping = Mapping(network["latent"], network["mapping_layers"])
         self.encoder = RenderEncoder(network, size_px)
         self.mask = Conv(2 * fused_channels(network), 1, active=False, equalized=network["equalized"])
-        self.unet = PictureUNet(network, size_px)
+        self.unet = ImageUNet(network, size_px)
         self.refine: Refinement | None = None
         if network["refine_channels"]:
             last = width_at(size_px // 2, network["channel_base"], network["channel_max"])
@@ -215,14 +215,14 @@ class AvatarGenerator(nn.Module):
 
         Args:
             atlas: the maps of G_fa, and of hair and torso if the network has them (texture space), from `atlas`.
-            back: maps of G_b (picture space).
+            back: maps of G_b (image space).
             render, uv: I_R and I_UV, (B,3,S,S) in [0,1]; uv channel 2 is 1 on the face. Where it is 0 and v is not, uv
                 holds coordinates of hair (v below one half) or torso.
             time: position in the training material (B,), share in [0,1]; None is the fixed code of test time (0.5).
             shift_px: displacement of the sliding window (B,2), x and y in pixels; None is the centred window.
 
         Returns:
-            picture (B,3,S,S) in about [-1,1], linear and not clamped, and the background mask (B,1,f,f) in [-1,1], 1 on
+            image (B,3,S,S) in about [-1,1], linear and not clamped, and the background mask (B,1,f,f) in [-1,1], 1 on
             background.
         """
         style = self._style(time)
@@ -233,10 +233,10 @@ class AvatarGenerator(nn.Module):
         depth = feature_back.dtype  # in training float32; folded, that of all features
         feature = feature_base + m.to(depth) * (feature_back - feature_base) + feature_warp.to(depth)
         skip = skip_base + m * (skip_back - skip_base) + skip_warp
-        picture, last = self.unet(feature.to(feature_base.dtype), skip, self._noises(grid, inside, m), style)
-        if self.network["skip_to_output"] and 2 * skip.shape[-1] == picture.shape[-1]:
-            picture = picture + inverse_haar(skip)
-        return (self.refine(last, picture, render) if self.refine is not None else picture), out_mask
+        image, last = self.unet(feature.to(feature_base.dtype), skip, self._noises(grid, inside, m), style)
+        if self.network["skip_to_output"] and 2 * skip.shape[-1] == image.shape[-1]:
+            image = image + inverse_haar(skip)
+        return (self.refine(last, image, render) if self.refine is not None else image), out_mask
 
     def coverage(self, atlas: Atlas, uv: Tensor, alpha: Tensor) -> Tensor:
         """How much of each texel of the atlas' colours is seen in frames, (1,1,h,w): the sum over them of the weights
@@ -259,7 +259,7 @@ class AvatarGenerator(nn.Module):
         return Atlas(feature, colour, tuple(off_face))
 
     def fold(self, dtype: torch.dtype = torch.float32) -> None:
-        """Fixes the network for test time (see `blocks.fold`); pictures, masks and coordinates stay float32."""
+        """Fixes the network for test time (see `blocks.fold`); images, masks and coordinates stay float32."""
         with torch.no_grad():
             fold(self, self._style(None), dtype)
 
@@ -346,10 +346,10 @@ class AvatarGenerator(nn.Module):
         return noises
 
 
-def _local_mean(picture: Tensor, width: int) -> Tensor:
-    """Mean over width x width neighbours (width odd), the picture going on beyond its border as it ends: (B,1,H,W)."""
-    wide = F.pad(picture, (width // 2,) * 4, mode="replicate")
-    taps = picture.new_full((1, 1, 1, width), 1 / width)
+def _local_mean(image: Tensor, width: int) -> Tensor:
+    """Mean over width x width neighbours (width odd), the image going on beyond its border as it ends: (B,1,H,W)."""
+    wide = F.pad(image, (width // 2,) * 4, mode="replicate")
+    taps = image.new_full((1, 1, 1, width), 1 / width)
     return F.conv2d(F.conv2d(wide, taps), taps.mT)
 
 
@@ -370,7 +370,7 @@ def _sample(texture: Tensor, grid: Tensor, mode: str) -> Tensor:
 
 
 def _window(feature: Tensor, skip: Tensor, shift_px: Tensor | None, size_px: int, batch: int) -> tuple[Tensor, Tensor]:
-    """Background maps (1,C,f,f), (1,12,f,f) under the sliding window of a picture of size_px: (B,C,f,f), (B,12,f,f)."""
+    """Background maps (1,C,f,f), (1,12,f,f) under the sliding window of an image of size_px: (B,C,f,f), (B,12,f,f)."""
     feature_px = feature.shape[-1]
     if shift_px is None:
         return feature.expand(batch, -1, -1, -1), skip.expand(batch, -1, -1, -1)

@@ -37,7 +37,7 @@ class AvatarNetworks(nn.Module):
     def forward(
         self, render: Tensor, uv: Tensor, time: Tensor | None = None, shift_px: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See `AvatarGenerator.forward`: picture (B,3,S,S) in about [-1,1] and background mask (B,1,f,f) in [-1,1]."""
+        """See `AvatarGenerator.forward`: image (B,3,S,S) in about [-1,1] and background mask (B,1,f,f) in [-1,1]."""
         return self.style(self.atlas(), self.back(), render, uv, time, shift_px)
 
     def atlas(self) -> Atlas | None:

@@ -28,12 +28,12 @@ VGGFACE2_MEAN_BGR = (91.4953, 103.8827, 131.0912)  # of 0 to 255; its networks c
 VGG19_TAPS = {"relu3_2": 13, "relu4_2": 22}
 RESNET50_TAPS = ("layer1", "layer2", "layer3", "layer4")
 
-_CALIBRATION_PICTURES = 16
+_CALIBRATION_IMAGES = 16
 _CALIBRATION_PX = 96
 
 
 class _Backbone(nn.Module):
-    """What both networks share: frozen, always in eval mode, ImageNet normalisation of pictures in [0,1]."""
+    """What both networks share: frozen, always in eval mode, ImageNet normalisation of images in [0,1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,9 +82,9 @@ class VGG19Features(_Backbone):
         return taps
 
     @torch.no_grad()
-    def calibrate(self, pictures: Tensor) -> None:
-        """Scale each convolution so that its outputs have zero mean and unit variance per channel on ``pictures``."""
-        x = self.normalise(pictures)
+    def calibrate(self, images: Tensor) -> None:
+        """Scale each convolution so that its outputs have zero mean and unit variance per channel on ``images``."""
+        x = self.normalise(images)
         for layer in self.features:
             y = layer(x)
             if isinstance(layer, nn.Conv2d):
@@ -119,20 +119,20 @@ class ResNet50Features(_Backbone):
         return taps
 
     @torch.no_grad()
-    def calibrate(self, pictures: Tensor) -> None:
-        """Set the statistics of every batch normalisation to those of ``pictures``."""
+    def calibrate(self, images: Tensor) -> None:
+        """Set the statistics of every batch normalisation to those of ``images``."""
         norms = [m for m in self.modules() if isinstance(m, nn.BatchNorm2d)]
         for norm in norms:
             norm.momentum = None  # a plain average: after one pass, the statistics of this batch
             norm.training = True
-        self(pictures)
+        self(images)
         for norm in norms:
             norm.training = False
 
 
 class VGGFace2Features(ResNet50Features):
     """ResNet50 as trained on faces (Cao et al. 2018): the older form, which halves in the first convolution of a block
-    and pools without padding; pictures are BGR, less their mean."""
+    and pools without padding; images are BGR, less their mean."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -214,10 +214,10 @@ def _load_vggface2() -> VGGFace2Features:
 
 @torch.no_grad()
 def _init_random(backbone: VGG19Features | ResNet50Features, seed: int) -> None:
-    """He-normal weights (He et al. 2015) from a private generator, then unit activations on pictures with natural
+    """He-normal weights (He et al. 2015) from a private generator, then unit activations on images with natural
     statistics.
 
-    He's rule alone keeps the scale of white noise, but on real pictures, whose neighbouring pixels agree, all channels
+    He's rule alone keeps the scale of white noise, but on real images, whose neighbouring pixels agree, all channels
     end up carrying the same brightness and every patch looks like every other. Normalising each channel on 1/f noise
     undoes that.
     """
@@ -231,18 +231,18 @@ def _init_random(backbone: VGG19Features | ResNet50Features, seed: int) -> None:
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
     backbone.eval()
-    backbone.calibrate(_pink_pictures(generator))
+    backbone.calibrate(_pink_images(generator))
 
 
-def _pink_pictures(generator: torch.Generator) -> Tensor:
-    """(N,3,P,P) pictures in [0,1] whose amplitude spectrum falls as 1/f, mostly grey with some colour, as photographs
+def _pink_images(generator: torch.Generator) -> Tensor:
+    """(N,3,P,P) images in [0,1] whose amplitude spectrum falls as 1/f, mostly grey with some colour, as photographs
     do."""
-    count, side = _CALIBRATION_PICTURES, _CALIBRATION_PX
+    count, side = _CALIBRATION_IMAGES, _CALIBRATION_PX
     fy = torch.fft.fftfreq(side).view(-1, 1)
     fx = torch.fft.rfftfreq(side).view(1, -1)
     amplitude = 1.0 / torch.sqrt(fx * fx + fy * fy).clamp_min(1.0 / side)
     spectrum = torch.fft.rfft2(torch.randn(count, 4, side, side, generator=generator)) * amplitude
     noise = torch.fft.irfft2(spectrum, s=(side, side))
     noise = noise / noise.std(dim=(2, 3), keepdim=True)
-    pictures = noise[:, :1] + 0.4 * noise[:, 1:]
-    return (0.5 + 0.25 * pictures).clamp(0.0, 1.0)
+    images = noise[:, :1] + 0.4 * noise[:, 1:]
+    return (0.5 + 0.25 * images).clamp(0.0, 1.0)

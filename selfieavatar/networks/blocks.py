@@ -1,7 +1,7 @@
 """Building blocks of the StyleGAN-like networks: modulated convolutions, Haar-space RGB branches, the latent mapping.
 
-All pictures that networks exchange are in [-1, 1] and all RGB branches live in Haar space: twelve channels at r px
-stand for an RGB picture at 2r px. Activations are plain LeakyReLU(0.2) with ordinary biases. Modulation follows
+All images that networks exchange are in [-1, 1] and all RGB branches live in Haar space: twelve channels at r px
+stand for an RGB image at 2r px. Activations are plain LeakyReLU(0.2) with ordinary biases. Modulation follows
 StyleGAN2 (Karras et al. 2020, section 2.2) in its unfused form: inputs are scaled, the shared kernel is applied,
 outputs are demodulated, which is the same arithmetic as a kernel per sample and far faster on a CPU.
 """
@@ -128,7 +128,7 @@ class StyledConv(nn.Module):
 
     def _folded(self, x: Tensor, noise: Tensor | None) -> Tensor:
         """The same in fewer passes over memory: the bias goes before the doubling, and the border, where the zeros
-        around the picture have their part, is mended afterwards."""
+        around the image have their part, is fixed afterwards."""
         kernel, bias = self.fixed
         x = F.conv2d(x.to(kernel.dtype), kernel, bias, padding=self.padding)
         if self.up:
@@ -141,10 +141,10 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """1x1 modulated convolution to twelve Haar channels, as a picture, added to the branch from the coarser level.
+    """1x1 modulated convolution to twelve Haar channels, as an image, added to the branch from the coarser level.
 
     The published network doubles the branch in Haar space: inverse transform, blur-up, transform. Since the transforms
-    of neighbouring levels cancel out, the branch is kept as a picture here: the same sum in a third of the steps.
+    of neighbouring levels cancel out, the branch is kept as an image here: the same sum in a third of the steps.
     """
 
     def __init__(self, cin: int, style: int, *, channels: int = 12, equalized: bool = False) -> None:
@@ -161,13 +161,13 @@ class ToRGB(nn.Module):
         transform = F.pixel_unshuffle(inverse_haar(bands), 2).view(count, count).T  # bands -> shuffled pixels
         self.fixed = (torch.einsum("ok,kcij->ocij", transform, kernel), transform @ bias)
 
-    def forward(self, x: Tensor, style: Tensor, picture: Tensor | None = None) -> Tensor:
-        """x (B,cin,r,r), picture (B,3,r,r) or None -> picture (B,3,2r,2r)."""
+    def forward(self, x: Tensor, style: Tensor, image: Tensor | None = None) -> Tensor:
+        """x (B,cin,r,r), image (B,3,r,r) or None -> image (B,3,2r,2r)."""
         if self.fixed is not None:
             rgb = F.pixel_shuffle(F.conv2d(x.float(), *self.fixed), 2)
         else:
             rgb = inverse_haar(self.conv(x, style))
-        return rgb if picture is None else rgb + upsample2(picture)
+        return rgb if image is None else rgb + upsample2(image)
 
 
 class ConvBlock(nn.Module):
@@ -222,7 +222,7 @@ _HAAR_DOWN = _haar_down_kernel()
 
 
 def haar_down(x: Tensor) -> Tensor:
-    """Halves a Haar-space picture: (B,4C,r,r) -> (B,4C,r/2,r/2), as inverse transform, blur-down and transform do."""
+    """Halves a Haar-space image: (B,4C,r,r) -> (B,4C,r/2,r/2), as inverse transform, blur-down and transform do."""
     colours = x.shape[1] // 4
     each = torch.eye(colours, device=x.device, dtype=x.dtype)
     kernel = torch.einsum("oiab,cd->ocidab", _HAAR_DOWN.to(x), each).reshape(4 * colours, 4 * colours, 4, 4)

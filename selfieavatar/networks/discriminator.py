@@ -1,6 +1,6 @@
-"""The discriminator: is this picture, beside its 3DMM rendering, a real frame?
+"""The discriminator: is this image, beside its 3DMM rendering, a real frame?
 
-One network on cat[picture, I_R] in Haar space, after StyleAvatar's: a 1x1 FromRGB at every level added to the features,
+One network on cat[image, I_R] in Haar space, after StyleAvatar's: a 1x1 FromRGB at every level added to the features,
 ConvBlocks with blurred halving, the minibatch deviation of Karras et al. 2018 at 4 px, then two linear layers to one
 logit. Activations carry the sqrt(2) gain of StyleGAN2.
 """
@@ -31,11 +31,11 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """(B,3,S,S) picture in [-1,1] with (B,3,S,S) rendering in [0,1] -> logits, larger = more real.
+    """(B,3,S,S) image in [-1,1] with (B,3,S,S) rendering in [0,1] -> logits, larger = more real.
 
-    The published form judges the whole picture: (B,1). With `disc_patch_px` it stops there and judges each place
+    The published form judges the whole image: (B,1). With `disc_patch_px` it stops there and judges each place
     by its surroundings, (B,1,p,p): a few thousand images, all that a CPU sees in its minutes, teach that, but not the
-    whole. `disc_detail_gain` scales the difference bands of the Haar transform, in which real and painted pictures
+    whole. `disc_detail_gain` scales the difference bands of the Haar transform, in which real and painted images
     differ, but which are small beside the mean band.
     """
 
@@ -60,8 +60,8 @@ class Discriminator(nn.Module):
         else:
             self.linear, self.logit = nn.Linear(width * px * px, width), nn.Linear(width, 1)
 
-    def forward(self, picture: Tensor, render: Tensor) -> Tensor:
-        bands = haar(torch.cat([picture, 2 * render - 1], 1))
+    def forward(self, image: Tensor, render: Tensor) -> Tensor:
+        bands = haar(torch.cat([image, 2 * render - 1], 1))
         x: Tensor | None = None
         for from_rgb, block in zip(self.from_rgb, self.blocks, strict=True):
             shown = bands if self.gain == 1 else torch.cat([bands[:, :6], self.gain * bands[:, 6:]], 1)

@@ -61,12 +61,12 @@ class FeatureGenerator(nn.Module):
     def forward(self) -> tuple[Tensor, Tensor]:
         """-> feature (1, C, map_px, map_px), unit variance, and Haar skip (1, 12, map_px, map_px)."""
         style = self.mapping(self.latent)
-        x, picture = self.constant, None
+        x, image = self.constant, None
         for k, (up, conv, rgb) in enumerate(zip(self.ups, self.convs, self.to_rgb, strict=True)):
             noise = getattr(self, self.noises[k])[:, None] if self.noises else (None, None)
             x = conv(up(x, style, noise[0]), style, noise[1])
-            picture = rgb(x, style, picture)
-        return F.instance_norm(x), haar(picture)
+            image = rgb(x, style, image)
+        return F.instance_norm(x), haar(image)
 
 
 class MapBank(nn.Module):

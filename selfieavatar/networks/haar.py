@@ -1,4 +1,4 @@
-"""Orthonormal Haar transform of pictures: the space in which the generators keep their colours.
+"""Orthonormal Haar transform of images: the space in which the generators keep their colours.
 
 StyleAvatar keeps every RGB branch in Haar space, so that twelve channels at resolution r stand for three channels at
 2r (method notes, section 1). The transform is its own transpose, hence exactly invertible, and keeps the energy.
@@ -7,17 +7,17 @@ StyleAvatar keeps every RGB branch in Haar space, so that twelve channels at res
 import torch
 
 
-def haar(picture: torch.Tensor) -> torch.Tensor:
+def haar(image: torch.Tensor) -> torch.Tensor:
     """One level of the 2D Haar transform.
 
-    picture: (B, C, H, W), H and W even. Returns (B, 4C, H/2, W/2) in the channel order mean, horizontal difference,
-    vertical difference, diagonal difference, each with the C channels of the picture.
+    image: (B, C, H, W), H and W even. Returns (B, 4C, H/2, W/2) in the channel order mean, horizontal difference,
+    vertical difference, diagonal difference, each with the C channels of the image.
     Raises ValueError when a side is odd.
     """
-    if picture.shape[-1] % 2 or picture.shape[-2] % 2:
-        raise ValueError(f"the Haar transform needs even sides, got {tuple(picture.shape[-2:])}")
-    a, b = picture[..., 0::2, 0::2], picture[..., 0::2, 1::2]
-    c, d = picture[..., 1::2, 0::2], picture[..., 1::2, 1::2]
+    if image.shape[-1] % 2 or image.shape[-2] % 2:
+        raise ValueError(f"the Haar transform needs even sides, got {tuple(image.shape[-2:])}")
+    a, b = image[..., 0::2, 0::2], image[..., 0::2, 1::2]
+    c, d = image[..., 1::2, 0::2], image[..., 1::2, 1::2]
     top, bottom, top_step, bottom_step = a + b, c + d, a - b, c - d
     bands = (top + bottom, top_step + bottom_step, top - bottom, top_step - bottom_step)
     return torch.cat(bands, dim=1) * 0.5

@@ -1,4 +1,4 @@
-"""A plain U-Net from I_R to picture and mask: the baseline that an avatar of learned maps must beat.
+"""A plain U-Net from I_R to image and mask: the baseline that an avatar of learned maps must beat.
 
 Encoder and decoder with a skip connection at every level (Ronneberger et al. 2015), two convolutions a level, widths
 from the same settings as G_style's, which gives 0.6 to 0.9 times its parameters. It knows nothing of texture space:
@@ -51,7 +51,7 @@ class PlainUNet(nn.Module):
         """As `AvatarGenerator.forward`, of which only render (B,3,S,S) in [0,1] is looked at.
 
         Returns:
-            picture (B,3,S,S) in about [-1,1], and the background mask (B,1,S,S) in [-1,1], 1 on background.
+            image (B,3,S,S) in about [-1,1], and the background mask (B,1,S,S) in [-1,1], 1 on background.
         """
         del atlas, back, uv, time, shift_px
         x, kept = 2 * render - 1, []

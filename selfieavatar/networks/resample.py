@@ -14,7 +14,7 @@ BLUR = (1.0, 3.0, 3.0, 1.0)
 
 
 def upfirdn2d(
-    picture: torch.Tensor,
+    image: torch.Tensor,
     kernel: Sequence[float],
     up: int = 1,
     down: int = 1,
@@ -23,51 +23,51 @@ def upfirdn2d(
 ) -> torch.Tensor:
     """Insert zeros, pad with zeros, filter with a separable kernel, keep every `down`-th pixel.
 
-    picture (B, C, H, W); kernel: the taps along one axis, used normalised to sum 1 along both and applied as a
+    image (B, C, H, W); kernel: the taps along one axis, used normalised to sum 1 along both and applied as a
     convolution (flipped); pad: zeros before and after along both axes, counted after the insertion of zeros.
     Returns (B, C, H', W') with H' = (H*up + pad[0] + pad[1] - len(kernel)) // down + 1, scaled by `gain`.
     """
-    batch, channels, height, width = picture.shape
-    taps = torch.tensor(kernel, dtype=picture.dtype, device=picture.device)
+    batch, channels, height, width = image.shape
+    taps = torch.tensor(kernel, dtype=image.dtype, device=image.device)
     taps = (taps / taps.sum()).flip(0)
     if up > 1:
-        spread = picture.reshape(batch, channels, height, 1, width, 1)
+        spread = image.reshape(batch, channels, height, 1, width, 1)
         spread = F.pad(spread, (0, up - 1, 0, 0, 0, up - 1))
-        picture = spread.reshape(batch, channels, height * up, width * up)
-    picture = F.pad(picture, (pad[0], pad[1], pad[0], pad[1]))
-    flat = picture.reshape(batch * channels, 1, *picture.shape[-2:])
+        image = spread.reshape(batch, channels, height * up, width * up)
+    image = F.pad(image, (pad[0], pad[1], pad[0], pad[1]))
+    flat = image.reshape(batch * channels, 1, *image.shape[-2:])
     flat = F.conv2d(flat, (taps * gain).reshape(1, 1, -1, 1), stride=(down, 1))
     flat = F.conv2d(flat, taps.reshape(1, 1, 1, -1), stride=(1, down))
     return flat.reshape(batch, channels, *flat.shape[-2:])
 
 
-def upsample2(picture: torch.Tensor) -> torch.Tensor:
+def upsample2(image: torch.Tensor) -> torch.Tensor:
     """Blur-up by two with [1,3,3,1]: (B, C, H, W) -> (B, C, 2H, 2W), equal to upfirdn2d(up=2, pad=(2, 1), gain=4).
 
-    With this kernel the new pixels are the 3:1 mixtures that bilinear interpolation takes, only that the picture is
-    surrounded by zeros. One interpolation of the padded picture is several times faster than the filter.
+    With this kernel the new pixels are the 3:1 mixtures that bilinear interpolation takes, only that the image is
+    surrounded by zeros. One interpolation of the padded image is several times faster than the filter.
     """
-    wide = F.interpolate(F.pad(picture, (1, 1, 1, 1)), scale_factor=2.0, mode="bilinear", align_corners=False)
+    wide = F.interpolate(F.pad(image, (1, 1, 1, 1)), scale_factor=2.0, mode="bilinear", align_corners=False)
     return wide[..., 2:-2, 2:-2]
 
 
-def downsample2(picture: torch.Tensor) -> torch.Tensor:
+def downsample2(image: torch.Tensor) -> torch.Tensor:
     """Blur-down by two with [1,3,3,1]: (B, C, H, W) -> (B, C, H/2, W/2), equal to upfirdn2d(down=2, pad=(1, 1)).
 
-    One convolution per channel takes a tenth of the filter's time on a CPU, since it works on channels-last pictures as
+    One convolution per channel takes a tenth of the filter's time on a CPU, since it works on channels-last images as
     they lie in memory.
     """
-    channels = picture.shape[1]
-    taps = torch.tensor(BLUR, dtype=picture.dtype, device=picture.device) / sum(BLUR)
+    channels = image.shape[1]
+    taps = torch.tensor(BLUR, dtype=image.dtype, device=image.device) / sum(BLUR)
     kernel = torch.outer(taps, taps).expand(channels, 1, -1, -1)
-    return F.conv2d(picture, kernel, stride=2, padding=1, groups=channels)
+    return F.conv2d(image, kernel, stride=2, padding=1, groups=channels)
 
 
-def area_downsample(picture: torch.Tensor, factor: int) -> torch.Tensor:
+def area_downsample(image: torch.Tensor, factor: int) -> torch.Tensor:
     """Mean over blocks of factor x factor pixels: (B, C, H, W) -> (B, C, H/factor, W/factor).
 
     Raises ValueError when a side is not a multiple of the factor.
     """
-    if picture.shape[-1] % factor or picture.shape[-2] % factor:
-        raise ValueError(f"sides {tuple(picture.shape[-2:])} are no multiples of {factor}")
-    return F.avg_pool2d(picture, factor) if factor > 1 else picture
+    if image.shape[-1] % factor or image.shape[-2] % factor:
+        raise ValueError(f"sides {tuple(image.shape[-2:])} are no multiples of {factor}")
+    return F.avg_pool2d(image, factor) if factor > 1 else image

@@ -1,4 +1,4 @@
-"""Which sizes of the networks fit which pictures. Without torch: the workflow asks before anything runs."""
+"""Which sizes of the networks fit which images. Without torch: the workflow asks before anything runs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def network_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_sizes(train: Mapping[str, Any], size_px: int) -> None:
-    """Stop where the networks of the section `train` do not fit pictures of size_px.
+    """Stop where the networks of the section `train` do not fit images of size_px.
 
     Raises:
-        UserError: says which keys, and how to mend them.
+        UserError: says which keys, and how to fix them.
     """
     problem = check_sizes(network_settings(train), size_px) or _check_losses(train, size_px)
     if problem:
@@ -35,7 +35,7 @@ def refuse_sizes(train: Mapping[str, Any], size_px: int) -> None:
 
 
 def check_sizes(network: Mapping[str, Any], size_px: int) -> str | None:
-    """What is wrong with the sizes of the networks for pictures of size_px, in words for the user; None where all
+    """What is wrong with the sizes of the networks for images of size_px, in words for the user; None where all
     fit."""
     names = ("feature_px", "map_px", "render_px", "render_bottom_px", "bottom_px")
     powers = {f"{PREFIX}{name}": network[name] for name in names} | {"decode.size_px": size_px}

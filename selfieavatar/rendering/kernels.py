@@ -1,4 +1,4 @@
-"""The inner loops that turn a filled z-buffer into the face picture and the UV picture (numba, processor)."""
+"""The inner loops that turn a filled z-buffer into the face image and the UV image (numba, CPU)."""
 
 import math
 
@@ -152,10 +152,10 @@ def _row_of_faces(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def paint_picture(
-    face_at, extent, edges, tri, values, part, eye_of, texels, camera, to_model, origin, eyes, axes, factor, picture
+def paint_image(
+    face_at, extent, edges, tri, values, part, eye_of, texels, camera, to_model, origin, eyes, axes, factor, image
 ):
-    """Textured, shaded face, averaged over factor x factor samples, into a black picture (S, S, 3) uint8.
+    """Textured, shaded face, averaged over factor x factor samples, into a black image (S, S, 3) uint8.
 
     face_at (S*factor, S*factor), extent (4,), edges (F, 3, 3): of a filled `ZBuffer`; tri (F, 3); values (V, 5):
     shading R, G, B, u, v; part (F,); eye_of (F,): which eyeball lies behind an eye opening; texels: of `pack_texture`;
@@ -169,9 +169,9 @@ def paint_picture(
     flat, sums = texels.ravel(), np.zeros((3, width), np.float32)
     row, corners = np.zeros((5, width), np.float32), np.zeros((4, width), np.int32)
     place, fx, fy = np.zeros(width, np.int32), np.zeros(width, np.float32), np.zeros(width, np.float32)
-    for picture_row in range(extent[1] // factor, -(-extent[3] // factor)):
+    for image_row in range(extent[1] // factor, -(-extent[3] // factor)):
         sums[:, left:right] = 0.0
-        for sample_row in range(picture_row * factor, (picture_row + 1) * factor):
+        for sample_row in range(image_row * factor, (image_row + 1) * factor):
             _row_of_faces(
                 face_at[sample_row], left, right, (sample_row + 0.5) * step, step, edges, tri, values, part, eye_of,
                 camera, to_model, origin, eyes, axes, row, sums,
@@ -187,7 +187,7 @@ def paint_picture(
                 total = 0.0
                 for x in range(column * factor, (column + 1) * factor):
                     total += sums[c, x]
-                picture[picture_row, column, c] = np.uint8(total * share + 0.5)
+                image[image_row, column, c] = np.uint8(total * share + 0.5)
 
 
 @njit(cache=True, nogil=True)
@@ -204,14 +204,14 @@ def _behind_the_lips(x, y, camera, to_model, origin, mouth):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def paint_uv(
-    face_at, extent, edges, tri, uv, part, eye_of, camera, to_model, origin, eyes, axes, discs, mouth, picture, mask
+    face_at, extent, edges, tri, uv, part, eye_of, camera, to_model, origin, eyes, axes, discs, mouth, image, mask
 ):
-    """Exact texture coordinates of each pixel's centre: u, v and 65535 into an empty picture (S, S, 3) uint16.
+    """Exact texture coordinates of each pixel's centre: u, v and 65535 into an empty image (S, S, 3) uint16.
 
     uv (V, 2); discs (2, 3): centre and radius, in UV, of the disc that stands for each eyeball (see
     `renderer.eye_discs`); a radius of 0 leaves the eye opening with the UV of its mesh. mouth (7,): see
     `renderer.mouth_plane`. mask (S, S) uint8, empty: 1 is written where the face is. The other arguments are those of
-    `paint_picture`, with one sample per pixel.
+    `paint_image`, with one sample per pixel.
     """
     lines = np.empty((3, 2))
     for row in range(extent[1], extent[3]):
@@ -236,6 +236,6 @@ def paint_uv(
             elif part[face] == MOUTH and mouth[6] > 0.0:
                 u, v = _behind_the_lips(px, py, camera, to_model, origin, mouth)
             mask[row, column] = 1
-            picture[row, column, 0] = np.uint16(min(max(u, 0.0), 1.0) * 65535.0 + 0.5)
-            picture[row, column, 1] = np.uint16(min(max(v, 0.0), 1.0) * 65535.0 + 0.5)
-            picture[row, column, 2] = 65535
+            image[row, column, 0] = np.uint16(min(max(u, 0.0), 1.0) * 65535.0 + 0.5)
+            image[row, column, 1] = np.uint16(min(max(v, 0.0), 1.0) * 65535.0 + 0.5)
+            image[row, column, 2] = 65535

@@ -26,7 +26,7 @@ _LEAST = 1 / 65535  # of v: what is 0 holds no coordinates
 
 
 def paint_hair(
-    uv: np.ndarray, face: np.ndarray, camera: np.ndarray, turn: np.ndarray, place: np.ndarray, skull: np.ndarray
+    uv: np.ndarray, face: np.ndarray, camera: np.ndarray, turn: np.ndarray, place: np.ndarray, head_sphere: np.ndarray
 ) -> None:
     """Coordinates of hair and ears into I_UV (S, S, 3) uint16 wherever lines of sight pass the skull within `REACH`.
 
@@ -35,10 +35,10 @@ def paint_hair(
         turn, place: (3, 3) and (3,) cm, from the model to the camera. skull: (4,) centre and radius of the sphere in
         the model, cm.
     """
-    centre = turn @ skull[:3] + place
-    bounds = np.array([_span(centre[k], centre[2], REACH * skull[3]) for k in range(2)])
+    centre = turn @ head_sphere[:3] + place
+    bounds = np.array([_span(centre[k], centre[2], REACH * head_sphere[3]) for k in range(2)])
     first, last = np.clip(np.floor(bounds * camera[0] + camera[1:, None]), 0, len(uv)).astype(np.int64).T + [[0], [1]]
-    _paint_hair(uv, face, camera, np.ascontiguousarray(turn.T), centre, skull[3], first, last.clip(max=len(uv)))
+    _paint_hair(uv, face, camera, np.ascontiguousarray(turn.T), centre, head_sphere[3], first, last.clip(max=len(uv)))
 
 
 def _span(aside: float, ahead: float, radius: float) -> tuple[float, float]:
@@ -86,9 +86,9 @@ def _paint_hair(uv, face, camera, to_model, centre, radius, first, last):
 
 
 def paint_torso(uv: np.ndarray, face: np.ndarray, shift: np.ndarray, top: float) -> None:
-    """Coordinates of the torso into I_UV (S, S, 3) uint16 off the face: where the pixel lies in the reference picture.
+    """Coordinates of the torso into I_UV (S, S, 3) uint16 off the face: where the pixel lies in the reference image.
 
-    face: (S, S) bool. shift: (2,) of the torso, and top: row of the picture at which it begins, as shares of the side.
+    face: (S, S) bool. shift: (2,) of the torso, and top: row of the image at which it begins, as shares of the side.
     """
     side = len(uv)
     places = (np.arange(side) + 0.5) / side

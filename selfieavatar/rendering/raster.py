@@ -7,7 +7,7 @@ Differentiable Rendering"):
 - rast: (B, H, W, 4) float32 of u, v, z/w and triangle number plus one, zero where nothing is drawn. Attributes are
   u*a[0] + v*a[1] + (1-u-v)*a[2].
 
-Pictures come out top row first with both: nvdiffrast's first row is y = -w, and our clip space has y downwards.
+Images come out top row first with both: nvdiffrast's first row is y = -w, and our clip space has y downwards.
 Neither culls back faces; the z-buffer decides.
 """
 
@@ -70,8 +70,8 @@ class CpuBackend:
         return raster_autograd.interpolate(attributes, rast, tri)
 
     def texture(self, texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
-        picture = texture.permute(0, 3, 1, 2).expand(len(uv), -1, -1, -1)
-        read = F.grid_sample(picture, uv * 2.0 - 1.0, mode="bilinear", padding_mode="border", align_corners=False)
+        image = texture.permute(0, 3, 1, 2).expand(len(uv), -1, -1, -1)
+        read = F.grid_sample(image, uv * 2.0 - 1.0, mode="bilinear", padding_mode="border", align_corners=False)
         return read.permute(0, 2, 3, 1)
 
     def antialias(
@@ -83,14 +83,14 @@ class CpuBackend:
 class NvdiffrastBackend:
     """nvdiffrast's CUDA rasteriser. Optional: its licence is non-commercial and it is built from source.
 
-    device: "cuda" or "cuda:N". Raises UserError when the package or the card is missing.
+    device: "cuda" or "cuda:N". Raises UserError when the package or the GPU is missing.
     """
 
     name = "nvdiffrast"
 
     def __init__(self, device: str = "cuda:0") -> None:
         if not torch.cuda.is_available():
-            raise UserError("nvdiffrast needs an NVIDIA card that torch can use; set the backend to cpu")
+            raise UserError("nvdiffrast needs an NVIDIA GPU that torch can use; set the backend to cpu")
         try:
             import nvdiffrast.torch as dr
         except ImportError as error:
@@ -111,8 +111,8 @@ class NvdiffrastBackend:
         return rast
 
     def interpolate(self, attributes: torch.Tensor, rast: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
-        picture, _ = self._dr.interpolate(self._ready(attributes, torch.float32), rast, self._ready(tri, torch.int32))
-        return picture
+        image, _ = self._dr.interpolate(self._ready(attributes, torch.float32), rast, self._ready(tri, torch.int32))
+        return image
 
     def texture(self, texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
         texture = self._ready(texture, torch.float32)

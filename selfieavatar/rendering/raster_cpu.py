@@ -1,4 +1,4 @@
-"""Exact z-buffer on the processor (numba), and the projection that every rasteriser here shares. NumPy only.
+"""Exact z-buffer on the CPU (numba), and the projection that every rasteriser here shares. NumPy only.
 
 The triangle test is the homogeneous one of Olano and Greer ("Triangle Scan Conversion using 2D Homogeneous
 Coordinates", 1997): edge functions come from the clip-space corners without dividing by w, so triangles that cross
@@ -6,7 +6,7 @@ the near plane need no clipping, and the same functions give perspective-correct
 
 Conventions, equal to nvdiffrast's: clip positions (x, y, z, w); a point is inside when x, y, z lie in [-w, w];
 barycentrics (u, v) weigh the first and the second corner, 1-u-v the third; triangle numbers are stored plus one.
-`clip_positions` lets y grow downwards, so y = -w is the first row and pictures come out top row first.
+`clip_positions` lets y grow downwards, so y = -w is the first row and images come out top row first.
 """
 
 import copy
@@ -16,7 +16,7 @@ from numba import njit
 
 NEAR_CM = 1.0
 FAR_CM = 1000.0
-# The smallest positive number that counts as one in every mode of the processor: torch and others may have denormal
+# The smallest positive number that counts as one in every mode of the CPU: torch and others may have denormal
 # numbers flushed to zero, and a threshold that became zero would draw samples on a shared edge twice.
 _SMALLEST = float(np.finfo(np.float64).tiny)
 
@@ -30,7 +30,7 @@ def clip_matrix(
 ) -> np.ndarray:
     """The (4, 4) float64 matrix that takes homogeneous camera points to clip space: clip = matrix @ (X, Y, Z, 1).
 
-    focal_px, principal (2,) [cx, cy]: pixels of a picture of size (height, width); near, far: limits of Z in cm.
+    focal_px, principal (2,) [cx, cy]: pixels of an image of size (height, width); near, far: limits of Z in cm.
     """
     height, width = size
     matrix = np.zeros((4, 4))
@@ -186,7 +186,7 @@ def _resolve(edges, samples, face_at, depth, rast):
 
 
 class ZBuffer:
-    """Buffers for one picture size and one number of triangles, reused from frame to frame.
+    """Buffers for one image size and one number of triangles, reused from frame to frame.
 
     After `draw`: `face_at` (H*s, W*s) int32, `depth` (H*s, W*s) float64 z/w (inf where empty), `edges` (F, 3, 3) as
     functions of pixels; s: samples per pixel and axis. One object serves one thread at a time.
@@ -222,10 +222,10 @@ class ZBuffer:
         fill(self.edges, self.planes, self.boxes, self.samples, self.extent, self.face_at, self.depth)
 
     def rast(self) -> np.ndarray:
-        """The picture (H, W, 4) float32 of u, v, z/w and triangle number plus one that nvdiffrast would give."""
-        picture = np.empty((*self.face_at.shape, 4), np.float32)
-        _resolve(self.edges, self.samples, self.face_at, self.depth, picture)
-        return picture
+        """The image (H, W, 4) float32 of u, v, z/w and triangle number plus one that nvdiffrast would give."""
+        image = np.empty((*self.face_at.shape, 4), np.float32)
+        _resolve(self.edges, self.samples, self.face_at, self.depth, image)
+        return image
 
 
 def rasterize(clip: np.ndarray, tri: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -239,11 +239,11 @@ def rasterize(clip: np.ndarray, tri: np.ndarray, size: tuple[int, int]) -> np.nd
     if tri.size and (tri.min() < 0 or tri.max() >= clip.shape[-2]):
         raise ValueError(f"triangles name vertices {tri.min()}..{tri.max()}, but there are {clip.shape[-2]}")
     buffer = ZBuffer(size, len(tri))
-    pictures = []
+    images = []
     for positions in clip.reshape(-1, *clip.shape[-2:]):
         buffer.draw(positions, tri)
-        pictures.append(buffer.rast())
-    return np.stack(pictures) if clip.ndim == 3 else pictures[0]
+        images.append(buffer.rast())
+    return np.stack(images) if clip.ndim == 3 else images[0]
 
 
 def interpolate(attributes: np.ndarray, rast: np.ndarray, tri: np.ndarray) -> np.ndarray:
@@ -253,9 +253,9 @@ def interpolate(attributes: np.ndarray, rast: np.ndarray, tri: np.ndarray) -> np
     hit = face >= 0
     corners = attributes[tri[face[hit]]]
     weights = np.stack([rast[hit, 0], rast[hit, 1], 1.0 - rast[hit, 0] - rast[hit, 1]], axis=1)
-    picture = np.zeros((*face.shape, attributes.shape[1]), np.float32)
-    picture[hit] = np.einsum("pk,pka->pa", weights, corners)
-    return picture
+    image = np.zeros((*face.shape, attributes.shape[1]), np.float32)
+    image[hit] = np.einsum("pk,pka->pa", weights, corners)
+    return image
 
 
 def bilinear(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""The two pictures that drive the avatar: the shaded face I_R and the texture coordinates I_UV, of one fitted frame.
+"""The two images that drive the avatar: the shaded face I_R and the texture coordinates I_UV, of one fitted frame.
 
 NumPy and numba only, so that the many short jobs of the render stage start without torch; given a backend of
-`selfieavatar.rendering.raster` the same pictures are made on its device (`renderer_device`).
+`selfieavatar.rendering.raster` the same images are made on its device (`renderer_device`).
 
 Eyes. The mesh spans each eye opening with plain triangles (tri_part 1). Behind them an eyeball is ray-cast. In I_R it
 is a white ball with a dark iris, clipped by the lids. In I_UV its points do not take the mesh's UV, which would be
@@ -17,7 +17,7 @@ line of sight meets a plane behind the lips that turns with the head, as the upp
 Off the face I_UV holds coordinates of hair and ears, and of the torso, where the identity knows a skull and a torso:
 see `selfieavatar.rendering.offface_uv`. Their third channel is 0, and v is not.
 
-Hidden triangles (tri_part 3), such as a neck, hide what lies behind them and leave both pictures and the mask empty.
+Hidden triangles (tri_part 3), such as a neck, hide what lies behind them and leave both images and the mask empty.
 """
 
 import threading
@@ -30,7 +30,7 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.geometry.normals import orient_outwards, vertex_normals
 from selfieavatar.rendering import shading
-from selfieavatar.rendering.kernels import EYE, MOUTH, TEETH, pack_texture, paint_picture, paint_uv
+from selfieavatar.rendering.kernels import EYE, MOUTH, TEETH, pack_texture, paint_image, paint_uv
 from selfieavatar.rendering.offface_uv import paint_hair, paint_torso
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions
 
@@ -39,7 +39,7 @@ REQUIRED = (
     "eye_center", "eye_radius", "iris_radius",
 )  # fmt: skip
 # Of the arrays that are looked at: kinds of numbers, shape (V vertices, E expressions, F triangles, other letters any
-# length), least and most. Cm and pixels are far below the bounds; what is beyond overflows on the way to a picture.
+# length), least and most. Cm and pixels are far below the bounds; what is beyond overflows on the way to an image.
 _ARRAYS = {
     "template": ("f", ("V", 3), (-1e4, 1e4)),
     "expression_basis": ("f", ("E", "V", 3), (-1e4, 1e4)),
@@ -72,10 +72,10 @@ _MOUTH_REACH = 1.1  # radius of the mouth's disc over half the width of the clos
 _TEETH_CM = 0.7  # from the lips back to the teeth
 
 
-class FacePictures(NamedTuple):
-    """picture (S, S, 3) uint8 I_R; uv (S, S, 3) uint16 I_UV; mask (S, S) bool of the pixels that the face covers."""
+class FaceImages(NamedTuple):
+    """image (S, S, 3) uint8 I_R; uv (S, S, 3) uint16 I_UV; mask (S, S) bool of the pixels that the face covers."""
 
-    picture: np.ndarray
+    image: np.ndarray
     uv: np.ndarray
     mask: np.ndarray
 
@@ -83,7 +83,7 @@ class FacePictures(NamedTuple):
 def gaze_axes(gaze: np.ndarray) -> np.ndarray:
     """Gaze (4,): left yaw, left pitch, right yaw, right pitch in rad -> (2, 3, 3), rows right, down, forward.
 
-    Model axes; yaw turns towards picture right, pitch towards picture down; zero looks along -z, at the camera.
+    Model axes; yaw turns towards image right, pitch towards image down; zero looks along -z, at the camera.
     """
     yaw, pitch = np.asarray(gaze, np.float64).reshape(2, 2).T
     zero = np.zeros(2)
@@ -149,8 +149,8 @@ def eye_discs(uv: np.ndarray, tri: np.ndarray) -> np.ndarray:
 class Renderer:
     """Draws a subject's fitted face; safe to share between threads (each gets buffers of its own).
 
-    identity: the arrays of identity.npz. size_px: side of the pictures (default: the identity's; the camera is
-    scaled). backend: None for the fast path on the processor, else a backend of `selfieavatar.rendering.raster`.
+    identity: the arrays of identity.npz. size_px: side of the images (default: the identity's; the camera is
+    scaled). backend: None for the fast path on the CPU, else a backend of `selfieavatar.rendering.raster`.
     supersample: samples per pixel and axis of I_R; light: (9, 3) or (27,), default the identity's `light`, or
     `shading.default_light()` for an identity without one.
     Raises UserError when the identity lacks an array or its arrays contradict each other.
@@ -182,7 +182,7 @@ class Renderer:
         self.light = np.asarray(own, np.float32).reshape(9, 3)
         self.outwards = np.float32(orient_outwards(self.template, self.tri))
         self.torso_top = float(identity["torso_top"]) if "torso_top" in identity else None
-        self.skull = np.asarray(identity["skull"], np.float64) if "skull" in identity else None
+        self.head_sphere = np.asarray(identity["skull"], np.float64) if "skull" in identity else None
         self._prepare_eyes(identity)
         self._local = threading.local()
 
@@ -212,16 +212,16 @@ class Renderer:
         gaze: np.ndarray | None = None,
         light: np.ndarray | None = None,
         torso: np.ndarray | None = None,
-    ) -> FacePictures:
-        """Both pictures of one frame; gaze (4,) in rad, default straight ahead; light (9, 3) or (27,), default the
+    ) -> FaceImages:
+        """Both images of one frame; gaze (4,) in rad, default straight ahead; light (9, 3) or (27,), default the
         renderer's; torso (2,), its shift as a share of the side, default (or NaN) none. See `vertices` and
-        `FacePictures`."""
+        `FaceImages`."""
         drawn = self._face(rotation, translation, expression, gaze, light)
         turn, _ = cv2.Rodrigues(np.asarray(rotation, np.float64).reshape(3))
         place = np.asarray(translation, np.float64)
         # A lost frame (NaN) has no hair, nor has a head that is not before the camera.
-        middle = np.full(3, np.nan) if self.skull is None else turn @ self.skull[:3] + place
-        with_hair = np.isfinite([*middle, *np.ravel(expression)]).all() and middle[2] > self.skull[3]
+        middle = np.full(3, np.nan) if self.head_sphere is None else turn @ self.head_sphere[:3] + place
+        with_hair = np.isfinite([*middle, *np.ravel(expression)]).all() and middle[2] > self.head_sphere[3]
         if self.torso_top is not None:
             shift = np.zeros(2) if torso is None else np.nan_to_num(np.asarray(torso, np.float64))
             top = self.torso_top + shift[1]
@@ -231,13 +231,13 @@ class Renderer:
             paint_torso(drawn.uv, drawn.mask, shift, top)
         if with_hair:
             camera = np.array([self.focal_px, *self.principal])
-            paint_hair(drawn.uv, drawn.mask, camera, turn, place, self.skull)
+            paint_hair(drawn.uv, drawn.mask, camera, turn, place, self.head_sphere)
         return drawn
 
     def _face(
         self, rotation: np.ndarray, translation: np.ndarray, expression: np.ndarray, gaze: np.ndarray | None,
         light: np.ndarray | None,
-    ) -> FacePictures:  # fmt: skip
+    ) -> FaceImages:  # fmt: skip
         """`render` without what is off the face."""
         gaze = np.zeros(4) if gaze is None else np.asarray(gaze, np.float64)
         light = self.light if light is None else np.asarray(light, np.float32).reshape(9, 3)
@@ -257,18 +257,18 @@ class Renderer:
         if fine is not plain:
             fine.fill()
         mesh, eyeballs = (plain.edges, self.tri), (camera, to_model, origin, self.eyes, axes)
-        picture, uv = np.zeros((size, size, 3), np.uint8), np.zeros((size, size, 3), np.uint16)
+        image, uv = np.zeros((size, size, 3), np.uint8), np.zeros((size, size, 3), np.uint16)
         mask = np.zeros((size, size), np.uint8)
         values = np.concatenate([brightness, self.uv], axis=1)
-        paint_picture(
+        paint_image(
             fine.face_at, fine.extent, *mesh, values, self.part, self.eye_of, self.texels,
-            *eyeballs, self.supersample, picture,
+            *eyeballs, self.supersample, image,
         )  # fmt: skip
         paint_uv(
             plain.face_at, plain.extent, *mesh, self.uv, self.part, self.eye_of,
             *eyeballs, self.discs, self.mouth, uv, mask,
         )  # fmt: skip
-        return FacePictures(picture, uv, mask.view(bool))
+        return FaceImages(image, uv, mask.view(bool))
 
     def render_batch(
         self,
@@ -278,12 +278,12 @@ class Renderer:
         gaze: np.ndarray | None = None,
         light: np.ndarray | None = None,
         torso: np.ndarray | None = None,
-    ) -> FacePictures:
-        """`render` for N frames: arguments (N, 3), (N, 3), (N, E), (N, 4), (N, 27), (N, 2); pictures stacked along a
+    ) -> FaceImages:
+        """`render` for N frames: arguments (N, 3), (N, 3), (N, E), (N, 4), (N, 27), (N, 2); images stacked along a
         first axis."""
         rest = [[None] * len(rotation) if given is None else given for given in (gaze, light, torso)]
         frames = [self.render(*frame) for frame in zip(rotation, translation, expression, *rest, strict=True)]
-        return FacePictures(*(np.stack(pictures) for pictures in zip(*frames, strict=True)))
+        return FaceImages(*(np.stack(images) for images in zip(*frames, strict=True)))
 
     def _buffers(self) -> tuple[ZBuffer, ZBuffer]:
         """This thread's z-buffers with one sample a pixel and with supersample x supersample."""

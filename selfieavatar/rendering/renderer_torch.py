@@ -1,6 +1,6 @@
-"""The renderer's pictures made with a rasteriser backend (nvdiffrast, or the torch reference) on its device.
+"""The renderer's images made with a rasteriser backend (nvdiffrast, or the torch reference) on its device.
 
-The same formulas as the numba kernels, written for whole pictures; a test holds both paths together.
+The same formulas as the numba kernels, written for whole images; a test holds both paths together.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from selfieavatar.rendering.kernels import EYE, HIDDEN, IRIS, MOUTH, MOUTH_DIMMI
 from selfieavatar.rendering.raster import RasterBackend, camera_to_clip
 
 if TYPE_CHECKING:
-    from selfieavatar.rendering.renderer import FacePictures, Renderer
+    from selfieavatar.rendering.renderer import FaceImages, Renderer
 
 
 class _Scene:
@@ -70,7 +70,7 @@ class _Scene:
         return seen, eye, torch.einsum("pc,pkc->pk", point, self.axes[eye])
 
     def behind_the_lips(self, inside: torch.Tensor) -> torch.Tensor:
-        """UV (P, 2) of the pixels of `inside` (H, W) at the picture's own size, see `face_kernels._behind_the_lips`."""
+        """UV (P, 2) of the pixels of `inside` (H, W) at the image's own size, see `face_kernels._behind_the_lips`."""
         mouth = self.tensor(self.owner.mouth)
         row, column = torch.nonzero(inside, as_tuple=True)
         flat = (torch.stack([column, row], dim=1) + 0.5 - self.tensor(self.owner.principal)) / self.owner.focal_px
@@ -80,7 +80,7 @@ class _Scene:
         return mouth[4:6] + place * mouth[6] / place.norm(dim=1, keepdim=True).clamp(min=float(mouth[6]))
 
 
-def _picture(scene: _Scene) -> np.ndarray:
+def _image(scene: _Scene) -> np.ndarray:
     factor = scene.owner.supersample
     face, light, uv = scene.draw(factor)
     texture = scene.tensor(scene.owner.texture)[None]
@@ -108,11 +108,11 @@ def _coordinates(scene: _Scene) -> tuple[np.ndarray, np.ndarray]:
     if scene.owner.mouth[6] > 0.0:
         inside = (face >= 0) & (scene.part[face.clamp(min=0)] == MOUTH)
         uv[inside] = scene.behind_the_lips(inside)
-    picture = np.zeros((*face.shape, 3), np.uint16)
+    image = np.zeros((*face.shape, 3), np.uint16)
     mask = (face >= 0).cpu().numpy()
-    picture[..., :2] = (uv.clamp(0.0, 1.0).double() * 65535.0 + 0.5).cpu().numpy() * mask[..., None]
-    picture[..., 2] = mask * 65535
-    return picture, mask
+    image[..., :2] = (uv.clamp(0.0, 1.0).double() * 65535.0 + 0.5).cpu().numpy() * mask[..., None]
+    image[..., 2] = mask * 65535
+    return image, mask
 
 
 def render_on_device(
@@ -122,12 +122,12 @@ def render_on_device(
     expression: np.ndarray,
     gaze: np.ndarray,
     light: np.ndarray,
-) -> "FacePictures":
+) -> "FaceImages":
     """`Renderer.render` by way of the owner's backend."""
-    from selfieavatar.rendering.renderer import FacePictures  # see _Scene
+    from selfieavatar.rendering.renderer import FaceImages  # see _Scene
 
     with torch.no_grad():
         scene = _Scene(owner, owner.backend, (rotation, translation, expression, gaze, light))
-        picture = _picture(scene)
+        image = _image(scene)
         uv, mask = _coordinates(scene)
-    return FacePictures(picture, uv, mask)
+    return FaceImages(image, uv, mask)

@@ -29,9 +29,9 @@ def shade(normals: np.ndarray, light: np.ndarray) -> np.ndarray:
 
 
 def default_light() -> np.ndarray:
-    """The fixed light (9, 3) of the rendered pictures: soft, from the camera, above and a little from the left.
+    """The fixed light (9, 3) of the rendered images: soft, from the camera, above and a little from the left.
 
-    StyleAvatar renders under one fixed light too: the picture is to tell the generator pose and shape, and a light
+    StyleAvatar renders under one fixed light too: the image is to tell the generator pose and shape, and a light
     that changed with the fit's estimate would add flicker.
     """
     light = np.zeros((9, 3))

@@ -1,4 +1,4 @@
-"""The subject's texture, read off the frames: every texel asks the pictures in which it is seen, and takes the median.
+"""The subject's texture, read off the frames: every texel asks the images in which it is seen, and takes the median.
 
 The median over frames, weighted by how squarely and how surely a texel is seen, ignores passing shadows, highlights and
 tracking slips that a mean would smear in. Given the light of each frame (`fitting.lighting`) the readings are
@@ -40,7 +40,7 @@ class TexelReading(NamedTuple):
 
 def read_texels(
     points: Iterable[np.ndarray],
-    pictures: Iterable[np.ndarray],
+    images: Iterable[np.ndarray],
     tri: np.ndarray,
     texels: tuple[tuple, np.ndarray, np.ndarray],
     focal_px: float,
@@ -51,20 +51,20 @@ def read_texels(
     """One frame after the other, looked up at the places of `mesh_texels`; arguments as of `unwrap`."""
     _, face, weights = texels
     mattes = iter(alpha) if alpha is not None else None
-    for positions, picture in zip(points, pictures, strict=True):
+    for positions, image in zip(points, images, strict=True):
         positions = np.asarray(positions, np.float64)
         sign = orient_outwards(positions, tri) if outwards is None else outwards
         matte = next(mattes) if mattes is not None else None
         place, normal = _surface(positions, tri, face, weights, sign)
-        share, pixel = _visibility(positions, tri, place, normal, focal_px, principal, picture.shape[:2])
-        size = np.array([picture.shape[1], picture.shape[0]])
-        colours = np.round(bilinear(picture, pixel / size)).astype(np.uint8)
+        share, pixel = _visibility(positions, tri, place, normal, focal_px, principal, image.shape[:2])
+        size = np.array([image.shape[1], image.shape[0]])
+        colours = np.round(bilinear(image, pixel / size)).astype(np.uint8)
         yield TexelReading(colours, share if matte is None else share * _matte_share(matte, pixel / size), normal)
 
 
 def unwrap(
     points: Iterable[np.ndarray],
-    pictures: Iterable[np.ndarray],
+    images: Iterable[np.ndarray],
     tri: np.ndarray,
     uv: np.ndarray,
     focal_px: float,
@@ -77,8 +77,8 @@ def unwrap(
     """Texture (size_px, size_px, 3) uint8 and weight (size_px, size_px) float32 of a mesh seen in some frames.
 
     points: camera points (V, 3) in cm of each frame (at most MOST_FRAMES are kept in memory: further ones raise
-    ValueError); pictures: (H, W, 3) uint8 RGB of each; tri (F, 3), uv (V, 2); focal_px, principal (2,): the camera in
-    pixels of the pictures; alpha: (H, W) uint8 or float in [0, 1] of each, to leave out what lies off the person;
+    ValueError); images: (H, W, 3) uint8 RGB of each; tri (F, 3), uv (V, 2); focal_px, principal (2,): the camera in
+    pixels of the images; alpha: (H, W) uint8 or float in [0, 1] of each, to leave out what lies off the person;
     outwards: +1 or -1, see `normals.orient_outwards` (default: found from the first frame); lights: (9, 3) of each
     frame, to get the albedo (values beyond 255 are cut).
     The weight is the mean over the frames of visibility times squared cosine of the view angle times alpha; it is 0 for
@@ -88,14 +88,14 @@ def unwrap(
     colours: list[np.ndarray] = []
     shares: list[np.ndarray] = []
     lamps = iter(lights) if lights is not None else None
-    for reading in read_texels(points, pictures, tri, texels, focal_px, principal, alpha, outwards):
+    for reading in read_texels(points, images, tri, texels, focal_px, principal, alpha, outwards):
         if len(colours) == MOST_FRAMES:
             raise ValueError(f"more than {MOST_FRAMES} frames; choose some of them")
         value, share = reading.colours, reading.shares
         if lamps is not None:
             irradiance = np.maximum(shading.shade(reading.normals, next(lamps)), LEAST_IRRADIANCE)
             value = np.minimum(value / irradiance + 0.5, 255.0).astype(np.uint8)
-            # In the shade the same noise of the picture is a larger one of the albedo.
+            # In the shade the same noise of the image is a larger one of the albedo.
             share = share * irradiance.mean(axis=1).astype(np.float32) ** 2
         colours.append(value)
         shares.append(share)
@@ -138,9 +138,9 @@ def _visibility(
     principal: np.ndarray,
     size: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How well each texel is seen, (P,) in [0, 1], and where in the picture, (P, 2) pixels."""
+    """How well each texel is seen, (P,) in [0, 1], and where in the image, (P, 2) pixels."""
     height, width = size
-    # Twice the picture's resolution: the z-buffer's own grid must not decide at the outline of the nose.
+    # Twice the image's resolution: the z-buffer's own grid must not decide at the outline of the nose.
     buffer = ZBuffer((2 * height, 2 * width), len(tri))
     buffer.draw(clip_positions(points, focal_px, principal, size), np.ascontiguousarray(tri, np.int32))
     depth = np.maximum(place[:, 2], 1e-6)
@@ -157,7 +157,7 @@ def _visibility(
 
 
 def _matte_share(alpha: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Alpha (P,) in [0, 1] at the picture places uv (P, 2) in [0, 1], drawn in a little from the person's edge."""
+    """Alpha (P,) in [0, 1] at the image places uv (P, 2) in [0, 1], drawn in a little from the person's edge."""
     alpha = np.asarray(alpha)
     alpha = alpha.astype(np.float32) / 255.0 if alpha.dtype == np.uint8 else alpha.astype(np.float32)
     reach = max(1, round(_ALPHA_ERODE_SHARE * alpha.shape[0]))
@@ -182,17 +182,17 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return result
 
 
-def fill_holes(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Push-pull filling (Gortler et al. 1996): picture (T, T, C) float32 with the unknown pixels grown smoothly.
+def fill_holes(image: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Push-pull filling (Gortler et al. 1996): image (T, T, C) float32 with the unknown pixels grown smoothly.
 
-    known (T, T) bool; known pixels stay as they are. A picture without any known pixel comes back middle grey.
+    known (T, T) bool; known pixels stay as they are. An image without any known pixel comes back middle grey.
     """
-    if picture.shape[2] > _CHANNELS:
-        parts = np.split(picture, range(_CHANNELS, picture.shape[2], _CHANNELS), axis=2)
+    if image.shape[2] > _CHANNELS:
+        parts = np.split(image, range(_CHANNELS, image.shape[2], _CHANNELS), axis=2)
         return np.concatenate([fill_holes(part, known) for part in parts], axis=2)
     if not known.any():
-        return np.full_like(picture, 128.0)
-    level = picture.astype(np.float32) * known[..., None], known.astype(np.float32)
+        return np.full_like(image, 128.0)
+    level = image.astype(np.float32) * known[..., None], known.astype(np.float32)
     pyramid = [level]
     while min(level[1].shape) > 1:
         height, width = level[1].shape

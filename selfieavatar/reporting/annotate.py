@@ -1,6 +1,6 @@
-"""Drawing on pictures for people to look at: landmarks, wireframes, mask edges, contact sheets, error maps.
+"""Drawing on images for people to look at: landmarks, wireframes, mask edges, contact sheets, error maps.
 
-Every function takes and returns RGB uint8 pictures (H, W, 3) and leaves its input alone. Points are in continuous
+Every function takes and returns RGB uint8 images (H, W, 3) and leaves its input alone. Points are in continuous
 pixel coordinates (the centre of the first pixel is (0.5, 0.5)).
 """
 
@@ -25,28 +25,28 @@ def _fixed_point(points: np.ndarray) -> np.ndarray:
     return np.round((bounded - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
-def as_rgb8(picture: np.ndarray) -> np.ndarray:
-    """Any picture -> a fresh (H, W, 3) uint8 one.
+def as_rgb8(image: np.ndarray) -> np.ndarray:
+    """Any image -> a fresh (H, W, 3) uint8 one.
 
     Accepts (H, W) and (H, W, 3), bool, uint8, uint16 (scaled by 257) and floats in [0, 1].
     """
-    picture = np.asarray(picture)
-    if picture.dtype == np.uint16:
-        picture = (picture // 257).astype(np.uint8)
-    elif picture.dtype == bool:
-        picture = picture.astype(np.uint8) * 255
-    elif picture.dtype != np.uint8:
-        picture = (np.clip(np.nan_to_num(picture), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-    if picture.ndim == 2:
-        picture = np.repeat(picture[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(picture[:, :, :3]).copy()
+    image = np.asarray(image)
+    if image.dtype == np.uint16:
+        image = (image // 257).astype(np.uint8)
+    elif image.dtype == bool:
+        image = image.astype(np.uint8) * 255
+    elif image.dtype != np.uint8:
+        image = (np.clip(np.nan_to_num(image), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(image[:, :, :3]).copy()
 
 
 def landmarks(
-    picture: np.ndarray, points: np.ndarray, colour: tuple[int, int, int] = GREEN, radius: float | None = None
+    image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int] = GREEN, radius: float | None = None
 ) -> np.ndarray:
     """Discs of `radius` pixels (default: 1/300 of the width) at points (K, 2); points that are NaN are left out."""
-    canvas = as_rgb8(picture)
+    canvas = as_rgb8(image)
     points = np.asarray(points, np.float64).reshape(-1, 2)
     points = points[np.isfinite(points).all(axis=1)]
     size = canvas.shape[1] / 300.0 if radius is None else radius
@@ -57,14 +57,14 @@ def landmarks(
 
 
 def wireframe(
-    picture: np.ndarray,
+    image: np.ndarray,
     points: np.ndarray,
     tri: np.ndarray,
     colour: tuple[int, int, int] = CYAN,
     opacity: float = 0.6,
 ) -> np.ndarray:
-    """The edges of triangles tri (F, 3) between points (V, 2), each edge once, blended over the picture."""
-    canvas = as_rgb8(picture)
+    """The edges of triangles tri (F, 3) between points (V, 2), each edge once, blended over the image."""
+    canvas = as_rgb8(image)
     edges = np.sort(np.asarray(tri)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     edges = np.unique(edges, axis=0)
     points = np.asarray(points, np.float64)[:, :2]
@@ -76,14 +76,14 @@ def wireframe(
 
 
 def arrows(
-    picture: np.ndarray,
+    image: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
     colour: tuple[int, int, int] = MAGENTA,
     thickness: int = 1,
 ) -> np.ndarray:
     """Arrows from starts (K, 2) to ends (K, 2); one with a NaN end is left out."""
-    canvas = as_rgb8(picture)
+    canvas = as_rgb8(image)
     pairs = np.stack([np.asarray(starts, np.float64), np.asarray(ends, np.float64)], axis=1)
     for start, end in _fixed_point(pairs[np.isfinite(pairs).all(axis=(1, 2))]).tolist():
         cv2.arrowedLine(canvas, start, end, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS, 0.25)
@@ -91,14 +91,14 @@ def arrows(
 
 
 def alpha_edge(
-    picture: np.ndarray,
+    image: np.ndarray,
     alpha: np.ndarray,
     level: float = 0.5,
     colour: tuple[int, int, int] = ORANGE,
     thickness: int = 1,
 ) -> np.ndarray:
-    """The contour where alpha (H, W; uint8 or float in [0, 1]) crosses `level`, drawn over the picture."""
-    canvas = as_rgb8(picture)
+    """The contour where alpha (H, W; uint8 or float in [0, 1]) crosses `level`, drawn over the image."""
+    canvas = as_rgb8(image)
     alpha = np.asarray(alpha)
     threshold = level * 255.0 if alpha.dtype == np.uint8 else level
     inside = (alpha >= threshold).astype(np.uint8)
@@ -107,9 +107,9 @@ def alpha_edge(
     return canvas
 
 
-def text(picture: np.ndarray, label: str, origin: tuple[int, int] = (4, 4), height: int = 12) -> np.ndarray:
+def text(image: np.ndarray, label: str, origin: tuple[int, int] = (4, 4), height: int = 12) -> np.ndarray:
     """A white line of text with a dark rim; `origin` (x, y) is its top left corner, `height` in pixels."""
-    canvas = as_rgb8(picture)
+    canvas = as_rgb8(image)
     scale = height / _TEXT_HEIGHT
     place = (origin[0], origin[1] + height)
     cv2.putText(canvas, label, place, _FONT, scale, (0, 0, 0), _RIM_PX, cv2.LINE_AA)
@@ -138,29 +138,29 @@ def shortened(label: str, width: int, height: int = 12) -> str:
 
 
 def contact_sheet(
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     labels: Sequence[str] | None = None,
     columns: int = 4,
     cell_px: int | None = None,
     gap: int = 4,
 ) -> np.ndarray:
-    """Pictures side by side, row by row, each with its label in a strip above it.
+    """Images side by side, row by row, each with its label in a strip above it.
 
-    Pictures may differ in size and type (see `as_rgb8`); each is scaled into a square cell of `cell_px` pixels
-    (default: the largest side of the first picture) with its proportions kept. Raises ValueError for no picture, or
-    for another number of labels than pictures.
+    Images may differ in size and type (see `as_rgb8`); each is scaled into a square cell of `cell_px` pixels
+    (default: the largest side of the first image) with its proportions kept. Raises ValueError for no image, or
+    for another number of labels than images.
     """
-    if not len(pictures):
-        raise ValueError("a contact sheet needs at least one picture")
-    if labels is not None and len(labels) != len(pictures):
-        raise ValueError(f"{len(labels)} labels for {len(pictures)} pictures")
-    cell = cell_px or max(np.asarray(pictures[0]).shape[:2])
+    if not len(images):
+        raise ValueError("a contact sheet needs at least one image")
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"{len(labels)} labels for {len(images)} images")
+    cell = cell_px or max(np.asarray(images[0]).shape[:2])
     strip = 16 if labels is not None else 0
-    columns = max(1, min(columns, len(pictures)))
-    rows = -(-len(pictures) // columns)
+    columns = max(1, min(columns, len(images)))
+    rows = -(-len(images) // columns)
     sheet = np.full((rows * (cell + strip + gap) + gap, columns * (cell + gap) + gap, 3), 24, np.uint8)
-    for index, picture in enumerate(pictures):
-        tile = as_rgb8(picture)
+    for index, image in enumerate(images):
+        tile = as_rgb8(image)
         scale = cell / max(tile.shape[:2])
         if scale != 1.0:
             size = (max(1, round(tile.shape[1] * scale)), max(1, round(tile.shape[0] * scale)))
@@ -180,11 +180,11 @@ def contact_sheet(
 def error_map(first: np.ndarray, second: np.ndarray, full_scale: float = 0.25) -> np.ndarray:
     """Heat map of the mean absolute colour difference; `full_scale` (in [0, 1]) is the difference shown brightest.
 
-    Raises ValueError when the pictures differ in size.
+    Raises ValueError when the images differ in size.
     """
     a, b = as_rgb8(first), as_rgb8(second)
     if a.shape != b.shape:
-        raise ValueError(f"pictures of different size: {a.shape[:2]} and {b.shape[:2]}")
+        raise ValueError(f"images of different size: {a.shape[:2]} and {b.shape[:2]}")
     error = cv2.absdiff(a, b).astype(np.float32).mean(axis=2) / 255.0
     heat = np.clip(error / full_scale, 0.0, 1.0) * 255.0
     return cv2.cvtColor(cv2.applyColorMap(heat.astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)

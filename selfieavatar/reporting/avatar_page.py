@@ -74,7 +74,7 @@ def headline(metrics: Mapping[str, Any]) -> Iterator[page.Html]:
     chart = charts.estimate_chart({FIGURES[figure]: found[figure] for figure in SPREAD})
     known = any(found[figure][region][avatar_scores.AVATAR].interval for figure in SPREAD for region in REGIONS)
     caption = "Means over the frames" + ("; the bar is the 95 % interval of the avatar's mean." if known else ".")
-    yield page.figure(page.picture(chart, "means by region and method"), caption)
+    yield page.figure(page.image(chart, "means by region and method"), caption)
 
 
 def further(metrics: Mapping[str, Any]) -> Iterator[page.Html]:
@@ -94,7 +94,7 @@ def spread(scores: Scores) -> Iterator[page.Html]:
     """How the scores of single frames spread: by region, and by what the clips show."""
     panels = {FIGURES[f]: {r: scores.values[f"{f}_{r}"] for r in REGIONS} for f in SPREAD}
     yield page.fill("<h2>Spread over the frames</h2>")
-    yield page.figure(page.picture(charts.box_chart(panels, COLOURS), "spread of the scores by region"), BOXES)
+    yield page.figure(page.image(charts.box_chart(panels, COLOURS), "spread of the scores by region"), BOXES)
     region = scores.region
     columns = {FIGURES[f]: scores.values[f"{f}_{region}"] for f in SPREAD}
     for label, rows in avatar_scores.groups_of(scores).items():
@@ -106,7 +106,7 @@ def spread(scores: Scores) -> Iterator[page.Html]:
         yield page.table([label, "frames", *(FIGURES[figure] for figure in SPREAD)], lines)
         if label != "clip":
             boxes = {axis: {name: v[mine] for name, mine in rows.items()} for axis, v in columns.items()}
-            yield page.figure(page.picture(charts.box_chart(boxes), f"spread of the scores by {label}"), BOXES)
+            yield page.figure(page.image(charts.box_chart(boxes), f"spread of the scores by {label}"), BOXES)
 
 
 def over_time(scores: Scores, times: Mapping[str, np.ndarray]) -> Iterator[page.Html]:
@@ -132,13 +132,13 @@ def over_time(scores: Scores, times: Mapping[str, np.ndarray]) -> Iterator[page.
         }
         drawn = curves(times[clip][frames[0] : frames[-1] + 1], None, groups, colours=COLOURS)
         caption = f"{clip}: score of each frame, by region."
-        yield page.figure(page.picture(drawn, f"scores of {clip} over time"), caption)
+        yield page.figure(page.image(drawn, f"scores of {clip} over time"), caption)
 
 
 def frames_to_see(
-    scores: Scores, chosen: Mapping[str, Sequence[int]], pictures: Mapping[int, bytes]
+    scores: Scores, chosen: Mapping[str, Sequence[int]], images: Mapping[int, bytes]
 ) -> Iterator[page.Html]:
-    """Truth, avatar and error of frames. chosen: kind -> rows of the scores; pictures: row -> JPEG."""
+    """Truth, avatar and error of frames. chosen: kind -> rows of the scores; images: row -> JPEG."""
     region = scores.region
     yield page.fill("<h2>Frames to look at</h2><p>Truth, avatar, error (white: $scale of the full range), by PSNR over "
                     "the region: $region; frames of a clip at least a second apart.</p>",
@@ -151,7 +151,7 @@ def frames_to_see(
         for row in chosen[kind]:
             where = f"{scores.clips[row]}, frame {scores.frames[row]}, {scores.time_s[row]:.2f} s"
             value = " / ".join(f"{scores.values[f'{f}_{region}'][row]:.{DIGITS[f]}f}" for f in SPREAD)
-            image = page.picture(pictures[row], f"truth, avatar and error of {where}", "jpeg")
+            image = page.image(images[row], f"truth, avatar and error of {where}", "jpeg")
             shown.append(page.figure(image, f"{where}: {value}"))
         title = kind.capitalize() if several else "The only one"
         yield page.fill('<h3>$title</h3><div class="row">$shown</div>', title=title, shown=page.joined(shown))
@@ -175,7 +175,7 @@ def training(history: Sequence[Mapping[str, float]]) -> Iterator[page.Html]:
         "discriminator's answers. Validation frames lie between the training frames, and so flatter; the dotted line "
         "is where the networks of the avatar were taken."
     )
-    yield page.figure(page.picture(drawn, "curves of the training"), caption)
+    yield page.figure(page.image(drawn, "curves of the training"), caption)
 
 
 def made_with(metrics: Mapping[str, Any], versions: Mapping[str, Any]) -> Iterator[page.Html]:

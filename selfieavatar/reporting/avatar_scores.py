@@ -48,7 +48,7 @@ class Scores:
 
     @property
     def region(self) -> str:
-        """The region that frames are told apart by: the face, where no frame has one the person, else the picture."""
+        """The region that frames are told apart by: the face, where no frame has one the person, else the image."""
         known = (r for r in ("face", "person") if np.isfinite(self.values[f"psnr_db_{r}"]).any())
         return next(known, "full")
 

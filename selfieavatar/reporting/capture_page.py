@@ -1,4 +1,4 @@
-"""The page capture.html as text: verdict first, then what to record again, the checks, pictures and clips."""
+"""The page capture.html as text: verdict first, then what to record again, the checks, images and clips."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ CLIP_COLUMNS = (
 )  # fmt: skip
 
 
-class Picture(NamedTuple):
-    """A picture with its caption; kind: "png" or "jpeg"."""
+class Image(NamedTuple):
+    """An image with its caption; kind: "png" or "jpeg"."""
 
     caption: str
     data: bytes
     kind: str = "png"
 
     def image(self) -> page.Html:
-        """The picture alone."""
-        return page.picture(self.data, self.caption, self.kind)
+        """The image alone."""
+        return page.image(self.data, self.caption, self.kind)
 
 
 def capture_page(
-    report: Mapping[str, Any], maps: Sequence[Picture], thumbnails: Sequence[Picture], curves: Sequence[Picture]
+    report: Mapping[str, Any], maps: Sequence[Image], thumbnails: Sequence[Image], curves: Sequence[Image]
 ) -> str:
     """HTML of the page.
 

@@ -136,7 +136,7 @@ class Measured:
             return f"equal to the truth: PSNR is infinite and counts as {CEILING_DB:g} dB"
         said = [note.partition(":")[2].strip() for note in self.notes if note.startswith((f"{metric}:", f"{part}:"))]
         if self.method.kind == "baseline" and metric == "psnr_db":
-            said = []  # that note counts the avatar's own pictures
+            said = []  # that note counts the avatar's own images
         if said or not math.isnan(value):
             return "; ".join(said)
         empty = part in REGIONS and isinstance(look_up(self.metrics, part), Mapping) and not frames

@@ -49,7 +49,7 @@ HEADINGS = {
     "flicker_static": ("flicker ↓", 4),
 }
 PLACES = {
-    "full": "the whole picture",
+    "full": "the whole image",
     "person": "the person",
     "face": "the face",
     "mouth": "box around the mouth",
@@ -63,7 +63,7 @@ MOST_NAMES = 8  # of subjects in a sentence
 OTHER_BUDGET = 0.1  # share by which minutes of training may differ
 INTRODUCTION = f"""# Comparison of methods
 
-Self-reenactment: pictures of frames that training never saw, against the truth. **Bold** is the best of a subject and
+Self-reenactment: images of frames that training never saw, against the truth. **Bold** is the best of a subject and
 figure (of the shown digits). In brackets stands the 95 % interval of the mean over frames; it tells how much a figure
 would vary over other frames of the same kind, not over other trainings. FID has none, nor have fewer than five seconds
 of test frames in fewer than eight clips, nor means over two to seven subjects; those over more are drawn over people.

@@ -1,4 +1,4 @@
-"""Curves over time or over training, as pictures that a phone shows legibly. Matplotlib without a display."""
+"""Curves over time or over training, as images that a phone shows legibly. Matplotlib without a display."""
 
 from __future__ import annotations
 

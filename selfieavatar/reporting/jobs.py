@@ -12,7 +12,7 @@ from selfieavatar.io.schemas import STAGES
 # What outweighs what, where several jobs are taken together.
 STATES = ("failed", "running", "waiting", "done", "not asked")
 KINDS = ("pictures", "training", "avatar", "videos", "other")
-PICTURES = ("frames", "alpha", "render", "uv")
+IMAGES = ("frames", "alpha", "render", "uv")
 
 _ERROR = re.compile(r"^error: \w+: (.+)$", re.MULTILINE)
 ADDED = ("reenact", "external")  # stages that add to a finished avatar: it is no worse where they fail
@@ -44,7 +44,7 @@ class Subject:
     sizes: dict[str, int]  # kind of KINDS -> bytes
     remarks: list[str] = field(default_factory=list)  # what to know about a subject that is done, in sentences
     links: list[tuple[str, str]] = field(default_factory=list)  # words, path as seen from the folder of the results
-    pictures: list[tuple[str, str]] = field(default_factory=list)  # words, path: to look at in passing
+    images: list[tuple[str, str]] = field(default_factory=list)  # words, path: to look at in passing
 
     @property
     def state(self) -> str:
@@ -131,7 +131,7 @@ def _lines(log: str) -> list[str]:
 
 def kind_of(folders: tuple[str, ...], name: str) -> str:
     """What a file of a subject's folder is, of KINDS; folders: those between the subject's and the file."""
-    if len(folders) > 2 and folders[0] == "clips" and folders[2] in PICTURES:
+    if len(folders) > 2 and folders[0] == "clips" and folders[2] in IMAGES:
         return "pictures"
     own = folders[2:] if folders[:1] == ("variants",) else folders
     if own[:1] == ("train",):

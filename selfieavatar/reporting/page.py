@@ -69,14 +69,14 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Html:
     return fill('<div class="wide"><table>$head\n$lines\n</table></div>', head=line("th", head), lines=lines)
 
 
-def picture(data: bytes, alt: str, kind: str = "png") -> Html:
-    """A picture that the page holds itself; kind: "png" or "jpeg"."""
+def image(data: bytes, alt: str, kind: str = "png") -> Html:
+    """An image that the page holds itself; kind: "png" or "jpeg"."""
     source = Html(f"data:image/{kind};base64,{base64.b64encode(data).decode()}")
     return fill('<img alt="$alt" src="$source">', alt=alt, source=source)
 
 
 def figure(image: Html, caption: Any) -> Html:
-    """A picture with its caption below it."""
+    """An image with its caption below it."""
     return fill("<figure>$image<figcaption>$caption</figcaption></figure>", image=image, caption=caption)
 
 
@@ -86,7 +86,7 @@ def link(path: str, shown: Any) -> Html:
 
 
 def address(path: str) -> str:
-    """A relative path as the address of a link or picture."""
+    """A relative path as the address of a link or image."""
     return quote(path)
 
 

@@ -19,7 +19,7 @@ img.sheet { width: 66px; height: 44px; object-fit: cover; object-position: left 
 """
 SUBJECTS = """<h2>Subjects</h2>
 <p>Frames are those trained on, measured on and left out (point at the number for the reasons). PSNR and SSIM compare
-the avatar with frames that training never saw, over the whole picture and over the face; higher is better. Waiting
+the avatar with frames that training never saw, over the whole image and over the face; higher is better. Waiting
 means asked for but not made: the same command goes on with it.</p>
 <div class="wide"><table><tr><th>subject</th><th class="text">state</th><th class="text">tracked, avatar</th>
 <th>clips</th><th>trained on</th><th>measured on</th><th>left out</th><th>minutes</th><th>of training</th>
@@ -28,9 +28,9 @@ $rows</table></div>"""
 STAGES_HEAD = "<h2>Stages</h2><p>Minutes that each stage has taken, over all clips of the subject.</p>"
 STAGES_TABLE = '<div class="stages">$table</div>'
 DISK_HEAD = """<h2>Disk</h2>
-<p>Pictures are the frames, alpha, render and uv of the clips; <code>storage.keep_pictures: false</code> does without
+<p>Images are the frames, alpha, render and uv of the clips; <code>storage.keep_pictures: false</code> does without
 them. Training is what trainings keep; <code>python -m tools.prune</code> lists what of it is old. Videos include the
-avatar's own pictures.</p>"""
+avatar's own images.</p>"""
 
 
 def bytes_in_words(count: float) -> str:
@@ -97,9 +97,9 @@ def _failures(subjects: Sequence[Subject]) -> list[page.Html]:
 
 
 def _subject_row(subject: Subject) -> page.Html:
-    picture = '<img class="$kind" loading="lazy" src="$path" alt="$kind">'
+    image = '<img class="$kind" loading="lazy" src="$path" alt="$kind">'
     shown = page.joined(
-        page.link(path, page.fill(picture, kind=kind, path=page.address(path))) for kind, path in subject.pictures
+        page.link(path, page.fill(image, kind=kind, path=page.address(path))) for kind, path in subject.images
     )
     reasons = ", ".join(f"{count} {reason}" for reason, count in subject.left_out.items())
     left_out = number(subject.frames.get("left_out", math.nan), 0)

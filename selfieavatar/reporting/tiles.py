@@ -1,4 +1,4 @@
-"""The side-by-side picture of a test frame: truth, render, alpha, avatar, error."""
+"""The side-by-side image of a test frame: truth, render, alpha, avatar, error."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def panel_size(size_px: int, least_px: int = 256) -> tuple[int, int]:
 
 
 def tiles_in_a_row(
-    pictures: Sequence[np.ndarray], labels: Sequence[str], caption: str, side: int, smooth: bool = True, at: int = -1
+    images: Sequence[np.ndarray], labels: Sequence[str], caption: str, side: int, smooth: bool = True, at: int = -1
 ) -> np.ndarray:
-    """Labelled row of square pictures (S,S) or (S,S,3), each scaled to `side`, as RGB uint8 (side + 24, side * K, 3).
+    """Labelled row of square images (S,S) or (S,S,3), each scaled to `side`, as RGB uint8 (side + 24, side * K, 3).
 
     caption stands at the right end of the strip over the tile number `at`; what is too long for its tile is shortened.
     smooth: False shows enlarged pixels as they are.
     """
-    row = np.full((side + STRIP_PX, side * len(pictures), 3), 24, np.uint8)
-    captions = [""] * len(pictures)
+    row = np.full((side + STRIP_PX, side * len(images), 3), 24, np.uint8)
+    captions = [""] * len(images)
     captions[at] = caption
-    for place, (label, picture) in enumerate(zip(labels, pictures, strict=True)):
+    for place, (label, image) in enumerate(zip(labels, images, strict=True)):
         left = slice(place * side, (place + 1) * side)
-        shown = annotate.as_rgb8(picture)
+        shown = annotate.as_rgb8(image)
         shape = cv2.INTER_AREA if shown.shape[0] > side else cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST
         row[STRIP_PX:, left] = cv2.resize(shown, (side, side), interpolation=shape)
         row[:STRIP_PX, left] = _titled(row[:STRIP_PX, left], label, captions[place])
@@ -66,6 +66,6 @@ def side_by_side(
     absolute difference of truth and avatar, brightest at a quarter of the colour range. caption stands beside the first
     label. Nothing is smoothed: no tile looks better than what the avatar really painted.
     """
-    pictures = (truth, render, alpha, avatar, annotate.error_map(truth, avatar, ERROR_FULL_SCALE))
+    images = (truth, render, alpha, avatar, annotate.error_map(truth, avatar, ERROR_FULL_SCALE))
     labels = (*TILES[:-1], f"error (white = {ERROR_FULL_SCALE:g})")
-    return tiles_in_a_row(pictures, labels, caption, tile_side(truth.shape[0], least_px), smooth=False, at=0)
+    return tiles_in_a_row(images, labels, caption, tile_side(truth.shape[0], least_px), smooth=False, at=0)

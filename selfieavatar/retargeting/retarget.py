@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfieavatar.geometry.camera import Camera, rotation_matrix
-from selfieavatar.geometry.reference_pose import posed, relative_pose, rest_pose
+from selfieavatar.geometry.reference_pose import posed, reference_pose, relative_pose
 from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_weights
 from selfieavatar.morphable.model import MorphableModel
 
@@ -156,7 +156,7 @@ def neutral_expression(model: MorphableModel, expression: np.ndarray, kind: Land
 def driver_of(model: MorphableModel, camera: Camera, motion: Motion, kind: LandmarkSet) -> Person:
     """The person who drives, from the coefficients of the clip."""
     neutral = neutral_expression(model, motion.expression, kind)
-    return Person(model, camera, neutral, rest_pose(motion.rotation, motion.translation))
+    return Person(model, camera, neutral, reference_pose(motion.rotation, motion.translation))
 
 
 def same_basis(one: MorphableModel, other: MorphableModel) -> bool:

@@ -1,6 +1,6 @@
 """The command line that all stages share: settings, threads, logging, and how a stage ends.
 
-Exit status: 0 done, 2 the user can mend it (one line says how), 130 interrupted, 1 a defect of ours (traceback).
+Exit status: 0 done, 2 the user can fix it (one line says how), 130 interrupted, 1 a defect of ours (traceback).
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ def stage_parser(doc: str | None, stage: str, section: str | None = None) -> arg
         help=f"the stage's section of the configuration as JSON; keys left out take the defaults of "
         f"selfieavatar/settings/schemas/{section}.schema.yaml",
     )
-    parser.add_argument(
-        "--threads", type=int, default=os.cpu_count() or 1, help="processor cores to use (default: all)"
-    )
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU cores to use (default: all)")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser
 
@@ -84,7 +82,7 @@ NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTD
 
 
 def os_problem(error: OSError) -> str | None:
-    """The sentence for an error of the file system that the user can mend; None for a defect."""
+    """The sentence for an error of the file system that the user can fix; None for a defect."""
     where = error.filename or os.getcwd()
     if error.errno in FULL:
         return f"the disk is full at {where}; free some space and run the same command again"

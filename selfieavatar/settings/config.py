@@ -131,7 +131,7 @@ def check_choices(settings: Mapping[str, Mapping[str, Any]]) -> None:
         settings: section of each stage.
 
     Raises:
-        UserError: says which keys and how to mend them.
+        UserError: says which keys and how to fix them.
     """
     if settings["landmarks"]["detector"] == "face_alignment" and settings["fit"]["model"] == "facemesh":
         raise UserError(
@@ -241,7 +241,7 @@ def _load_overlay(name: str, folder: Path, kind: str, known: list[str]) -> dict[
     try:
         overlay = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
-        raise UserError(f"{where} is not readable YAML ({' '.join(str(error).split())}); mend it") from error
+        raise UserError(f"{where} is not readable YAML ({' '.join(str(error).split())}); fix it") from error
     if not isinstance(overlay, dict):
         raise UserError(f"{where} must hold sections such as `train:` with keys below, not {overlay!r}")
     check_config(overlay, where)

@@ -1,6 +1,6 @@
-"""Which processor a stage runs on. Snakemake counts GPUs but never picks one: a file lock does.
+"""Which CPU a stage runs on. Snakemake counts GPUs but never picks one: a file lock does.
 
-The lock belongs to the open file, so the kernel frees the card when the process ends in whatever way.
+The lock belongs to the open file, so the kernel frees the GPU when the process ends in whatever way.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from selfieavatar.errors import UserError
 log = logging.getLogger(__name__)
 
 
-def visible_cards() -> list[str]:
-    """Identifiers of the NVIDIA cards that this process may use, without importing torch."""
+def visible_gpus() -> list[str]:
+    """Identifiers of the NVIDIA GPUs that this process may use, without importing torch."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
-        return [card for card in allowed.split(",") if card.strip() not in ("", "-1", "NoDevFiles")]
+        return [gpu for gpu in allowed.split(",") if gpu.strip() not in ("", "-1", "NoDevFiles")]
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
@@ -34,45 +34,45 @@ def visible_cards() -> list[str]:
 
 @contextmanager
 def lease_device(gpu: int, lock_folder: Path | None = None) -> Iterator[str]:
-    """Hold as many cards as granted for the length of the block, or none.
+    """Hold as many GPUs as granted for the length of the block, or none.
 
-    Call it before torch first looks for cards, which importing it does not do: it sets CUDA_VISIBLE_DEVICES.
+    Call it before torch first looks for GPUs, which importing it does not do: it sets CUDA_VISIBLE_DEVICES.
 
     Args:
-        gpu: cards that Snakemake granted; 0 means the CPU.
+        gpu: GPUs that Snakemake granted; 0 means the CPU.
 
     Yields:
-        "cuda:0", the first of them, or "cpu". A machine without a card gives "cpu", whatever was granted.
+        "cuda:0", the first of them, or "cpu". A machine without a GPU gives "cpu", whatever was granted.
 
     Raises:
-        UserError: there are cards, but fewer than granted, or other runs hold too many of them.
+        UserError: there are GPUs, but fewer than granted, or other runs hold too many of them.
     """
-    cards = visible_cards() if gpu > 0 else []
-    if not cards:
+    gpus = visible_gpus() if gpu > 0 else []
+    if not gpus:
         if gpu > 0:
-            log.info("no NVIDIA card on this machine: running on the CPU")
+            log.info("no NVIDIA GPU on this machine: running on the CPU")
         yield "cpu"
         return
-    if len(cards) < gpu:
-        raise UserError(f"{gpu} cards are asked for, but this machine has {len(cards)}; lower gpu of the rule")
+    if len(gpus) < gpu:
+        raise UserError(f"{gpu} GPUs are asked for, but this machine has {len(gpus)}; lower gpu of the rule")
     folder = lock_folder or Path(tempfile.gettempdir()) / f"selfieavatar-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as locks:
         leased: list[str] = []
-        for card in cards:
-            lock = locks.enter_context((folder / f"{card.replace('/', '_')}.lock").open("w"))
+        for gpu in gpus:
+            lock = locks.enter_context((folder / f"{gpu.replace('/', '_')}.lock").open("w"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            leased.append(card)
+            leased.append(gpu)
             if len(leased) == gpu:
                 os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(leased)
-                log.info("leased card %s", ", ".join(leased))
+                log.info("leased GPU %s", ", ".join(leased))
                 yield "cuda:0"
                 return
     free = "all" if not leased else f"all but {len(leased)} of the"
     raise UserError(
-        f"{free} {len(cards)} cards of this machine are in use by other runs; wait for them, "
+        f"{free} {len(gpus)} GPUs of this machine are in use by other runs; wait for them, "
         "or lower the number with --resources gpu=N"
     )

@@ -1,4 +1,4 @@
-"""What a subject's folder holds beside the avatar: the variants that were measured, and pictures of others' methods.
+"""What a subject's folder holds beside the avatar: the variants that were measured, and images of others' methods.
 
 results/<subject>/variants/<variant>/metrics.json
 results/<subject>/external/<method>/000000.png            of a subject with one clip to measure on
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import picture_name
+from selfieavatar.io.files import image_name
 from selfieavatar.settings.config import variant_names
 from selfieavatar.settings.subjects import NAME
 
@@ -25,7 +25,7 @@ def made_variants(subject: Path) -> list[str]:
 
 
 def external_methods(subject: Path) -> list[str]:
-    """Names of the methods whose pictures lie in the subject's folder; `no_methods` lists what else lies there."""
+    """Names of the methods whose images lie in the subject's folder; `no_methods` lists what else lies there."""
     return [path.name for path in _visible(subject / EXTERNAL) if _is_method(path)]
 
 
@@ -43,23 +43,23 @@ def _is_method(path: Path) -> bool:
 
 
 def method_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """Numbered pictures of a method, in its folder or those of clips, and the names of what else lies there.
+    """Numbered images of a method, in its folder or those of clips, and the names of what else lies there.
 
     Nothing is refused: Snakemake passes over an error in the inputs of a file that exists. Measuring refuses.
     """
     inside = [path for path in _visible(folder) if path.name not in WRITTEN]
     files = [path for path in inside if not path.is_dir()]
     files += [path for clip in inside if clip.is_dir() for path in _visible(clip)]
-    pictures = [path for path in files if _frame(path) is not None and NAME.fullmatch(path.parent.name)]
-    others = set(files) - set(pictures) | {path for path in inside if path.is_dir() and not _visible(path)}
-    return pictures, sorted(str(path.relative_to(folder)) for path in others)
+    images = [path for path in files if _frame(path) is not None and NAME.fullmatch(path.parent.name)]
+    others = set(files) - set(images) | {path for path in inside if path.is_dir() and not _visible(path)}
+    return images, sorted(str(path.relative_to(folder)) for path in others)
 
 
-def method_pictures(folder: Path) -> dict[str, dict[int, Path]]:
-    """Pictures of a method by clip and frame; the clip is "" where they lie in the folder itself.
+def method_images(folder: Path) -> dict[str, dict[int, Path]]:
+    """Images of a method by clip and frame; the clip is "" where they lie in the folder itself.
 
     Raises:
-        UserError: there is something else, pictures lie in both places, or there are none.
+        UserError: there is something else, images lie in both places, or there are none.
     """
     inside = [path for path in _visible(folder) if path.name not in WRITTEN]
     clips = [path for path in inside if path.is_dir()]
@@ -69,11 +69,11 @@ def method_pictures(folder: Path) -> dict[str, dict[int, Path]]:
         raise UserError(f"{folder / bad} is named as no clip can be; name it as the clip whose frames it shows")
     loose = _numbered(path for path in inside if not path.is_dir())
     if loose and found:
-        raise UserError(f"{folder} holds pictures and folders; move the pictures into the folder of their clip")
+        raise UserError(f"{folder} holds images and folders; move the images into the folder of their clip")
     found = {"": loose} if loose else found
     if not any(found.values()):
         raise UserError(
-            f"{folder} holds no pictures; put one for each test frame there, named {folder / '000000.png'} and so on "
+            f"{folder} holds no images; put one for each test frame there, named {folder / '000000.png'} and so on "
             "by the numbers of the frames, or remove the folder"
         )
     return found
@@ -91,7 +91,7 @@ def _numbered(paths: Iterable[Path]) -> dict[int, Path]:
     for path in paths:
         number = _frame(path)
         if number is None:
-            raise UserError(f"{path} is no picture named by its frame, such as 000000.png; move it elsewhere")
+            raise UserError(f"{path} is no image named by its frame, such as 000000.png; move it elsewhere")
         found[number] = path
     return found
 
@@ -100,4 +100,4 @@ def _frame(path: Path) -> int | None:
     """The number of the frame that a file is named by, None for other files."""
     digits = path.stem
     number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else -1
-    return number if path.name == picture_name(number) and path.is_file() else None
+    return number if path.name == image_name(number) and path.is_file() else None

@@ -145,7 +145,7 @@ class Sheet:
 
 
 def _place(source: str) -> Path:
-    """One spelling for each source: `v.mp4`, `./v.mp4` and the absolute path are the same film."""
+    """One spelling for each source: `v.mp4`, `./v.mp4` and the absolute path are the same video."""
     return _resolved(source, os.getcwd())
 
 
@@ -164,7 +164,7 @@ def read_sheet(path: Path | str) -> Sheet:
     """Read and check a sheet of clips.
 
     Raises:
-        UserError: names the rows (counted as in a text editor) and the columns to mend.
+        UserError: names the rows (counted as in a text editor) and the columns to fix.
     """
     path = Path(path)
     if not path.is_file():
@@ -196,7 +196,7 @@ def read_sheet(path: Path | str) -> Sheet:
             ends = {name: int(cells[name]) if cells[name] else None for name in ("start_frame", "end_frame")}
             clips.append((Clip(**{**cells, **ends}), number))
     faults += [*_unlike(clips), *_overlapping(clips)]
-    if faults:  # said together: a long sheet is mended in one go
+    if faults:  # said together: a long sheet is fixed in one go
         said = [f"{path}, row {row}: {said}" for row, said in sorted(faults, key=lambda fault: fault[0])]
         more = [f"and {len(said) - MOST_SAID} more faults"] if len(said) > MOST_SAID else []
         raise UserError("\n".join(said[:MOST_SAID] + more))

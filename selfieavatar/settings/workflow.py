@@ -14,7 +14,7 @@ def shell_prefix(project: str) -> str:
     """What goes before every rule's command: stages run as modules of the folder `project`, from whichever folder.
 
     The Python that runs Snakemake comes first. Threads that wait must sleep: spinning ones would slow down the other
-    jobs of the machine several times. glibc gives pictures back to the kernel and fetches them anew for every frame, a
+    jobs of the machine several times. glibc gives images back to the kernel and fetches them anew for every frame, a
     sixth of the renderer's time, unless told to keep up to 256 MB. The prefix takes the place of Snakemake's own, so it
     has to make the pipe into `tee` fail when the stage fails.
     """

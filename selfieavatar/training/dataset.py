@@ -1,7 +1,7 @@
 """Frames for training: decoded once into memory as far as they fit, else read on threads ahead of the step, batches as
 tensors.
 
-Stored per pixel: picture 3, alpha 1, rendering 3, UV 2 x 16 bits, face flag 1 byte; 1,800 frames of 128 px take 0.35
+Stored per pixel: image 3, alpha 1, rendering 3, UV 2 x 16 bits, face flag 1 byte; 1,800 frames of 128 px take 0.35
 GB.
 """
 
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import picture_name, read_picture
+from selfieavatar.io.files import image_name, read_image
 
 BYTES_PER_PIXEL = 12
 FOLDERS = ("frames", "alpha", "render", "uv")
@@ -29,11 +29,11 @@ FOLDERS = ("frames", "alpha", "render", "uv")
 class Batch:
     """One batch on the training device.
 
-    picture, render, uv (B,3,S,S) in [0,1], uv channel 2 is the face flag; alpha, validity (B,1,S,S); time (B,) share of
+    image, render, uv (B,3,S,S) in [0,1], uv channel 2 is the face flag; alpha, validity (B,1,S,S); time (B,) share of
     the material in [0,1]; shift_px (B,2) of the sliding window, or None where it is off.
     """
 
-    picture: Tensor
+    image: Tensor
     alpha: Tensor
     render: Tensor
     uv: Tensor
@@ -43,23 +43,23 @@ class Batch:
 
 
 def read_frame(clip: Path, number: int, size_px: int) -> dict[str, np.ndarray]:
-    """The four pictures of a frame: picture, render (S,S,3) u8, alpha, face (S,S) u8, uv (S,S,2) u16.
+    """The four images of a frame: image, render (S,S,3) u8, alpha, face (S,S) u8, uv (S,S,2) u16.
 
     Raises:
-        UserError: a picture is missing, damaged or not of size_px.
+        UserError: an image is missing, damaged or not of size_px.
     """
-    pictures = {folder: read_picture(clip / folder / picture_name(number)) for folder in FOLDERS}
-    for folder, picture in pictures.items():
-        if picture.shape[:2] != (size_px, size_px):
-            found = "x".join(map(str, picture.shape[:2]))
+    images = {folder: read_image(clip / folder / image_name(number)) for folder in FOLDERS}
+    for folder, image in images.items():
+        if image.shape[:2] != (size_px, size_px):
+            found = "x".join(map(str, image.shape[:2]))
             raise UserError(
-                f"{clip / folder / picture_name(number)} is {found} px instead of {size_px}; run the workflow again"
+                f"{clip / folder / image_name(number)} is {found} px instead of {size_px}; run the workflow again"
             )
-    uv = pictures["uv"]
+    uv = images["uv"]
     return {
-        "picture": pictures["frames"],
-        "alpha": pictures["alpha"] if pictures["alpha"].ndim == 2 else pictures["alpha"][..., 0],
-        "render": pictures["render"],
+        "image": images["frames"],
+        "alpha": images["alpha"] if images["alpha"].ndim == 2 else images["alpha"][..., 0],
+        "render": images["render"],
         "uv": uv[..., :2].astype(np.uint16),
         "face": (uv[..., 2] > 0).astype(np.uint8),
     }
@@ -92,7 +92,7 @@ class FrameStore:
     def _gather(self, positions: Sequence[int]) -> dict[str, np.ndarray]:
         side, count = self.size_px, len(positions)
         shapes = {
-            "picture": (3, np.uint8),
+            "image": (3, np.uint8),
             "render": (3, np.uint8),
             "alpha": (0, np.uint8),
             "face": (0, np.uint8),
@@ -116,7 +116,7 @@ class FrameStore:
         return arrays
 
     def read(self, positions: Sequence[int]) -> dict[str, np.ndarray]:
-        """Stacked arrays of some frames, as stored: picture, render (B,S,S,3), alpha, face (B,S,S), uv (B,S,S,2)."""
+        """Stacked arrays of some frames, as stored: image, render (B,S,S,3), alpha, face (B,S,S), uv (B,S,S,2)."""
         if self.cached:
             return {name: values[positions] for name, values in self._memory.items()}
         return self._gather(positions)
@@ -178,12 +178,12 @@ def make_batch(
         values = torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
         return values.permute(0, 3, 1, 2).contiguous(memory_format=layout).float()
 
-    picture, render = tensor(arrays["picture"]) / 255, tensor(arrays["render"]) / 255
+    image, render = tensor(arrays["image"]) / 255, tensor(arrays["render"]) / 255
     # 16 bits without a sign are not understood by every torch; int32 is
     uv = tensor(arrays["uv"].astype(np.int32)) / 65535
     face, alpha = tensor(arrays["face"][..., None]), tensor(arrays["alpha"][..., None]) / 255
     uv = torch.cat([uv, face], 1).contiguous(memory_format=layout)
-    return Batch(picture, alpha, render, uv, torch.as_tensor(times, dtype=torch.float32, device=device))
+    return Batch(image, alpha, render, uv, torch.as_tensor(times, dtype=torch.float32, device=device))
 
 
 def shift_window(batch: Batch, shift_px: Tensor, limit_px: int) -> Batch:
@@ -192,8 +192,8 @@ def shift_window(batch: Batch, shift_px: Tensor, limit_px: int) -> Batch:
     shift_px: (B,2) int64, x and y, at most limit_px either way. Pixels that enter from outside are black in rendering
     and UV, and carry no loss (validity 0).
     """
-    side = batch.picture.shape[-1]
-    stacked = torch.cat([batch.picture, batch.alpha, batch.render, batch.uv, torch.ones_like(batch.alpha)], 1)
+    side = batch.image.shape[-1]
+    stacked = torch.cat([batch.image, batch.alpha, batch.render, batch.uv, torch.ones_like(batch.alpha)], 1)
     padded = F.pad(stacked, (limit_px,) * 4)
     moved = torch.stack(
         [
@@ -201,8 +201,8 @@ def shift_window(batch: Batch, shift_px: Tensor, limit_px: int) -> Batch:
             for k, (dx, dy) in enumerate(shift_px.tolist())
         ]
     )
-    picture, alpha, render, uv, validity = moved.split([3, 1, 3, 3, 1], 1)
-    return Batch(picture, alpha, render, uv, batch.time, validity, shift_px.to(picture.device).float())
+    image, alpha, render, uv, validity = moved.split([3, 1, 3, 3, 1], 1)
+    return Batch(image, alpha, render, uv, batch.time, validity, shift_px.to(image.device).float())
 
 
 def jitter_render(batch: Batch, gain: Tensor, offset: Tensor) -> Batch:

@@ -19,7 +19,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.settings.cli import progress
 from selfieavatar.training.dataset import FrameStore, batch_positions, make_batch
 from selfieavatar.training.monitor import Monitor, psnr_db, sharpness_share
-from selfieavatar.training.parallel import ALONE, Team
+from selfieavatar.training.parallel import SINGLE_PROCESS, ProcessGroup
 from selfieavatar.training.state import (
     best_name,
     drop_others,
@@ -67,7 +67,12 @@ class Frames:
 
 
 def train(
-    settings: dict[str, Any], size_px: int, frames: Frames, folder: Path, device: str, team: Team = ALONE
+    settings: dict[str, Any],
+    size_px: int,
+    frames: Frames,
+    folder: Path,
+    device: str,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> Trainer:
     """Trains until the budget is used; goes on from the state in `folder` where there is one.
 
@@ -86,11 +91,11 @@ def train(
     Raises:
         UserError: the loss became NaN several times, or the batch cannot be shared.
     """
-    if settings["batch"] % team.size:
+    if settings["batch"] % group.size:
         raise UserError(
-            f"train.batch {settings['batch']} cannot be shared by {team.size} cards; make it a multiple, or lower gpu"
+            f"train.batch {settings['batch']} cannot be shared by {group.size} GPUs; make it a multiple, or lower gpu"
         )
-    run = Run(Trainer(settings, size_px, device, team), frames, folder)
+    run = Run(Trainer(settings, size_px, device, group), frames, folder)
     try:
         with stop_between_steps() as asked:
             while not run.finished:
@@ -109,17 +114,17 @@ class Run:
     """A trainer with its frames, its budget and the files that it leaves."""
 
     def __init__(self, trainer: Trainer, frames: Frames, folder: Path) -> None:
-        self.trainer, self.frames, self.folder, self.team = trainer, frames, folder, trainer.team
+        self.trainer, self.frames, self.folder, self.group = trainer, frames, folder, trainer.group
         self.settings = trainer.settings
         self.budget = Budget(self.settings["images"], self.settings["minutes"])
         trainer.restore(load_state(folder, trainer.device))
-        self.team.most(0)  # all have read before the first writes
-        self.monitor = Monitor(folder, trainer.images) if self.team.first else None
-        self.bar = progress(total=1000, desc="train", unit="‰") if self.team.first else None
+        self.group.most(0)  # all have read before the first writes
+        self.monitor = Monitor(folder, trainer.images) if self.group.first else None
+        self.bar = progress(total=1000, desc="train", unit="‰") if self.group.first else None
         if not trainer.good:
             trainer.mark_good()  # the first to return to
             self.save()
-        if self.team.first and trainer.good[-1] == trainer.steps:  # or killed before it was kept
+        if self.group.first and trainer.good[-1] == trainer.steps:  # or killed before it was kept
             keep_good(folder, trainer.good)
         self.saved = self.reported = time.monotonic()
         self.finished = False
@@ -141,7 +146,7 @@ class Run:
         order = batch_positions(
             frames.weights[chosen], settings["batch"], settings["seed"] + trainer.returns_in_all, trainer.images
         )
-        parts = (self.team.part(chosen[batch].tolist()) for batch in order)
+        parts = (self.group.part(chosen[batch].tolist()) for batch in order)
         began = time.monotonic()
         for positions, arrays in frames.store.prefetch(parts):
             trainer.enter(self.share)
@@ -149,7 +154,7 @@ class Run:
             loaded = time.monotonic()
             figures = trainer.step(trainer.augment(batch))
             now = time.monotonic()
-            stop, trainer.minutes = self.team.most(asked(), trainer.minutes + (now - began) / 60)
+            stop, trainer.minutes = self.group.most(asked(), trainer.minutes + (now - began) / 60)
             if self.monitor:
                 self.monitor.add(data_share=(loaded - began) / max(now - began, 1e-9), **figures)
                 self.show()
@@ -169,7 +174,7 @@ class Run:
         """Validates, keeps the averaged networks if they are the best so far, and the state as one to return to."""
         trainer = self.trainer
         trainer.mark_good()
-        if not self.team.first:
+        if not self.group.first:
             return
         figures, rows = validate(trainer.average, self.frames, trainer.device)
         if rows:
@@ -189,7 +194,7 @@ class Run:
         """Writes the means since the last report and these figures, and appends them to the history."""
         trainer = self.trainer
         self.reported = time.monotonic()
-        if not self.team.first:
+        if not self.group.first:
             return
         last = trainer.history[-1] if trainer.history else {"images": 0, "minutes": 0.0}
         speed = (trainer.images - last["images"]) / max(60 * (trainer.minutes - last["minutes"]), 1e-3)
@@ -208,16 +213,16 @@ class Run:
     def save(self) -> None:
         """Writes the state to go on from."""
         self.saved = time.monotonic()
-        if self.team.first:
+        if self.group.first:
             save_state(self.folder, self.trainer.state())
 
     def fall_back(self, problem: Diverged) -> None:
         """Goes on from a good state; what was reported since then is dropped, the best networks stay."""
         trainer = self.trainer
-        self.team.most(0)  # the first has written what the others read
+        self.group.most(0)  # the first has written what the others read
         trainer.fall_back(problem, load_good(self.folder, trainer.good, trainer.good_before(problem), trainer.device))
-        self.team.most(0)  # all have read
-        if self.team.first:
+        self.group.most(0)  # all have read
+        if self.group.first:
             self.monitor.forget_after(trainer.images)
             self.save()
             keep_good(self.folder, trainer.good)
@@ -230,7 +235,7 @@ class Run:
 
     def close(self) -> None:
         """Saves where no step was cut in two: Ctrl-C and the end of a batch job come through here, too."""
-        if self.team.first:
+        if self.group.first:
             if self.trainer.whole:
                 self.save()
                 if self.share < 1:
@@ -250,9 +255,9 @@ def avatar_parts(trainer: Trainer, folder: Path) -> dict[str, Any]:
 
 
 def validation_score(figures: dict[str, float]) -> float:
-    """How good validated networks are, in dB: the mean PSNR of whole picture and face, less what the sharpness is off.
+    """How good validated networks are, in dB: the mean PSNR of whole image and face, less what the sharpness is off.
 
-    PSNR alone prefers blurred pictures. Sharpness is a ratio of amplitudes, so that its distance from 1 is in dB, too.
+    PSNR alone prefers blurred images. Sharpness is a ratio of amplitudes, so that its distance from 1 is in dB, too.
     """
     blur_db = abs(20 * math.log10(max(figures["val_sharpness"], 1e-3)))
     return (figures["val_full_db"] + figures["val_face_db"]) / 2 - blur_db
@@ -270,14 +275,14 @@ def validate(
     for start in range(0, len(positions), 8):
         part = positions[start : start + 8]
         batch = make_batch(frames.store.read(part), frames.times[part], device)
-        picture, background = paint(batch.render, batch.uv)
-        picture = (picture / 2 + 0.5).clamp(0, 1)
+        image, background = paint(batch.render, batch.uv)
+        image = (image / 2 + 0.5).clamp(0, 1)
         face = (batch.uv[:, 2:3] > 0.5).float()
-        scores["val_full_db"].append(psnr_db(picture, batch.picture))
-        scores["val_face_db"].append(psnr_db(picture, batch.picture, face))
-        scores["val_sharpness"].append(sharpness_share(picture, batch.picture, face))
-        mask = F.interpolate((1 - background) / 2, size=picture.shape[-1], mode="bilinear")
-        for row, value in zip(rows, (batch.picture, batch.render, picture, mask.expand(-1, 3, -1, -1)), strict=True):
+        scores["val_full_db"].append(psnr_db(image, batch.image))
+        scores["val_face_db"].append(psnr_db(image, batch.image, face))
+        scores["val_sharpness"].append(sharpness_share(image, batch.image, face))
+        mask = F.interpolate((1 - background) / 2, size=image.shape[-1], mode="bilinear")
+        for row, value in zip(rows, (batch.image, batch.render, image, mask.expand(-1, 3, -1, -1)), strict=True):
             row.append(value)
     figures = {name: torch.cat(values).mean().item() for name, values in scores.items() if values}
     spread = np.linspace(0, max(len(positions) - 1, 0), min(8, len(positions))).astype(int).tolist()

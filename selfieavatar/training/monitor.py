@@ -1,4 +1,4 @@
-"""How a run is watched: TensorBoard, stats.jsonl, picture grids, one progress line, and the watch for NaN and
+"""How a run is watched: TensorBoard, stats.jsonl, image grids, one progress line, and the watch for NaN and
 collapse."""
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfieavatar.io.files import atomic_file, write_picture
+from selfieavatar.io.files import atomic_file, write_image
 
-CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the card
+CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the GPU
 COLLAPSE_LOOKS = 20  # at the discriminator's loss, over which its mean is taken: 200 steps
 
 
@@ -55,7 +55,7 @@ class Monitor:
             temporary.write_text("".join(kept))
 
     def add(self, **figures: float | Tensor) -> None:
-        """Notes figures of one step; those on a card are fetched at the next report only."""
+        """Notes figures of one step; those on a GPU are fetched at the next report only."""
         for name, value in figures.items():
             self._noted[name].append(value)
 
@@ -78,11 +78,11 @@ class Monitor:
         return figures
 
     def grid(self, images: int, rows: list[Tensor]) -> Path:
-        """Writes rows of pictures, each (B,3,S,S) in [0,1], under each other: grid_<images>.png and TensorBoard."""
-        picture = picture_grid(rows)
-        self._writer.add_image("grid", picture, images, dataformats="HWC")
+        """Writes rows of images, each (B,3,S,S) in [0,1], under each other: grid_<images>.png and TensorBoard."""
+        image = image_grid(rows)
+        self._writer.add_image("grid", image, images, dataformats="HWC")
         path = self.folder / f"grid_{images:07d}.png"
-        write_picture(path, picture)
+        write_image(path, image)
         return path
 
     def close(self) -> None:
@@ -90,8 +90,8 @@ class Monitor:
         self._writer.close()
 
 
-def picture_grid(rows: list[Tensor]) -> np.ndarray:
-    """Rows of (B,1 or 3,S,S) in [0,1] -> one uint8 RGB picture (len(rows)*S, B*S, 3)."""
+def image_grid(rows: list[Tensor]) -> np.ndarray:
+    """Rows of (B,1 or 3,S,S) in [0,1] -> one uint8 RGB image (len(rows)*S, B*S, 3)."""
     lines = []
     for row in rows:
         row = row.detach().float().cpu().clamp(0, 1)
@@ -100,25 +100,25 @@ def picture_grid(rows: list[Tensor]) -> np.ndarray:
     return (torch.cat(lines, 1).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
 
 
-def psnr_db(picture: Tensor, truth: Tensor, region: Tensor | None = None) -> Tensor:
-    """PSNR of each frame (B,), dB, over region (B,1,S,S) in {0,1} or the whole; pictures (B,3,S,S) in [0,1]."""
-    error = (picture.float() - truth.float()).square().mean(1, keepdim=True)
+def psnr_db(image: Tensor, truth: Tensor, region: Tensor | None = None) -> Tensor:
+    """PSNR of each frame (B,), dB, over region (B,1,S,S) in {0,1} or the whole; images (B,3,S,S) in [0,1]."""
+    error = (image.float() - truth.float()).square().mean(1, keepdim=True)
     region = torch.ones_like(error) if region is None else region
     mean = (error * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp_min(1)
     return -10 * torch.log10(mean.clamp_min(1e-10))
 
 
-def gradient_size(picture: Tensor) -> Tensor:
+def gradient_size(image: Tensor) -> Tensor:
     """Size of the brightness gradient by forward differences: (B,3,S,S) -> (B,1,S-1,S-1)."""
-    grey = picture.float().mean(1, keepdim=True)
+    grey = image.float().mean(1, keepdim=True)
     dx, dy = grey[..., :-1, 1:] - grey[..., :-1, :-1], grey[..., 1:, :-1] - grey[..., :-1, :-1]
     return (dx.square() + dy.square()).sqrt()
 
 
-def sharpness_share(picture: Tensor, truth: Tensor, region: Tensor) -> Tensor:
+def sharpness_share(image: Tensor, truth: Tensor, region: Tensor) -> Tensor:
     """Mean gradient size over the truth's, over region (B,1,S,S): (B,). 1 is as sharp as the truth."""
     region = region[..., :-1, :-1]
-    return (gradient_size(picture) * region).sum((1, 2, 3)) / (gradient_size(truth) * region).sum((1, 2, 3)).clamp_min(
+    return (gradient_size(image) * region).sum((1, 2, 3)) / (gradient_size(truth) * region).sum((1, 2, 3)).clamp_min(
         1e-6
     )
 

@@ -1,4 +1,4 @@
-"""Several processes that train one avatar, one per card, each on its share of every batch (started by torchrun).
+"""Several processes that train one avatar, one per GPU, each on its share of every batch (started by torchrun).
 
 All hold the same networks: gradients are averaged before they are used, and means over known pixels are over those of
 all, so that the step is the one that a single process would take on the whole batch. Two things differ: ID-MRF draws
@@ -27,7 +27,7 @@ Rows = TypeVar("Rows", list, Tensor)
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """The processes that train together: which one this is, of how many. The first alone writes files and logs."""
 
     rank: int = 0
@@ -74,26 +74,26 @@ class Team:
             gradient.copy_(mean.view(gradient.shape))
 
 
-ALONE = Team()
+SINGLE_PROCESS = ProcessGroup()
 
 
-def team_from_environment() -> Team:
+def group_from_environment() -> ProcessGroup:
     """Rank and size as torchrun tells them; a team of one outside it."""
-    return Team(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    return ProcessGroup(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Team]:
-    """Connects the processes of torchrun for the length of the block: NCCL between cards, Gloo for what is on CPUs."""
-    team = team_from_environment()
-    if team.size == 1:
-        yield team
+def joined(device: str) -> Iterator[ProcessGroup]:
+    """Connects the processes of torchrun for the length of the block: NCCL between GPUs, Gloo for what is on CPUs."""
+    group = group_from_environment()
+    if group.size == 1:
+        yield group
         return
     if device != "cpu":
         torch.cuda.set_device(device)
     dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl")
     try:
-        yield team
+        yield group
     finally:
         dist.destroy_process_group()
 

@@ -19,7 +19,7 @@ from selfieavatar.networks.sizes import network_settings
 from selfieavatar.training.dataset import Batch, blur_render, jitter_render, shift_window
 from selfieavatar.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS, CollapseWatch
 from selfieavatar.training.optimizer import adamw
-from selfieavatar.training.parallel import ALONE, Team
+from selfieavatar.training.parallel import SINGLE_PROCESS, ProcessGroup
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +46,14 @@ class Trainer:
     best: score and images of the best averaged networks so far.
     """
 
-    def __init__(self, settings: dict[str, Any], size_px: int, device: str, team: Team = ALONE) -> None:
+    def __init__(
+        self, settings: dict[str, Any], size_px: int, device: str, group: ProcessGroup = SINGLE_PROCESS
+    ) -> None:
         torch.manual_seed(settings["seed"])
-        self.settings, self.size_px, self.device, self.team = settings, size_px, torch.device(device), team
+        self.settings, self.size_px, self.device, self.group = settings, size_px, torch.device(device), group
         self.layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
         self._make_generators()
-        self.losses = DetailLoss(settings, self.device, team.mean)
+        self.losses = DetailLoss(settings, self.device, group.mean)
         self.gan = settings["weight_gan"] > 0
         self.disc = self._placed(Discriminator(network_settings(settings), size_px)) if self.gan else nn.Identity()
         self.disc_optimizer = adamw(self.disc, settings, settings["lr_disc"]) if self.gan else None
@@ -102,8 +104,8 @@ class Trainer:
 
         Drawn for the whole batch by seed and images seen, so that it resumes and does not depend on the team.
         """
-        settings, part = self.settings, self.team.part
-        count = batch.picture.shape[0] * self.team.size
+        settings, part = self.settings, self.group.part
+        count = batch.image.shape[0] * self.group.size
         random = torch.Generator().manual_seed(settings["seed"] * 1_000_003 + self.images)
         if settings["window_px"] > 0:
             limit = math.ceil(3 * settings["window_px"])
@@ -128,7 +130,7 @@ class Trainer:
         figures, fake = self._generator_step(batch)
         if self.adversarial:
             figures |= self._discriminator_step(batch, fake)
-        means = self.team.mean(torch.stack([value.detach().float().to(self.device) for value in figures.values()]))
+        means = self.group.mean(torch.stack([value.detach().float().to(self.device) for value in figures.values()]))
         if self.steps % CHECK_EVERY == 0:
             self._look(dict(zip(figures, means.tolist(), strict=True)))
         self._move_average()
@@ -153,8 +155,8 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             fake, out_mask = self.nets(batch.render, batch.uv, time_code, batch.shift_px)
         fake, out_mask = fake.float(), out_mask.float()
-        picture, foreground = fake / 2 + 0.5, (1 - out_mask) / 2  # I_A, and I_FM = 1 - background mask
-        terms = self.losses(picture, foreground, batch.picture, batch.alpha, batch.validity, self.steps)
+        image, foreground = fake / 2 + 0.5, (1 - out_mask) / 2  # I_A, and I_FM = 1 - background mask
+        terms = self.losses(image, foreground, batch.image, batch.alpha, batch.validity, self.steps)
         if self.adversarial:
             self.disc.requires_grad_(False)
             judged = fake
@@ -167,7 +169,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if total.requires_grad:  # a step may have no term: lazy ones alone, or a discriminator that is yet to join
             total.backward()
-        self.team.average_gradients(self.nets.parameters())
+        self.group.average_gradients(self.nets.parameters())
         norms = {"total": total}
         for name in ("face", "back", *OFF_FACE, "style"):
             own = list(getattr(self.nets, name).parameters())  # none of an absent map, whose norm is 0
@@ -177,7 +179,7 @@ class Trainer:
 
     def _discriminator_step(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
         settings = self.settings
-        real = 2 * batch.picture - 1
+        real = 2 * batch.image - 1
         if batch.validity is not None:  # where the truth is unknown, both sides show the same
             real = torch.where(batch.validity > 0.5, real, fake)
         self.disc.requires_grad_(True)
@@ -194,7 +196,7 @@ class Trainer:
             figures["r1"] = penalty
         self.disc_optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.team.average_gradients(self.disc.parameters())
+        self.group.average_gradients(self.disc.parameters())
         figures["norm_disc"] = nn.utils.get_total_norm([p.grad for p in self.disc.parameters()], foreach=True)
         self.disc_optimizer.step()
         return figures

@@ -1,4 +1,4 @@
-"""From decoded frames to upright 8-bit sRGB pictures: matrix and range, rotation, pixel shape, HDR tone mapping."""
+"""From decoded frames to upright 8-bit sRGB images: matrix and range, rotation, pixel shape, HDR tone mapping."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ def is_hdr(frame) -> bool:
 
 
 def frame_to_rgb(frame) -> np.ndarray:
-    """Coded picture (H, W, 3) RGB of a PyAV frame: uint8, or uint16 in the file's own transfer if it is HDR.
+    """Coded image (H, W, 3) RGB of a PyAV frame: uint8, or uint16 in the file's own transfer if it is HDR.
 
     A stream that does not name its matrix is read as BT.709 from 1280x720 on and as BT.601 below, as players do;
     swscale alone would take BT.601 for all of them and tint faces in HD footage.
@@ -60,14 +60,14 @@ def orientation(frame) -> tuple[bool, bool, bool]:
     return False, bool(a < 0), bool(d < 0)
 
 
-def orient(picture: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
-    """Apply (transpose, flip x, flip y) to a picture (H, W, C)."""
+def orient(image: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
+    """Apply (transpose, flip x, flip y) to an image (H, W, C)."""
     transpose, flip_x, flip_y = turn
     if transpose:
-        picture = cv2.transpose(picture)
+        image = cv2.transpose(image)
     if flip_x or flip_y:
-        picture = cv2.flip(picture, -1 if flip_x and flip_y else 1 if flip_x else 0)
-    return picture
+        image = cv2.flip(image, -1 if flip_x and flip_y else 1 if flip_x else 0)
+    return image
 
 
 def square_pixels(width: int, height: int, aspect: float) -> tuple[int, int]:
@@ -101,17 +101,17 @@ def _compress(light: np.ndarray, peak: float, knee: float = 0.5) -> np.ndarray:
     return np.where(light <= knee, light, knee + over / (1.0 + over * k))
 
 
-def tone_map(picture: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
-    """HDR picture (H, W, 3) uint16 in PQ or HLG code values to (H, W, 3) uint8 sRGB.
+def tone_map(image: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
+    """HDR image (H, W, 3) uint16 in PQ or HLG code values to (H, W, 3) uint8 sRGB.
 
     Diffuse white (203 cd/m2) is kept a little below full white, highlights are rolled off up to 1000 cd/m2 on the
     largest of the three channels, so that hue stays; then BT.2020 primaries are converted to BT.709 and clipped.
     """
     codes = np.arange(65536, dtype=np.float64) / 65535.0
     if transfer == PQ:
-        light = (_pq_to_nits(codes) / REFERENCE_WHITE_NITS).astype(np.float32)[picture]
+        light = (_pq_to_nits(codes) / REFERENCE_WHITE_NITS).astype(np.float32)[image]
     else:
-        scene = _hlg_to_scene(codes).astype(np.float32)[picture]
+        scene = _hlg_to_scene(codes).astype(np.float32)[image]
         luminance = scene @ np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)
         # BT.2100 OOTF for a 1000 cd/m2 display, gamma 1.2
         light = scene * np.power(np.maximum(luminance, 1e-6), 0.2)[..., None]

@@ -20,11 +20,11 @@ def choose_crop(boxes: np.ndarray, size: tuple[int, int], scale: float) -> tuple
 
     Args:
         boxes: (N, 4) boxes of the followed face, rows with NaN are ignored.
-        size: (width, height) of the picture.
+        size: (width, height) of the image.
         scale: wanted side in face heights (median over the boxes).
 
     The window covers the head (with hair) over the 5th to 95th percentile of its motion. It is made as small as the
-    picture's shorter side if `scale` asks for more, and reaches outside the picture only if the head's motion demands.
+    image's shorter side if `scale` asks for more, and reaches outside the image only if the head's motion demands.
     Raises ValueError if no box is given.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
@@ -35,7 +35,7 @@ def choose_crop(boxes: np.ndarray, size: tuple[int, int], scale: float) -> tuple
     face = float(np.median(boxes[:, 3] - boxes[:, 1]))
     low = np.percentile(boxes[:, :2], _LOW, axis=0) - face * np.array([SIDE, HAIR])
     high = np.percentile(boxes[:, 2:], _HIGH, axis=0) + face * np.array([SIDE, CHIN])
-    # What lies outside the picture cannot be shown, so the window need not cover it.
+    # What lies outside the image cannot be shown, so the window need not cover it.
     low, high = np.clip(low, 0, size), np.clip(high, 0, size)
     needed = float((high - low).max())
     side = max(needed, min(scale * face, width, height))
@@ -61,7 +61,7 @@ def follow_face(candidates: Sequence[np.ndarray], size: tuple[int, int]) -> np.n
 
     Args:
         candidates: for each frame boxes (K, 4) in time order.
-        size: (width, height) of the picture.
+        size: (width, height) of the image.
 
     Returns:
         (N,) int. The path of largest sum of size and centrality minus jumps (Viterbi), so that a second person who
@@ -86,7 +86,7 @@ def follow_face(candidates: Sequence[np.ndarray], size: tuple[int, int]) -> np.n
 
 
 def _merit(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(K,) the larger and the nearer to the picture's middle, the better."""
+    """(K,) the larger and the nearer to the image's middle, the better."""
     boxes = np.asarray(boxes, dtype=np.float64)
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
     off = np.linalg.norm(center - np.array(size) / 2, axis=1) / (0.5 * np.hypot(*size))

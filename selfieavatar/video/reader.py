@@ -54,8 +54,8 @@ class CropReader:
 
     source: video file or image folder (or an opened VideoSource); start, end: half-open range of source frames, None is
     all; crop_px: (x0, y0, side) in source pixels, upright and with square pixels, may be fractional and reach outside
-    (the border is repeated); size_px: side of the pictures. `number` counts from 0 within the clip and `rgb` is uint8
-    (size_px, size_px, 3). Decoding runs in its own thread, at most `depth` pictures ahead. `len()` is the number of
+    (the border is repeated); size_px: side of the images. `number` counts from 0 within the clip and `rgb` is uint8
+    (size_px, size_px, 3). Decoding runs in its own thread, at most `depth` images ahead. `len()` is the number of
     frames announced; `source_frames` lists the source frame of each number yielded so far.
     A file that was cut off yields what can be read, then warns; UserError if that is nothing.
     """
@@ -84,8 +84,8 @@ class CropReader:
 
     def _cut(self) -> Iterator[tuple[int, float, np.ndarray]]:
         source = self.source
-        for number, picture in source.raw(self.frames):
-            yield number, source.time(number), source.finish(cut_window(picture, self.crop_px, self.size_px))
+        for number, image in source.raw(self.frames):
+            yield number, source.time(number), source.finish(cut_window(image, self.crop_px, self.size_px))
 
     def __iter__(self) -> Iterator[tuple[int, float, np.ndarray]]:
         self.close()

@@ -1,4 +1,4 @@
-"""Where pictures come from: a video by PyAV, one by OpenCV, or a folder of images. All stream; none holds a clip."""
+"""Where images come from: a video by PyAV, one by OpenCV, or a folder of images. All stream; none holds a clip."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -12,17 +12,17 @@ import numpy as np
 from av.stream import Disposition
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import PICTURE_SUFFIXES, list_pictures
+from selfieavatar.io.files import IMAGE_SUFFIXES, list_images
 from selfieavatar.video import colour
 
 log = logging.getLogger(__name__)
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg takes a text file for a "video" of its letters
-_LONGER_SOUND_S = 0.5  # by which sound may outlast the pictures
+_LONGER_SOUND_S = 0.5  # by which sound may outlast the images
 
 
 class VideoSource(ABC):
-    """Pictures numbered from 0 in the order of showing, with their times.
+    """Images numbered from 0 in the order of showing, with their times.
 
     Attributes: `path`; `reader` ("pyav", "opencv" or "folder"); `size` (width, height) as shown, upright, with square
     pixels; `fps` average; `count` frames that the file announces or has; `times_s` (count,) from the first frame on.
@@ -37,16 +37,16 @@ class VideoSource(ABC):
 
     @abstractmethod
     def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """(source frame, upright picture) of rising frame numbers; see `finish`. Unreadable frames are left out."""
+        """(source frame, upright image) of rising frame numbers; see `finish`. Unreadable frames are left out."""
 
-    def finish(self, picture: np.ndarray) -> np.ndarray:
-        """Make a picture from `raw`, whole or a window of it, uint8 sRGB (HDR is tone mapped here, after cropping)."""
-        return picture
+    def finish(self, image: np.ndarray) -> np.ndarray:
+        """Make an image from `raw`, whole or a window of it, uint8 sRGB (HDR is tone mapped here, after cropping)."""
+        return image
 
     def read(self, wanted: Iterable[int]) -> Iterator[tuple[int, float, np.ndarray]]:
-        """(source frame, time in s, picture (H, W, 3) uint8 sRGB) of rising frame numbers."""
-        for number, picture in self.raw(wanted):
-            yield number, self.time(number), self.finish(picture)
+        """(source frame, time in s, image (H, W, 3) uint8 sRGB) of rising frame numbers."""
+        for number, image in self.raw(wanted):
+            yield number, self.time(number), self.finish(image)
 
     def time(self, number: int) -> float:
         return float(self.times_s[number]) if number < len(self.times_s) else number / self.fps
@@ -84,7 +84,7 @@ class PyavSource(VideoSource):
         return av.open(str(self.path), options={"fflags": "+discardcorrupt"})
 
     def _stream(self, container):
-        # A cover picture in a sound file also counts as a video stream.
+        # A cover image in a sound file also counts as a video stream.
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             raise UserError(f"{self.path} has no video stream (only sound?): give a video file or a folder of images")
@@ -222,15 +222,15 @@ class PyavSource(VideoSource):
     def _upright(self, frame, number: int) -> np.ndarray:
         if (frame.width, frame.height) != self._coded_size:
             raise UserError(
-                f"{self.path} changes its picture size at frame {number}: cut the file there and use the parts"
+                f"{self.path} changes its image size at frame {number}: cut the file there and use the parts"
             )
-        picture = colour.frame_to_rgb(frame)
+        image = colour.frame_to_rgb(frame)
         if self._square != self._coded_size:
-            picture = cv2.resize(picture, self._square, interpolation=cv2.INTER_CUBIC)
-        return colour.orient(picture, self._turn)
+            image = cv2.resize(image, self._square, interpolation=cv2.INTER_CUBIC)
+        return colour.orient(image, self._turn)
 
-    def finish(self, picture: np.ndarray) -> np.ndarray:
-        return picture if self._hdr is None else colour.tone_map(picture, *self._hdr)
+    def finish(self, image: np.ndarray) -> np.ndarray:
+        return image if self._hdr is None else colour.tone_map(image, *self._hdr)
 
 
 class OpencvSource(VideoSource):
@@ -246,16 +246,16 @@ class OpencvSource(VideoSource):
             while capture.grab():
                 times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
                 if len(times) == 1:
-                    _, picture = capture.retrieve()
+                    _, image = capture.retrieve()
             announced = capture.get(cv2.CAP_PROP_FPS) or None
         finally:
             capture.release()
-        if not times or picture is None:
+        if not times or image is None:
             raise UserError(
                 f"{path} cannot be read as a video: it is none, or was cut off before its index was written; "
                 "give a video file or a folder of images"
             )
-        self.size, self.count = (picture.shape[1], picture.shape[0]), len(times)
+        self.size, self.count = (image.shape[1], image.shape[0]), len(times)
         rising = len(times) > 1 and bool(np.all(np.diff(times) > 0))
         self.times_s = np.array(times) - times[0] if rising else np.arange(len(times)) / (announced or 25.0)
         self.fps = _average_rate(self.times_s, announced)
@@ -268,30 +268,30 @@ class OpencvSource(VideoSource):
                     if not capture.grab():
                         return
                     at += 1
-                good, picture = capture.retrieve()
+                good, image = capture.retrieve()
                 if good:
-                    yield number, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+                    yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         finally:
             capture.release()
 
 
 class FolderSource(VideoSource):
-    """A folder of images of one size, in natural order of their names, `fps` pictures a second."""
+    """A folder of images of one size, in natural order of their names, `fps` images a second."""
 
     reader = "folder"
 
     def __init__(self, path: Path, fps: float = 25.0):
         self.path, self.fps = path, fps
-        self._files = list_pictures(path)
+        self._files = list_images(path)
         if not self._files:
-            kinds = ", ".join(sorted(PICTURE_SUFFIXES))
-            raise UserError(f"{path} is a folder without pictures ({kinds}): check the path")
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise UserError(f"{path} is a folder without images ({kinds}): check the path")
         sizes = [_image_size(file) for file in self._files]
         for file, size in zip(self._files, sizes, strict=True):
             if size != sizes[0]:
                 raise UserError(
                     f"{file} is {size[0]}x{size[1]} but {self._files[0].name} is {sizes[0][0]}x{sizes[0][1]}: "
-                    "all pictures of a folder must have the same size"
+                    "all images of a folder must have the same size"
                 )
         self.size, self.count = sizes[0], len(self._files)
         self.times_s = np.arange(self.count) / fps
@@ -312,22 +312,22 @@ def _image_size(file: Path) -> tuple[int, int]:
             turned = image.getexif().get(0x0112, 1) >= 5 and image.format == "JPEG"
             return image.size[::-1] if turned else image.size
     except OSError as error:
-        raise UserError(f"{file} is not a readable picture ({error}): remove or replace it") from error
+        raise UserError(f"{file} is not a readable image ({error}): remove or replace it") from error
 
 
 def _read_image(file: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB. Grey is spread over three channels, 16 bit reduced, transparency laid over white."""
     jpeg = file.suffix.lower() in {".jpg", ".jpeg"}
-    picture = cv2.imread(str(file), cv2.IMREAD_COLOR if jpeg else cv2.IMREAD_UNCHANGED)
-    if picture is None:
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR if jpeg else cv2.IMREAD_UNCHANGED)
+    if image is None:
         raise UserError(f"{file} is damaged and cannot be decoded: remove or replace it")
-    if picture.dtype == np.uint16:
-        picture = np.rint(picture / 257.0).astype(np.uint8)
-    elif picture.dtype != np.uint8:
-        raise UserError(f"{file} has {picture.dtype} values: only 8 and 16 bit pictures can be read")
-    if picture.ndim == 2:
-        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
-    if picture.shape[2] == 4:
-        alpha = picture[..., 3:].astype(np.float32) / 255.0
-        picture = np.rint(picture[..., :3] * alpha + 255.0 * (1 - alpha)).astype(np.uint8)
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    if image.dtype == np.uint16:
+        image = np.rint(image / 257.0).astype(np.uint8)
+    elif image.dtype != np.uint8:
+        raise UserError(f"{file} has {image.dtype} values: only 8 and 16 bit images can be read")
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    if image.shape[2] == 4:
+        alpha = image[..., 3:].astype(np.float32) / 255.0
+        image = np.rint(image[..., :3] * alpha + 255.0 * (1 - alpha)).astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -29,10 +29,10 @@ def _encoder() -> str:
 
 
 class VideoWriter:
-    """Write pictures (H, W, 3) uint8 RGB as an MP4 that appears under its name only when it is whole.
+    """Write images (H, W, 3) uint8 RGB as an MP4 that appears under its name only when it is whole.
 
         with VideoWriter(path, 25.0, (width, height), crf=18) as video:
-            video.put(picture)
+            video.put(image)
 
     Sizes are rounded up to even ones by repeating the last row or column (yuv420p has half as many colours). `crf` is
     x264's quality, 0 lossless .. 51; about 18 looks like the original. Colours are tagged as BT.709, limited range.
@@ -68,14 +68,14 @@ class VideoWriter:
             stream.options = self._options
         return stream
 
-    def put(self, picture: np.ndarray) -> None:
-        """Append one picture of the size announced."""
-        if picture.shape != (self.size[1], self.size[0], 3) or picture.dtype != np.uint8:
-            raise ValueError(f"picture {picture.shape} {picture.dtype} does not fit {self.size} uint8")
+    def put(self, image: np.ndarray) -> None:
+        """Append one image of the size announced."""
+        if image.shape != (self.size[1], self.size[0], 3) or image.dtype != np.uint8:
+            raise ValueError(f"image {image.shape} {image.dtype} does not fit {self.size} uint8")
         odd_y, odd_x = self.size[1] % 2, self.size[0] % 2
         if odd_x or odd_y:
-            picture = np.pad(picture, ((0, odd_y), (0, odd_x), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            image = np.pad(image, ((0, odd_y), (0, odd_x), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame = frame.reformat(
             format="yuv420p", src_colorspace=1, dst_colorspace=1, src_color_range=2, dst_color_range=1
         )

@@ -1,4 +1,4 @@
-"""Makers of small test videos and pictures. Nothing here is stored: every file is made where a test needs it."""
+"""Makers of small test videos and images. Nothing here is stored: every file is made where a test needs it."""
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -10,24 +10,24 @@ import numpy as np
 
 
 def numbered(count: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
-    """Pictures that carry their number as eight black or white columns, which survive lossy coding."""
-    pictures = []
+    """Images that carry their number as eight black or white columns, which survive lossy coding."""
+    images = []
     for number in range(count):
         bits = np.array([255 if number >> bit & 1 else 0 for bit in range(8)], dtype=np.uint8)
         row = cv2.resize(bits[None], size, interpolation=cv2.INTER_NEAREST)
-        pictures.append(np.repeat(row[..., None], 3, axis=2))
-    return pictures
+        images.append(np.repeat(row[..., None], 3, axis=2))
+    return images
 
 
-def read_number(picture: np.ndarray) -> int:
-    """The number in a picture of `numbered`, or in any scaled copy of it."""
-    means = [part.mean() for part in np.array_split(picture.astype(float), 8, axis=1)]
+def read_number(image: np.ndarray) -> int:
+    """The number in an image of `numbered`, or in any scaled copy of it."""
+    means = [part.mean() for part in np.array_split(image.astype(float), 8, axis=1)]
     return sum(int(mean > 127) << bit for bit, mean in enumerate(means))
 
 
 def write_video(
     path: Path,
-    pictures: Iterable[np.ndarray],
+    images: Iterable[np.ndarray],
     fps: float = 25,
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
@@ -39,16 +39,16 @@ def write_video(
     matrix: int = 5,
     full_range: bool = False,
 ) -> Path:
-    """Encode (H, W, 3) uint8 RGB pictures, or (H, W, 3) uint16 for more than 8 bits.
+    """Encode (H, W, 3) uint8 RGB images, or (H, W, 3) uint16 for more than 8 bits.
 
     times: presentation times in milliseconds (variable frame rate); rotation: display matrix, counter-clockwise
     degrees; aspect: pixel aspect; tags: color_trc, color_primaries, ... of the stream; matrix: of the conversion to YUV
     (5 is BT.601).
     """
-    pictures = list(pictures)
+    images = list(images)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
-        stream.height, stream.width = pictures[0].shape[:2]
+        stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = pix_fmt
         stream.options = options or {}
         if aspect is not None:
@@ -59,9 +59,9 @@ def write_video(
             stream.codec_context.time_base = Fraction(1, 1000)
         if rotation is not None:
             stream.set_display_rotation(rotation)
-        for number, picture in enumerate(pictures):
-            name = "rgb24" if picture.dtype == np.uint8 else "rgb48le"
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=name)
+        for number, image in enumerate(images):
+            name = "rgb24" if image.dtype == np.uint8 else "rgb48le"
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=name)
             frame = frame.reformat(
                 format=pix_fmt,
                 src_colorspace=matrix,
@@ -79,7 +79,7 @@ def write_video(
 
 
 def write_sound(path: Path) -> Path:
-    """A tenth of a second of silence, and no picture."""
+    """A tenth of a second of silence, and no image."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 4410), dtype=np.float32), format="fltp", layout="mono")
@@ -94,17 +94,17 @@ def drawn_face(
 ) -> np.ndarray:
     """A drawn head with shoulders that MediaPipe takes for a person; `height` of the face in px, `mouth` opening."""
     width, tall = size
-    picture = np.zeros((tall, width, 3), dtype=np.uint8)
-    picture[:] = (90, 120, 140)
-    picture[::16] = (70, 100, 120)  # a wall with something on it
-    picture[:, ::16] = (70, 100, 120)
+    image = np.zeros((tall, width, 3), dtype=np.uint8)
+    image[:] = (90, 120, 140)
+    image[::16] = (70, 100, 120)  # a wall with something on it
+    image[:, ::16] = (70, 100, 120)
     scale, (cx, cy) = height / 100, center
     skin, dark = (225, 180, 150), (60, 40, 30)
 
     def ellipse(x, y, a, b, colour, start=0, end=360):
         middle = (round((cx + x * scale) * 16), round((cy + y * scale) * 16))
         axes = (max(1, round(a * scale * 16)), max(1, round(b * scale * 16)))
-        cv2.ellipse(picture, middle, axes, 0, start, end, colour, -1, cv2.LINE_AA, 4)
+        cv2.ellipse(image, middle, axes, 0, start, end, colour, -1, cv2.LINE_AA, 4)
 
     ellipse(0, 150, 100, 85, (40, 60, 110))  # shoulders
     ellipse(0, 60, 22, 30, (200, 155, 125))  # neck
@@ -119,4 +119,4 @@ def drawn_face(
     ellipse(0, 8, 5, 8, (215, 165, 138))  # nose
     ellipse(0, 30, 15, 4 + 20 * mouth, (175, 80, 80))
     ellipse(0, 30, 12, 20 * mouth, (60, 20, 25))
-    return cv2.GaussianBlur(picture, (3, 3), 0.8 * scale)
+    return cv2.GaussianBlur(image, (3, 3), 0.8 * scale)

@@ -75,7 +75,7 @@ def test_upper_lid_follows_the_gaze(head):
     assert opening(head, 0, unit_expression(), down) < opening(head, 0, unit_expression(), up) - 0.1
 
 
-def test_gaze_turns_towards_picture_right_and_down():
+def test_gaze_turns_towards_image_right_and_down():
     assert np.allclose(gaze_rotation(0.0, 0.0), np.eye(3))
     look = gaze_rotation(0.3, 0.2) @ [0, 0, -1]
     assert np.allclose(look, [np.sin(0.3) * np.cos(0.2), np.sin(0.2), -np.cos(0.3) * np.cos(0.2)])

@@ -1,4 +1,4 @@
-"""The picture shows what the truth says: checked with OpenCV's projection and with MediaPipe's trackers."""
+"""The image shows what the truth says: checked with OpenCV's projection and with MediaPipe's trackers."""
 
 import cv2
 import numpy as np
@@ -38,12 +38,12 @@ def drawn(scene):
 
 @pytest.fixture(scope="module")
 def tracked(drawn):
-    """MediaPipe's points of each frame (N,478,2) in px of the picture, NaN where no face was found."""
+    """MediaPipe's points of each frame (N,478,2) in px of the image, NaN where no face was found."""
     mediapipe = pytest.importorskip("mediapipe")
     points = np.full((len(drawn), 478, 2), np.nan)
     with mediapipe.solutions.face_mesh.FaceMesh(static_image_mode=True, refine_landmarks=True) as mesh:
-        for number, (picture, _, _) in enumerate(drawn):
-            found = mesh.process(cv2.resize(picture, (512, 512), interpolation=cv2.INTER_CUBIC)).multi_face_landmarks
+        for number, (image, _, _) in enumerate(drawn):
+            found = mesh.process(cv2.resize(image, (512, 512), interpolation=cv2.INTER_CUBIC)).multi_face_landmarks
             if found:
                 points[number] = [(p.x * 320, p.y * 320) for p in found[0].landmark]
     return points
@@ -88,8 +88,8 @@ def test_mediapipe_sees_mouth_and_lids_move(drawn, tracked):
 def test_segmenter_agrees_with_the_alpha(drawn):
     mediapipe = pytest.importorskip("mediapipe")
     with mediapipe.solutions.selfie_segmentation.SelfieSegmentation(model_selection=0) as segmenter:
-        for picture, alpha, _ in drawn[::6]:
-            mask = segmenter.process(cv2.resize(picture, (512, 512))).segmentation_mask
+        for image, alpha, _ in drawn[::6]:
+            mask = segmenter.process(cv2.resize(image, (512, 512))).segmentation_mask
             mask, person = cv2.resize(mask, (320, 320)) > 0.5, alpha > 127
             assert (mask & person).sum() / (mask | person).sum() >= 0.9
 
@@ -100,9 +100,9 @@ def test_alpha_is_the_weight_of_the_person(scene, drawn, monkeypatch):
     linear = []
     for level in (0.0, 1.0):
         monkeypatch.setattr(scene, "_background", np.full((320, 320, 3), level, np.float32))
-        picture, same, _ = scene.draw(program(), 3)
+        image, same, _ = scene.draw(program(), 3)
         assert np.array_equal(same, alpha)
-        linear.append((picture / 255.0) ** 2.2)
+        linear.append((image / 255.0) ** 2.2)
     share = 1.0 - (linear[1] - linear[0])[..., 1]
     unclipped = linear[1][..., 1] < 0.98
     edge = (alpha > 0) & (alpha < 255) & unclipped
@@ -112,16 +112,16 @@ def test_alpha_is_the_weight_of_the_person(scene, drawn, monkeypatch):
     assert np.all(linear[0][alpha == 0] == 0) and np.all(linear[1][alpha == 0] == 1)
 
 
-def test_pictures_are_decided_by_the_seed(drawn):
-    picture, alpha, truth = Scene(0, 320).draw(program(), 7)
-    assert picture.tobytes() == drawn[7][0].tobytes() and alpha.tobytes() == drawn[7][1].tobytes()
+def test_images_are_decided_by_the_seed(drawn):
+    image, alpha, truth = Scene(0, 320).draw(program(), 7)
+    assert image.tobytes() == drawn[7][0].tobytes() and alpha.tobytes() == drawn[7][1].tobytes()
     assert np.array_equal(truth.points_px, drawn[7][2].points_px)
 
 
 def test_two_seeds_are_two_people_in_two_rooms(drawn):
-    picture, alpha, _ = Scene(1, 320).draw(program(), 0)
+    image, alpha, _ = Scene(1, 320).draw(program(), 0)
     first, first_alpha, _ = drawn[0]
     both, none = (alpha > 250) & (first_alpha > 250), (alpha < 5) & (first_alpha < 5)
-    difference = np.abs(picture.astype(int) - first).mean(axis=2)
+    difference = np.abs(image.astype(int) - first).mean(axis=2)
     assert difference[both].mean() > 12 and difference[none].mean() > 12
     assert (np.abs(alpha.astype(int) - first_alpha) > 100).sum() > 100

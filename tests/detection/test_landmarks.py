@@ -32,7 +32,7 @@ def test_native_notes_are_hidden_and_the_stream_comes_back(capfd):
     assert capfd.readouterr().err == "signal"
 
 
-def test_a_picture_without_a_face_gives_none():
+def test_a_image_without_a_face_gives_none():
     detector = det.MediaPipeDetector()
     noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
     assert detector.detect(noise) is None
@@ -42,17 +42,17 @@ def test_a_picture_without_a_face_gives_none():
 def frames(path, count, step=1):
     capture, out = cv2.VideoCapture(str(path)), []
     for number in range(count * step):
-        ok, picture = capture.read()
+        ok, image = capture.read()
         if not ok:
             break
         if number % step == 0:
-            out.append(picture[..., ::-1])
+            out.append(image[..., ::-1])
     return out
 
 
 def test_real_face_is_tracked_below_a_pixel(shared):
     detector = det.MediaPipeDetector()
-    found = [detector.detect(picture) for picture in frames(shared / "data" / "videos" / "anchor.mp4", 12)]
+    found = [detector.detect(image) for image in frames(shared / "data" / "videos" / "anchor.mp4", 12)]
     detector.close()
     assert all(face is not None and face.points_px.shape == (478, 2) and face.depth.shape == (478,) for face in found)
     points = np.stack([face.points_px for face in found])
@@ -62,11 +62,11 @@ def test_real_face_is_tracked_below_a_pixel(shared):
     assert found[0].depth[4] < found[0].depth[[234, 454]].min(), "the nose tip is nearest"
 
 
-def test_detection_moves_with_the_picture(shared):
-    picture = frames(shared / "data" / "videos" / "anchor.mp4", 1)[0]
-    shifted = np.roll(picture, 17, axis=1)
+def test_detection_moves_with_the_image(shared):
+    image = frames(shared / "data" / "videos" / "anchor.mp4", 1)[0]
+    shifted = np.roll(image, 17, axis=1)
     found = []
-    for one in (picture, shifted):
+    for one in (image, shifted):
         detector = det.MediaPipeDetector()
         found.append(detector.detect(one).points_px)
         detector.close()
@@ -74,10 +74,10 @@ def test_detection_moves_with_the_picture(shared):
 
 
 def test_a_small_face_is_found_in_the_enlarged_crop(shared):
-    picture = frames(shared / "data" / "videos" / "anchor.mp4", 1)[0]
+    image = frames(shared / "data" / "videos" / "anchor.mp4", 1)[0]
     detector = det.MediaPipeDetector()
-    whole = detector.detect(picture)  # and is the last face, near which the enlarged crop looks
-    found = detector._enlarged(np.ascontiguousarray(picture))
+    whole = detector.detect(image)  # and is the last face, near which the enlarged crop looks
+    found = detector._enlarged(np.ascontiguousarray(image))
     detector.close()
     span = np.linalg.norm(whole.points_px[33] - whole.points_px[263])
     assert found and np.median(np.linalg.norm(found[0].points_px - whole.points_px, axis=1)) < 0.05 * span
@@ -86,8 +86,8 @@ def test_a_small_face_is_found_in_the_enlarged_crop(shared):
 def test_letters_after_the_face_are_not_followed(shared):
     """A selfie, then a cartoon's title (from frame 71 on): nothing may be found far from where the face was."""
     detector = det.MediaPipeDetector()
-    pictures = frames(shared / "data" / "videos" / "face_then_none.mov", 90)
-    found = [detector.detect(picture) for picture in pictures]
+    images = frames(shared / "data" / "videos" / "face_then_none.mov", 90)
+    found = [detector.detect(image) for image in images]
     detector.close()
     assert sum(face is not None for face in found[:60]) >= 57
     assert sum(face is not None for face in found[75:]) <= 2
@@ -99,8 +99,8 @@ class StandIn:
     def __init__(self, faces):
         self.faces = faces
 
-    def get_landmarks_from_image(self, picture, return_bboxes, return_landmark_score):
-        assert picture.dtype == np.uint8 and return_bboxes and return_landmark_score
+    def get_landmarks_from_image(self, image, return_bboxes, return_landmark_score):
+        assert image.dtype == np.uint8 and return_bboxes and return_landmark_score
         if not self.faces:
             return None, None, None
         scores = [np.full(68, 0.9, np.float32) for _ in self.faces]

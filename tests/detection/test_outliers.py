@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from selfieavatar.detection.outliers import strange_faces
+from selfieavatar.detection.outliers import outlier_detections
 from selfieavatar.morphable import landmark_sets as ls
 from tests.fitting import makers
 
@@ -15,7 +15,7 @@ def clip():
 
 def test_a_moving_speaking_turning_face_is_never_strange():
     points, depth = clip()
-    assert not strange_faces(points, depth, ls.RIGID).any()
+    assert not outlier_detections(points, depth, ls.RIGID).any()
 
 
 def test_small_distorted_and_missing_faces():
@@ -25,16 +25,16 @@ def test_small_distorted_and_missing_faces():
     rng = np.random.default_rng(0)
     points[30] += rng.normal(0, 12, (478, 2))
     points[40], depth[40] = np.nan, np.nan
-    found = strange_faces(points, np.nan_to_num(depth), ls.RIGID)
+    found = outlier_detections(points, np.nan_to_num(depth), ls.RIGID)
     assert np.flatnonzero(found).tolist() == [20, 30]
 
 
 def test_flat_sets_are_judged_by_size_only():
     points, _ = clip()
     points[5] *= 3
-    assert np.flatnonzero(strange_faces(points, np.zeros((60, 478)))).tolist() == [5]
+    assert np.flatnonzero(outlier_detections(points, np.zeros((60, 478)))).tolist() == [5]
 
 
 def test_too_few_detections_are_left_alone():
     points, depth = clip()
-    assert not strange_faces(points[:2], depth[:2]).any()
+    assert not outlier_detections(points[:2], depth[:2]).any()

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from selfieavatar.evaluation.baseline import fill_missing, mean_picture, nearest_frames
+from selfieavatar.evaluation.baseline import fill_missing, mean_image, nearest_frames
 
 
-def test_mean_of_pictures():
-    pictures = [np.full((2, 2, 3), level, np.float32) for level in (0.0, 0.5, 1.0)]
-    np.testing.assert_allclose(mean_picture(iter(pictures)), 0.5)
-    with pytest.raises(ValueError, match="no pictures"):
-        mean_picture([])
+def test_mean_of_images():
+    images = [np.full((2, 2, 3), level, np.float32) for level in (0.0, 0.5, 1.0)]
+    np.testing.assert_allclose(mean_image(iter(images)), 0.5)
+    with pytest.raises(ValueError, match="no images"):
+        mean_image([])
 
 
 def test_nearest_equals_brute_force():

@@ -46,7 +46,7 @@ def test_blocks_do_not_reach_over_clips_and_missing_frames_do_not_count():
 
 
 def test_too_few_blocks_have_no_interval():
-    """Two seconds of film show two means at best: an interval between them would be made up."""
+    """Two seconds of video show two means at best: an interval between them would be made up."""
     values = np.random.default_rng(3).normal(size=48)
     assert mean_interval(values, ["a"] * 48, 30) is None
     assert method(["a"] * 48, 30) == "none: 48 frames do not fill 5 blocks of 30"

@@ -54,17 +54,17 @@ def test_missing_weights_stop_with_what_to_do(tmp_path, monkeypatch):
 
 
 def test_a_method_may_be_called_truth():
-    """The true pictures are no method: one of that name is measured against them like any other."""
+    """The true images are no method: one of that name is measured against them like any other."""
     score = fid.FidScore.__new__(fid.FidScore)  # without the network, whose weights are not there
     score._truth, score._methods = {}, {}
-    score._extract = lambda pictures: pictures.reshape(len(pictures), -1)
-    pictures = np.random.default_rng(3).random((2, 4, 6, 6, 3))
+    score._extract = lambda images: images.reshape(len(images), -1)
+    images = np.random.default_rng(3).random((2, 4, 6, 6, 3))
     masks = {"full": np.ones((4, 6, 6), bool)}
-    score.add_truth(pictures[0], masks)
+    score.add_truth(images[0], masks)
     assert score.value("truth", "full") is None
     for name in ("truth", "peer"):
-        score.add(name, pictures[1], masks)
-    flat = pictures.reshape(2, 4, -1)
+        score.add(name, images[1], masks)
+    flat = images.reshape(2, 4, -1)
     assert score.value("truth", "full") == score.value("peer", "full") == frechet_distance(flat[1], flat[0]) > 0.1
 
 

@@ -18,16 +18,16 @@ def assets(tmp_path_factory):
 
 
 @pytest.fixture
-def pictures(assets, monkeypatch):
-    """Three pictures with a face of 20 px within 64, the last without a face."""
+def images(assets, monkeypatch):
+    """Three images with a face of 20 px within 64, the last without a face."""
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(assets))
     faces = np.zeros((3, 64, 64), bool)
     faces[:2, 20:40, 22:42] = True
     return np.random.default_rng(0).random((3, 64, 64, 3), np.float32), faces
 
 
-def test_the_same_face_is_one_and_what_lies_around_it_does_not_count(pictures):
-    shown, faces = pictures
+def test_the_same_face_is_one_and_what_lies_around_it_does_not_count(images):
+    shown, faces = images
     features = FaceFeatures("cpu")
     mine = features(shown, faces)
     np.testing.assert_allclose(np.linalg.norm(mine, axis=1), [1, 1, np.nan])
@@ -40,8 +40,8 @@ def test_the_same_face_is_one_and_what_lies_around_it_does_not_count(pictures):
     assert np.isnan(mean_face(mine[2:])).all()
 
 
-def test_it_is_measured_over_the_face_for_every_method(pictures):
-    shown, faces = pictures
+def test_it_is_measured_over_the_face_for_every_method(images):
+    shown, faces = images
     scores = NetworkScores("cpu")
     masks = {region: faces for region in REGIONS}
     scores.add({"avatar": shown, "mean_frame": shown[::-1].copy()}, shown, masks)

@@ -27,7 +27,7 @@ def score(reference, tmp_path_factory):
         return adapter.LpipsScore("cpu")
 
 
-def pictures(count=2, side=64):
+def images(count=2, side=64):
     rng = np.random.default_rng(0)
     truth = rng.random((count, side, side, 3), np.float32)
     masks = {"full": np.ones((count, side, side), bool), "face": np.zeros((count, side, side), bool)}
@@ -36,9 +36,9 @@ def pictures(count=2, side=64):
 
 
 def test_trunk_is_torchvision_s_alexnet(score, reference):
-    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        torch.testing.assert_close(score.net.net(picture)[-1], reference.features[:12](picture))
+        torch.testing.assert_close(score.net.net(image)[-1], reference.features[:12](image))
 
 
 def test_heads_are_those_of_the_package(score):
@@ -50,7 +50,7 @@ def test_heads_are_those_of_the_package(score):
 
 
 def test_zero_at_equality_and_grows_with_damage(score):
-    truth, masks = pictures()
+    truth, masks = images()
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 1, truth.shape).astype(np.float32)
     assert np.abs(score(truth, truth, masks)["full"]).max() < 1e-6
@@ -59,7 +59,7 @@ def test_zero_at_equality_and_grows_with_damage(score):
 
 
 def test_regions_see_damage_where_it_is(score):
-    truth, masks = pictures()
+    truth, masks = images()
     damaged = truth.copy()
     damaged[:, 24:40, 24:40] = 0.0
     scores = score(damaged, truth, masks)

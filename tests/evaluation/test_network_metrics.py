@@ -37,7 +37,7 @@ def test_left_out_by_choice():
 
 def test_lpips_is_kept_by_method_and_region():
     scores = NetworkScores("cpu", wanted=False)
-    scores._lpips = lambda pictures, truth, masks: {region: np.full(len(truth), pictures.mean()) for region in masks}
+    scores._lpips = lambda images, truth, masks: {region: np.full(len(truth), images.mean()) for region in masks}
     truth = np.zeros((2, 8, 8, 3), np.float32)
     masks = {region: np.ones((2, 8, 8), bool) for region in REGIONS}
     scores.add({"avatar": truth, "mean_frame": truth + 1}, truth, masks)
@@ -62,10 +62,10 @@ def test_a_small_sample_is_said():
     seen = []
 
     class Fid:
-        def add_truth(self, pictures, masks):
+        def add_truth(self, images, masks):
             seen.append(("the true ones", set(masks)))
 
-        def add(self, method, pictures, masks):
+        def add(self, method, images, masks):
             seen.append((method, set(masks)))
 
     scores._fid = Fid()

@@ -18,9 +18,9 @@ def test_regions_equal_scikit_image_on_their_pixels():
         assert scores["face"][k] == pytest.approx(wanted)
 
 
-def test_equal_pictures_reach_the_ceiling_and_an_empty_region_is_nan():
-    picture = np.full((1, 4, 4, 3), 0.3)
-    scores = psnr_db(picture, picture, {"full": np.ones((1, 4, 4), bool), "face": np.zeros((1, 4, 4), bool)})
+def test_equal_images_reach_the_ceiling_and_an_empty_region_is_nan():
+    image = np.full((1, 4, 4, 3), 0.3)
+    scores = psnr_db(image, image, {"full": np.ones((1, 4, 4), bool), "face": np.zeros((1, 4, 4), bool)})
     assert scores["full"][0] == CEILING_DB
     assert np.isnan(scores["face"][0])
 

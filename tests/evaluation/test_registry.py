@@ -49,5 +49,5 @@ def test_five_hundred_frames_of_256_px_take_less_than_twenty_seconds():
     start = time.process_time()
     for _ in range(5):
         sheet.add(predicted, truth, masks)
-    # processor time over two cores, so that other work on the machine does not count
+    # CPU time over two cores, so that other work on the machine does not count
     assert (time.process_time() - start) * 10 / 2 < 20

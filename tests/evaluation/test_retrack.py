@@ -21,17 +21,17 @@ from tests.fitting import makers
 
 
 class Knows:
-    """A detector that answers with points prepared for the size of picture it is shown; None for black ones."""
+    """A detector that answers with points prepared for the size of image it is shown; None for black ones."""
 
     set_name = MEDIAPIPE
 
     def __init__(self, points, size_px):
         self.points, self.size_px, self.sides = iter(points), size_px, []
 
-    def detect(self, picture):
-        self.sides.append(picture.shape[0])
-        points = next(self.points) * picture.shape[0] / self.size_px
-        return Detection(points.astype(np.float32), np.zeros(len(points)), 1.0) if picture.any() else None
+    def detect(self, image):
+        self.sides.append(image.shape[0])
+        points = next(self.points) * image.shape[0] / self.size_px
+        return Detection(points.astype(np.float32), np.zeros(len(points)), 1.0) if image.any() else None
 
     def close(self):
         pass
@@ -43,19 +43,19 @@ def face():
     return model, rotation, expression, makers.landmarks(model, rotation, translation, expression)[0]
 
 
-def test_small_pictures_are_enlarged_and_points_come_back_in_their_own_pixels(face):
+def test_small_images_are_enlarged_and_points_come_back_in_their_own_pixels(face):
     points = face[3][:3]
-    pictures = np.full((3, 128, 128, 3), 90, np.uint8)
-    pictures[1] = 0
+    images = np.full((3, 128, 128, 3), 90, np.uint8)
+    images[1] = 0
     tracker = Tracker(Knows(points, makers.SIZE), 200)
     assert tracker.points.shape == (0, 478, 2)
-    tracker.add(pictures[:2])
-    tracker.add(pictures[2:])
+    tracker.add(images[:2])
+    tracker.add(images[2:])
     assert tracker.detector.sides == [200] * 3
     np.testing.assert_allclose(tracker.points[[0, 2]], points[[0, 2]] / 2, atol=1e-3)
     assert np.isnan(tracker.points[1]).all()
     large = Tracker(Knows(points, makers.SIZE), 64)
-    large.add(pictures[:1])
+    large.add(images[:1])
     assert large.detector.sides == [128]
 
 
@@ -116,5 +116,5 @@ def test_what_cannot_be_tracked_again_is_unknown_and_said(face):
     black = np.zeros((2, 64, 64, 3), np.float32)
     again.add(np.arange(2), black, black)
     assert again.summary() == {"found": 0} | dict.fromkeys(FIGURES)
-    assert again.notes()[0] == "akd: no frame shows a face both in the picture and in the truth"
+    assert again.notes()[0] == "akd: no frame shows a face both in the image and in the truth"
     assert {len(values) for values in again.per_frame().values()} == {2}

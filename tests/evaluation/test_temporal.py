@@ -1,4 +1,4 @@
-"""Steadiness in time: pairs of neighbours only, no cuts, no repeated pictures."""
+"""Steadiness in time: pairs of neighbours only, no cuts, no repeated images."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_sheet_pairs_neighbours_over_batches_but_not_over_gaps_and_cuts():
     assert sheet.notes() == []
 
 
-def test_repeated_pictures_of_the_recording_are_passed_over():
+def test_repeated_images_of_the_recording_are_passed_over():
     sheet = TemporalSheet()
     order = np.cumsum(~np.array([False, True, False, True]))
     sheet.add(order, frames(0.1, 0.1, 0.3, 0.3), frames(0.2, 0.2, 0.2, 0.2), np.ones((4, 4, 4), bool))

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from tests.morphable.published.test_flame import naive
 
-INTRINSICS = np.array([-2.5, 2.5, 0.52, 0.47])  # fx, fy, cx, cy over the side of the picture
+INTRINSICS = np.array([-2.5, 2.5, 0.52, 0.47])  # fx, fy, cx, cy over the side of the image
 FOCAL = 657 / 256 * 2 / 3  # FaceVerse v3, over the side of the whole crop
 
 
@@ -30,7 +30,7 @@ def flame_content(frames: int, first: int = 1, seed: int = 0, distance: float = 
 
 
 def flame_truth(data: dict, content: dict) -> np.ndarray:
-    """(N, V, 2) where IMAvatar sees the vertices, shares of the picture's side: naive skinning, x4, along -z."""
+    """(N, V, 2) where IMAvatar sees the vertices, shares of the image's side: naive skinning, x4, along -z."""
     seen = []
     shaped = data["v_template"] + data["shapedirs"][:, :, :100] @ np.array(content["shape_params"])
     for frame in content["frames"]:

@@ -27,14 +27,14 @@ def subject(size_px: int) -> tuple[dict[str, np.ndarray], MorphableModel, Camera
     return arrays, MorphableModel.from_arrays(arrays | extra), Camera(float(arrays["focal_px"]), principal, size_px)
 
 
-def film(
+def video(
     arrays: dict[str, np.ndarray], turns: np.ndarray, lights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Camera points (N, V, 3), pictures (N, S, S, 3), mattes (N, S, S), rotations (N, 3) of a head that shakes."""
+    """Camera points (N, V, 3), images (N, S, S, 3), mattes (N, S, S), rotations (N, 3) of a head that shakes."""
     renderer = Renderer(arrays)
     rotation = np.stack([0.3 * np.sin(3.0 * turns), turns, 0.0 * turns], axis=1)
     poses = [(r, np.array([0.0, 0.0, 45.0]), np.zeros(2)) for r in rotation]
     drawn = [renderer.render(*pose, light=light) for pose, light in zip(poses, lights, strict=True)]
     points = np.stack([renderer.vertices(*pose) for pose in poses])
     mattes = np.stack([d.mask for d in drawn]).astype(np.uint8) * 255
-    return points, np.stack([d.picture for d in drawn]), mattes, rotation
+    return points, np.stack([d.image for d in drawn]), mattes, rotation

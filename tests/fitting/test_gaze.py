@@ -38,7 +38,7 @@ def test_angles_of_a_turning_head_are_found():
     assert np.abs(gz.conjugate(found, weight) - np.tile(look, 2)).max() < np.radians(2.5)
 
 
-def test_signs_yaw_right_and_pitch_down_in_the_picture():
+def test_signs_yaw_right_and_pitch_down_in_the_image():
     subject, rotation, translation, points = held(2)
     points[1, 468:] += [1.0, 0.7]  # both irises move right and down
     angles, _ = said(subject, points, rotation, translation)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from selfieavatar.fitting.head_sphere import learn_skull
+from selfieavatar.fitting.head_sphere import learn_head_sphere
 from selfieavatar.geometry.camera import Camera
 
 SIDE = 200
@@ -30,22 +30,25 @@ def matte(rotation, translation, hand=False):
 def test_the_skull_is_found_again(hand):
     poses = zip(ROTATION, TRANSLATION, strict=True)
     mattes = np.array([matte(*pose, hand and k % 4 == 0) for k, pose in enumerate(poses)])
-    found = learn_skull(TEMPLATE, CAMERA, ROTATION, TRANSLATION, mattes)["skull"]
+    found = learn_head_sphere(TEMPLATE, CAMERA, ROTATION, TRANSLATION, mattes)["skull"]
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, TRUTH, atol=0.5)
 
 
 @pytest.mark.parametrize("level", [0, 255])
 def test_without_an_outline_there_is_no_skull(level):
-    assert learn_skull(TEMPLATE, CAMERA, ROTATION, TRANSLATION, np.full((12, SIDE, SIDE), level, np.uint8)) == {}
+    assert learn_head_sphere(TEMPLATE, CAMERA, ROTATION, TRANSLATION, np.full((12, SIDE, SIDE), level, np.uint8)) == {}
 
 
 def test_the_outline_of_something_else_is_no_skull():
     mattes = np.zeros((12, SIDE, SIDE), np.uint8)
-    for picture in mattes:
-        cv2.circle(picture, (104, 110), 12, 255, -1)
-    assert learn_skull(TEMPLATE, CAMERA, ROTATION, TRANSLATION, mattes) == {}
+    for image in mattes:
+        cv2.circle(image, (104, 110), 12, 255, -1)
+    assert learn_head_sphere(TEMPLATE, CAMERA, ROTATION, TRANSLATION, mattes) == {}
 
 
 def test_without_frames_there_is_no_skull():
-    assert learn_skull(TEMPLATE, CAMERA, np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, SIDE, SIDE), np.uint8)) == {}
+    assert (
+        learn_head_sphere(TEMPLATE, CAMERA, np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, SIDE, SIDE), np.uint8))
+        == {}
+    )

@@ -28,7 +28,7 @@ def published():
     )
 
 
-def film(model, count=60, focal=1.6, depth=45.0):
+def video(model, count=60, focal=1.6, depth=45.0):
     """Points of a person close to the camera, and their truth."""
     camera = Camera.default(makers.SIZE, focal)
     rotation, translation, expression = makers.movement(count)
@@ -47,7 +47,7 @@ def span_of(points):
 
 def test_identity_pose_and_expression_are_found():
     model = published()
-    camera, person, points, rotation, expression = film(model)
+    camera, person, points, rotation, expression = video(model)
     settings = SolverSettings(prior=1e-3)
     found = fit_identity(model, camera, points, np.ones(478), span_of(points), settings)
     np.testing.assert_allclose(found.identity, TRUE, atol=0.15)
@@ -60,7 +60,7 @@ def test_identity_pose_and_expression_are_found():
 
 def test_perspective_of_a_close_head_gives_the_focal_length():
     model = published()
-    camera, *_, points, _, _ = film(model)
+    camera, *_, points, _, _ = video(model)
     wrong = Camera.default(makers.SIZE, 2.5)
     settings = SolverSettings(prior=1e-3)
     estimated, fixed = (
@@ -84,7 +84,7 @@ def test_bounded_expressions_stay_within_their_limits_in_a_clip():
 
 def test_what_cannot_be_fitted_is_said():
     model = published()
-    camera, _, points, *_ = film(model, 3)
+    camera, _, points, *_ = video(model, 3)
     with pytest.raises(ValueError, match="identity space"):
         fit_identity(makers.model(), camera, points, np.ones(478), span_of(points))
     with pytest.raises(ValueError, match="landmarks"):

@@ -15,7 +15,7 @@ from selfieavatar.fitting.lighting import (
 )
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import sh_basis, shade
-from tests.fitting.lit import LIGHT, film, subject
+from tests.fitting.lit import LIGHT, subject, video
 
 TURNS = np.linspace(-0.6, 0.6, 9)
 
@@ -23,7 +23,7 @@ TURNS = np.linspace(-0.6, 0.6, 9)
 @pytest.fixture(scope="module")
 def shown():
     arrays, model, camera = subject(96)
-    return arrays, model, camera, film(arrays, TURNS, np.repeat(LIGHT[None], len(TURNS), axis=0))
+    return arrays, model, camera, video(arrays, TURNS, np.repeat(LIGHT[None], len(TURNS), axis=0))
 
 
 def _directions(count: int = 300) -> np.ndarray:
@@ -40,50 +40,50 @@ def _off_by(light: np.ndarray, truth: np.ndarray = LIGHT) -> float:
 
 def _redrawn(arrays, look, points, rotation) -> np.ndarray:
     renderer = Renderer(arrays | {"texture": look["texture"], "light": look["light"]})
-    return np.stack([renderer.render(r, np.array([0.0, 0.0, 45.0]), np.zeros(2)).picture for r in rotation])
+    return np.stack([renderer.render(r, np.array([0.0, 0.0, 45.0]), np.zeros(2)).image for r in rotation])
 
 
-def _learn(model, camera, points, pictures, mattes, **options):
-    return learn_appearance(model, camera, points, pictures, mattes, np.zeros(len(points), int), 64, **options)
+def _learn(model, camera, points, images, mattes, **options):
+    return learn_appearance(model, camera, points, images, mattes, np.zeros(len(points), int), 64, **options)
 
 
 def test_light_and_albedo_come_back(shown) -> None:
-    arrays, model, camera, (points, pictures, mattes, rotation) = shown
-    look = _learn(model, camera, points, pictures, mattes)
+    arrays, model, camera, (points, images, mattes, rotation) = shown
+    look = _learn(model, camera, points, images, mattes)
     assert _off_by(look["light"]) < 0.03 and _off_by(EVEN_LIGHT) > 0.06
     seen = look["texture_weight"] > 0.2
     ratio = look["texture"][seen] / arrays["texture"][seen].astype(float)
     spread = np.abs(ratio / np.median(ratio, axis=0) - 1.0).mean()
     assert spread < 0.05
-    baked = _learn(model, camera, points, pictures, mattes, light=False)["texture"]
+    baked = _learn(model, camera, points, images, mattes, light=False)["texture"]
     baked_ratio = baked[seen] / arrays["texture"][seen].astype(float)
     assert spread < 0.8 * np.abs(baked_ratio / np.median(baked_ratio, axis=0) - 1.0).mean()
     inside = mattes > 0
-    assert np.abs(_redrawn(arrays, look, points, rotation)[inside].astype(float) - pictures[inside]).mean() < 2.5
+    assert np.abs(_redrawn(arrays, look, points, rotation)[inside].astype(float) - images[inside]).mean() < 2.5
 
 
 def test_a_hand_before_the_face_changes_little() -> None:
     arrays, model, camera = subject(96)
     turns = 0.45 * np.sin(np.arange(16))
-    points, pictures, mattes, rotation = film(arrays, turns, np.repeat(LIGHT[None], len(turns), axis=0))
-    spoilt, share = pictures.copy(), []
-    for number, picture in enumerate(spoilt):  # a bar of another colour that moves over the face
+    points, images, mattes, rotation = video(arrays, turns, np.repeat(LIGHT[None], len(turns), axis=0))
+    spoilt, share = images.copy(), []
+    for number, image in enumerate(spoilt):  # a bar of another colour that moves over the face
         rows, columns = np.nonzero(mattes[number])
         low = np.quantile(columns, 0.7 * (number * 0.618 % 1.0))
         bar = (columns >= low) & (columns < low + 12)
-        picture[rows[bar], columns[bar]] = (250, 60, 30)
+        image[rows[bar], columns[bar]] = (250, 60, 30)
         share.append(bar.mean())
     assert np.mean(share) > 0.2
     look = _learn(model, camera, points, spoilt, mattes)
     assert _off_by(look["light"]) < 0.04
-    error = np.abs(_redrawn(arrays, look, points, rotation).astype(float) - pictures)[mattes > 0]
+    error = np.abs(_redrawn(arrays, look, points, rotation).astype(float) - images)[mattes > 0]
     assert np.median(error) < 2.0 and error.mean() < 5.0
 
 
 def test_the_scale_between_albedo_and_light_is_settled(shown) -> None:
-    _, model, camera, (points, pictures, mattes, _) = shown
+    _, model, camera, (points, images, mattes, _) = shown
     owner = np.zeros(len(points), int)
-    readings, _ = skin_readings(model, camera, points, pictures, mattes)
+    readings, _ = skin_readings(model, camera, points, images, mattes)
     lights, albedo = separate(readings, owner)
     irradiance = readings.harmonics @ lights[owner]
     mean = (irradiance * readings.weights[..., None]).sum((0, 1)) / readings.weights.sum()
@@ -98,8 +98,8 @@ def test_even_light_stays_even_and_clips_keep_their_own() -> None:
     arrays, model, camera = subject(96)
     turns = np.concatenate([TURNS, TURNS])
     lights = np.concatenate([np.repeat(EVEN_LIGHT[None], 9, axis=0), np.repeat(LIGHT[None], 9, axis=0)])
-    points, pictures, mattes, _ = film(arrays, turns, lights)
-    found, _ = separate(skin_readings(model, camera, points, pictures, mattes)[0], np.arange(18) // 9)
+    points, images, mattes, _ = video(arrays, turns, lights)
+    found, _ = separate(skin_readings(model, camera, points, images, mattes)[0], np.arange(18) // 9)
     assert _off_by(found[0], EVEN_LIGHT) < 0.03 and _off_by(found[1]) < 0.03
     # Between clips the scale is not free: the albedo is the same.
     have, wish = (shade(_directions(), light).mean(0) for light in found), (1.0, shade(_directions(), LIGHT).mean(0))
@@ -124,10 +124,10 @@ def test_light_changes_slowly_and_jumps_at_cuts() -> None:
     time_s = np.arange(count) * 0.5
     gain = np.where(take == 0, 1.0 + 0.02 * np.arange(count), 0.7)
     truth = LIGHT[None] * gain[:, None, None].astype(np.float32)
-    points, pictures, mattes, _ = film(arrays, 0.4 * np.sin(time_s), truth)
-    pictures[3] = 255 - pictures[3]
+    points, images, mattes, _ = video(arrays, 0.4 * np.sin(time_s), truth)
+    images[3] = 255 - images[3]
     mattes[5] = 0
-    readings, places = skin_readings(model, camera, points, pictures, mattes)
+    readings, places = skin_readings(model, camera, points, images, mattes)
     lights = lights_over_time(readings, albedo_at(arrays["texture"], places), (time_s, take), (time_s, take))
     brightness = shade(_directions(), lights.reshape(-1, 27)[0]).mean()
     found = np.array([shade(_directions(), light).mean() for light in lights])
@@ -138,11 +138,11 @@ def test_light_changes_slowly_and_jumps_at_cuts() -> None:
 
 
 def test_nothing_seen_is_an_error(shown) -> None:
-    _, model, camera, (points, pictures, mattes, _) = shown
+    _, model, camera, (points, images, mattes, _) = shown
     with pytest.raises(ValueError, match="no texel"):
-        _learn(model, camera, points, pictures, np.zeros_like(mattes))
+        _learn(model, camera, points, images, np.zeros_like(mattes))
 
 
-def test_auto_is_light_without_a_card() -> None:
+def test_auto_is_light_without_a_gpu() -> None:
     assert photometric_mode("auto", "cpu") == "light"
     assert all(photometric_mode(mode, "cpu") == mode for mode in ("off", "light", "full"))

@@ -24,25 +24,25 @@ def skin(seed: int = 3, size: int = 256) -> np.ndarray:
     return np.clip(np.repeat(grey[..., None], 3, 2), 0, 255).astype(np.uint8)
 
 
-def film(model, rotation, translation, expression) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Grey picture and matte of each frame; the light grows stronger from one side and from frame to frame."""
+def video(model, rotation, translation, expression) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Grey image and matte of each frame; the light grows stronger from one side and from frame to frame."""
     view = makers.camera()
     renderer = Renderer(model.to_arrays() | {
         "texture": skin(), "focal_px": np.float32(view.focal_px), "principal": np.array(view.principal, np.float32),
         "size_px": np.int32(view.size_px),
     })  # fmt: skip
-    shots = []
+    observations = []
     for number, pose in enumerate(zip(rotation, translation, expression, strict=True)):
         light = default_light() * (1 + 0.3 * np.sin(0.4 * number))
         light[3] += 0.2 * np.sin(0.3 * number)
         drawn = renderer.render(*pose, light=light.astype(np.float32))
-        shots.append((shrink(drawn.picture), drawn.mask.astype(np.uint8) * 255))
-    return shots
+        observations.append((shrink(drawn.image), drawn.mask.astype(np.uint8) * 255))
+    return observations
 
 
 @pytest.fixture(scope="module")
 def subject():
-    """Model, motion, pictures, true points, and those of a detector that slides over the skin as the head turns."""
+    """Model, motion, images, true points, and those of a detector that slides over the skin as the head turns."""
     model = makers.model()
     rotation, translation, expression = makers.movement(FRAMES)
     true, depth = makers.landmarks(model, rotation, translation, expression)
@@ -51,7 +51,7 @@ def subject():
     side = np.sin(3 * np.pi * np.arange(468) / 468)
     detected[:, :468, 0] += 12.0 * turn[:, None] * (0.6 + 0.4 * side)
     pose = rotation, translation, expression
-    return model, pose, film(model, *pose), true, detected, depth
+    return model, pose, video(model, *pose), true, detected, depth
 
 
 def fitted(model, points):
@@ -69,35 +69,36 @@ def off(points: np.ndarray, true: np.ndarray) -> float:
 
 
 def test_landmarks_go_back_to_their_skin(subject):
-    model, pose, shots, true, detected, _ = subject
+    model, pose, observations, true, detected, _ = subject
     reader = Registration(model, makers.camera(), makers.SIZE)
     surface = transform(model.vertices(pose[2]), *pose[:2])
-    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, shots, strict=True))
+    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, observations, strict=True))
     points = detected
     for _ in range(2):
         _, surface = fitted(model, points)
-        points = register(model, makers.camera(), reference, surface, detected, shots.__getitem__)
+        points = register(model, makers.camera(), reference, surface, detected, observations.__getitem__)
     assert off(detected, true) > 0.5
     assert off(points, true) < 0.35 * off(detected, true)
 
 
 def test_threads_do_not_change_the_points(subject):
-    model, _, shots, _, detected, _ = subject
+    model, _, observations, _, detected, _ = subject
     _, surface = fitted(model, detected)
     reader = Registration(model, makers.camera(), makers.SIZE)
-    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, shots, strict=True))
+    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, observations, strict=True))
     alone, together = (
-        register(model, makers.camera(), reference, surface, detected, shots.__getitem__, threads=n) for n in (1, 3)
+        register(model, makers.camera(), reference, surface, detected, observations.__getitem__, threads=n)
+        for n in (1, 3)
     )
     np.testing.assert_array_equal(alone, together)
 
 
 def test_eyes_move_as_a_whole_and_irises_not_at_all(subject):
-    model, _, shots, _, detected, _ = subject
+    model, _, observations, _, detected, _ = subject
     _, surface = fitted(model, detected)
     reader = Registration(model, makers.camera(), makers.SIZE)
-    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, shots, strict=True))
-    points = register(model, makers.camera(), reference, surface, detected, shots.__getitem__)
+    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, observations, strict=True))
+    points = register(model, makers.camera(), reference, surface, detected, observations.__getitem__)
     for ring in (list(LEFT_EYE), list(RIGHT_EYE)):
         change = points[:, ring] - detected[:, ring]
         np.testing.assert_allclose(change, np.broadcast_to(change.mean(1, keepdims=True), change.shape), atol=1e-9)
@@ -105,12 +106,12 @@ def test_eyes_move_as_a_whole_and_irises_not_at_all(subject):
 
 
 def test_what_shows_no_skin_stays_where_the_fit_has_it(subject):
-    model, _, shots, _, detected, _ = subject
+    model, _, observations, _, detected, _ = subject
     _, surface = fitted(model, detected)
-    empty = [(np.full_like(grey, 120), matte) for grey, matte in shots[:3]]
-    hidden = [(grey, np.zeros_like(matte)) for grey, matte in shots[:3]]
+    empty = [(np.full_like(grey, 120), matte) for grey, matte in observations[:3]]
+    hidden = [(grey, np.zeros_like(matte)) for grey, matte in observations[:3]]
     reader = Registration(model, makers.camera(), makers.SIZE)
-    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, shots, strict=True))
+    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, observations, strict=True))
     eyes = list(LEFT_EYE + RIGHT_EYE)
     skin_points = np.setdiff1d(np.arange(468), eyes)
     shown = makers.camera().project(surface[:3])
@@ -122,32 +123,32 @@ def test_what_shows_no_skin_stays_where_the_fit_has_it(subject):
 
 
 def test_lost_frames_stay_as_they_are(subject):
-    model, _, shots, _, detected, _ = subject
+    model, _, observations, _, detected, _ = subject
     _, surface = fitted(model, detected[:4])
     surface[2], points = np.nan, detected[:4].copy()
     points[2] = np.nan
     reader = Registration(model, makers.camera(), makers.SIZE)
-    reference = reader.reference([reader.read(surface[0], *shots[0])])
-    moved = register(model, makers.camera(), reference, surface, points, shots.__getitem__)
+    reference = reader.reference([reader.read(surface[0], *observations[0])])
+    moved = register(model, makers.camera(), reference, surface, points, observations.__getitem__)
     assert np.isnan(moved[2]).all() and np.isfinite(np.delete(moved, 2, 0)).all()
 
 
 def test_a_matte_of_another_size_is_refused(subject):
-    model, _, shots, _, detected, _ = subject
+    model, _, observations, _, detected, _ = subject
     _, surface = fitted(model, detected[:2])
     with pytest.raises(ValueError, match="matte"):
         register(model, makers.camera(), np.zeros((96, 96), np.uint8), surface, detected[:2],
-                 lambda i: (shots[i][0], shots[i][1][::2, ::2]))  # fmt: skip
+                 lambda i: (observations[i][0], observations[i][1][::2, ::2]))  # fmt: skip
 
 
 def test_what_covers_the_face_leaves_the_detector_its_word(subject):
-    model, _, shots, _, detected, _ = subject
+    model, _, observations, _, detected, _ = subject
     _, surface = fitted(model, detected)
     reader = Registration(model, makers.camera(), makers.SIZE)
-    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, shots, strict=True))
+    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, observations, strict=True))
     rng = np.random.default_rng(0)
-    noise = [rng.integers(0, 255, grey.shape, np.uint8) for grey, _ in shots[:6]]
-    cover = [(cv2.GaussianBlur(n, (0, 0), 3), matte) for n, (_, matte) in zip(noise, shots, strict=False)]
+    noise = [rng.integers(0, 255, grey.shape, np.uint8) for grey, _ in observations[:6]]
+    cover = [(cv2.GaussianBlur(n, (0, 0), 3), matte) for n, (_, matte) in zip(noise, observations, strict=False)]
     surely = surface[:6] + 0.3  # as if the fit were off: the points must not stay with it
     points = register(model, makers.camera(), reference, surely, detected[:6], cover.__getitem__)
     shown = makers.camera().project(surely)
@@ -156,13 +157,13 @@ def test_what_covers_the_face_leaves_the_detector_its_word(subject):
 
 
 def test_frames_without_landmarks_stay_without(subject):
-    model, _, shots, _, detected, _ = subject
+    model, _, observations, _, detected, _ = subject
     _, surface = fitted(model, detected[:3])
     gone = detected[:3].copy()
     gone[1] = np.nan
     reader = Registration(model, makers.camera(), makers.SIZE)
-    reference = reader.reference([reader.read(surface[0], *shots[0])])
-    assert np.isnan(register(model, makers.camera(), reference, surface, gone, shots.__getitem__)[1]).all()
+    reference = reader.reference([reader.read(surface[0], *observations[0])])
+    assert np.isnan(register(model, makers.camera(), reference, surface, gone, observations.__getitem__)[1]).all()
 
 
 def test_derivatives_on_the_mesh_are_exact_for_planes():
@@ -176,13 +177,13 @@ def test_derivatives_on_the_mesh_are_exact_for_planes():
 
 
 def test_model_and_reference_are_learnt_together(subject):
-    _, _, shots, true, detected, depth = subject
+    _, _, observations, true, detected, depth = subject
     view = makers.camera()
     model, fit, used = personal_model.learn(detected, depth, view, 4, settings=SolverSettings())
     before = off(view.project(transform(model.vertices(fit.expression), fit.rotation, fit.translation)), true[used])
-    blurred = registered_contrast(model, fit, shots)
+    blurred = registered_contrast(model, fit, observations)
     model, fit, reference = registration.learn(
-        model, view, fit, detected[used], [shots[i] for i in used], SolverSettings()
+        model, view, fit, detected[used], [observations[i] for i in used], SolverSettings()
     )
     after = off(view.project(transform(model.vertices(fit.expression), fit.rotation, fit.translation)), true[used])
     assert after < 0.6 * before
@@ -191,25 +192,25 @@ def test_model_and_reference_are_learnt_together(subject):
 
 
 def test_frames_that_could_not_be_fitted_have_no_part_in_the_reference(subject):
-    _, _, shots, _, detected, depth = subject
+    _, _, observations, _, detected, depth = subject
     model, fit, used = personal_model.learn(detected, depth, makers.camera(), 4, settings=SolverSettings())
-    points, pictures = detected[used].copy(), [shots[i] for i in used]
+    points, images = detected[used].copy(), [observations[i] for i in used]
     strange = np.arange(0, len(used), 4)
     points[strange] += np.random.default_rng(0).normal(scale=0.1 * makers.SIZE, size=points[strange].shape)
     for i in strange:
-        pictures[i] = 255 - pictures[i][0], pictures[i][1]
-    taken = (model, makers.camera(), fit, points, pictures, SolverSettings())
+        images[i] = 255 - images[i][0], images[i][1]
+    taken = (model, makers.camera(), fit, points, images, SolverSettings())
     assert registration.learn(*taken, max_error=0.06)[2].std() > 1.1 * registration.learn(*taken)[2].std()
 
 
-def registered_contrast(model, fit, shots) -> float:
+def registered_contrast(model, fit, observations) -> float:
     reader = Registration(model, makers.camera(), makers.SIZE)
     surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
-    return reader.reference(reader.read(s, *p) for s, p in zip(surface, shots, strict=True)).std()
+    return reader.reference(reader.read(s, *p) for s, p in zip(surface, observations, strict=True)).std()
 
 
 @pytest.mark.parametrize("side", [64, 128, 256, 512, 600, 1024])
-def test_pictures_are_shrunk_to_a_bounded_size(side):
+def test_images_are_shrunk_to_a_bounded_size(side):
     grey = shrink(np.full((side, side, 3), 77, np.uint8))
-    assert grey.shape[0] == grey.shape[1] <= registration.MOST_PICTURE_PX
+    assert grey.shape[0] == grey.shape[1] <= registration.MOST_IMAGE_PX
     assert (grey == 77).all()

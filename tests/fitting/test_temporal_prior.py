@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from selfieavatar.fitting.temporal_prior import Chain, solve_chain
+from selfieavatar.fitting.temporal_prior import TemporalPrior, solve_block_tridiagonal
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -21,13 +21,13 @@ def test_the_banded_solve_is_the_dense_one(tied):
             after = slice((n + 1) * size, (n + 2) * size)
             dense[here, after] = dense[after, here] = -np.diag(link[n])
     expected = np.linalg.solve(dense, gradient.ravel()).reshape(frames, size)
-    np.testing.assert_allclose(solve_chain(hessian, gradient, link), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(solve_block_tridiagonal(hessian, gradient, link), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_no_energy_across_a_cut_and_little_for_large_steps():
     values = np.zeros((4, 8))
     values[1:, 0], values[2:, 6] = 1.0, 50.0
-    chain = Chain(np.array([0, 1, 1]), 2.0, np.ones(8))
+    chain = TemporalPrior(np.array([0, 1, 1]), 2.0, np.ones(8))
     energy = chain.energy(values)
     assert energy[0] == 0 and energy[3] == 0
     assert 0 < energy.sum() < 2 * 9.1, "a large step costs at most its turning point"

@@ -13,7 +13,7 @@ KIND = landmark_set(MEDIAPIPE)
 
 
 def person(shift_px=(0.0, 0.0), head_px=0.0, light=1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Picture (S, S, 3) and matte: background, shirt with a dark collar at a shift, head at another."""
+    """Image (S, S, 3) and matte: background, shirt with a dark collar at a shift, head at another."""
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     shirt = (rows > 0.7 * SIDE + 0.002 * (columns - 128) ** 2).astype(np.float32)
     pattern = cv2.GaussianBlur(np.random.default_rng(5).normal(size=(SIDE, SIDE)).astype(np.float32), (0, 0), 5)
@@ -36,8 +36,8 @@ def landmarks(count: int = 1, chin: float = CHIN) -> np.ndarray:
 
 
 def reference() -> Torso:
-    picture, matte = person()
-    return Torso.from_arrays(learn_torso(picture[None], matte[None], landmarks(), KIND))
+    image, matte = person()
+    return Torso.from_arrays(learn_torso(image[None], matte[None], landmarks(), KIND))
 
 
 def test_shifts_are_found_whatever_head_and_light_do():
@@ -64,12 +64,12 @@ def test_a_torso_far_off_is_found_at_once_and_after_a_cut():
 
 
 def test_the_reference_is_a_frame_that_shows_the_torso():
-    pictures, mattes = map(np.stack, zip(*(person((i, 0)) for i in range(5)), strict=True))
+    images, mattes = map(np.stack, zip(*(person((i, 0)) for i in range(5)), strict=True))
     points = landmarks(5)
     points[[0, 1, 3, 4], :, 0] += [[0.001], [0.001], [0.001], [0.001]]  # the third is the most usual ...
-    pictures[2] = np.random.default_rng(0).integers(0, 255, pictures[2].shape, np.uint8)  # ... but hidden
-    found = learn_torso(pictures, mattes, points, KIND)["torso_picture"]
-    assert any(np.array_equal(found, small(pictures[i])) for i in (0, 1, 3, 4))
+    images[2] = np.random.default_rng(0).integers(0, 255, images[2].shape, np.uint8)  # ... but hidden
+    found = learn_torso(images, mattes, points, KIND)["torso_picture"]
+    assert any(np.array_equal(found, small(images[i])) for i in (0, 1, 3, 4))
 
 
 def test_a_clip_that_never_shows_the_torso_has_no_shift():
@@ -80,15 +80,15 @@ def test_a_clip_that_never_shows_the_torso_has_no_shift():
 
 
 def test_the_reference_lies_below_the_chin():
-    picture, matte = person()
-    found = learn_torso(picture[None], matte[None], landmarks(), KIND)
+    image, matte = person()
+    found = learn_torso(image[None], matte[None], landmarks(), KIND)
     assert found["torso_top"] == pytest.approx(CHIN, abs=1e-6)
-    np.testing.assert_array_equal(found["torso_picture"], small(picture))
+    np.testing.assert_array_equal(found["torso_picture"], small(image))
     rows = np.flatnonzero(found["torso_mask"].any(1))
     assert rows[0] >= TORSO_PX * CHIN and rows[-1] == TORSO_PX - 1
 
 
-def test_a_face_that_fills_the_picture_has_no_torso():
-    picture, matte = person()
-    assert learn_torso(picture[None], matte[None], landmarks(chin=0.99), KIND) == {}
+def test_a_face_that_fills_the_image_has_no_torso():
+    image, matte = person()
+    assert learn_torso(image[None], matte[None], landmarks(chin=0.99), KIND) == {}
     assert Torso.from_arrays({}) is None

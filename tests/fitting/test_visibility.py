@@ -63,7 +63,7 @@ def test_the_far_side_of_a_turned_head_counts_less():
 
 
 def inside_outline(model, rotation, translation, pixels):
-    """(N, 17) px from contour points to the outline of the whole head in the picture, by OpenCV."""
+    """(N, 17) px from contour points to the outline of the whole head in the image, by OpenCV."""
     whole = CAMERA.project(transform(model.template, rotation, translation)).astype(np.float32)
     hulls = [cv2.convexHull(points) for points in whole]
     return np.array([

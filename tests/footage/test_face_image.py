@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from selfieavatar.footage.face_image import UNKNOWN, edge_blur, face_picture, face_softness
+from selfieavatar.footage.face_image import UNKNOWN, edge_blur, face_image, face_softness
 from selfieavatar.morphable.landmark_sets import IBUG, landmark_set
 
 KIND = landmark_set(IBUG)
@@ -39,7 +39,7 @@ def test_without_an_edge_nothing_is_known():
 
 
 def landmarks(size, at=(0.5, 0.5), mouth=0.02):
-    """68 points of a round face of half the picture's size; mouth: half the opening of the inner lips, share of it."""
+    """68 points of a round face of half the image's size; mouth: half the opening of the inner lips, share of it."""
     angle = np.linspace(0, 2 * np.pi, 68, endpoint=False)
     points = np.stack([np.cos(angle), np.sin(angle)], 1) * 0.25
     points[[36, 45]] = [[-0.15, -0.08], [0.15, -0.08]]
@@ -50,29 +50,29 @@ def landmarks(size, at=(0.5, 0.5), mouth=0.02):
 
 def drawn(size, points, skin=(190, 140, 120), between=None, side=None):
     """A plain face on a dark ground, with what lies between the lips, and one side brightened."""
-    picture = np.full((size, size, 3), 40, np.uint8)
-    cv2.fillConvexPoly(picture, cv2.convexHull(points.round().astype(np.int32)), skin)
+    image = np.full((size, size, 3), 40, np.uint8)
+    cv2.fillConvexPoly(image, cv2.convexHull(points.round().astype(np.int32)), skin)
     if side:
-        picture[:, size // 2 :] = np.where(picture[:, size // 2 :] > 45, np.uint8(side), picture[:, size // 2 :])
+        image[:, size // 2 :] = np.where(image[:, size // 2 :] > 45, np.uint8(side), image[:, size // 2 :])
     if between:
-        cv2.fillPoly(picture, [points[60:68].round().astype(np.int32)], between)
-    return picture
+        cv2.fillPoly(image, [points[60:68].round().astype(np.int32)], between)
+    return image
 
 
 def test_the_face_is_measured_and_not_its_ground():
     points = landmarks(200)
-    found = face_picture(drawn(200, points, skin=(128, 128, 128)), points, KIND)
+    found = face_image(drawn(200, points, skin=(128, 128, 128)), points, KIND)
     assert found.brightness == pytest.approx(128 / 255, abs=0.01) and found.clipped == 0
     assert found.left == pytest.approx(found.right) == pytest.approx(128 / 255, abs=0.01)
-    white = face_picture(drawn(200, points, skin=(255, 200, 180)), points, KIND)
+    white = face_image(drawn(200, points, skin=(255, 200, 180)), points, KIND)
     assert white.clipped > 0.97
-    dark = face_picture(drawn(200, points, skin=(4, 4, 4)), points, KIND)
+    dark = face_image(drawn(200, points, skin=(4, 4, 4)), points, KIND)
     assert dark.clipped > 0.97
 
 
-def test_sides_are_those_of_the_picture():
+def test_sides_are_those_of_the_image():
     points = landmarks(200)
-    found = face_picture(drawn(200, points, skin=(100, 100, 100), side=150), points, KIND)
+    found = face_image(drawn(200, points, skin=(100, 100, 100), side=150), points, KIND)
     assert found.left == pytest.approx(100 / 255, abs=0.01) and found.right == pytest.approx(150 / 255, abs=0.01)
 
 
@@ -84,25 +84,25 @@ def test_sides_are_those_of_the_picture():
 )
 def test_teeth_are_bright_and_grey(size, mouth, between, seen):
     points = landmarks(size, mouth=mouth)
-    assert face_picture(drawn(size, points, between=between), points, KIND).teeth == seen
+    assert face_image(drawn(size, points, between=between), points, KIND).teeth == seen
 
 
-def test_softness_of_a_face_does_not_depend_on_the_size_of_the_picture():
+def test_softness_of_a_face_does_not_depend_on_the_size_of_the_image():
     points = landmarks(512)
     rng = np.random.default_rng(0)
-    picture = drawn(512, points)
+    image = drawn(512, points)
     for x, y in rng.uniform(170, 300, (6, 2)).astype(int):
-        cv2.rectangle(picture, (x, y), (x + 45, y + 45), tuple(int(v) for v in rng.integers(30, 220, 3)), -1)
-    picture = cv2.GaussianBlur(picture, (0, 0), 4)
-    small = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
-    large = face_softness(picture, points)
+        cv2.rectangle(image, (x, y), (x + 45, y + 45), tuple(int(v) for v in rng.integers(30, 220, 3)), -1)
+    image = cv2.GaussianBlur(image, (0, 0), 4)
+    small = cv2.resize(image, (256, 256), interpolation=cv2.INTER_AREA)
+    large = face_softness(image, points)
     height = np.ptp(points[:, 1])
     assert large == pytest.approx(4 / height, rel=0.25)
     assert face_softness(small, points / 2) == pytest.approx(large, rel=0.1)
 
 
 def test_frames_without_a_face_are_not_known():
-    picture = np.zeros((64, 64, 3), np.uint8)
+    image = np.zeros((64, 64, 3), np.uint8)
     for points in (np.full((68, 2), np.nan), landmarks(64, at=(3, 3))):
-        assert np.isnan(face_picture(picture, points, KIND)).all()
+        assert np.isnan(face_image(image, points, KIND)).all()
     assert np.isnan(UNKNOWN).all()

@@ -9,7 +9,7 @@ from selfieavatar.footage.tracking import advice, count_blinks, head_angles, sum
 
 @pytest.mark.parametrize(("axis", "column", "sign"), [(1, 0, -1), (0, 1, 1), (2, 2, 1)])
 def test_angles_of_single_turns(axis, column, sign):
-    """x right, y down, z away: turning about y by a negative angle moves the nose to the picture's right."""
+    """x right, y down, z away: turning about y by a negative angle moves the nose to the image's right."""
     rotation = np.zeros((3, 3))
     rotation[:, axis] = np.radians([-30, 0, 20])
     expected = np.zeros((3, 3))

@@ -1,10 +1,10 @@
-"""The pose of a known shape from its picture."""
+"""The pose of a known shape from its image."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from selfieavatar.geometry.camera import Camera, rotation_vector
-from selfieavatar.geometry.pnp import resect, rigid_pose
+from selfieavatar.geometry.pnp import rigid_pose, solve_pnp
 
 CAMERA = Camera(600.0, (120.0, 130.0), 256)
 
@@ -32,7 +32,7 @@ def test_the_pose_is_found_from_near_by():
     shapes, rotation, translation = scene()
     pixels = CAMERA.project(shapes @ np.swapaxes(rotation.as_matrix(), 1, 2) + translation[:, None])
     guess = Rotation.from_rotvec([0.1, -0.1, 0.05]) * rotation
-    found, moved, residual = resect(shapes, pixels, CAMERA, guess.as_matrix(), translation + [2, -2, 15])
+    found, moved, residual = solve_pnp(shapes, pixels, CAMERA, guess.as_matrix(), translation + [2, -2, 15])
     np.testing.assert_allclose(found, rotation_vector(rotation.as_matrix()), atol=1e-7)
     np.testing.assert_allclose(moved, translation, atol=1e-5)
     assert residual.max() < 1e-6
@@ -42,5 +42,5 @@ def test_the_residual_is_said():
     shapes, rotation, translation = scene()
     pixels = CAMERA.project(shapes @ np.swapaxes(rotation.as_matrix(), 1, 2) + translation[:, None])
     noise = np.random.default_rng(2).normal(0, 1.0, pixels.shape)
-    _, _, residual = resect(shapes, pixels + noise, CAMERA, rotation.as_matrix(), translation)
+    _, _, residual = solve_pnp(shapes, pixels + noise, CAMERA, rotation.as_matrix(), translation)
     assert 1.0 < np.mean(residual) < 1.5  # of two coordinates, less 6 unknowns of 60 values

@@ -22,8 +22,8 @@ def test_what_does_not_fit_is_refused_with_both_figures_and_the_advice(tmp_path,
     assert asked == [tmp_path] * 2, "the folder need not be there yet"
 
 
-def test_the_pictures_are_not_expected_to_take_less_than_they_took():
+def test_the_images_are_not_expected_to_take_less_than_they_took():
     """docs/batches.md: 49 kB a frame at 128 px; 0.35 MB of frames and UV alone at 512 px."""
-    assert 49e3 < disk.picture_bytes(1, 128) < 80e3
-    assert 0.35e6 < disk.picture_bytes(1, 512) < 1e6
-    assert disk.picture_bytes(1500, 512) == 1500 * disk.picture_bytes(1, 512)
+    assert 49e3 < disk.image_bytes(1, 128) < 80e3
+    assert 0.35e6 < disk.image_bytes(1, 512) < 1e6
+    assert disk.image_bytes(1500, 512) == 1500 * disk.image_bytes(1, 512)

@@ -9,7 +9,7 @@ from selfieavatar.losses.cosine import CosineLoss, cosine_distance
 
 
 class TwoStages(nn.Module):
-    """A stand-in for ResNet50: means over cells, signs kept, so that opposite pictures have opposite features."""
+    """A stand-in for ResNet50: means over cells, signs kept, so that opposite images have opposite features."""
 
     def forward(self, image):
         first = F.avg_pool2d(image - 0.5, 4)
@@ -34,7 +34,7 @@ def test_zero_at_equality_two_when_opposed():
 
 
 @pytest.mark.parametrize("layers", ["pooled", "multiscale"])
-def test_loss_falls_as_pictures_agree(layers):
+def test_loss_falls_as_images_agree(layers):
     loss = CosineLoss(TwoStages(), layers, size_px=32)
     target = (0.5 + 0.2 * noise(3, 2, 3, 32, 32) + torch.tensor([0.3, -0.2, 0.1]).view(3, 1, 1)).clamp(0, 1)
     other = (1 - target).clamp(0, 1)
@@ -45,7 +45,7 @@ def test_loss_falls_as_pictures_agree(layers):
 
 
 @pytest.mark.parametrize("layers", ["pooled", "multiscale"])
-def test_gradients_are_finite_for_flat_pictures_and_reach_only_the_generated_one(layers):
+def test_gradients_are_finite_for_flat_images_and_reach_only_the_generated_one(layers):
     loss = CosineLoss(TwoStages(), layers, size_px=32)
     image = torch.full((1, 3, 48, 48), 0.5, requires_grad=True)
     target = torch.rand(1, 3, 48, 48, requires_grad=True)

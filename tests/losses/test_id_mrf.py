@@ -1,4 +1,4 @@
-"""ID-MRF against the published formula written out as loops, and its behaviour where pictures are flat."""
+"""ID-MRF against the published formula written out as loops, and its behaviour where images are flat."""
 
 import math
 
@@ -9,7 +9,7 @@ from selfieavatar.losses.id_mrf import IDMRFLoss, mrf_layer
 
 
 def published_formula(generated, target, h=0.5, eps=1e-5):
-    """Wang et al. 2018, one position at a time, in Python floats; generated, target: (C,N) of one picture."""
+    """Wang et al. 2018, one position at a time, in Python floats; generated, target: (C,N) of one image."""
     channels, count = generated.shape
     mean = [sum(target[c][n].item() for n in range(count)) / count for c in range(channels)]
 
@@ -85,7 +85,7 @@ def test_layer_stays_within_its_bounds():
     assert (value >= 0).all() and (value <= math.log(50)).all()
 
 
-def test_flat_pictures_give_finite_loss_and_gradients():
+def test_flat_images_give_finite_loss_and_gradients():
     backbone = TinyBackbone()
     loss = IDMRFLoss(backbone)
     flat = torch.zeros(2, 3, 16, 16)
@@ -103,11 +103,11 @@ def test_gradient_agrees_with_finite_differences():
     loss = IDMRFLoss(TinyBackbone(torch.float64), eps=1e-2)
     target = random(1, 3, 8, 8, seed=7, dtype=torch.float64).sigmoid()
     image = (target + 0.3 * random(1, 3, 8, 8, seed=8, dtype=torch.float64)).requires_grad_()
-    # random pictures are not at a tie of the maximum or minimum, where the loss has a kink
+    # random images are not at a tie of the maximum or minimum, where the loss has a kink
     assert torch.autograd.gradcheck(lambda x: loss(x, target), (image,), eps=1e-6, atol=1e-5, fast_mode=True)
 
 
-def test_sampling_takes_the_same_places_of_both_pictures_and_repeats_with_the_seed():
+def test_sampling_takes_the_same_places_of_both_images_and_repeats_with_the_seed():
     loss = IDMRFLoss(TinyBackbone(), max_positions=20)
     target = random(1, 3, 32, 32, seed=9).sigmoid()
     same = loss(target, target, torch.Generator().manual_seed(1))
@@ -163,4 +163,4 @@ def kept_for_backward(loss, batch):
 def test_memory_does_not_grow_with_the_square_of_the_positions_times_the_batch():
     loss = IDMRFLoss(TinyBackbone(), max_positions=1024)
     square = 1024**2 * 4
-    assert kept_for_backward(loss, 8) < square  # the plain graph holds several such tensors for each of 8 pictures
+    assert kept_for_backward(loss, 8) < square  # the plain graph holds several such tensors for each of 8 images

@@ -1,4 +1,4 @@
-"""L1 over the known part of the picture."""
+"""L1 over the known part of the image."""
 
 import pytest
 import torch

@@ -69,7 +69,7 @@ def test_weighted_sum_is_eq_7_with_lazy_terms_made_up_for(loss, batch):
         loss.weighted_sum({"vgg": torch.zeros(())})
 
 
-def test_gradients_reach_picture_and_mask(loss, batch):
+def test_gradients_reach_image_and_mask(loss, batch):
     image, mask, target, alpha = batch
     image, mask = image.clone().requires_grad_(), mask.clone().requires_grad_()
     terms = loss(image, mask, target, alpha)
@@ -123,7 +123,7 @@ def test_crops_lie_inside_and_meet_the_person():
     assert len(set(map(tuple, corners.tolist()))) > 5
 
 
-def test_whole_picture_where_the_crop_is_zero_or_too_large():
+def test_whole_image_where_the_crop_is_zero_or_too_large():
     alpha = torch.ones(2, 1, 16, 16)
     for size in (0, 16, 64):
         assert crop_corners(alpha, size, torch.Generator()) is None

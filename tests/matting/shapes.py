@@ -1,4 +1,4 @@
-"""Drawn pictures with known alpha."""
+"""Drawn images with known alpha."""
 
 import cv2
 import numpy as np

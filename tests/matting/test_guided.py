@@ -60,7 +60,7 @@ def test_a_linear_function_of_the_guide_is_kept():
     assert np.abs(everywhere(guide, mask, 4, 1e-7) - mask).max() < 1e-3
 
 
-def test_a_misplaced_edge_moves_to_the_picture_s_edge():
+def test_a_misplaced_edge_moves_to_the_image_s_edge():
     guide = np.zeros((64, 64, 3), np.float32)
     guide[:, 32:] = (0.9, 0.6, 0.5)
     mask = np.zeros((64, 64), np.float32)

@@ -22,8 +22,8 @@ def test_plate_equals_the_wall_where_it_was_seen(wall):
     ever = np.zeros((SIZE, SIZE), bool)
     for step in range(40):
         alpha = head_and_shoulders(SIZE, hairs=0, shift=int(30 * np.sin(step / 3)))
-        picture = np.clip(composite(alpha, np.full_like(wall, 0.1), wall) + rng.normal(0, 2, wall.shape), 0, 255)
-        builder.add(picture.astype(np.uint8), alpha if builder.wants_next() else None)
+        image = np.clip(composite(alpha, np.full_like(wall, 0.1), wall) + rng.normal(0, 2, wall.shape), 0, 255)
+        builder.add(image.astype(np.uint8), alpha if builder.wants_next() else None)
         ever |= alpha < 0.1
     assert builder.sample_count <= 16
     plate, seen = builder.plate()
@@ -43,24 +43,24 @@ def test_samples_stay_spread_over_a_clip_of_unknown_length():
 
 
 def test_one_passer_by_does_not_matter():
-    pictures = np.full((5, 4, 4, 3), 100, np.uint8)
-    pictures[2] = 250
-    assert (masked_median(pictures, np.ones((5, 4, 4), bool)) == 100).all()
+    images = np.full((5, 4, 4, 3), 100, np.uint8)
+    images[2] = 250
+    assert (masked_median(images, np.ones((5, 4, 4), bool)) == 100).all()
 
 
 def test_masked_median_ignores_hidden_samples():
-    pictures = np.arange(5, dtype=np.uint8)[:, None, None, None].repeat(2, 1).repeat(2, 2).repeat(3, 3)
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None].repeat(2, 1).repeat(2, 2).repeat(3, 3)
     clear = np.zeros((5, 2, 2), bool)
     clear[1:4, 0, 0] = True
-    found = masked_median(pictures, clear)
+    found = masked_median(images, clear)
     assert (found[0, 0] == 2).all() and (found[1, 1] == 0).all()
 
 
 def test_inpainting_keeps_the_known_and_continues_it():
-    picture = np.full((64, 64, 3), 120, np.uint8)
+    image = np.full((64, 64, 3), 120, np.uint8)
     known = np.ones((64, 64), bool)
     known[20:40, 20:40] = False
-    hidden = picture.copy()
+    hidden = image.copy()
     hidden[~known] = 0
     assert np.abs(inpaint(hidden, known).astype(int) - 120).max() <= 1
     assert (inpaint(hidden, np.zeros_like(known)) == 128).all()

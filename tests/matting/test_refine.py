@@ -1,4 +1,4 @@
-"""Refinement against pictures whose alpha is known."""
+"""Refinement against images whose alpha is known."""
 
 import numpy as np
 import pytest
@@ -16,8 +16,8 @@ WALL = np.array([0.80, 0.78, 0.70])
 def figure():
     alpha = head_and_shoulders(SIZE)
     rng = np.random.default_rng(1)
-    picture = composite(alpha, np.broadcast_to(HAIR, (SIZE, SIZE, 3)), np.broadcast_to(WALL, (SIZE, SIZE, 3)))
-    noisy = np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
+    image = composite(alpha, np.broadcast_to(HAIR, (SIZE, SIZE, 3)), np.broadcast_to(WALL, (SIZE, SIZE, 3)))
+    noisy = np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
     return alpha, noisy, coarse_mask(alpha)
 
 
@@ -26,8 +26,8 @@ def upsampled(mask):
 
 
 def test_alpha_is_one_on_the_person_and_near_the_truth(figure):
-    alpha, picture, mask = figure
-    found = refine(picture, mask, RefineOptions())
+    alpha, image, mask = figure
+    found = refine(image, mask, RefineOptions())
     assert found.dtype == np.float32 and found.shape == alpha.shape
     assert found[200, 128] == 1.0 and found[20, 20] == 0.0
     before, after = np.abs(upsampled(mask) - alpha).mean(), np.abs(found - alpha).mean()
@@ -35,41 +35,41 @@ def test_alpha_is_one_on_the_person_and_near_the_truth(figure):
 
 
 def test_loose_hair_comes_back(figure):
-    alpha, picture, mask = figure
+    alpha, image, mask = figure
     hair = (alpha > 0.5) & (upsampled(mask) < 0.5)
-    found = refine(picture, mask, RefineOptions())
+    found = refine(image, mask, RefineOptions())
     assert hair.sum() > 50
     assert found[hair].mean() > 0.7
-    assert refine(picture, mask, RefineOptions(colour_line=0.0))[hair].mean() < found[hair].mean()
+    assert refine(image, mask, RefineOptions(colour_line=0.0))[hair].mean() < found[hair].mean()
 
 
 def test_plate_separates_a_textured_wall(figure):
     alpha, _, mask = figure
     rng = np.random.default_rng(2)
     wall = np.clip(np.kron(rng.random((32, 32, 3)), np.ones((8, 8, 1))) * 0.6 + 0.35, 0, 1)
-    picture = composite(alpha, np.broadcast_to(HAIR, (SIZE, SIZE, 3)), wall)
+    image = composite(alpha, np.broadcast_to(HAIR, (SIZE, SIZE, 3)), wall)
     plate = np.rint(wall * 255).astype(np.uint8), np.ones((SIZE, SIZE), bool)
-    without = np.abs(refine(picture, mask, RefineOptions()) - alpha).mean()
-    with_plate = np.abs(refine(picture, mask, RefineOptions(), plate) - alpha).mean()
+    without = np.abs(refine(image, mask, RefineOptions()) - alpha).mean()
+    with_plate = np.abs(refine(image, mask, RefineOptions(), plate) - alpha).mean()
     assert with_plate < 0.6 * without
 
 
 def test_a_wrong_plate_does_no_harm(figure):
-    alpha, picture, mask = figure
+    alpha, image, mask = figure
     rng = np.random.default_rng(3)
-    plate = rng.integers(0, 255, picture.shape).astype(np.uint8), np.ones((SIZE, SIZE), bool)
-    without = np.abs(refine(picture, mask, RefineOptions()) - alpha).mean()
-    assert np.abs(refine(picture, mask, RefineOptions(), plate) - alpha).mean() < 1.2 * without + 1e-3
+    plate = rng.integers(0, 255, image.shape).astype(np.uint8), np.ones((SIZE, SIZE), bool)
+    without = np.abs(refine(image, mask, RefineOptions()) - alpha).mean()
+    assert np.abs(refine(image, mask, RefineOptions(), plate) - alpha).mean() < 1.2 * without + 1e-3
 
 
 def test_nobody_gives_zero():
-    picture = np.full((64, 64, 3), 90, np.uint8)
-    assert not refine(picture, np.zeros((32, 32), np.float32), RefineOptions()).any()
+    image = np.full((64, 64, 3), 90, np.uint8)
+    assert not refine(image, np.zeros((32, 32), np.float32), RefineOptions()).any()
 
 
 def test_everybody_gives_one():
-    picture = np.full((64, 64, 3), 90, np.uint8)
-    assert (refine(picture, np.ones((32, 32), np.float32), RefineOptions()) == 1.0).all()
+    image = np.full((64, 64, 3), 90, np.uint8)
+    assert (refine(image, np.ones((32, 32), np.float32), RefineOptions()) == 1.0).all()
 
 
 def test_tidy_drops_islands_and_fills_holes():
@@ -95,6 +95,6 @@ def test_levels_clean_the_ends():
 
 @pytest.mark.slow
 def test_closed_form_is_near_the_truth(figure):
-    alpha, picture, mask = figure
-    found = closed_form(picture, mask, RefineOptions())
+    alpha, image, mask = figure
+    found = closed_form(image, mask, RefineOptions())
     assert np.abs(found - alpha).mean() < 0.3 * np.abs(upsampled(mask) - alpha).mean()

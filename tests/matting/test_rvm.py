@@ -44,10 +44,10 @@ def test_state_is_carried_and_reset(stand_in):
     assert float(RecurrentMatting(stand_in)(black)[0, 0]) == 0.0
 
 
-def test_picture_goes_in_as_rgb_planes_in_unit_range(stand_in):
-    picture = np.zeros((4, 5, 3), np.uint8)
-    picture[1, 2] = (255, 51, 0)
-    alpha = RecurrentMatting(stand_in, downsample_ratio=0.5)(picture)
+def test_image_goes_in_as_rgb_planes_in_unit_range(stand_in):
+    image = np.zeros((4, 5, 3), np.uint8)
+    image[1, 2] = (255, 51, 0)
+    alpha = RecurrentMatting(stand_in, downsample_ratio=0.5)(image)
     assert alpha.shape == (4, 5) and alpha.dtype == np.float32
     assert alpha[1, 2] == pytest.approx(0.5 * (1.0 + 0.2) / 3, abs=1e-6) and alpha[0, 0] == 0.0
 

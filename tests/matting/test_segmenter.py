@@ -10,9 +10,9 @@ from selfieavatar.matting.segmenter import SelfieSegmenter
 @pytest.fixture(scope="module")
 def selfie(shared):
     video = cv2.VideoCapture(str(shared / "data" / "videos" / "glasses.mp4"))
-    pictures = [cv2.cvtColor(video.read()[1][:, 16:496], cv2.COLOR_BGR2RGB) for _ in range(6)]
+    images = [cv2.cvtColor(video.read()[1][:, 16:496], cv2.COLOR_BGR2RGB) for _ in range(6)]
     video.release()
-    return pictures
+    return images
 
 
 def test_person_is_one_background_zero(selfie):
@@ -25,8 +25,8 @@ def test_person_is_one_background_zero(selfie):
 
 def test_result_does_not_depend_on_what_was_seen_before(selfie):
     with SelfieSegmenter() as segmenter:
-        for picture in selfie:
-            last = segmenter(picture)
+        for image in selfie:
+            last = segmenter(image)
     with SelfieSegmenter() as fresh:
         assert np.abs(fresh(selfie[-1]) - last).max() < 1e-6
 

@@ -1,4 +1,4 @@
-"""Stabilisation: quiet where the picture stands still, without delay where it moves."""
+"""Stabilisation: quiet where the image stands still, without delay where it moves."""
 
 import numpy as np
 import pytest
@@ -10,21 +10,21 @@ SIZE = 128
 PERSON, WALL = np.full((SIZE, SIZE, 3), 0.2), np.full((SIZE, SIZE, 3), 0.8)
 
 
-def noisy(picture, rng, sigma=1.5):
-    return np.clip(picture + rng.normal(0, sigma, picture.shape), 0, 255).astype(np.uint8)
+def noisy(image, rng, sigma=1.5):
+    return np.clip(image + rng.normal(0, sigma, image.shape), 0, 255).astype(np.uint8)
 
 
 def test_static_noisy_sequence_flickers_less():
     rng = np.random.default_rng(0)
     alpha = head_and_shoulders(SIZE, hairs=0)
-    picture = composite(alpha, PERSON, WALL)
+    image = composite(alpha, PERSON, WALL)
     flicker = {}
     for strength in (0.0, 0.8):
         blend = TemporalBlend(strength)
         found = []
         for _ in range(30):
             unsteady = np.clip(alpha + rng.normal(0, 0.05, alpha.shape), 0, 1).astype(np.float32)
-            found.append(blend(noisy(picture, rng), unsteady)[1])
+            found.append(blend(noisy(image, rng), unsteady)[1])
         assert np.isnan(found[0])
         flicker[strength] = np.mean(found[5:])
     # White noise through a recursive filter of weight w changes by (1 - w) / sqrt(1 + w) as much as without: here 0.15.
@@ -58,9 +58,9 @@ def test_cut_starts_afresh():
 
 def test_flicker_is_the_change_of_alpha_where_nothing_moved():
     blend = TemporalBlend(0.0)
-    picture = np.full((64, 64, 3), 80, np.uint8)
-    blend(picture, np.full((64, 64), 0.5, np.float32))
-    assert blend(picture, np.full((64, 64), 0.6, np.float32))[1] == pytest.approx(0.1, abs=1e-6)
+    image = np.full((64, 64, 3), 80, np.uint8)
+    blend(image, np.full((64, 64), 0.5, np.float32))
+    assert blend(image, np.full((64, 64), 0.6, np.float32))[1] == pytest.approx(0.1, abs=1e-6)
 
 
 def test_strength_of_one_is_refused():

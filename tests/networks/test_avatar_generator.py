@@ -37,8 +37,8 @@ def test_presets_fit_their_size(name, size_px):
     assert check_sizes(network, size_px) is None
     with torch.device("meta"):
         nets = AvatarNetworks(network, size_px).to(memory_format=torch.channels_last)
-        picture, mask = nets(torch.zeros(2, 3, size_px, size_px), torch.zeros(2, 3, size_px, size_px))
-    assert picture.shape == (2, 3, size_px, size_px)
+        image, mask = nets(torch.zeros(2, 3, size_px, size_px), torch.zeros(2, 3, size_px, size_px))
+    assert image.shape == (2, 3, size_px, size_px)
     assert mask.shape == (2, 1, network["feature_px"], network["feature_px"])
 
 
@@ -49,8 +49,8 @@ def test_one_definition_paints_every_size(size_px):
     torch.manual_seed(0)
     nets = AvatarNetworks(network, size_px)
     with torch.no_grad():
-        picture, _ = nets(torch.rand(1, 3, size_px, size_px), identity_uv(size_px))
-    assert picture.shape == (1, 3, size_px, size_px) and torch.isfinite(picture).all()
+        image, _ = nets(torch.rand(1, 3, size_px, size_px), identity_uv(size_px))
+    assert image.shape == (1, 3, size_px, size_px) and torch.isfinite(image).all()
 
 
 def test_wrong_sizes_are_named():
@@ -74,7 +74,7 @@ def test_sizes_of_losses_that_do_not_fit_are_named(change):
         refuse_sizes(fitting | change, 32)
 
 
-def test_face_map_is_painted_where_the_uv_picture_says():
+def test_face_map_is_painted_where_the_uv_image_says():
     network = tiny(soft_edge=False)
     style = AvatarGenerator(network, 32)
     texture = torch.rand(1, 3, 32, 32)
@@ -88,7 +88,7 @@ def test_face_map_is_painted_where_the_uv_picture_says():
 
 
 @pytest.mark.parametrize("names", [("torso",), ("hair",), ("torso", "hair")])
-def test_maps_off_the_face_are_painted_on_the_person_where_the_uv_picture_says(names):
+def test_maps_off_the_face_are_painted_on_the_person_where_the_uv_image_says(names):
     network = tiny(soft_edge=False)
     style, channels = AvatarGenerator(network, 32), map_channels(network)["face"]
     own = {name: torch.rand(1, 3, 32, 32) for name in ("face", *names)}
@@ -170,10 +170,10 @@ def test_mask_share_says_how_far_the_mask_decides(share, on_background, on_perso
         assert change > 0.1 if wanted else change < 1e-6  # G_b shows, or is hidden
 
 
-def test_composition_gives_the_mask_no_gradient_of_the_picture():
+def test_composition_gives_the_mask_no_gradient_of_the_image():
     nets = AvatarNetworks(tiny(), 32)
-    picture, _ = nets(torch.rand(1, 3, 32, 32), identity_uv(32))
-    picture.sum().backward()
+    image, _ = nets(torch.rand(1, 3, 32, 32), identity_uv(32))
+    image.sum().backward()
     assert nets.style.mask.weight.grad is None
     assert nets.style.encoder.from_rgb.weight.grad is not None
     assert nets.face.feature_free.grad.abs().max() > 0
@@ -216,7 +216,7 @@ def test_noise_sticks_to_the_skin_and_stays_behind_it():
     m = torch.zeros(1, 1, 16, 16)
     for name in ("base", "back"):
         getattr(style, f"noise_{name}").zero_()
-    still, shifted = (style._noises(*style._grid(picture), m)[16] for picture in (uv, moved))
+    still, shifted = (style._noises(*style._grid(image), m)[16] for image in (uv, moved))
     torch.testing.assert_close(shifted[..., 6:14], still[..., 4:12])
     assert still[..., 4:12].std() > 0.5 and still[..., :4].abs().max() == 0
     style.noise_face.zero_()
@@ -236,6 +236,6 @@ def test_folded_network_paints_the_same(changes):
     for folded, wanted in zip(nets(render, uv), plain, strict=True):
         torch.testing.assert_close(folded, wanted, rtol=1e-3, atol=1e-4)
     nets.style.fold(torch.bfloat16)
-    picture, background = nets(render, uv)
-    assert picture.dtype == background.dtype == torch.float32
-    assert (picture - plain[0]).square().mean().sqrt() < 0.03 * plain[0].std()
+    image, background = nets(render, uv)
+    assert image.dtype == background.dtype == torch.float32
+    assert (image - plain[0]).square().mean().sqrt() < 0.03 * plain[0].std()

@@ -14,7 +14,7 @@ from selfieavatar.networks.backbones import load_backbone
 
 
 def photo_like(count=4, side=64, seed=11):
-    return backbones._pink_pictures(torch.Generator().manual_seed(seed))[:count, :, :side, :side]
+    return backbones._pink_images(torch.Generator().manual_seed(seed))[:count, :, :side, :side]
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +55,12 @@ def test_vgg_with_published_weights_equals_torchvision(tmp_path, monkeypatch):
     monkeypatch.setattr(backbones, "asset_path", lambda name: {"vgg19_imagenet": file}[name])
     net = load_backbone("vgg19", "imagenet")
     assert net.label == "imagenet"
-    picture = photo_like(2)
+    image = photo_like(2)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     with torch.no_grad():
-        oracle = reference.features[:23]((picture - mean) / std)
-        ours = net(picture)
+        oracle = reference.features[:23]((image - mean) / std)
+        ours = net(image)
     torch.testing.assert_close(ours["relu4_2"], oracle)
     assert ours["relu3_2"].shape == (2, 256, 16, 16)
     assert (ours["relu3_2"] >= 0).all()
@@ -74,10 +74,10 @@ def test_resnet_with_published_weights_equals_torchvision(tmp_path, monkeypatch)
     torch.save(reference.state_dict(), file)
     monkeypatch.setattr(backbones, "asset_path", lambda name: {"resnet50_imagenet": file}[name])
     net = load_backbone("resnet50", "imagenet")
-    picture = photo_like(2)
+    image = photo_like(2)
     oracle = create_feature_extractor(reference, {"layer2": "layer2", "layer4": "layer4"})
     with torch.no_grad():
-        ours, wanted = net(picture), oracle(net.normalise(picture))
+        ours, wanted = net(image), oracle(net.normalise(image))
     torch.testing.assert_close(ours["layer2"], wanted["layer2"])
     torch.testing.assert_close(ours["layer4"], wanted["layer4"])
     assert list(ours) == ["layer1", "layer2", "layer3", "layer4"]
@@ -112,9 +112,9 @@ def test_frozen_and_always_in_eval_mode(name, request):
     net.train()
     assert not any(module.training for module in net.modules())
     assert not any(parameter.requires_grad for parameter in net.parameters())
-    picture = photo_like(1).requires_grad_()
-    sum(m.sum() for m in net(picture).values()).backward()
-    assert picture.grad.abs().sum() > 0
+    image = photo_like(1).requires_grad_()
+    sum(m.sum() for m in net(image).values()).backward()
+    assert image.grad.abs().sum() > 0
 
 
 def test_missing_published_weights_stop_with_what_to_do(tmp_path, monkeypatch):
@@ -155,16 +155,16 @@ def test_vggface2_is_read_from_the_users_file(tmp_path, monkeypatch):
     arrays = vggface2_file(tmp_path / "resnet50_ft_weight.pkl")
     net = load_backbone("resnet50", "vggface2")
     assert net.label == "vggface2" and not any(parameter.requires_grad for parameter in net.parameters())
-    picture = photo_like(1, 64)
-    taps = net(picture)
+    image = photo_like(1, 64)
+    taps = net(image)
     assert [tuple(tap.shape[1:]) for tap in taps.values()] == [
         (256, 16, 16), (512, 8, 8), (1024, 4, 4), (2048, 2, 2)
     ]  # fmt: skip
     # the first layers by hand: BGR of 0 to 255 less the mean, convolution, norm, pooling without padding
-    bgr = 255 * picture[:, [2, 1, 0]] - torch.tensor([91.4953, 103.8827, 131.0912]).view(1, 3, 1, 1)
+    bgr = 255 * image[:, [2, 1, 0]] - torch.tensor([91.4953, 103.8827, 131.0912]).view(1, 3, 1, 1)
     x = torch.nn.functional.conv2d(bgr, torch.from_numpy(arrays["conv1.weight"]), stride=2, padding=3)
     x = torch.nn.functional.max_pool2d((x / (1 + 1e-5) ** 0.5).relu(), 3, 2, ceil_mode=True)
-    torch.testing.assert_close(net.net.maxpool(net.net.relu(net.net.bn1(net.net.conv1(net.normalise(picture))))), x)
+    torch.testing.assert_close(net.net.maxpool(net.net.relu(net.net.bn1(net.net.conv1(net.normalise(image))))), x)
     assert [getattr(net.net, f"layer{k}")[0].conv1.stride for k in (1, 2, 3, 4)] == [(1, 1), (2, 2), (2, 2), (2, 2)]
 
 

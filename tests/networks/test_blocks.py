@@ -66,7 +66,7 @@ def test_shapes_of_up_and_down():
     assert ToRGB(6, 4)(x, style, torch.randn(2, 3, 8, 8)).shape == (2, 3, 16, 16)
 
 
-def test_the_branch_of_pictures_is_the_published_branch_in_haar_space():
+def test_the_branch_of_images_is_the_published_branch_in_haar_space():
     x, style, bands = torch.randn(2, 6, 8, 8), torch.zeros(1, 4), torch.randn(2, 12, 4, 4)
     layer = ToRGB(6, 4)
     published = layer.conv(x, style) + haar(upsample2(inverse_haar(bands)))
@@ -74,7 +74,7 @@ def test_the_branch_of_pictures_is_the_published_branch_in_haar_space():
 
 
 @pytest.mark.parametrize("colours", [3, 6])
-def test_haar_space_is_halved_as_the_picture_is(colours):
+def test_haar_space_is_halved_as_the_image_is(colours):
     bands = torch.randn(2, 4 * colours, 8, 8)
     published = haar(downsample2(inverse_haar(bands)))
     torch.testing.assert_close(haar_down(bands), published, atol=1e-5, rtol=1e-5)

@@ -8,16 +8,16 @@ from selfieavatar.networks.haar import haar, inverse_haar
 
 def test_inverse_undoes_forward_both_ways() -> None:
     torch.manual_seed(0)
-    picture = torch.randn(2, 3, 16, 24, dtype=torch.float64)
-    bands = haar(picture)
+    image = torch.randn(2, 3, 16, 24, dtype=torch.float64)
+    bands = haar(image)
     assert bands.shape == (2, 12, 8, 12)
-    torch.testing.assert_close(inverse_haar(bands), picture, rtol=0, atol=1e-14)
+    torch.testing.assert_close(inverse_haar(bands), image, rtol=0, atol=1e-14)
     torch.testing.assert_close(haar(inverse_haar(bands)), bands, rtol=0, atol=1e-14)
 
 
 def test_energy_is_kept() -> None:
-    picture = torch.randn(1, 3, 32, 32, dtype=torch.float64)
-    torch.testing.assert_close(haar(picture).square().sum(), picture.square().sum())
+    image = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(haar(image).square().sum(), image.square().sum())
 
 
 def test_bands_mean_what_they_say() -> None:

@@ -17,8 +17,8 @@ def networks():
 
 def test_has_the_form_of_the_avatar_and_no_maps():
     nets = networks()
-    picture, background = nets(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))
-    assert picture.shape == (2, 3, 32, 32) and background.shape == (2, 1, 32, 32)
+    image, background = nets(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))
+    assert image.shape == (2, 3, 32, 32) and background.shape == (2, 1, 32, 32)
     assert background.abs().max() <= 1
     assert nets.maps_frozen and nets.face.cached() == nets.back.cached() == {}
     assert not list(nets.face.parameters()) and not list(nets.back.parameters())

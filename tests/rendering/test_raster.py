@@ -145,21 +145,21 @@ def test_backends_are_chosen_by_device() -> None:
 @pytest.mark.gpu
 def test_nvdiffrast_agrees_with_the_reference() -> None:
     if not torch.cuda.is_available():
-        pytest.skip("needs an NVIDIA card that torch can use")
+        pytest.skip("needs an NVIDIA GPU that torch can use")
     pytest.importorskip("nvdiffrast", reason="needs nvdiffrast, which is built from source")
     vertices, tri_array = bumpy_sphere(24)
     points = torch.from_numpy(vertices)[None] + torch.tensor([0.5, -0.3, 30.0])
     clip, tri = camera_to_clip(points, 260.0, (61.3, 66.1), (128, 128)), torch.from_numpy(tri_array)
-    reference, card = CpuBackend(), NvdiffrastBackend()
-    expected, rast = reference.rasterize(clip, tri, (128, 128)), card.rasterize(clip, tri, (128, 128))
+    reference, gpu = CpuBackend(), NvdiffrastBackend()
+    expected, rast = reference.rasterize(clip, tri, (128, 128)), gpu.rasterize(clip, tri, (128, 128))
     same = expected[..., 3] == rast[..., 3].cpu()
     assert same.float().mean() > 0.998
     torch.testing.assert_close(rast.cpu()[same], expected[same], atol=1e-3, rtol=0)
     colours = torch.rand(1, len(vertices), 3)
-    drawn, wanted = card.interpolate(colours, rast, tri), reference.interpolate(colours, expected, tri)
+    drawn, wanted = gpu.interpolate(colours, rast, tri), reference.interpolate(colours, expected, tri)
     torch.testing.assert_close(drawn.cpu()[same], wanted[same], atol=2e-3, rtol=0)
-    smooth, smooth_wanted = card.antialias(drawn, rast, clip, tri), reference.antialias(wanted, expected, clip, tri)
+    smooth, smooth_wanted = gpu.antialias(drawn, rast, clip, tri), reference.antialias(wanted, expected, clip, tri)
     assert (smooth.cpu() - smooth_wanted).abs().mean() < 2e-3
     texture, uv = torch.rand(1, 16, 16, 3), torch.rand(1, 128, 128, 2)
-    read = card.texture(texture, uv.cuda()).cpu()
+    read = gpu.texture(texture, uv.cuda()).cpu()
     torch.testing.assert_close(read, reference.texture(texture, uv), atol=5e-3, rtol=0)

@@ -55,7 +55,7 @@ def test_same_triangles_as_ray_casting_on_a_real_head() -> None:
 
 @pytest.fixture(params=[False, True], ids=["denormals kept", "denormals flushed"])
 def flushing(request) -> None:
-    """The processor's mode for denormal numbers, which libraries such as torch change for the whole thread."""
+    """The CPU's mode for denormal numbers, which libraries such as torch change for the whole thread."""
     before = torch.zeros(1, dtype=torch.float64).add(5e-324).item() == 0.0
     torch.set_flush_denormal(request.param)
     yield
@@ -126,7 +126,7 @@ def test_degenerate_and_broken_triangles_draw_nothing() -> None:
         rasterize(clip, np.array([[0, 1, 4]]), (16, 16))
 
 
-def test_batches_and_oblong_pictures() -> None:
+def test_batches_and_oblong_images() -> None:
     vertices, tri = bumpy_sphere(8)
     clips = [clip_positions(vertices + np.float32([0, 0, z]), 60.0, np.array([40.0, 20.0]), (40, 80)) for z in (20, 40)]
     both = rasterize(np.stack(clips), tri, (40, 80))

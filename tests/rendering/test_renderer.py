@@ -1,4 +1,4 @@
-"""The driving pictures: geometry, eyes and gaze, mouth, antialiasing, and the two paths that make them."""
+"""The driving images: geometry, eyes and gaze, mouth, antialiasing, and the two paths that make them."""
 
 import threading
 
@@ -21,10 +21,10 @@ def renderer() -> Renderer:
 
 
 def _iris_centre(renderer: Renderer, gaze: list[float], left: bool) -> np.ndarray:
-    """Centre (x, y) of the dark pixels within the eye opening of one half of the picture."""
-    picture, uv, _ = renderer.render(*AHEAD, np.array(gaze))
+    """Centre (x, y) of the dark pixels within the eye opening of one half of the image."""
+    image, uv, _ = renderer.render(*AHEAD, np.array(gaze))
     opening = sum(np.linalg.norm(uv[..., :2] / 65535.0 - disc[:2], axis=2) <= disc[2] for disc in renderer.discs)
-    dark = (picture.sum(axis=2) < 200) & (opening > 0)
+    dark = (image.sum(axis=2) < 200) & (opening > 0)
     half = dark[:, 48:] if left else dark[:, :48]
     rows, columns = np.nonzero(half)
     return np.array([columns.mean() + 48 * left, rows.mean()])
@@ -51,27 +51,27 @@ def test_vertices_land_where_the_camera_says(renderer: Renderer) -> None:
     assert checked > 100
 
 
-def test_mask_uv_and_picture_tell_the_same_face(renderer: Renderer) -> None:
-    picture, uv, mask = renderer.render(*AHEAD)
-    assert picture.shape == uv.shape == (96, 96, 3) and picture.dtype == np.uint8 and uv.dtype == np.uint16
+def test_mask_uv_and_image_tell_the_same_face(renderer: Renderer) -> None:
+    image, uv, mask = renderer.render(*AHEAD)
+    assert image.shape == uv.shape == (96, 96, 3) and image.dtype == np.uint8 and uv.dtype == np.uint16
     assert ((uv[..., 2] == 65535) == mask).all() and set(np.unique(uv[..., 2])) == {0, 65535}
     assert not uv[~mask].any() and 0.1 < mask.mean() < 0.6
     far = np.pad(mask, 1)
     far = far[:-2, 1:-1] | far[2:, 1:-1] | far[1:-1, :-2] | far[1:-1, 2:] | mask
-    assert not picture[~far].any() and picture[mask].sum(axis=1).min() > 0
+    assert not image[~far].any() and image[mask].sum(axis=1).min() > 0
 
 
 def test_texture_is_read_where_uv_points() -> None:
     arrays = identity()
     renderer = Renderer(arrays, supersample=1, light=np.eye(9)[:, :1].repeat(3, axis=1) / 0.282095)
-    picture, uv, mask = renderer.render(*AHEAD)
+    image, uv, mask = renderer.render(*AHEAD)
     expected = bilinear(arrays["texture"], uv[..., :2] / 65535.0)
-    skin = mask & (np.abs(picture.astype(float) - expected).max(axis=2) < 2)
+    skin = mask & (np.abs(image.astype(float) - expected).max(axis=2) < 2)
     # All but the openings of eyes and mouth.
     assert skin.sum() > 0.85 * mask.sum()
 
 
-def test_the_iris_follows_the_gaze_in_both_pictures(renderer: Renderer) -> None:
+def test_the_iris_follows_the_gaze_in_both_images(renderer: Renderer) -> None:
     for left in (True, False):
         middle = _iris_centre(renderer, [0, 0, 0, 0], left)
         turned = _iris_centre(renderer, [0.35, 0, 0.35, 0], left)
@@ -137,7 +137,7 @@ def test_supersampling_softens_the_outline_only(renderer: Renderer) -> None:
     assert (hard.uv == soft.uv).all()
     edge = hard.mask & ~np.roll(hard.mask, 1, axis=1)
     inner = np.roll(hard.mask, 3, axis=1) & np.roll(hard.mask, -3, axis=1) & hard.mask
-    change = np.abs(hard.picture.astype(float) - soft.picture).mean(axis=2)
+    change = np.abs(hard.image.astype(float) - soft.image).mean(axis=2)
     assert change[edge].mean() > 5 * change[inner].mean()
 
 
@@ -147,7 +147,7 @@ def test_other_sizes_scale_the_camera() -> None:
     assert np.abs(reduced - small.render(*AHEAD).mask).mean() < 0.02
 
 
-def test_the_backend_path_draws_the_same_pictures(renderer: Renderer) -> None:
+def test_the_backend_path_draws_the_same_images(renderer: Renderer) -> None:
     pytest.importorskip("torch")
     from selfieavatar.rendering.raster import CpuBackend
 
@@ -157,32 +157,32 @@ def test_the_backend_path_draws_the_same_pictures(renderer: Renderer) -> None:
     assert (ours.mask == theirs.mask).mean() > 0.9995
     both = ours.mask & theirs.mask
     assert np.abs(ours.uv[both].astype(int) - theirs.uv[both]).max(axis=1).mean() < 2
-    assert np.abs(ours.picture.astype(int) - theirs.picture).mean() < 0.05
+    assert np.abs(ours.image.astype(int) - theirs.image).mean() < 0.05
 
 
 def test_batches_and_threads_give_the_same_frames(renderer: Renderer) -> None:
     rotation = np.linspace(-0.5, 0.5, 6)[:, None] * np.array([[0.0, 1.0, 0.0]])
     translation, expression = np.tile(AHEAD[1], (6, 1)), np.zeros((6, 2))
     batch = renderer.render_batch(rotation, translation, expression)
-    assert batch.picture.shape == (6, 96, 96, 3)
+    assert batch.image.shape == (6, 96, 96, 3)
     results: dict[int, np.ndarray] = {}
 
     def work(row: int) -> None:
-        results[row] = renderer.render(rotation[row], translation[row], expression[row]).picture
+        results[row] = renderer.render(rotation[row], translation[row], expression[row]).image
 
     threads = [threading.Thread(target=work, args=(row,)) for row in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all((results[row] == batch.picture[row]).all() for row in range(6))
+    assert all((results[row] == batch.image[row]).all() for row in range(6))
 
 
 @pytest.mark.parametrize("lost", ["rotation", "translation", "expression", "behind", "around"])
 def test_a_lost_frame_and_a_head_that_is_not_before_the_camera_have_no_hair(lost: str) -> None:
     pose = {"rotation": AHEAD[0].copy(), "translation": AHEAD[1].copy(), "expression": AHEAD[2].copy()}
-    skull = {"skull": np.array([0, -3, 8, 9], np.float32), "torso_top": np.float32(0.8)}
-    renderer = Renderer(identity() | skull)
+    head_sphere = {"skull": np.array([0, -3, 8, 9], np.float32), "torso_top": np.float32(0.8)}
+    renderer = Renderer(identity() | head_sphere)
     found = renderer.render(**pose)
     hair = ~found.mask & (found.uv[..., 1] > 0) & (found.uv[..., 1] < 32768)
     assert hair.any() and found.mask.any()
@@ -191,7 +191,7 @@ def test_a_lost_frame_and_a_head_that_is_not_before_the_camera_have_no_hair(lost
     else:
         pose["translation"] = np.array([0, 0, {"behind": -45.0, "around": -8.0}[lost]])
     found = renderer.render(**pose)
-    assert not found.mask.any() and not found.picture.any()
+    assert not found.mask.any() and not found.image.any()
     torso = found.uv[..., 1] >= 32768
     np.testing.assert_array_equal(torso.any(axis=1), np.arange(96) + 0.5 >= 0.8 * 96)
     assert not found.uv[~torso].any()
@@ -233,13 +233,13 @@ def test_light_is_the_callers_else_the_identitys_else_the_fixed_one() -> None:
 
     arrays, own, other = identity(), 0.5 * default_light(), 0.8 * default_light()
     lit, plain = Renderer(arrays | {"light": own}), Renderer(arrays)
-    assert (plain.render(*AHEAD).picture == Renderer(arrays, light=default_light()).render(*AHEAD).picture).all()
-    assert (lit.render(*AHEAD).picture == plain.render(*AHEAD, light=own).picture).all()
+    assert (plain.render(*AHEAD).image == Renderer(arrays, light=default_light()).render(*AHEAD).image).all()
+    assert (lit.render(*AHEAD).image == plain.render(*AHEAD, light=own).image).all()
     expected = Renderer(arrays, light=other).render(*AHEAD)
-    assert (lit.render(*AHEAD, light=other.ravel()).picture == expected.picture).all()
+    assert (lit.render(*AHEAD, light=other.ravel()).image == expected.image).all()
     on_device = Renderer(arrays, backend=CpuBackend()).render(*AHEAD, light=own)
     mask = on_device.mask & lit.render(*AHEAD).mask
-    assert np.abs(on_device.picture.astype(int) - lit.render(*AHEAD).picture)[mask].mean() < 0.5
+    assert np.abs(on_device.image.astype(int) - lit.render(*AHEAD).image)[mask].mean() < 0.5
 
 
 @pytest.mark.parametrize("backend", [None, "torch"])
@@ -259,17 +259,17 @@ def test_hidden_triangles_hide_and_are_not_drawn(backend: str | None) -> None:
     covered = Renderer(arrays, backend=backend, supersample=1).render(*AHEAD)
     edge = int(48 + 2.2 * 96 * 3.0 / 42.0)
     assert plain.mask[edge + 1 :].any() and not covered.mask[edge + 1 :].any()
-    assert not covered.picture[edge + 1 :].any() and not covered.uv[edge + 1 :].any()
+    assert not covered.image[edge + 1 :].any() and not covered.uv[edge + 1 :].any()
     np.testing.assert_array_equal(covered.uv[: edge - 1], plain.uv[: edge - 1])
     np.testing.assert_array_equal(covered.mask[: edge - 1], plain.mask[: edge - 1])
 
 
-def test_below_the_chin_the_uv_picture_tells_where_the_torso_is(renderer: Renderer) -> None:
+def test_below_the_chin_the_uv_image_tells_where_the_torso_is(renderer: Renderer) -> None:
     with_torso = Renderer(identity() | {"torso_top": np.float32(0.5)})
     side, shift = with_torso.size_px, np.array([0.1, -0.05])
     plain, drawn = renderer.render(*AHEAD), with_torso.render(*AHEAD, torso=shift)
     np.testing.assert_array_equal(drawn.uv[drawn.mask], plain.uv[plain.mask])
-    np.testing.assert_array_equal(drawn.picture, plain.picture)
+    np.testing.assert_array_equal(drawn.image, plain.image)
     rows, columns = np.nonzero(~drawn.mask & (drawn.uv[..., 1] > 0))
     wanted = np.stack([columns + 0.5, rows + 0.5], 1) / side - shift
     packed = np.clip(wanted, 0, 1) * [1, 0.5] + [0, 0.5]

@@ -16,7 +16,7 @@ def _footage(turns: list[float]) -> tuple[dict, Renderer, list[np.ndarray], list
     arrays["tri_part"] = np.zeros_like(arrays["tri_part"])
     renderer = Renderer(arrays, light=FLAT_LIGHT)
     poses = [(np.array([0.0, turn, 0.0]), np.array([0.0, 0.0, 45.0]), np.zeros(2)) for turn in turns]
-    return arrays, renderer, [renderer.vertices(*p) for p in poses], [renderer.render(*p).picture for p in poses]
+    return arrays, renderer, [renderer.vertices(*p) for p in poses], [renderer.render(*p).image for p in poses]
 
 
 def _error(arrays: dict, texture: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -27,33 +27,33 @@ def _error(arrays: dict, texture: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def test_the_texture_comes_back() -> None:
-    arrays, renderer, points, pictures = _footage([-0.6, -0.3, 0.0, 0.3, 0.6])
-    texture, weight = unwrap(points, pictures, renderer.tri, renderer.uv, renderer.focal_px, renderer.principal, 64)
+    arrays, renderer, points, images = _footage([-0.6, -0.3, 0.0, 0.3, 0.6])
+    texture, weight = unwrap(points, images, renderer.tri, renderer.uv, renderer.focal_px, renderer.principal, 64)
     assert texture.shape == (64, 64, 3) and texture.dtype == np.uint8 and weight.dtype == np.float32
     assert (weight > 0.1).mean() > 0.6 and _error(arrays, texture, weight).mean() < 3.0
 
 
 def test_spoilt_frames_and_other_people_do_not_matter() -> None:
-    arrays, renderer, points, pictures = _footage([-0.2, -0.1, 0.0, 0.1, 0.2])
-    pictures[1] = 255 - pictures[1]
-    alpha = [np.full(p.shape[:2], 255, np.uint8) for p in pictures]
+    arrays, renderer, points, images = _footage([-0.2, -0.1, 0.0, 0.1, 0.2])
+    images[1] = 255 - images[1]
+    alpha = [np.full(p.shape[:2], 255, np.uint8) for p in images]
     alpha[3][:] = 0
-    pictures[3] = np.zeros_like(pictures[3])
+    images[3] = np.zeros_like(images[3])
     camera = renderer.focal_px, renderer.principal
-    texture, weight = unwrap(points, pictures, renderer.tri, renderer.uv, *camera, 64, alpha=alpha)
+    texture, weight = unwrap(points, images, renderer.tri, renderer.uv, *camera, 64, alpha=alpha)
     assert _error(arrays, texture, weight).mean() < 3.0
 
 
 def test_hidden_and_foreshortened_texels_have_no_weight() -> None:
-    _, renderer, points, pictures = _footage([1.1])
+    _, renderer, points, images = _footage([1.1])
     camera = renderer.focal_px, renderer.principal
-    _, weight = unwrap(points, pictures, renderer.tri, renderer.uv, *camera, 64)
+    _, weight = unwrap(points, images, renderer.tri, renderer.uv, *camera, 64)
     left, right = weight[:, 4:20].sum(), weight[:, 44:60].sum()
     assert min(left, right) < 0.2 * max(left, right)
     _, nothing = unwrap([], [], renderer.tri, renderer.uv, *camera, 64)
     assert not nothing.any()
     with pytest.raises(ValueError, match="frames"):
-        unwrap(points * (MOST_FRAMES + 1), pictures * (MOST_FRAMES + 1), renderer.tri, renderer.uv, *camera, 8)
+        unwrap(points * (MOST_FRAMES + 1), images * (MOST_FRAMES + 1), renderer.tri, renderer.uv, *camera, 8)
 
 
 def test_weighted_median_equals_repetition() -> None:
@@ -69,12 +69,12 @@ def test_weighted_median_equals_repetition() -> None:
 
 def test_holes_fill_smoothly_and_known_texels_stay() -> None:
     rows, columns = np.mgrid[:48, :48].astype(np.float32)
-    picture = np.stack([rows * 3, columns * 3, rows + columns], axis=-1)
+    image = np.stack([rows * 3, columns * 3, rows + columns], axis=-1)
     known = np.ones((48, 48), bool)
     known[15:30, 12:33] = False
-    filled = fill_holes(np.where(known[..., None], picture, 0.0), known)
-    np.testing.assert_allclose(filled[known], picture[known])
-    assert np.abs(filled - picture)[~known].mean() < 12
+    filled = fill_holes(np.where(known[..., None], image, 0.0), known)
+    np.testing.assert_allclose(filled[known], image[known])
+    assert np.abs(filled - image)[~known].mean() < 12
     one = np.zeros((16, 16), bool)
     one[3, 4] = True
     np.testing.assert_allclose(fill_holes(np.full((16, 16, 3), 77.0, np.float32), one), 77.0, atol=1e-3)

@@ -7,9 +7,9 @@ from selfieavatar.reporting import annotate
 
 
 def test_a_landmark_lies_on_its_pixel_and_leaves_the_input_alone() -> None:
-    picture = np.zeros((33, 33, 3), np.uint8)
-    marked = annotate.landmarks(picture, np.array([[10.5, 20.5], [np.nan, np.nan]]), (255, 0, 0), radius=2)
-    assert not picture.any()
+    image = np.zeros((33, 33, 3), np.uint8)
+    marked = annotate.landmarks(image, np.array([[10.5, 20.5], [np.nan, np.nan]]), (255, 0, 0), radius=2)
+    assert not image.any()
     rows, columns = np.nonzero(marked[..., 0])
     assert abs(rows.mean() - 20) < 0.4 and abs(columns.mean() - 10) < 0.4
 
@@ -29,15 +29,15 @@ def test_alpha_edge_follows_the_mask() -> None:
     assert (same == edge).all()
 
 
-def test_contact_sheet_holds_every_picture() -> None:
-    pictures = [np.full((20, 20, 3), value, np.uint8) for value in (50, 100, 150)]
-    sheet = annotate.contact_sheet(pictures, ["a", "b", "c"], columns=2)
+def test_contact_sheet_holds_every_image() -> None:
+    images = [np.full((20, 20, 3), value, np.uint8) for value in (50, 100, 150)]
+    sheet = annotate.contact_sheet(images, ["a", "b", "c"], columns=2)
     for value in (50, 100, 150):
         assert (sheet == value).all(axis=2).sum() >= 400
-    mixed = annotate.contact_sheet([pictures[0], np.full((10, 20), 40000, np.uint16), np.ones((5, 5)) * 0.5])
+    mixed = annotate.contact_sheet([images[0], np.full((10, 20), 40000, np.uint16), np.ones((5, 5)) * 0.5])
     assert mixed.dtype == np.uint8
     with pytest.raises(ValueError, match="labels"):
-        annotate.contact_sheet(pictures, ["only one"])
+        annotate.contact_sheet(images, ["only one"])
 
 
 def test_error_map_grows_with_the_error() -> None:

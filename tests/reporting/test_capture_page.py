@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from selfieavatar.reporting.capture_page import Picture, capture_page
+from selfieavatar.reporting.capture_page import Image, capture_page
 
 
 def check(**changes):
@@ -65,7 +65,7 @@ def test_everything_from_outside_is_escaped():
         None,
     ) | {"role": "test"}
     content = report(check(advice=bad, note=bad), subject=bad, sentence=bad, clips={bad: clip})
-    page = capture_page(content, [Picture(bad, b"x")], [Picture(bad, b"x", "jpeg")], [Picture(bad, b"x")])
+    page = capture_page(content, [Image(bad, b"x")], [Image(bad, b"x", "jpeg")], [Image(bad, b"x")])
     assert '<img src="//' not in page and page.count("&lt;img") >= 8
 
 

@@ -89,9 +89,9 @@ def test_copies_are_in_the_avatar_s_file():
     assert found["face", "fid"].reason == "no weights here" and ("mouth", "fid") not in found
 
 
-def test_the_note_on_equal_pictures_is_the_avatar_s_alone():
-    note = "psnr_db: 3 of 30 pictures equal the truth"
-    for method, said in ((OURS, "3 of 30 pictures equal the truth"), (MEAN, "")):
+def test_the_note_on_equal_images_is_the_avatar_s_alone():
+    note = "psnr_db: 3 of 30 images equal the truth"
+    for method, said in ((OURS, "3 of 30 images equal the truth"), (MEAN, "")):
         one = Measured("anna", "selfie", method, metrics("anna", 28.0, notes=[note]))
         assert {f.reason for f in one.figures() if f.metric == "psnr_db"} == {said}
 

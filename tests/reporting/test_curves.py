@@ -1,4 +1,4 @@
-"""Plots are pictures of one width whose legends hide no data."""
+"""Plots are images of one width whose legends hide no data."""
 
 import cv2
 import numpy as np
@@ -12,14 +12,14 @@ NAN = float("nan")
 
 
 def decoded(data):
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
-    assert picture.shape[1] == WIDTH_IN * DPI
-    return picture
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+    assert image.shape[1] == WIDTH_IN * DPI
+    return image
 
 
-def coloured(picture, colour):
+def coloured(image, colour):
     """Pixels of nearly that colour."""
-    return np.abs(picture - colour).max(axis=2) < 25
+    return np.abs(image - colour).max(axis=2) < 25
 
 
 def test_the_legend_stands_above_the_data():
@@ -68,8 +68,8 @@ def test_boxes_lie_over_their_values():
     panels = {"x": {"low": values, "high": values + 9, "none": np.array([NAN])}, "y": dict.fromkeys(
         ("low", "high", "none"), values)}  # fmt: skip
     colours = {"low": "#ff0000", "high": "#0000ff", "none": "#00ff00"}
-    picture = decoded(charts.box_chart(panels, colours))
-    left = picture[:, : picture.shape[1] // 2]
+    image = decoded(charts.box_chart(panels, colours))
+    left = image[:, : image.shape[1] // 2]
     red, blue = (np.argwhere(coloured(left, np.array(c) * 0.55 + 255 * 0.45)) for c in ((255, 0, 0), (0, 0, 255)))
     assert red[:, 1].max() < blue[:, 1].min() and red[:, 0].mean() < blue[:, 0].mean()
 
@@ -77,7 +77,7 @@ def test_boxes_lie_over_their_values():
 def test_estimates_with_and_without_interval_and_value():
     rows = {"face": {"own": Estimate(1.0, (0.5, 1.5)), "other": Estimate(None)},
             "eyes": {"own": Estimate(2.0), "other": Estimate(3.0)}}  # fmt: skip
-    picture = decoded(charts.estimate_chart({"x": rows}))
+    image = decoded(charts.estimate_chart({"x": rows}))
     bare = decoded(charts.estimate_chart({"x": rows | {"face": {"own": Estimate(1.0), "other": Estimate(None)}}}))
     blue = (0x1F, 0x5F, 0xA8)
-    assert coloured(picture, blue).sum() > coloured(bare, blue).sum() + 100
+    assert coloured(image, blue).sum() > coloured(bare, blue).sum() + 100

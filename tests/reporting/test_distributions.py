@@ -1,4 +1,4 @@
-"""Plots are pictures, the same for the same figures, and show what is missing."""
+"""Plots are images, the same for the same figures, and show what is missing."""
 
 import cv2
 import numpy as np
@@ -13,8 +13,8 @@ def pixels(png):
     return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
 
 
-def red_share(picture):
-    blue, green, red = (picture[..., k].astype(int) for k in range(3))
+def red_share(image):
+    blue, green, red = (image[..., k].astype(int) for k in range(3))
     return float(((red > 150) & (green < 130) & (blue < 150)).mean())
 
 

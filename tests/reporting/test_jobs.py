@@ -17,16 +17,16 @@ def log_of(capsys, action):
 
 def test_the_sentence_of_a_stage(capsys):
     def fails(_args):
-        raise UserError("film.mp4 has no picture: choose another")
+        raise UserError("video.mp4 has no image: choose another")
 
     said = "12:00:00 WARNING decode: careful\n  0%|    | 0/9\r 50%|##  | 4/9\n" + log_of(capsys, fails)
-    assert sentence(said) == "film.mp4 has no picture: choose another"
-    assert job_state(False, said, asked=True, ended=True) == ("failed", "film.mp4 has no picture: choose another")
+    assert sentence(said) == "video.mp4 has no image: choose another"
+    assert job_state(False, said, asked=True, ended=True) == ("failed", "video.mp4 has no image: choose another")
 
 
 def test_the_first_of_several_processes_has_said_why():
-    said = "error: train: the card is full\nerror: train: training on 2 cards has failed; the lines above say why\n"
-    assert sentence(said) == "the card is full"
+    said = "error: train: the GPU is full\nerror: train: training on 2 GPUs has failed; the lines above say why\n"
+    assert sentence(said) == "the GPU is full"
 
 
 def test_ctrl_c_is_no_failure(capsys):

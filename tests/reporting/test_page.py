@@ -11,7 +11,7 @@ HOSTILE = """<script>alert("1 & 2")</script>'"""
 def test_text_is_escaped_wherever_it_stands():
     whole = page.page(
         HOSTILE, HOSTILE, page.table([HOSTILE], [[HOSTILE]]), page.items([HOSTILE]), page.link(HOSTILE, HOSTILE),
-        page.figure(page.picture(b"x", HOSTILE), HOSTILE), page.fill('<p title="$what">$what</p>', what=HOSTILE),
+        page.figure(page.image(b"x", HOSTILE), HOSTILE), page.fill('<p title="$what">$what</p>', what=HOSTILE),
     )  # fmt: skip
     assert "<script" not in whole and '"1' not in whole and "1 & 2" not in whole
     assert whole.count("&lt;script&gt;alert(&quot;1 &amp; 2&quot;)&lt;/script&gt;&#x27;") == 11
@@ -28,8 +28,8 @@ def test_a_dollar_in_a_value_is_no_name():
     assert page.fill("<p>$price</p>", price="$price $other") == "<p>$price $other</p>"
 
 
-def test_a_page_holds_its_pictures_and_needs_nothing_else():
-    whole = page.page("x", page.picture(b"\x89PNG", "y"), page.link("a b/c.mp4", "film"))
+def test_a_page_holds_its_images_and_needs_nothing_else():
+    whole = page.page("x", page.image(b"\x89PNG", "y"), page.link("a b/c.mp4", "video"))
     assert re.findall(r'src="([^"]+)"', whole) == ["data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()]
     assert 'href="a%20b/c.mp4"' in whole and "http" not in whole and 'name="viewport"' in whole
 

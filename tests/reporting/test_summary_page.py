@@ -14,7 +14,7 @@ def subject(name, *jobs, **rest):
     return Subject(name, list(jobs), **given)
 
 
-BAD = subject("zoe", Job("decode", "talk", "failed", "<b>no</b> film & no face", "zoe/logs/a b#.decode.log"))
+BAD = subject("zoe", Job("decode", "talk", "failed", "<b>no</b> video & no face", "zoe/logs/a b#.decode.log"))
 GOOD = subject(
     "anna",
     Job("decode", "talk", "done", minutes=0.5),
@@ -23,8 +23,8 @@ GOOD = subject(
     left_out={"blurred": 2, "<i>lost</i>": 1},
     figures={"psnr_db_face": 27.31, "ssim_face": 0.876},
     sizes={"pictures": 3_000_000, "training": 250},
-    links=[("film", "anna/self.mp4")],
-    pictures=[("sheet", "anna/clips/talk/contact.png")],
+    links=[("video", "anna/self.mp4")],
+    images=[("sheet", "anna/clips/talk/contact.png")],
 )
 
 
@@ -51,7 +51,7 @@ def test_the_page_is_well_formed_and_escaped():
     tags.feed(page)
     assert tags.open == [] and not tags.seen & {"b", "i"}
     assert {"table.md", "zoe/logs/a%20b%23.decode.log", "anna/self.mp4"} <= set(tags.links)
-    assert "&lt;b&gt;no&lt;/b&gt; film &amp; no face" in page and "http" not in page
+    assert "&lt;b&gt;no&lt;/b&gt; video &amp; no face" in page and "http" not in page
 
 
 def test_failed_subjects_come_first():
@@ -59,7 +59,7 @@ def test_failed_subjects_come_first():
     assert page.index('<tr id="zoe">') < page.index('<tr id="anna">')
     assert "2 subjects: 1 failed, 1 done" in page
     lines = terminal_lines([GOOD, BAD])
-    assert "zoe   failed at decode talk: <b>no</b> film & no face" in lines[1]
+    assert "zoe   failed at decode talk: <b>no</b> video & no face" in lines[1]
     assert lines[2].split() == ["anna", "done", "face", "27.3", "dB,", "SSIM", "0.88", "13", "min", "3.0", "MB"]
 
 

@@ -1,4 +1,4 @@
-"""The side-by-side picture."""
+"""The side-by-side image."""
 
 import numpy as np
 import pytest

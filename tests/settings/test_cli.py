@@ -35,7 +35,7 @@ def test_bad_settings_end_with_one_line(text, capsys):
 
 
 def test_how_errors_end(capsys):
-    assert outcome(raising(UserError("mend it")), capsys) == (2, "error: decode: mend it\n")
+    assert outcome(raising(UserError("fix it")), capsys) == (2, "error: decode: fix it\n")
     status, said = outcome(raising(OSError(errno.ENOSPC, "No space left", "/data/x")), capsys)
     assert status == 2 and "the disk is full at /data/x" in said
     assert outcome(raising(KeyboardInterrupt()), capsys)[0] == 130

@@ -4,7 +4,7 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.config import variant_names
-from selfieavatar.settings.methods import external_methods, made_variants, method_files, method_pictures, no_methods
+from selfieavatar.settings.methods import external_methods, made_variants, method_files, method_images, no_methods
 
 
 def put(folder, *names):
@@ -35,38 +35,38 @@ def test_what_is_no_method_is_passed_over_and_said(tmp_path, name):
     assert f"{tmp_path / 'external' / name.partition('/')[0]} is no folder named after a method" in sentence
 
 
-def test_pictures_in_the_folder_or_in_those_of_clips(tmp_path):
+def test_images_in_the_folder_or_in_those_of_clips(tmp_path):
     put(tmp_path / "a", "000000.png", "000012.png", "1000000.png", "metrics.json", "frames.parquet", ".thumbs")
-    assert {clip: sorted(found) for clip, found in method_pictures(tmp_path / "a").items()} == {"": [0, 12, 1000000]}
+    assert {clip: sorted(found) for clip, found in method_images(tmp_path / "a").items()} == {"": [0, 12, 1000000]}
     put(tmp_path / "b", "talk/000003.png", "read/000000.png")
-    found = method_pictures(tmp_path / "b")
+    found = method_images(tmp_path / "b")
     assert found["talk"] == {3: tmp_path / "b/talk/000003.png"} and sorted(found) == ["read", "talk"]
 
 
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ((), "holds no pictures"),
-        (("metrics.json",), "holds no pictures"),
-        (("000000.png", "talk/000000.png"), "holds pictures and folders"),
-        (("0.png",), "0.png is no picture named by its frame"),
-        (("0000001.png",), "is no picture named by its frame"),
-        (("000000.jpg",), "is no picture named by its frame"),
-        (("talk/read/000000.png",), "is no picture named by its frame"),
+        ((), "holds no images"),
+        (("metrics.json",), "holds no images"),
+        (("000000.png", "talk/000000.png"), "holds images and folders"),
+        (("0.png",), "0.png is no image named by its frame"),
+        (("0000001.png",), "is no image named by its frame"),
+        (("000000.jpg",), "is no image named by its frame"),
+        (("talk/read/000000.png",), "is no image named by its frame"),
         (("a clip/000000.png",), "is named as no clip can be"),
     ],
 )
 def test_anything_else_is_refused(tmp_path, names, sentence):
     put(tmp_path, *names)
     with pytest.raises(UserError, match=sentence):
-        method_pictures(tmp_path)
+        method_images(tmp_path)
 
 
 def test_files_are_listed_without_refusing_any(tmp_path):
     names = ("talk/000001.png", "talk/{x}.png", "000000.png", "metrics.json", "notes.txt", "a clip/000002.png")
     put(tmp_path / "peer", *names)
     (tmp_path / "peer/empty").mkdir()
-    pictures, others = method_files(tmp_path / "peer")
-    assert [str(path.relative_to(tmp_path / "peer")) for path in pictures] == ["000000.png", "talk/000001.png"]
+    images, others = method_files(tmp_path / "peer")
+    assert [str(path.relative_to(tmp_path / "peer")) for path in images] == ["000000.png", "talk/000001.png"]
     assert others == ["a clip/000002.png", "empty", "notes.txt", "talk/{x}.png"]
     assert method_files(tmp_path / "nobody") == ([], [])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.footage.checks import CHECKS
-from selfieavatar.io.files import PictureWriter
+from selfieavatar.io.files import ImageWriter
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.settings import cli
 from selfieavatar.settings.config import stage_defaults
@@ -19,14 +19,14 @@ SIZE, COUNT, FPS = 128, 60, 20
 
 
 def head(points, wall, step):
-    """A picture of a head before a wall that moves by `step` px, and its matte; points (L, 2) px of 128."""
-    picture = np.roll(wall, step, axis=1)
+    """An image of a head before a wall that moves by `step` px, and its matte; points (L, 2) px of 128."""
+    image = np.roll(wall, step, axis=1)
     alpha = np.zeros((SIZE, SIZE), np.uint8)
     cv2.fillConvexPoly(alpha, cv2.convexHull((64 + 1.3 * (points - 64)).round().astype(np.int32)), 255)
-    picture = np.where(alpha[..., None] > 0, np.uint8((190, 150, 130)), picture)
+    image = np.where(alpha[..., None] > 0, np.uint8((190, 150, 130)), image)
     for x, y in points[::9].round().astype(int):
-        cv2.circle(picture, (int(x), int(y)), 2, (60, 40, 40), -1)
-    return picture, alpha
+        cv2.circle(image, (int(x), int(y)), 2, (60, 40, 40), -1)
+    return image, alpha
 
 
 def write_clip(folder, yaw_deg=20.0, moves=0, lost=(), count=COUNT):
@@ -44,10 +44,10 @@ def write_clip(folder, yaw_deg=20.0, moves=0, lost=(), count=COUNT):
     rng = np.random.default_rng(0)
     wall = cv2.GaussianBlur(rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8), (0, 0), 2)
     wall = cv2.normalize(wall, None, 0, 255, cv2.NORM_MINMAX)
-    with PictureWriter(folder / "frames") as pictures, PictureWriter(folder / "alpha") as mattes:
+    with ImageWriter(folder / "frames") as images, ImageWriter(folder / "alpha") as mattes:
         for k in range(count):
-            picture, alpha = head(shown[k], wall, moves * k)
-            pictures.put(k, picture)
+            image, alpha = head(shown[k], wall, moves * k)
+            images.put(k, image)
             mattes.put(k, alpha)
     box = np.concatenate([points.min(1), points.max(1)], 1)
     zero, names = np.zeros(count, np.float32), [""] * count
@@ -174,8 +174,8 @@ def test_what_does_not_belong_together_is_refused(subject, capsys):
     assert not list(subject.glob("*capture*"))
 
 
-def test_a_damaged_picture_leaves_no_page(subject, capsys):
-    (subject / "clips" / "talk" / "frames" / "000007.png").write_bytes(b"no picture")
+def test_a_damaged_image_leaves_no_page(subject, capsys):
+    (subject / "clips" / "talk" / "frames" / "000007.png").write_bytes(b"no image")
     with pytest.raises(SystemExit):
         run(subject)
-    assert "000007.png is not a readable picture" in capsys.readouterr().err and not list(subject.glob("*capture*"))
+    assert "000007.png is not a readable image" in capsys.readouterr().err and not list(subject.glob("*capture*"))

@@ -20,7 +20,7 @@ def row(subject, clip, role, dataset="selfie"):
 
 @pytest.fixture
 def results(tmp_path):
-    """Anna with a variant and somebody else's pictures, Bert with an avatar alone; Carl has failed."""
+    """Anna with a variant and somebody else's images, Bert with an avatar alone; Carl has failed."""
     sheet = SHEET_HEAD + "".join(row(name, "talk", "train") for name in ("anna", "bert", "carl"))
     (tmp_path / "sheet.tsv").write_text(sheet)
     folder = tmp_path / "results"
@@ -82,7 +82,7 @@ def test_a_method_of_few_subjects_takes_the_means_from_nobody(results):
 
 def test_the_best_of_a_subject_is_bold_whoever_it_is(results):
     page, _ = run(results)
-    rows = rows_of(page, "### selfie, the whole picture")
+    rows = rows_of(page, "### selfie, the whole image")
     best = {key for key, row in rows.items() if "**" in row[1] and "mean" not in key[0]}
     assert best == {("anna", "ours"), ("bert", "nearest training frame (baseline)")}
     sharp = {key for key, row in rows.items() if "**" in row[-1]}
@@ -100,14 +100,14 @@ def test_means_are_over_the_subjects_that_all_methods_have(results):
     write_json(results / "bert/external/peer/metrics.json", metrics("bert", 25.0))
     page, _ = run(results)
     assert "Means are over the 2 of 3 subjects that all these methods were measured on: anna, bert." in page
-    rows = rows_of(page, "### selfie, the whole picture")
+    rows = rows_of(page, "### selfie, the whole image")
     assert rows["mean of 2", "ours"][:2] == ["60", "25.25"] and rows["mean of 2", "peer (external)"][1] == "**26.00**"
 
 
 def test_what_is_missing_is_a_dash_with_its_reason(results):
     page, table = run(results)
     notes = dict(line.split(": ", 1) for line in page.splitlines() if line.startswith("[^"))
-    rows = rows_of(page, "### selfie, the whole picture")
+    rows = rows_of(page, "### selfie, the whole image")
 
     def why(subject, method, column=1):
         dash, _, mark = rows[subject, method][column].partition("[")
@@ -117,10 +117,10 @@ def test_what_is_missing_is_a_dash_with_its_reason(results):
     lost = "not made: carl/clips/talk/decode.parquet is missing; no face (carl/logs/talk.decode.log)"
     assert why("carl", "ours") == lost and [method for subject, method in rows if subject == "carl"] == ["ours"]
     reasons = table[table.subject == "bert"].groupby("method").reason.first()
-    assert reasons["unet"].startswith("not made") and reasons["peer"] == "no pictures of it in bert/external/peer/"
+    assert reasons["unet"].startswith("not made") and reasons["peer"] == "no images of it in bert/external/peer/"
     (results / "bert/external/peer").mkdir(parents=True)
     (results / "bert/external/peer/000000.png").touch()
-    rows = rows_of(run(results)[0], "### selfie, the whole picture")
+    rows = rows_of(run(results)[0], "### selfie, the whole image")
     assert rows["bert", "peer (external)"][1].startswith("—")
     assert why("anna", "ours", 4) == "no weights here"
     missing = table[table.value.isna()]
@@ -159,7 +159,7 @@ def test_figures_without_their_avatar_are_said_to_be_old(results):
     assert said in run(results)[0]
 
 
-def test_a_picture_equal_to_the_truth_is_said_to_be(results):
+def test_a_image_equal_to_the_truth_is_said_to_be(results):
     write_json(results / "anna/external/peer/metrics.json", metrics("anna", 100.0))
     page, table = run(results)
     mine = table[(table.kind == "external") & (table.metric == "psnr_db") & (table.subject == "anna")]
@@ -243,7 +243,7 @@ def mead(tmp_path):
 
 def test_figures_by_emotion_and_level(mead):
     page, table = run(mead)
-    assert "#### By level, the whole picture: PSNR, dB / SSIM" in page
+    assert "#### By level, the whole image: PSNR, dB / SSIM" in page
     rows = rows_of(page, "#### By emotion, the face: PSNR, dB / SSIM")
     assert rows == {("angry", "2"): ["12", "23.00 / 0.700"], ("happy", "2"): ["8", "28.00 / 0.700"]}
     angry = table[(table.split == "self/emotion=angry") & (table.region == "face") & (table.metric == "psnr_db")]
@@ -294,8 +294,8 @@ def test_a_peer_that_failed_says_why(results):
     (results / "bert/external/peer").mkdir(parents=True)
     assert "bert/external/peer/metrics.json is missing; its step has not run" in run(results)[0]
     (results / "bert/logs").mkdir()
-    (results / "bert/logs/peer.external.log").write_text("error: external: 3 pictures are missing\n")
-    assert "is missing; 3 pictures are missing (bert/logs/peer.external.log)" in run(results)[0]
+    (results / "bert/logs/peer.external.log").write_text("error: external: 3 images are missing\n")
+    assert "is missing; 3 images are missing (bert/logs/peer.external.log)" in run(results)[0]
 
 
 def test_figures_that_no_region_has_are_compared_too(results):

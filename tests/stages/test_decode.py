@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.io import disk, files
-from selfieavatar.io.files import content_hash, picture_name, read_picture
+from selfieavatar.io.files import content_hash, image_name, read_image
 from selfieavatar.io.manifest import read_manifest
 from selfieavatar.settings import cli
 from selfieavatar.video.reader import CropReader
@@ -20,7 +20,7 @@ SIZE = 96
 
 
 def face_clip(count: int, start: int = 0, **face) -> list[np.ndarray]:
-    """A head that sways and speaks; every picture differs from the one before."""
+    """A head that sways and speaks; every image differs from the one before."""
     return [
         drawn_face(center=(160 + 8 * np.sin(i / 5), 110 + 3 * np.cos(i / 3)), mouth=0.3 * (1 + np.sin(i)) / 2, **face)
         for i in range(start, start + count)
@@ -60,15 +60,15 @@ def test_frames_and_manifest_agree(clip, tmp_path):
     assert m["face"].all() and not m["duplicate"].any()
     assert facts["size_px"] == SIZE and facts["source_size"] == [320, 240] and facts["fps"] == 25
     assert facts["reader"] == "pyav" and facts["faces_per_frame_max"] == 1 and facts["static_camera"] is True
-    assert sorted(p.name for p in (tmp_path / "frames").iterdir()) == [picture_name(n) for n in range(40)]
+    assert sorted(p.name for p in (tmp_path / "frames").iterdir()) == [image_name(n) for n in range(40)]
     x0, y0, side = facts["crop_px"]
     assert side % 2 == 0 and x0 >= 0 and y0 >= 0 and x0 + side <= 320 and y0 + side <= 240
     with CropReader(clip, None, None, facts["crop_px"], SIZE) as reader:
-        for number, _, picture in reader:
-            path = tmp_path / "frames" / picture_name(number)
+        for number, _, image in reader:
+            path = tmp_path / "frames" / image_name(number)
             assert m["picture_hash"][number] == content_hash(path)
             # Frames are shrunk in two steps when they are small: equal but for rounding.
-            assert np.abs(read_picture(path).astype(int) - picture).mean() < 1.5
+            assert np.abs(read_image(path).astype(int) - image).mean() < 1.5
 
 
 def test_box_follows_the_drawn_face(clip, tmp_path):
@@ -100,8 +100,8 @@ def test_a_test_clip_follows_the_crop_of_the_clips_to_train_on(clip, tmp_path):
     assert trained.metadata["crop_px"] == tested.metadata["crop_px"] != alone.metadata["crop_px"]
 
 
-def test_a_clip_whose_pictures_do_not_fit_is_refused_before_anything_is_written(clip, tmp_path, capsys, monkeypatch):
-    needed = disk.picture_bytes(12, SIZE)
+def test_a_clip_whose_images_do_not_fit_is_refused_before_anything_is_written(clip, tmp_path, capsys, monkeypatch):
+    needed = disk.image_bytes(12, SIZE)
     monkeypatch.setattr(decode, "FaceFinder", None)  # nobody is looked for
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: namedtuple("usage", "free")(needed))
     assert_refused(capsys, clip, tmp_path / "out", "storage.keep_pictures", start=3, end=15)
@@ -119,44 +119,44 @@ def test_five_frames_are_enough(tmp_path):
 
 
 def test_face_lost_midway_is_marked_and_kept(tmp_path, caplog):
-    pictures = face_clip(15) + [np.full((240, 320, 3), 90, np.uint8)] * 15
-    m = decoded(write_video(tmp_path / "a.mp4", pictures), tmp_path / "out")
+    images = face_clip(15) + [np.full((240, 320, 3), 90, np.uint8)] * 15
+    m = decoded(write_video(tmp_path / "a.mp4", images), tmp_path / "out")
     assert m["face"].tolist() == [True] * 15 + [False] * 15
     assert np.isnan(m["face_box_px"][15:]).all() and np.isfinite(m["face_box_px"][:15]).all()
     assert "15 of 30 frames have no face" in caplog.text
 
 
 def test_repeated_frames_are_marked(tmp_path):
-    pictures = face_clip(20)
+    images = face_clip(20)
     for i in (6, 12, 18):
-        pictures.insert(i, pictures[i - 1])
-    m = decoded(write_video(tmp_path / "a.mp4", pictures, fps=30), tmp_path / "out")
+        images.insert(i, images[i - 1])
+    m = decoded(write_video(tmp_path / "a.mp4", images, fps=30), tmp_path / "out")
     assert np.flatnonzero(m["duplicate"]).tolist() == [6, 12, 18]
 
 
 def test_moving_camera_is_noticed(tmp_path):
-    pictures = [np.roll(p, 3 * i, axis=1) for i, p in enumerate(face_clip(20))]
-    m = decoded(write_video(tmp_path / "a.mp4", pictures), tmp_path / "out")
+    images = [np.roll(p, 3 * i, axis=1) for i, p in enumerate(face_clip(20))]
+    m = decoded(write_video(tmp_path / "a.mp4", images), tmp_path / "out")
     assert m.metadata["static_camera"] is False
 
 
 def test_blur_shows_in_sharpness(tmp_path):
     import cv2
 
-    pictures = face_clip(12, height=130)
-    pictures[8] = cv2.GaussianBlur(pictures[8], (0, 0), 4)
-    m = decoded(write_video(tmp_path / "a.mp4", pictures, options={"crf": "10"}), tmp_path / "out")
+    images = face_clip(12, height=130)
+    images[8] = cv2.GaussianBlur(images[8], (0, 0), 4)
+    m = decoded(write_video(tmp_path / "a.mp4", images, options={"crf": "10"}), tmp_path / "out")
     assert m["sharpness"].argmin() == 8 and m["sharpness"][8] < 0.5 * np.median(m["sharpness"])
 
 
 def test_second_person_is_told_and_not_followed(tmp_path, caplog):
-    pictures = []
-    for picture in face_clip(12):
+    images = []
+    for image in face_clip(12):
         other = drawn_face(center=(70, 110), height=70)
-        both = picture.copy()
+        both = image.copy()
         both[:, :105] = other[:, :105]
-        pictures.append(both)
-    m = decoded(write_video(tmp_path / "a.mp4", pictures), tmp_path / "out", crop_scale=3)
+        images.append(both)
+    m = decoded(write_video(tmp_path / "a.mp4", images), tmp_path / "out", crop_scale=3)
     assert "1 other face" in caplog.text
     assert m.metadata["faces_per_frame_max"] == 2
     x0, _, side = m.metadata["crop_px"]
@@ -164,11 +164,11 @@ def test_second_person_is_told_and_not_followed(tmp_path, caplog):
     assert np.abs(middle - 160).max() < 20
 
 
-def test_folder_of_pictures(tmp_path):
+def test_folder_of_images(tmp_path):
     folder = tmp_path / "pictures"
-    with files.PictureWriter(folder) as writer:
-        for number, picture in enumerate(face_clip(6)):
-            writer.put(number, picture)
+    with files.ImageWriter(folder) as writer:
+        for number, image in enumerate(face_clip(6)):
+            writer.put(number, image)
     m = decoded(folder, tmp_path / "out", folder_fps=10)
     assert m.metadata["reader"] == "folder" and m["time_s"][5] == 0.5
 
@@ -198,8 +198,8 @@ def test_no_face_at_all(tmp_path, capsys):
 
 
 def test_no_face_in_this_clip(tmp_path, capsys):
-    pictures = face_clip(10) + [np.full((240, 320, 3), 90, np.uint8)] * 10
-    path = write_video(tmp_path / "a.mp4", pictures)
+    images = face_clip(10) + [np.full((240, 320, 3), 90, np.uint8)] * 10
+    path = write_video(tmp_path / "a.mp4", images)
     assert_refused(
         capsys, path, tmp_path / "out", "no face in any of 10 frames", start=10, ranges=[[0, 10], [10, None]]
     )
@@ -226,10 +226,10 @@ def test_ranges_that_are_none(clip, tmp_path, capsys, ranges):
 
 
 def test_disk_full(clip, tmp_path, capsys, monkeypatch):
-    def full(self, number, picture):
+    def full(self, number, image):
         raise OSError(errno.ENOSPC, "No space left on device")  # the kernel names no file
 
-    monkeypatch.setattr(files.PictureWriter, "_write", full)
+    monkeypatch.setattr(files.ImageWriter, "_write", full)
     assert_refused(capsys, clip, tmp_path / "out", f"the disk is full at {tmp_path / 'out'}")
 
 

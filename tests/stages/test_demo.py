@@ -30,11 +30,11 @@ def made(tmp_path_factory):
 
 def test_video_and_truth_have_the_same_frames(made):
     capture = cv2.VideoCapture(str(made / "demo.mp4"))
-    pictures = []
+    images = []
     while (frame := capture.read())[0]:
-        pictures.append(frame[1])
+        images.append(frame[1])
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(25)
-    assert len(pictures) == 8 and pictures[0].shape == (96, 96, 3)
+    assert len(images) == 8 and images[0].shape == (96, 96, 3)
     with np.load(made / "demo.npz", allow_pickle=False) as truth:
         assert truth["alpha"].shape == (8, 96, 96) and truth["alpha"].dtype == np.uint8
         assert truth["take"].tolist() == [0] * 5 + [1] * 3

@@ -9,8 +9,8 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from selfieavatar.detection.landmarks import Detection
 from selfieavatar.errors import UserError
-from selfieavatar.evaluation.inference import Painter
-from selfieavatar.io.files import read_picture, write_picture
+from selfieavatar.evaluation.inference import InferenceRunner
+from selfieavatar.io.files import read_image, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.morphable import landmark_sets as ls
 from selfieavatar.reporting.tiles import panel_size
@@ -54,8 +54,8 @@ def write_clip(folder, count, seed, missing_landmarks=()):
         frame[20:44, left : left + 24] = face
         alpha[16:, left - 4 : left + 28] = 255
         uv[20:44, left : left + 24] = 65535
-        for kind, picture in (("frames", frame), ("alpha", alpha), ("render", frame), ("uv", uv)):
-            write_picture(folder / kind / f"{number:06d}.png", picture)
+        for kind, image in (("frames", frame), ("alpha", alpha), ("render", frame), ("uv", uv)):
+            write_image(folder / kind / f"{number:06d}.png", image)
         points[number] = [left, 20] + face_points()
     found = ~np.isin(np.arange(count), missing_landmarks)
     points[~found] = np.nan
@@ -133,7 +133,7 @@ def out(subject, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SELFIEAVATAR_ASSETS", str(out / "no_assets"))
-        patch.setattr(evaluate, "load_painter", lambda path, device, *_: Painter(TooBright(), device))
+        patch.setattr(evaluate, "load_painter", lambda path, device, *_: InferenceRunner(TooBright(), device))
         evaluate.run(arguments(subject, out))
     return out
 
@@ -203,7 +203,7 @@ class Person:
 
 
 class Sees:
-    """A detector of the made-up person; every other one, which tracks the avatar's pictures, sees closed eyes."""
+    """A detector of the made-up person; every other one, which tracks the avatar's images, sees closed eyes."""
 
     set_name, made = ls.MEDIAPIPE, []
 
@@ -214,16 +214,16 @@ class Sees:
         points = face_makers.landmarks(Person.model, rotation, translation, expression)[0]
         self.points = iter(points / face_makers.SIZE)
 
-    def detect(self, picture):
-        return Detection((next(self.points) * picture.shape[0]).astype(np.float32), np.zeros(POINTS), 1.0)
+    def detect(self, image):
+        return Detection((next(self.points) * image.shape[0]).astype(np.float32), np.zeros(POINTS), 1.0)
 
     def close(self):
         self.points = None
 
 
-def test_the_avatar_s_pictures_are_tracked_again(subject, tmp_path, monkeypatch):
+def test_the_avatar_s_images_are_tracked_again(subject, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "MediaPipeDetector", Sees)
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: Painter(Person(), device))
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: InferenceRunner(Person(), device))
     evaluate.run(arguments(subject, tmp_path, network_metrics=False, baselines=False, retrack_px=64))
     tracked = json.loads((tmp_path / "metrics.json").read_text())["tracked"]
     assert tracked["found"] == 6 and tracked["apd_deg"] < 1
@@ -246,25 +246,25 @@ def test_what_cannot_be_had_is_null_with_a_note(metrics):
 
 def test_baselines_are_the_mean_and_the_nearest_training_frame(metrics, subject):
     def frame(clip, number):
-        return read_picture(subject / "clips" / clip / "frames" / f"{number:06d}.png") / 255.0
+        return read_image(subject / "clips" / clip / "frames" / f"{number:06d}.png") / 255.0
 
     mean = np.mean([frame("first", k) for k in range(0, 10, 2)], axis=0)
     # Test frame k stands exactly where training frame k stood; between two, the first of the equally near is taken.
     # Frame 2 has no landmarks: those of frame 1, the earlier of its neighbours, stand in for them.
     nearest = {0: 0, 1: 0, 2: 0, 3: 2, 4: 4, 5: 4}
-    for name, picture in (("mean_frame", lambda k: mean), ("nearest_frame", lambda k: frame("first", nearest[k]))):
+    for name, image in (("mean_frame", lambda k: mean), ("nearest_frame", lambda k: frame("first", nearest[k]))):
         with np.errstate(divide="ignore"):
-            scores = [peak_signal_noise_ratio(frame("second", k), picture(k), data_range=1) for k in nearest]
+            scores = [peak_signal_noise_ratio(frame("second", k), image(k), data_range=1) for k in nearest]
         wanted = np.mean(np.minimum(scores, 100.0))
         assert metrics["baselines"][name]["full"]["psnr_db"] == pytest.approx(wanted, abs=0.01), name
 
 
-def test_pictures_are_the_avatar_s_under_the_frames_numbers(out, subject):
+def test_images_are_the_avatar_s_under_the_frames_numbers(out, subject):
     assert sorted(path.name for path in (out / "self").iterdir()) == ["second"]
     files = sorted((out / "self" / "second").iterdir())
     assert [path.name for path in files] == [f"{k:06d}.png" for k in range(6)]
-    truth = read_picture(subject / "clips" / "second" / "frames" / "000004.png")
-    np.testing.assert_array_equal(read_picture(files[4]), truth + FAULT)
+    truth = read_image(subject / "clips" / "second" / "frames" / "000004.png")
+    np.testing.assert_array_equal(read_image(files[4]), truth + FAULT)
 
 
 def test_table_has_a_row_for_each_frame(out, metrics):
@@ -286,7 +286,7 @@ def test_video_shows_every_frame(out):
 
 def test_the_same_again_gives_the_same_but_for_the_speed(subject, out, tmp_path, monkeypatch, metrics):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(out / "no_assets"))
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: Painter(TooBright(), device))
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: InferenceRunner(TooBright(), device))
     evaluate.run(arguments(subject, tmp_path, batch_size=5))
     again = json.loads((tmp_path / "metrics.json").read_text())
     assert again | {"speed": None} == metrics | {"speed": None}
@@ -294,7 +294,7 @@ def test_the_same_again_gives_the_same_but_for_the_speed(subject, out, tmp_path,
 
 
 def test_without_baselines(subject, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: Painter(TooBright(), device))
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: InferenceRunner(TooBright(), device))
     evaluate.run(arguments(subject, tmp_path, baselines=False, network_metrics=False))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["baselines"] == {}
@@ -313,7 +313,7 @@ def test_an_avatar_of_another_size_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr("selfieavatar.avatar.Avatar.load", lambda path, device, precision: Small())
     with pytest.raises(UserError, match="32 px.*64 px"):
-        evaluate.load_painter(tmp_path / "avatar.pt", "cpu", 1, SIZE, "float32")
+        evaluate.load_runner(tmp_path / "avatar.pt", "cpu", 1, SIZE, "float32")
 
 
 def test_samples_of_two_subjects_are_refused(subject, tmp_path):
@@ -327,7 +327,7 @@ def test_a_failure_leaves_nothing_behind(subject, tmp_path, monkeypatch):
         def paint(self, render, uv):
             raise UserError("the avatar is damaged")
 
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: Painter(Breaks(), device))
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: InferenceRunner(Breaks(), device))
     with pytest.raises(UserError, match="damaged"):
         evaluate.run(arguments(subject, tmp_path))
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Somebody else's pictures are measured on the avatar's own terms, whatever folder and size they come in."""
+"""Somebody else's images are measured on the avatar's own terms, whatever folder and size they come in."""
 
 import json
 import shutil
@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from selfieavatar.evaluation.inference import Painter
+from selfieavatar.evaluation.inference import InferenceRunner
 from selfieavatar.evaluation.regions import REGIONS
-from selfieavatar.io.files import read_picture, write_picture
+from selfieavatar.io.files import read_image, write_image
 from selfieavatar.io.manifest import read_manifest
 from selfieavatar.settings import cli
 from selfieavatar.settings.config import stage_defaults
@@ -34,14 +34,14 @@ def subject(tmp_path):
 
 
 def truth(subject, number, clip="second"):
-    return read_picture(subject / "clips" / clip / "frames" / f"{number:06d}.png")
+    return read_image(subject / "clips" / clip / "frames" / f"{number:06d}.png")
 
 
-def put(subject, frames=TEST, change=lambda picture: picture, clip=""):
-    """Pictures of the method `peer`: the truth, changed."""
+def put(subject, frames=TEST, change=lambda image: image, clip=""):
+    """Images of the method `peer`: the truth, changed."""
     for number in frames:
         path = subject / "external/peer" / clip / f"{number:06d}.png"
-        write_picture(path, change(truth(subject, number)))
+        write_image(path, change(truth(subject, number)))
 
 
 def run(subject, **settings):
@@ -69,14 +69,14 @@ def test_the_truth_itself_is_perfect_and_said_to_be_infinite(subject):
     metrics = run(subject)
     for region in REGIONS:
         assert metrics[region]["psnr_db"] == 100 and metrics[region]["ssim"] == metrics[region]["ssim_uniform7"] == 1
-    said = "psnr_db: 6 of 6 pictures equal the truth; their PSNR, which is infinite, counts as 100 dB"
+    said = "psnr_db: 6 of 6 images equal the truth; their PSNR, which is infinite, counts as 100 dB"
     assert said in metrics["notes"]
     assert metrics["temporal"]["difference_error"] == 0
 
 
-def test_the_avatar_s_own_pictures_get_the_avatar_s_figures(subject, monkeypatch):
+def test_the_avatar_s_own_images_get_the_avatar_s_figures(subject, monkeypatch):
     """Same frames, truth, regions and figures as evaluate: to the last digit."""
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: Painter(made.TooBright(), device))
+    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: InferenceRunner(made.TooBright(), device))
     evaluate.run(made.arguments(subject, subject, network_metrics=False))
     shutil.copytree(subject / "self/second", subject / "external/peer")
     mine, avatar = run(subject), json.loads((subject / "metrics.json").read_text())
@@ -91,17 +91,17 @@ def test_the_avatar_s_own_pictures_get_the_avatar_s_figures(subject, monkeypatch
 def test_folders_of_clips_and_what_is_not_measured(subject):
     put(subject, range(7), clip="second")
     for number in range(3):
-        write_picture(subject / "external/peer/first" / f"{number:06d}.png", truth(subject, number, "first"))
+        write_image(subject / "external/peer/first" / f"{number:06d}.png", truth(subject, number, "first"))
     metrics = run(subject)
     assert metrics["full"]["psnr_db"] == 100
-    assert "4 pictures of frames that are not measured were ignored" in metrics["notes"]
+    assert "4 images of frames that are not measured were ignored" in metrics["notes"]
 
 
 @pytest.mark.parametrize(("side", "how"), [(128, "averaged over areas"), (32, "enlarged bicubically")])
 def test_another_size_is_brought_to_the_truth_s(subject, side, how):
-    put(subject, change=lambda picture: cv2.resize(picture, (side, side), interpolation=cv2.INTER_NEAREST))
+    put(subject, change=lambda image: cv2.resize(image, (side, side), interpolation=cv2.INTER_NEAREST))
     metrics = run(subject)
-    assert f"6 pictures of {side} px were brought to the truth's 64 px ({how})" in metrics["notes"]
+    assert f"6 images of {side} px were brought to the truth's 64 px ({how})" in metrics["notes"]
     # Enlarged to twice the size without smoothing and averaged again, the truth is itself.
     assert (metrics["full"]["psnr_db"] == 100) == (side == 128)
 
@@ -117,15 +117,15 @@ def test_tracked_again(subject, monkeypatch):
 def test_missing_frames_are_counted_and_the_first_is_named(subject, capsys):
     put(subject, (0, 1, 3))
     said = refused(subject, capsys)
-    assert "lacks 3 of 6 pictures, first that of frame 2 of clip 'second'" in said
+    assert "lacks 3 of 6 images, first that of frame 2 of clip 'second'" in said
 
 
 def test_a_missing_clip_is_missing_frames(subject, capsys):
     put(subject, range(3), clip="first")
-    assert "lacks 6 of 6 pictures, first that of frame 0 of clip 'second'" in refused(subject, capsys)
+    assert "lacks 6 of 6 images, first that of frame 0 of clip 'second'" in refused(subject, capsys)
 
 
-def test_loose_pictures_of_several_clips_are_refused(subject, capsys):
+def test_loose_images_of_several_clips_are_refused(subject, capsys):
     rows = [("second", k, "test", True) for k in range(3)] + [("first", 9, "test", True)]
     made.write_samples(subject / "test_samples.parquet", rows)
     put(subject)
@@ -135,19 +135,19 @@ def test_loose_pictures_of_several_clips_are_refused(subject, capsys):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda picture: picture[..., 0], "is a grey picture of 64 x 64 px"),
-        (lambda picture: picture[:, :40], "is a colour picture of 40 x 64 px"),
+        (lambda image: image[..., 0], "is a grey image of 64 x 64 px"),
+        (lambda image: image[:, :40], "is a colour image of 40 x 64 px"),
     ],
 )
-def test_pictures_that_cannot_be_this_crop_are_refused(subject, capsys, change, sentence):
+def test_images_that_cannot_be_this_crop_are_refused(subject, capsys, change, sentence):
     put(subject, change=change)
     assert sentence in refused(subject, capsys)
 
 
-def test_a_damaged_picture_is_named(subject, capsys):
+def test_a_damaged_image_is_named(subject, capsys):
     put(subject)
-    (subject / "external/peer/000004.png").write_bytes(b"no picture")
-    assert "000004.png is not a readable picture; have the method write it again" in refused(subject, capsys)
+    (subject / "external/peer/000004.png").write_bytes(b"no image")
+    assert "000004.png is not a readable image; have the method write it again" in refused(subject, capsys)
 
 
 def test_a_stray_file_beside_the_methods_is_refused(subject, capsys):

@@ -9,7 +9,7 @@ import torch
 
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.io.avatar_file import FORMAT
-from selfieavatar.io.files import picture_name, write_picture
+from selfieavatar.io.files import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.schemas import SCHEMAS
 from selfieavatar.settings import cli
@@ -61,10 +61,10 @@ def write_subject(folder, clips=("talk",), count=COUNT, labels=None):
         facts = {"fps": 10.0, "size_px": SIZE, "labels": (labels or {}).get(clip, {})}
         write_manifest(folder / "clips" / clip / "decode.parquet", "decode", columns, facts)
         for number in frames.tolist():
-            write_picture(
-                folder / "clips" / clip / "frames" / picture_name(number), np.full((SIZE,) * 2 + (3,), 90, np.uint8)
+            write_image(
+                folder / "clips" / clip / "frames" / image_name(number), np.full((SIZE,) * 2 + (3,), 90, np.uint8)
             )
-            write_picture(folder / "self" / clip / picture_name(number), np.full((SIZE,) * 2 + (3,), 99, np.uint8))
+            write_image(folder / "self" / clip / image_name(number), np.full((SIZE,) * 2 + (3,), 99, np.uint8))
     all_clips = [clip for clip in clips for _ in frames]
     write_scores(folder / "self.parquet", all_clips, np.tile(frames, len(clips)))
     write_json(folder, metrics_of(len(all_clips)))
@@ -113,7 +113,7 @@ def test_the_page_shows_figures_intervals_and_what_is_missing(tmp_path):
     assert 'href="self.mp4"' in page and "<h2>Training</h2>" in page and "worse than a plain copy" not in page
 
 
-def test_the_page_needs_nothing_but_the_film(tmp_path):
+def test_the_page_needs_nothing_but_the_video(tmp_path):
     page = page_of(write_subject(tmp_path))
     assert set(re.findall(r'href="([^"]*)"', page)) == {"self.mp4"}
     assert not re.findall(r'src="(?!data:image/(?:png|jpeg);base64,)', page) and "url(" not in page
@@ -192,7 +192,7 @@ def test_other_files_are_refused(tmp_path, capsys):
     torch.save({"format": FORMAT, "history": [{"l1": 1.0}]}, folder / "avatar.pt")
     assert "is not that of a training" in refused(folder, capsys)
     for number in range(0, COUNT, 2):
-        write_picture(folder / "self/talk" / picture_name(number), np.zeros((8, 8, 3), np.uint8))
+        write_image(folder / "self/talk" / image_name(number), np.zeros((8, 8, 3), np.uint8))
     assert "differ in size" in refused(folder, capsys)
     write_scores(folder / "self.parquet", ["../talk"] * (COUNT // 2), np.arange(0, COUNT, 2))
     assert "no name of a clip" in refused(folder, capsys)

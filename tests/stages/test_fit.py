@@ -11,7 +11,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.evaluation.holdout import kept_frames
 from selfieavatar.fitting.landmark_solver import FitResult
 from selfieavatar.fitting.photometric_refinement import JointSettings
-from selfieavatar.io.files import picture_name, read_picture, write_picture
+from selfieavatar.io.files import image_name, read_image, write_image
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.rendering.shading import default_light, shade
 from selfieavatar.settings.config import stage_defaults
@@ -22,7 +22,7 @@ FRAMES = 60
 
 
 def write_clip(folder, start, count, size=makers.SIZE, missing=(), found_set="mediapipe478"):
-    """Manifests and pictures of `count` frames of the made-up subject, moving as from frame `start` of its life."""
+    """Manifests and images of `count` frames of the made-up subject, moving as from frame `start` of its life."""
     folder.mkdir()
     subject = makers.model()
     rotation, translation, expression = (value[start : start + count] for value in makers.movement(start + count))
@@ -44,8 +44,8 @@ def write_clip(folder, start, count, size=makers.SIZE, missing=(), found_set="me
     for name in ("frames", "alpha"):
         (folder / name).mkdir()
     for number in range(count):
-        write_picture(folder / "frames" / picture_name(number), np.full((size, size, 3), (200, 150, 120), np.uint8))
-        write_picture(folder / "alpha" / picture_name(number), np.full((size, size), 255, np.uint8))
+        write_image(folder / "frames" / image_name(number), np.full((size, size, 3), (200, 150, 120), np.uint8))
+        write_image(folder / "alpha" / image_name(number), np.full((size, size), 255, np.uint8))
     return folder
 
 
@@ -126,7 +126,7 @@ def test_the_reference_of_the_registration_is_kept_and_can_be_left_out(subject, 
 
 
 def test_frames_that_do_not_show_the_face_stay_bridged_after_the_registration(subject, tmp_path):
-    """The model drawn into an empty picture agrees with itself: that must not make a lost frame a good one."""
+    """The model drawn into an empty image agrees with itself: that must not make a lost frame a good one."""
     _, _, path = subject
     clip = write_clip(tmp_path / "odd", 0, 30)
     table = read_manifest(clip / "landmarks.parquet", "landmarks")
@@ -162,7 +162,7 @@ def test_fit_holds_the_contract_and_marks_gaps(subject):
     assert (gappy["quality"][[4, 5]] == "bridged").all() and (gappy["quality"][12:22] == "lost").all()
     assert not gappy["fitted"][12:22].any() and np.isnan(gappy["rotation"][12:22]).all()
     assert np.isnan(gappy["landmark_error"][[4, 5]]).all()
-    assert np.isnan(whole["torso"]).all()  # a flat picture shows none
+    assert np.isnan(whole["torso"]).all()  # a flat image shows none
 
 
 def test_the_torso_is_followed_and_can_be_left_out(subject, tmp_path):
@@ -170,18 +170,18 @@ def test_the_torso_is_followed_and_can_be_left_out(subject, tmp_path):
     side = makers.SIZE
     rows, columns = np.mgrid[:side, :side]
     for number in range(30):
-        picture = read_picture(clip / "frames" / picture_name(number)).copy()
+        image = read_image(clip / "frames" / image_name(number)).copy()
         shirt = 128 + 60 * np.sin((columns - 0.2 * number) / 6) + 60 * np.cos(rows / 7)
-        picture[-side // 5 :] = shirt[-side // 5 :, :, None]
-        write_picture(clip / "frames" / picture_name(number), picture)
+        image[-side // 5 :] = shirt[-side // 5 :, :, None]
+        write_image(clip / "frames" / image_name(number), image)
     path = learn(tmp_path, [clip])
     moved = fit_one(path, clip)["torso"] * side
     np.testing.assert_allclose(moved[:, 0] - moved[0, 0], 0.2 * np.arange(30), atol=0.3)
     assert "torso_top" not in np.load(learn(tmp_path, [clip], torso=False)).files
 
 
-def test_light_of_an_evenly_coloured_film_is_even(subject):
-    """The made-up film shows one colour everywhere: no shading."""
+def test_light_of_an_evenly_coloured_video_is_even(subject):
+    """The made-up video shows one colour everywhere: no shading."""
     _, clips, path = subject
     with np.load(path, allow_pickle=False) as stored:
         own = stored["light"]
@@ -197,7 +197,7 @@ def test_light_of_an_evenly_coloured_film_is_even(subject):
 
 
 def test_full_refines_through_the_rasteriser(tmp_path, monkeypatch):
-    """On the processor, and for two steps only: what it reaches is tested in test_photometric_refinement.py."""
+    """On the CPU, and for two steps only: what it reaches is tested in test_photometric_refinement.py."""
     monkeypatch.setattr(
         "selfieavatar.fitting.photometric_refinement.JointSettings", partial(JointSettings, iterations=2)
     )
@@ -214,8 +214,8 @@ def test_mattes_without_a_person_are_named(tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "a", 0, 6)
     known = FitResult(*makers.movement(6), np.zeros(6))
     monkeypatch.setattr(identity.facemesh, "learn", lambda *_, **__: (makers.model(), known, np.arange(6)))
-    for picture in (clip / "alpha").iterdir():
-        write_picture(picture, np.zeros((makers.SIZE, makers.SIZE), np.uint8))
+    for image in (clip / "alpha").iterdir():
+        write_image(image, np.zeros((makers.SIZE, makers.SIZE), np.uint8))
     with pytest.raises(UserError, match="mattes"):
         learn(tmp_path, [clip])
 

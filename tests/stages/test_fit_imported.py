@@ -5,7 +5,7 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import transform
-from selfieavatar.io.files import beside, picture_name, write_picture
+from selfieavatar.io.files import beside, image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.morphable.coefficient_files import check_coefficients
 from selfieavatar.morphable.published import load_model
@@ -24,13 +24,13 @@ def in_frame(shares, crop=CROP):
 
 
 def write_clip(folder, points, used, first=0, crop=CROP, source_px=SOURCE):
-    """Manifests and pictures of a clip on which the detector finds exactly the model's landmarks, points (N, M, 2)."""
-    image = folder / "image"
-    image.mkdir(parents=True)
+    """Manifests and images of a clip on which the detector finds exactly the model's landmarks, points (N, M, 2)."""
+    images_dir = folder / "image"
+    images_dir.mkdir(parents=True)
     count = len(points)
     for number in range(1, first + count + 1):
-        (image / f"{number}.png").touch()
-    facts = {"size_px": SIZE, "source": str(image), "source_size": [source_px, SOURCE], "crop_px": list(crop),
+        (images_dir / f"{number}.png").touch()
+    facts = {"size_px": SIZE, "source": str(images_dir), "source_size": [source_px, SOURCE], "crop_px": list(crop),
              "fps": 25.0, "static_camera": True}  # fmt: skip
     decode = {
         "frame": np.arange(count), "time_s": np.arange(count) / 25, "source_frame": first + np.arange(count),
@@ -48,9 +48,9 @@ def write_clip(folder, points, used, first=0, crop=CROP, source_px=SOURCE):
                    {"landmark_set": "mediapipe478", "count": 478, "size_px": SIZE})  # fmt: skip
     for name, colour in (("frames", (200, 150, 120)), ("alpha", None)):
         (folder / name).mkdir()
-        picture = np.full((SIZE, SIZE), 255, np.uint8) if colour is None else np.full((SIZE, SIZE, 3), colour, np.uint8)
+        image = np.full((SIZE, SIZE), 255, np.uint8) if colour is None else np.full((SIZE, SIZE, 3), colour, np.uint8)
         for number in range(count):
-            write_picture(folder / name / picture_name(number), picture)
+            write_image(folder / name / image_name(number), image)
     return folder
 
 
@@ -118,15 +118,15 @@ def test_flame_projects_as_imavatar_projects(flame, tmp_path):
     found = fit_one(tmp_path, clip, file, **settings(flame))
     rows, seen = projected(tmp_path, found)
     assert rows.tolist() == list(range(FRAMES))
-    skull = on_skull(flame)
-    far = np.linalg.norm(seen[:, skull] - truth[:, flame["model"].flame_source[skull]], axis=2)
+    head_sphere = on_skull(flame)
+    far = np.linalg.norm(seen[:, head_sphere] - truth[:, flame["model"].flame_source[head_sphere]], axis=2)
     assert np.median(far) < 0.1 and np.percentile(far, 95) < 0.3
     np.testing.assert_allclose(found["expression"][:, :50], [f["expression"] for f in content["frames"]], atol=1e-6)
     assert not found["expression"][:, 50:100].any()
     # The jaw enters by sine and 1 - cosine of its opening.
     jaw = [np.sin(frame["pose"][6]) for frame in content["frames"]]
     np.testing.assert_allclose(found["expression"][:, 100], jaw, atol=0.01)
-    # The eyes' joints: turned about y up by +, an eye looks to the picture's right; about x by +, down.
+    # The eyes' joints: turned about y up by +, an eye looks to the image's right; about x by +, down.
     np.testing.assert_allclose(found["gaze"][:, 0], [f["pose"][10] for f in content["frames"]], atol=0.01)
     np.testing.assert_allclose(found["gaze"][:, 1], [f["pose"][9] for f in content["frames"]], atol=0.01)
     out = [tmp_path / name for name in ("render", "uv", "render.parquet")]
@@ -135,7 +135,7 @@ def test_flame_projects_as_imavatar_projects(flame, tmp_path):
     assert (read_manifest(out[2], "render")["face_share"] > 0.05).all()
 
 
-def test_pictures_that_the_file_lacks_are_lost(flame, tmp_path):
+def test_images_that_the_file_lacks_are_lost(flame, tmp_path):
     content = track.flame_content(FRAMES)
     clip, file, _ = flame_clip(flame, tmp_path / "talk", content)
     content["frames"] = [frame for n, frame in enumerate(content["frames"]) if n not in (3, 4, 9)]
@@ -147,7 +147,7 @@ def test_pictures_that_the_file_lacks_are_lost(flame, tmp_path):
 
 
 def test_numbers_are_those_of_the_files(flame, tmp_path):
-    """A clip from source frame 5 on, whose folder lacks the first two pictures: the eighth file is named 8."""
+    """A clip from source frame 5 on, whose folder lacks the first two images: the eighth file is named 8."""
     content = track.flame_content(FRAMES, first=8)
     clip, file, _ = flame_clip(flame, tmp_path / "talk", content, first=7)
     (clip / "image" / "1.png").unlink()
@@ -172,15 +172,15 @@ def test_two_crops_share_one_camera_and_the_residual_is_said(flame, tmp_path, ca
     said = next(record.args for record in caplog.records if "the subject's camera sees" in record.getMessage())
     assert said[1] == FRAMES and 0.001 < said[3] < 0.1
     _, seen = projected(tmp_path, found)
-    skull = on_skull(flame)
-    far = np.linalg.norm(seen[:, skull] - truths[1][:, flame["model"].flame_source[skull]], axis=2)
+    head_sphere = on_skull(flame)
+    far = np.linalg.norm(seen[:, head_sphere] - truths[1][:, flame["model"].flame_source[head_sphere]], axis=2)
     assert np.median(far) < 0.1
 
 
 def test_files_of_another_clip_are_refused(flame, tmp_path):
     clip, file, _ = flame_clip(flame, tmp_path / "talk", track.flame_content(FRAMES))
     track.write_flame(file, track.flame_content(FRAMES, first=500))
-    with pytest.raises(UserError, match="pictures 500 to 511, but .*image shows 1 to 12"):
+    with pytest.raises(UserError, match="images 500 to 511, but .*image shows 1 to 12"):
         learn(tmp_path, [clip], [file], **settings(flame))
     moved = track.flame_content(FRAMES)
     for frame in moved["frames"]:
@@ -206,7 +206,7 @@ def test_other_numbers_of_coefficients_are_refused(flame, tmp_path):
     twice = good | {"frames": good["frames"] + good["frames"][:1]}
     with pytest.raises(UserError, match="twice"):
         check_coefficients(track.write_flame(tmp_path / "twice.json", twice), "flame", flame["folder"], tmp_path)
-    with pytest.raises(UserError, match="pictures 1 to 3, but .* shows 9 to 9"):
+    with pytest.raises(UserError, match="images 1 to 3, but .* shows 9 to 9"):
         (tmp_path / "image").mkdir()
         (tmp_path / "image" / "9.png").touch()
         check_coefficients(file, "flame", flame["folder"], tmp_path / "image")
@@ -249,7 +249,7 @@ def test_where_the_file_lies(tmp_path):
 
 
 def test_a_clip_without_usable_frames_does_not_stop_the_others(flame, tmp_path):
-    """The second clip's file has a picture on which the detector found no face."""
+    """The second clip's file has an image on which the detector found no face."""
     clips, files, _ = zip(
         flame_clip(flame, tmp_path / "a", track.flame_content(FRAMES)),
         flame_clip(flame, tmp_path / "b", track.flame_content(FRAMES)),

@@ -5,7 +5,7 @@ import pytest
 
 from selfieavatar.detection.landmarks import Detection
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import picture_name, write_picture
+from selfieavatar.io.files import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from stages import landmarks
 
@@ -13,14 +13,14 @@ SIZE = 64
 
 
 class Marker:
-    """Takes the brightest pixel for the face; a black picture has none."""
+    """Takes the brightest pixel for the face; a black image has none."""
 
     set_name = "mediapipe478"
 
-    def detect(self, picture):
-        if picture.max() < 50:
+    def detect(self, image):
+        if image.max() < 50:
             return None
-        y, x = np.unravel_index(picture[..., 0].argmax(), picture.shape[:2])
+        y, x = np.unravel_index(image[..., 0].argmax(), image.shape[:2])
         points = np.tile([x + 0.5, y + 0.5], (478, 1)).astype(np.float32)
         return Detection(points, np.full(478, 2.0, np.float32), 0.9)
 
@@ -29,18 +29,18 @@ class Marker:
 
 
 def clip(folder, places):
-    """A folder of pictures 96 px wide with one bright block each (None: black), and its decode.parquet (crop 96 ->
+    """A folder of images 96 px wide with one bright block each (None: black), and its decode.parquet (crop 96 ->
     64 px).
     """
     source = folder / "source"
     source.mkdir()
     for number, place in enumerate(places):
-        picture = np.zeros((96, 96, 3), np.uint8)
+        image = np.zeros((96, 96, 3), np.uint8)
         if place is not None:
             x, y = place
-            picture[y - 3 : y + 3, x - 3 : x + 3] = 120
-            picture[y, x] = 255
-        write_picture(source / picture_name(number), picture)
+            image[y - 3 : y + 3, x - 3 : x + 3] = 120
+            image[y, x] = 255
+        write_image(source / image_name(number), image)
     count = len(places)
     columns = {
         "frame": np.arange(count), "time_s": np.arange(count) / 25, "source_frame": np.arange(count),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import content_hash, read_picture, write_picture
+from selfieavatar.io.files import content_hash, read_image, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.settings.cli import main
 from stages import matting
@@ -18,15 +18,15 @@ COUNT, SOURCE_PX, FRAME_PX = 6, 160, 64
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """A folder of pictures of a drawn figure that moves before a static wall, its masks, and a decode manifest."""
+    """A folder of images of a drawn figure that moves before a static wall, its masks, and a decode manifest."""
     root = tmp_path_factory.mktemp("clip")
     rng = np.random.default_rng(0)
     wall = cv2.resize(rng.random((5, 5, 3)), (SOURCE_PX, SOURCE_PX), interpolation=cv2.INTER_CUBIC).clip(0, 1)
     for number in range(COUNT):
         alpha = head_and_shoulders(SOURCE_PX, hairs=0, shift=2 * number)
-        picture = composite(alpha, np.broadcast_to([0.8, 0.6, 0.5], wall.shape), wall)
-        write_picture(root / "frames" / f"{number:04d}.png", picture)
-        write_picture(root / "masks" / f"{number:04d}.png", np.rint(alpha * 255).astype(np.uint8))
+        image = composite(alpha, np.broadcast_to([0.8, 0.6, 0.5], wall.shape), wall)
+        write_image(root / "frames" / f"{number:04d}.png", image)
+        write_image(root / "masks" / f"{number:04d}.png", np.rint(alpha * 255).astype(np.uint8))
     return root
 
 
@@ -65,8 +65,8 @@ def test_given_masks_go_through_the_clip_s_crop(clip, tmp_path):
     assert manifest.metadata == {"method": "given", "size_px": FRAME_PX, "plate": False}
     for number in range(3):
         path = tmp_path / "alpha" / f"{number:06d}.png"
-        alpha = read_picture(path)
-        truth = read_picture(clip / "masks" / f"{number + 2:04d}.png")[4:148, 8:152]
+        alpha = read_image(path)
+        truth = read_image(clip / "masks" / f"{number + 2:04d}.png")[4:148, 8:152]
         expected = cv2.resize(truth, (FRAME_PX, FRAME_PX), interpolation=cv2.INTER_AREA).astype(float)
         assert alpha.dtype == np.uint8 and alpha.shape == (FRAME_PX, FRAME_PX)
         assert np.abs(alpha - expected).mean() < 1.0 and np.abs(alpha - expected).max() < 24
@@ -81,13 +81,13 @@ def test_frames_without_a_face_get_an_alpha_and_the_plate_is_written(clip, tmp_p
     manifest = read_manifest(tmp_path / "matting.parquet", "matting")
     assert len(manifest) == COUNT and len(list((tmp_path / "alpha").glob("*.png"))) == COUNT
     assert manifest.metadata["plate"] is True and 0.0 <= manifest.metadata["plate_seen"] <= 1.0
-    assert read_picture(plate).shape == (FRAME_PX, FRAME_PX, 3)
-    assert read_picture(tmp_path / "plate_seen.png").shape == (FRAME_PX, FRAME_PX)
+    assert read_image(plate).shape == (FRAME_PX, FRAME_PX, 3)
+    assert read_image(tmp_path / "plate_seen.png").shape == (FRAME_PX, FRAME_PX)
 
 
 def test_an_outdated_plate_goes_where_the_camera_moves(clip, tmp_path):
     plate = tmp_path / "plate.png"
-    write_picture(plate, np.zeros((4, 4, 3), np.uint8))
+    write_image(plate, np.zeros((4, 4, 3), np.uint8))
     command(clip, tmp_path, {"quality": "none"}, "--plate", plate, static=False)
     assert not plate.exists()
     assert read_manifest(tmp_path / "matting.parquet", "matting").metadata["plate"] is False
@@ -132,14 +132,14 @@ def test_bad_settings_say_which(clip, tmp_path, capsys):
     assert not (tmp_path / "alpha").exists()
 
 
-def test_given_masks_go_by_the_names_of_the_pictures(tmp_path):
-    """Names without leading zeros, and one picture's mask more than needed."""
+def test_given_masks_go_by_the_names_of_the_images(tmp_path):
+    """Names without leading zeros, and one image's mask more than needed."""
     for number in (1, 2, 10):
-        write_picture(tmp_path / "frames" / f"{number}.png", np.full((160, 160, 3), 99, np.uint8))
+        write_image(tmp_path / "frames" / f"{number}.png", np.full((160, 160, 3), 99, np.uint8))
     for number in (1, 2, 5, 10):
-        write_picture(tmp_path / "masks" / f"{number}.png", np.full((160, 160), 20 * number, np.uint8))
+        write_image(tmp_path / "masks" / f"{number}.png", np.full((160, 160), 20 * number, np.uint8))
     command(tmp_path, tmp_path, {"method": "given"}, "--given", tmp_path / "masks", last=3)
-    seen = [read_picture(tmp_path / "alpha" / f"{number:06d}.png")[32, 32] for number in range(3)]
+    seen = [read_image(tmp_path / "alpha" / f"{number:06d}.png")[32, 32] for number in range(3)]
     assert seen == [20, 40, 200]
 
 
@@ -174,5 +174,5 @@ def test_person_is_white_on_real_footage(shared, tmp_path):
     arguments = ["--source", video, "--start", 0, "--end", 4, "--decode", decode, "--out-alpha", tmp_path / "alpha"]
     arguments += ["--manifest", tmp_path / "matting.parquet"]
     main(matting.build_parser(), matting.run, [str(argument) for argument in arguments])
-    alpha = read_picture(tmp_path / "alpha" / "000003.png")
+    alpha = read_image(tmp_path / "alpha" / "000003.png")
     assert alpha[30, 32] == 255 and alpha[60, 32] == 255 and alpha[3, 3] == 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.geometry.normals import orient_outwards
-from selfieavatar.io.files import PictureWriter, read_picture
+from selfieavatar.io.files import ImageWriter, read_image
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.reporting import annotate, tracking_tiles
@@ -44,11 +44,11 @@ def clip(tmp_path):
     grey = np.full((SIZE, SIZE, 3), 90, np.uint8)
     uv = np.zeros((SIZE, SIZE, 3), np.uint16)
     uv[24:40, 24:40] = 20000, 20000, 65535
-    for folder, picture in (("frames", grey), ("alpha", alpha), ("render", grey // 3), ("uv", uv)):
-        with PictureWriter(tmp_path / folder) as writer:
+    for folder, image in (("frames", grey), ("alpha", alpha), ("render", grey // 3), ("uv", uv)):
+        with ImageWriter(tmp_path / folder) as writer:
             for number in frames:
                 if folder in ("frames", "alpha") or number != LOST:
-                    writer.put(int(number), picture)
+                    writer.put(int(number), image)
     zero = np.zeros(COUNT, np.float32)
     write_manifest(tmp_path / "decode.parquet", "decode", {
         "frame": frames, "time_s": frames / 10, "source_frame": frames, "face": zero == 0,
@@ -103,20 +103,20 @@ def test_video_and_sheet_are_written(clip):
     run(clip)
     source = open_source(clip / "overlay.mp4")
     assert (source.count, source.size, source.fps) == (COUNT, (512, 512), 10)
-    # Three frames of four pictures, two frames to a row.
+    # Three frames of four images, two frames to a row.
     expected = annotate.contact_sheet([np.zeros((64, 64, 3), np.uint8)] * 12, ["x"] * 12, columns=8, cell_px=64)
-    assert read_picture(clip / "contact.png").shape == expected.shape
+    assert read_image(clip / "contact.png").shape == expected.shape
 
 
 def test_everything_is_drawn_where_it_belongs(clip):
-    picture = the_clip(clip).overlay(0).astype(int)
-    assert picture.shape == (256, 256, 3)
-    red, green, blue = picture[160, 64]  # the landmark at (16, 40) of 64, four times enlarged
+    image = the_clip(clip).overlay(0).astype(int)
+    assert image.shape == (256, 256, 3)
+    red, green, blue = image[160, 64]  # the landmark at (16, 40) of 64, four times enlarged
     assert green > red + 80 and green > blue + 80
-    edge = picture[230, 120:136]  # alpha ends at half the width
+    edge = image[230, 120:136]  # alpha ends at half the width
     assert ((edge[:, 0] > edge[:, 2] + 80).any(axis=0)).all()
-    assert (picture[230, 140:] == 90).all() and (picture[230, 4:110] == 90).all()  # no line along the border
-    assert np.abs(picture[250:, 10:110] - 90).max() == 0
+    assert (image[230, 140:] == 90).all() and (image[230, 4:110] == 90).all()  # no line along the border
+    assert np.abs(image[250:, 10:110] - 90).max() == 0
 
 
 def test_mesh_is_projected_and_its_back_left_out(clip):
@@ -201,15 +201,15 @@ def test_gaze_starts_at_the_eye_and_points_where_it_looks(clip):
     assert starts == pytest.approx(np.full((2, 2), 32.0)) and ends == pytest.approx(np.full((2, 2), 32.0))
     shown._columns["gaze"] = np.tile([[0.5, 0.0, 0.0, 0.5]], (COUNT, 1))
     starts, ends = shown.gaze(0)
-    assert ends[0, 0] > starts[0, 0] + 5 and ends[0, 1] == pytest.approx(32)  # yaw > 0: to the picture's right
+    assert ends[0, 0] > starts[0, 0] + 5 and ends[0, 1] == pytest.approx(32)  # yaw > 0: to the image's right
     assert ends[1, 1] > starts[1, 1] + 5 and ends[1, 0] == pytest.approx(32)  # pitch > 0: down
 
 
 def test_four_panels_and_three_black_ones_where_the_fit_is_lost(clip):
     shown = the_clip(clip)
-    picture = shown.mosaic(0)
-    assert picture.shape == (512, 512, 3)
-    right, normals, board = picture[:256, 256:], picture[256:, :256], picture[256:, 256:]
+    image = shown.mosaic(0)
+    assert image.shape == (512, 512, 3)
+    right, normals, board = image[:256, 256:], image[256:, :256], image[256:, 256:]
     assert (right[100:] == 30).all()
     assert np.abs(board[250, 250].astype(int) - 0.35 * 90).max() <= 1 and board[128, 128, 2] != 31
     # The pyramid's right side faces right (red), its upper side up (green).

@@ -11,7 +11,7 @@ from selfieavatar.avatar import Avatar, camera_of
 from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.geometry.reference_pose import pose_arrays
-from selfieavatar.io.files import picture_name, write_picture
+from selfieavatar.io.files import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.config import stage_defaults
@@ -57,7 +57,7 @@ def write_driver(folder, model, seed=0):
     }  # fmt: skip
     write_manifest(folder / "decode.parquet", "decode", decode, {"fps": 25.0, "size_px": SIZE})
     for number in range(FRAMES):
-        write_picture(folder / "frames" / picture_name(number), np.full((SIZE, SIZE, 3), 10 * number, np.uint8))
+        write_image(folder / "frames" / image_name(number), np.full((SIZE, SIZE, 3), 10 * number, np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +102,12 @@ def test_a_clip_of_another_person_drives(made, tmp_path, caplog):
     assert {name: facts[name] for name in wanted} == wanted
     assert facts["aed"] is None and facts["identity_similarity"] is None and len(facts["notes"]) == 2
     assert "resnet50_ft_weight.pkl is missing" in facts["notes"][0]
-    with av.open(str(tmp_path / "x.mp4")) as film:
-        pictures = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
-    assert len(pictures) == FRAMES and pictures[0].shape == (64 + 24, 128, 3)
+    with av.open(str(tmp_path / "x.mp4")) as video:
+        images = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(images) == FRAMES and images[0].shape == (64 + 24, 128, 3)
     for number in (0, 7):
-        assert abs(int(pictures[number][60, 30, 0]) - 10 * number) < 4, "the driver's own frame is at the left"
-    assert pictures[LOST][24:, 66:].max() < 20 < pictures[0][24:, 66:].max(), "nothing is made up for a lost frame"
+        assert abs(int(images[number][60, 30, 0]) - 10 * number) < 4, "the driver's own frame is at the left"
+    assert images[LOST][24:, 66:].max() < 20 < images[0][24:, 66:].max(), "nothing is made up for a lost frame"
 
 
 def test_what_was_not_asked_of_the_avatar_is_said(made, tmp_path, caplog):
@@ -162,7 +162,7 @@ def test_somebody_else_moves_neither_light_nor_torso(made, tmp_path, monkeypatch
     assert seen and all(given == (None, None) for given in seen)
 
 
-def test_light_reaches_the_picture(made):
+def test_light_reaches_the_image(made):
     avatar = Avatar.load(made / "avatar.pt")
     pose = np.zeros((1, 3)), np.array([[0, 0, 90.0]]), np.zeros((1, 4))
     plain, _ = avatar.pose(*pose)
@@ -182,10 +182,10 @@ class Sees:
         rotation, translation, expression = (v[np.arange(FRAMES) != LOST] for v in makers.movement(FRAMES))
         self.points = iter(makers.landmarks(model, rotation, translation, expression)[0] / makers.SIZE)
 
-    def detect(self, picture):
+    def detect(self, image):
         from selfieavatar.detection.landmarks import Detection
 
-        return Detection((next(self.points) * picture.shape[0]).astype(np.float32), np.zeros(478), 1.0)
+        return Detection((next(self.points) * image.shape[0]).astype(np.float32), np.zeros(478), 1.0)
 
     def close(self):
         pass

@@ -1,4 +1,4 @@
-"""The render stage: pictures, hashes and manifest agree; lost frames get nothing; bad input is explained."""
+"""The render stage: images, hashes and manifest agree; lost frames get nothing; bad input is explained."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.arrays import read_identity
-from selfieavatar.io.files import content_hash, picture_name, read_picture
+from selfieavatar.io.files import content_hash, image_name, read_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import default_light
@@ -68,7 +68,7 @@ def clip(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_pictures_manifest_and_library_agree(clip: Path) -> None:
+def test_images_manifest_and_library_agree(clip: Path) -> None:
     _run(clip)
     manifest = read_manifest(clip / "render.parquet", "render")
     fit = read_manifest(clip / "fit.parquet", "fit")
@@ -81,12 +81,12 @@ def test_pictures_manifest_and_library_agree(clip: Path) -> None:
             assert manifest["render_hash"][row] == manifest["uv_hash"][row] == "" and manifest["face_share"][row] == 0
             continue
         expected = renderer.render(*(fit[name][row] for name in COEFFICIENTS), torso=fit["torso"][row])
-        picture = read_picture(clip / "render" / picture_name(frame))
-        uv = read_picture(clip / "uv" / picture_name(frame))
-        assert picture.dtype == np.uint8 and uv.dtype == np.uint16
-        assert (picture == expected.picture).all() and (uv == expected.uv).all()
-        assert manifest["render_hash"][row] == content_hash(clip / "render" / picture_name(frame))
-        assert manifest["uv_hash"][row] == content_hash(clip / "uv" / picture_name(frame))
+        image = read_image(clip / "render" / image_name(frame))
+        uv = read_image(clip / "uv" / image_name(frame))
+        assert image.dtype == np.uint8 and uv.dtype == np.uint16
+        assert (image == expected.image).all() and (uv == expected.uv).all()
+        assert manifest["render_hash"][row] == content_hash(clip / "render" / image_name(frame))
+        assert manifest["uv_hash"][row] == content_hash(clip / "uv" / image_name(frame))
         assert manifest["face_share"][row] == pytest.approx(expected.mask.mean())
 
 
@@ -95,7 +95,7 @@ def test_fixed_light_leaves_the_fitted_one_aside(clip: Path) -> None:
     fit = read_manifest(clip / "fit.parquet", "fit")
     assert read_manifest(clip / "render.parquet", "render").metadata["light"] == "fixed"
     expected = Renderer(_identity(), light=default_light()).render(*(fit[name][0] for name in COEFFICIENTS[:4]))
-    assert (read_picture(clip / "render" / picture_name(3)) == expected.picture).all()
+    assert (read_image(clip / "render" / image_name(3)) == expected.image).all()
 
 
 def test_two_runs_give_the_same_bytes(clip: Path) -> None:
@@ -124,7 +124,7 @@ def test_missing_or_damaged_identity_is_explained(tmp_path: Path) -> None:
 
 def test_backend_choice() -> None:
     assert choose_backend("cpu", "cuda:0") is None and choose_backend("auto", "cpu") is None
-    with pytest.raises(UserError, match="no NVIDIA card"):
+    with pytest.raises(UserError, match="no NVIDIA GPU"):
         choose_backend("nvdiffrast", "cpu")
 
 

@@ -113,7 +113,7 @@ def test_manifests_of_another_clip_are_refused(tmp_path):
         samples.run(args)
 
 
-def test_another_picture_changes_the_manifest(tmp_path):
+def test_another_image_changes_the_manifest(tmp_path):
     before = choose(tmp_path).metadata["pictures"]
     hashes = np.array(["0" * 16] * 60, dtype=object)
     hashes[7] = "1" * 16

@@ -19,7 +19,7 @@ bert talk train bert.mp4 - - selfie written smoke
 carl talk train carl.mp4 - - selfie written smoke
 guest talk drive demo:2 - - demo synthetic smoke
 """
-BROKEN = "12:00:00 INFO decode: looking\nerror: decode: bert.mp4 is no film (<moov> is missing); film it again\n"
+BROKEN = "12:00:00 INFO decode: looking\nerror: decode: bert.mp4 is no video (<moov> is missing); film it again\n"
 
 
 def touch(path, content=b""):
@@ -83,13 +83,13 @@ def test_every_subject_has_its_state_and_reason(batch, capsys):
     assert [row["state"] for row in rows.values()] == ["done", "failed", "waiting", "waiting"]
     bert = rows["bert"]
     assert (bert["failed_stage"], bert["failed_of"]) == ("decode", "talk")
-    assert bert["reason"] == "bert.mp4 is no film (<moov> is missing); film it again"
+    assert bert["reason"] == "bert.mp4 is no video (<moov> is missing); film it again"
     assert bert["log"] == "bert/logs/talk.decode.log" and (batch / bert["log"]).is_file()
     assert "&lt;moov&gt;" in page and "<moov>" not in page
     assert page.index('<tr id="bert">') < page.index('<tr id="carl">') < page.index('<tr id="anna">')
     assert rows["carl"]["state_train"] == "waiting" and rows["guest"]["state_train"] == "not asked"
     said = capsys.readouterr().out
-    assert "4 subjects: 1 failed, 2 waiting, 1 done" in said and "failed at decode talk: bert.mp4 is no film" in said
+    assert "4 subjects: 1 failed, 2 waiting, 1 done" in said and "failed at decode talk: bert.mp4 is no video" in said
 
 
 def test_frames_time_figures_and_disk(batch):
@@ -151,12 +151,12 @@ def test_what_is_wrong_with_a_finished_subject_is_said(batch, capsys):
 
 
 def test_a_peer_that_failed_is_a_remark_beside_the_finished_avatar(batch, capsys):
-    touch(batch / "anna/logs/peer.external.log", b"error: external: 3 pictures are missing\n")
+    touch(batch / "anna/logs/peer.external.log", b"error: external: 3 images are missing\n")
     touch(batch / "anna/logs/guest--talk.reenact.log", b"error: reenact: no frame to follow\n")
     rows, page = run(batch)
     anna = rows["anna"]
     assert (anna["state"], anna["failed_stage"], anna["state_external"]) == ("done", "", "failed")
-    assert "external peer has failed: 3 pictures are missing (anna/logs/peer.external.log)" in anna["remarks"]
+    assert "external peer has failed: 3 images are missing (anna/logs/peer.external.log)" in anna["remarks"]
     said = capsys.readouterr().out
     assert "anna   done  " in said and "reenact guest--talk has failed: no frame to follow" in said
     assert "external peer has failed" in page

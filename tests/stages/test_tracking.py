@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from selfieavatar.io.files import write_picture
+from selfieavatar.io.files import write_image
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.settings import cli
 from stages import tracking
@@ -52,7 +52,7 @@ def subject(tmp_path):
     np.savez(tmp_path / "identity.npz", expression_scale=np.ones(2, np.float32))
     for name in ("talk", "read"):
         write_clip(tmp_path / "clips" / name)
-        write_picture(tmp_path / "clips" / name / "contact.png", np.full((40, 1200, 3), 99, np.uint8))
+        write_image(tmp_path / "clips" / name / "contact.png", np.full((40, 1200, 3), 99, np.uint8))
     return tmp_path
 
 

@@ -237,7 +237,7 @@ def test_two_processes_train_as_one_does_on_their_batches_together(subject):
 
 
 def start_team(folder, out, **changes):
-    """The stage as it is on a machine with two cards; here both processes train on the CPU."""
+    """The stage as it is on a machine with two GPUs; here both processes train on the CPU."""
     changed = json.dumps(settings(**changes))
     code = f"""
 import sys
@@ -275,11 +275,11 @@ def test_ctrl_c_stops_several_processes_between_two_steps(subject):
 def test_several_processes_say_why_they_failed(subject):
     process = start_team(subject, "never.pt", batch=3)
     _, said = process.communicate(timeout=600)
-    assert process.returncode == 2 and "train.batch 3 cannot be shared by 2 cards" in said, said
+    assert process.returncode == 2 and "train.batch 3 cannot be shared by 2 GPUs" in said, said
     assert "Traceback" not in said and len(said.splitlines()) < 15, said
 
 
-def test_several_cards_start_the_stage_once_per_card(subject, monkeypatch):
+def test_several_gpus_start_the_stage_once_per_gpu(subject, monkeypatch):
     started = []
 
     class Process:
@@ -300,7 +300,7 @@ def test_several_cards_start_the_stage_once_per_card(subject, monkeypatch):
     assert json.loads(worker.settings) == args.settings and worker.threads == 4
     for name in ("samples", "identity", "clips_dir", "train_dir", "out", "gpu"):
         assert getattr(worker, name) == getattr(args, name)
-    with pytest.raises(UserError, match="training on 2 cards has failed"):
+    with pytest.raises(UserError, match="training on 2 GPUs has failed"):
         train.start_team(args)
 
 

@@ -1,4 +1,4 @@
-"""The command: what it writes is read as the peers read it, their pictures come back, and bad input is explained."""
+"""The command: what it writes is read as the peers read it, their images come back, and bad input is explained."""
 
 import json
 import shutil
@@ -12,9 +12,9 @@ import trimesh
 
 from selfieavatar.geometry.camera import transform
 from selfieavatar.io import disk
-from selfieavatar.io.files import read_picture, write_picture
+from selfieavatar.io.files import read_image, write_image
 from selfieavatar.settings.cli import main
-from selfieavatar.settings.methods import method_pictures
+from selfieavatar.settings.methods import method_images
 from tests.fitting import makers as face_makers
 from tests.interop.exporters.makers import SIZE, camera, coefficients, write_samples, write_subject
 from tools import handover
@@ -62,8 +62,8 @@ def test_styleavatar(results, tmp_path):
     rows = table(out)
     assert [(row[2], int(row[3])) for row in rows if row[4] == "test"] == TESTS
     number = next(row[0] for row in rows if row[2:4] == ["b", "3"])
-    middle = read_picture(out / f"train/image/{int(number):06d}.png")[256:1280, 256:1280]
-    frame = read_picture(results / "anna/clips/b/frames/000003.png")
+    middle = read_image(out / f"train/image/{int(number):06d}.png")[256:1280, 256:1280]
+    frame = read_image(results / "anna/clips/b/frames/000003.png")
     shrunk = cv2.resize(middle, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     assert np.corrcoef(shrunk[2:-2, 2:-2].ravel(), frame[2:-2, 2:-2].ravel())[0, 1] > 0.9  # noise, made larger
     text = (out / "README.txt").read_text()
@@ -82,12 +82,12 @@ def test_nerface(results, tmp_path):
         for frame, (number, _, clip, place, *_) in zip(content["frames"], rows, strict=True):
             assert frame["file_path"] == f"images/{int(number):06d}"
             np.testing.assert_array_equal(
-                read_picture(out / f"{frame['file_path']}.png"),
-                read_picture(results / f"anna/clips/{clip}/frames/{int(place):06d}.png"),
+                read_image(out / f"{frame['file_path']}.png"),
+                read_image(results / f"anna/clips/{clip}/frames/{int(place):06d}.png"),
             )
             np.testing.assert_array_equal(
-                read_picture(out / frame["mask_path"]),
-                read_picture(results / f"anna/clips/{clip}/alpha/{int(place):06d}.png"),
+                read_image(out / frame["mask_path"]),
+                read_image(results / f"anna/clips/{clip}/alpha/{int(place):06d}.png"),
             )
             mesh = trimesh.load(out / frame["mesh_path"], process=False, maintain_order=True)
             x, y, z, _ = np.linalg.inv(frame["transform_matrix"]) @ np.c_[mesh.vertices, np.ones(len(mesh.vertices))].T
@@ -111,9 +111,9 @@ def test_insta(results, tmp_path):
     ]  # fmt: skip
     content = json.loads((out / "transforms_test.json").read_text())
     for frame, (clip, place) in zip(content["frames"], TESTS, strict=True):
-        picture = cv2.imread(str(out / frame["file_path"]), cv2.IMREAD_UNCHANGED)
-        alpha = read_picture(results / f"anna/clips/{clip}/alpha/{place:06d}.png")
-        np.testing.assert_array_equal(picture[..., 3], alpha)
+        image = cv2.imread(str(out / frame["file_path"]), cv2.IMREAD_UNCHANGED)
+        alpha = read_image(results / f"anna/clips/{clip}/alpha/{place:06d}.png")
+        np.testing.assert_array_equal(image[..., 3], alpha)
         np.testing.assert_allclose(np.loadtxt(out / frame["exp_path"])[:4], coefficients(clip)[2][place], atol=1e-6)
         assert len(np.loadtxt(out / frame["exp_path"])) == 16
         mesh = trimesh.load(out / frame["mesh_path"], process=False, maintain_order=True)
@@ -131,30 +131,30 @@ def test_frames_of_one_split_are_numbered_from_zero(results, tmp_path):
 
 @pytest.fixture
 def handed(results, tmp_path):
-    """The table of a handover, and a function that paints flat pictures of its test frames, brightness 10 + number."""
+    """The table of a handover, and a function that paints flat images of its test frames, brightness 10 + number."""
     run("styleavatar", "anna", "--results", results, "--out", tmp_path / "peer")
 
     def paint(folder, size=4 * SIZE, anew=False):
         for k, (number, *_) in enumerate(row for row in table(tmp_path / "peer") if row[4] == "test"):
             name = f"out_{k:04d}.png" if anew else f"{int(number):06d}.png"
-            write_picture(tmp_path / folder / name, np.full((size, size, 3), (10 + int(number), 0, 99), np.uint8))
+            write_image(tmp_path / folder / name, np.full((size, size, 3), (10 + int(number), 0, 99), np.uint8))
         return tmp_path / folder
 
     return tmp_path / "peer/frames.tsv", paint
 
 
 @pytest.mark.parametrize("anew", [False, True])
-def test_pictures_come_back_under_their_frames(results, handed, anew):
+def test_images_come_back_under_their_frames(results, handed, anew):
     frames, paint = handed
     by = ["--by", "order"] if anew else []
     painted = paint("painted", anew=anew)
     run("collect", "anna", "--results", results, "--method", "style", "--from", painted, "--frames", frames, *by)
     back = results / "anna/external/style/t"
     assert sorted(path.name for path in back.iterdir()) == [f"{k:06d}.png" for _, k in TESTS]
-    assert sorted(method_pictures(back.parent)["t"]) == [k for _, k in TESTS], "where measuring looks"
+    assert sorted(method_images(back.parent)["t"]) == [k for _, k in TESTS], "where measuring looks"
     for number, (_, place) in enumerate(TESTS, start=9):
-        picture = read_picture(back / f"{place:06d}.png")
-        assert picture.shape == (4 * SIZE, 4 * SIZE, 3) and (picture == (10 + number, 0, 99)).all()
+        image = read_image(back / f"{place:06d}.png")
+        assert image.shape == (4 * SIZE, 4 * SIZE, 3) and (image == (10 + number, 0, 99)).all()
 
 
 def test_what_cannot_come_back(results, handed, capsys):
@@ -164,8 +164,8 @@ def test_what_cannot_come_back(results, handed, capsys):
     first = painted / "000009.png"
     whole = first.read_bytes()
     for content, said in (
-        (b"no picture", "000009.png is not a readable picture"),
-        (cv2.imencode(".png", np.zeros((8, 9, 3), np.uint8))[1].tobytes(), "is a colour picture of 9 x 8 px"),
+        (b"no image", "000009.png is not a readable image"),
+        (cv2.imencode(".png", np.zeros((8, 9, 3), np.uint8))[1].tobytes(), "is a colour image of 9 x 8 px"),
         (cv2.imencode(".png", np.zeros((8, 8, 4), np.uint8))[1].tobytes(), "is transparent in places"),
     ):
         first.write_bytes(content)

@@ -9,7 +9,7 @@ import pytest
 from selfieavatar.settings.cli import main
 from selfieavatar.settings.subjects import read_sheet
 from stages import decode
-from tests.interop.datasets.makers import write_film, write_video
+from tests.interop.datasets.makers import encode_clip, write_video
 from tools import ingest
 
 
@@ -29,7 +29,7 @@ def refused(capsys, *arguments):
 def mead(tmp_path):
     for emotion, fps in (("angry", 25), ("sad", 30)):
         for view in ("front", "left_30"):
-            write_film(tmp_path / f"mead/M003/video/{view}/{emotion}/level_2/001.mp4", fps=fps)
+            encode_clip(tmp_path / f"mead/M003/video/{view}/{emotion}/level_2/001.mp4", fps=fps)
     return tmp_path / "mead"
 
 
@@ -39,14 +39,14 @@ def test_mead(mead, tmp_path, capsys):
     run("mead", mead, "--consent", "licence", "--preset", "smoke", "--out", sheet)
     clips = read_sheet(sheet).clips
     comments = [line for line in sheet.read_text().splitlines() if line.startswith("#")]
-    assert comments == ["# mead: films to test on drawn by --test-share 0.2 --seed 1"]
+    assert comments == ["# mead: videos to test on drawn by --test-share 0.2 --seed 1"]
     assert [(clip.subject, clip.clip, clip.dataset, clip.consent, clip.preset) for clip in clips] == [
         ("M003", f"front_{emotion}_level_2_001", "mead", "licence", "smoke") for emotion in ("angry", "sad")
     ]
     assert sorted(clip.role for clip in clips) == ["test", "train"]
     run("mead", mead, "--consent", "licence", "--views", "front,left_30", "--emotions", "sad", "--test-share", 0)
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert rows.pop(1) == ["# mead: films to test on drawn by --test-share 0 --seed 1"]
+    assert rows.pop(1) == ["# mead: videos to test on drawn by --test-share 0 --seed 1"]
     assert [row[:3] for row in rows[1:]] == [
         ["M003_front", "front_sad_level_2_001", "train"], ["M003_left_30", "left_30_sad_level_2_001", "train"],
     ]  # fmt: skip
@@ -73,8 +73,8 @@ def test_nonsense_is_refused(mead, tmp_path, capsys):
         (("--emotions", "glad"), "--emotions knows no 'glad'"),
         (("--levels", ""), "--levels names nothing"),
         (("--test-share", 1.0), "--test-share 1.0 must be"),
-        (("--actors", "M999"), "no film of M999"),
-        (("--levels", "1"), "holds no such film"),
+        (("--actors", "M999"), "no video of M999"),
+        (("--levels", "1"), "holds no such video"),
     ):
         assert words in refused(capsys, *given, *arguments)
     assert "is no folder" in refused(capsys, "mead", tmp_path / "none", "--consent", "licence")
@@ -107,8 +107,8 @@ def test_subjects_that_make_no_avatar_are_said(tmp_path, caplog, capsys):
     assert "subject1 has no video to train on" in caplog.text
 
 
-def test_films_that_are_left_out_are_named(mead, caplog, capsys):
-    write_film(mead / "M003/video/front/all.mp4")
+def test_videos_that_are_left_out_are_named(mead, caplog, capsys):
+    encode_clip(mead / "M003/video/front/all.mp4")
     run("mead", mead, "--consent", "licence", "--views", "front,front")
     assert "left out: M003/video/front/all.mp4 does not say: emotion, level, number of the take" in caplog.text
     assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[2:]] == ["M003", "M003"]

@@ -42,7 +42,7 @@ def test_what_is_whole_is_asked_for(report, tmp_path):
     anna = ("anna/clips/talk/contact.png", "anna/clips/talk/overlay.mp4", "anna/clips/read/contact.png")
     make(tmp_path, *anna, "anna/tracking.html", "anna/metrics.json")
     found = [str(Path(path).relative_to(tmp_path)) for path in report.made(SHEET, tmp_path)]
-    assert found == ["anna/clips/talk/contact.png"], "the page and the other sheet need the film of `read`"
+    assert found == ["anna/clips/talk/contact.png"], "the page and the other sheet need the video of `read`"
     make(tmp_path, "anna/clips/read/overlay.mp4", "anna/self.mp4", "anna/figures.html")
     make(tmp_path, "anna/reenact/bert--x.mp4", "anna/reenact/bert--x.parquet")
     for variant in ("no_mrf", "forgotten"):
@@ -55,13 +55,13 @@ def test_what_is_whole_is_asked_for(report, tmp_path):
 
 
 def test_without_its_footage_nothing_can_be_asked_for(report, tmp_path):
-    film = tmp_path / "bert.mp4"
-    sheet = sheet_of(("anna", "talk", "train", "demo:1"), ("bert", "x", "drive", str(film)))
+    video = tmp_path / "bert.mp4"
+    sheet = sheet_of(("anna", "talk", "train", "demo:1"), ("bert", "x", "drive", str(video)))
     make(tmp_path, "bert/clips/x/contact.png", "bert/clips/x/overlay.mp4", "anna/metrics.json", "anna/self.mp4")
     make(tmp_path, "anna/reenact/bert--x.mp4", "anna/reenact/bert--x.parquet")
     assert [Path(path).name for path in report.made(sheet, tmp_path)] == ["metrics.json"]
-    assert list(report.missing_footage(sheet)) == [str(film)]
-    film.touch()
+    assert list(report.missing_footage(sheet)) == [str(video)]
+    video.touch()
     assert len(report.made(sheet, tmp_path)) == 3 and not list(report.missing_footage(sheet))
 
 

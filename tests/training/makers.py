@@ -1,8 +1,8 @@
-"""A tiny subject on disk: 32 px frames of a textured disc that wanders, with its UV picture, matte and manifests."""
+"""A tiny subject on disk: 32 px frames of a textured disc that wanders, with its UV image, matte and manifests."""
 
 import numpy as np
 
-from selfieavatar.io.files import picture_name, write_picture
+from selfieavatar.io.files import image_name, write_image
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.settings.config import stage_settings
 from tests.networks.settings import TINY
@@ -31,7 +31,7 @@ def settings(**changes):
     return stage_settings("train", SETTINGS, changes)
 
 
-def pictures(number):
+def images(number):
     """frames, alpha, render, uv of one frame: the face is a disc whose place depends on the number."""
     rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
     x, y = 16 + 5 * np.sin(number / 3), 16 + 3 * np.cos(number / 5)
@@ -49,10 +49,10 @@ def pictures(number):
 
 
 def write_clip(folder, count, first=0):
-    """Picture folders of a clip of `count` frames."""
+    """Image folders of a clip of `count` frames."""
     for number in range(count):
-        for name, picture in pictures(first + number).items():
-            write_picture(folder / name / picture_name(number), picture)
+        for name, image in images(first + number).items():
+            write_image(folder / name / image_name(number), image)
 
 
 def write_manifests(folder, count, fps=10.0, **changes):

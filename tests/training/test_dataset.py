@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import picture_name, write_picture
+from selfieavatar.io.files import image_name, write_image
 from selfieavatar.training.dataset import (
     BYTES_PER_PIXEL,
     FrameStore,
@@ -19,7 +19,7 @@ from selfieavatar.training.dataset import (
     read_frame,
     shift_window,
 )
-from tests.training.makers import SIZE, pictures, write_clip
+from tests.training.makers import SIZE, images, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +37,11 @@ def test_batch_holds_what_is_on_disk_cached_or_not(clip):
     kept = FrameStore(frames_of(clip), SIZE, cache_bytes=10**9, threads=2)
     read = FrameStore(frames_of(clip), SIZE, cache_bytes=0, threads=2)
     assert kept.cached and not read.cached
-    truth = pictures(4)
+    truth = images(4)
     for store in (kept, read):
         batch = make_batch(store.read([4, 1]), np.array([0.5, 0.25]), "cpu")
-        assert batch.picture.shape == (2, 3, SIZE, SIZE)
-        np.testing.assert_allclose(batch.picture[0].permute(1, 2, 0), truth["frames"] / 255, atol=1e-6)
+        assert batch.image.shape == (2, 3, SIZE, SIZE)
+        np.testing.assert_allclose(batch.image[0].permute(1, 2, 0), truth["frames"] / 255, atol=1e-6)
         np.testing.assert_allclose(batch.uv[0].permute(1, 2, 0), truth["uv"] / 65535, atol=1e-6)
         np.testing.assert_allclose(batch.alpha[0, 0], truth["alpha"] / 255, atol=1e-6)
         assert batch.time.tolist() == [0.5, 0.25]
@@ -51,16 +51,16 @@ def test_batch_holds_what_is_on_disk_cached_or_not(clip):
 def test_prefetch_keeps_the_order(clip):
     store = FrameStore(frames_of(clip), SIZE, cache_bytes=0, threads=2)
     asked = [[0, 1], [5, 2], [3, 3]]
-    got = [(positions, arrays["picture"]) for positions, arrays in store.prefetch(iter(asked))]
+    got = [(positions, arrays["image"]) for positions, arrays in store.prefetch(iter(asked))]
     assert [positions for positions, _ in got] == asked[: len(got)] and len(got) >= 2
-    np.testing.assert_array_equal(got[1][1], store.read([5, 2])["picture"])
+    np.testing.assert_array_equal(got[1][1], store.read([5, 2])["image"])
 
 
-def test_missing_and_wrong_pictures_are_named(clip, tmp_path):
+def test_missing_and_wrong_images_are_named(clip, tmp_path):
     with pytest.raises(UserError, match="000009.png is missing"):
         FrameStore([(clip, 9)], SIZE, 10**9, 1)
     write_clip(tmp_path, 1)
-    write_picture(tmp_path / "uv" / picture_name(0), np.zeros((16, 16, 3), np.uint16))
+    write_image(tmp_path / "uv" / image_name(0), np.zeros((16, 16, 3), np.uint16))
     with pytest.raises(UserError, match="16x16 px instead of 32"):
         FrameStore([(tmp_path, 0)], SIZE, 10**9, 1)
 
@@ -89,7 +89,7 @@ def test_shift_moves_everything_together_and_marks_what_came_in(clip):
     assert moved.shift_px.tolist() == [[5, -8], [0, 3]]
     for k in range(2):
         dx, dy = (int(value) for value in moved.shift_px[k])
-        for name in ("picture", "alpha", "render", "uv"):
+        for name in ("image", "alpha", "render", "uv"):
             shifted = torch.roll(getattr(batch, name)[k], (dy, dx), (1, 2))
             valid = moved.validity[k] > 0
             assert torch.equal(getattr(moved, name)[k] * valid, shifted * valid), name
@@ -143,6 +143,6 @@ def test_frames_in_memory_are_bounded_and_change_nothing(clip, held):
 def test_memory_formats_hold_the_same_values(clip):
     arrays = FrameStore(frames_of(clip), SIZE, 10**9, 1).read([0, 3])
     last, first = (make_batch(arrays, np.zeros(2), "cpu", x) for x in (torch.channels_last, torch.contiguous_format))
-    for name in ("picture", "alpha", "render", "uv"):
+    for name in ("image", "alpha", "render", "uv"):
         assert torch.equal(getattr(last, name), getattr(first, name)) and getattr(first, name).is_contiguous()
-    assert last.picture.is_contiguous(memory_format=torch.channels_last)
+    assert last.image.is_contiguous(memory_format=torch.channels_last)

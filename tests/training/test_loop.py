@@ -10,7 +10,7 @@ from selfieavatar.training.dataset import FrameStore, make_batch
 from selfieavatar.training.loop import Budget, Frames, avatar_parts, train, validate, validation_score
 from selfieavatar.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS
 from selfieavatar.training.optimizer import parameter_groups
-from selfieavatar.training.parallel import Team
+from selfieavatar.training.parallel import ProcessGroup
 from selfieavatar.training.trainer import MOST_RETURNS, Diverged, Trainer
 from tests.training.makers import SIZE, settings, write_clip
 
@@ -79,13 +79,13 @@ def every_step_is_looked_at(monkeypatch):
 
 
 def spoil_at(monkeypatch, images, times):
-    """The picture of the step after `images` images is NaN, the first `times` times."""
+    """The image of the step after `images` images is NaN, the first `times` times."""
     step, spoiled = Trainer.step, []
 
     def step_that_breaks(self, batch):
         if self.images == images and len(spoiled) < times:
             spoiled.append(1)
-            batch.picture = batch.picture * float("nan")
+            batch.image = batch.image * float("nan")
         return step(self, batch)
 
     monkeypatch.setattr(Trainer, "step", step_that_breaks)
@@ -258,8 +258,8 @@ def test_the_baseline_without_maps_trains_without_a_warning(frames, tmp_path):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(frames, tmp_path):
-    with pytest.raises(UserError, match="train.batch 4 cannot be shared by 3 cards"):
-        train(settings(), SIZE, frames, tmp_path, "cpu", Team(0, 3))
+    with pytest.raises(UserError, match="train.batch 4 cannot be shared by 3 GPUs"):
+        train(settings(), SIZE, frames, tmp_path, "cpu", ProcessGroup(0, 3))
 
 
 def rate_at(trainer, images):
@@ -324,7 +324,7 @@ def test_adversarial_loss_can_leave_the_face_alone(frames):
         kept = []
         forward = trainer.nets.forward
         trainer.nets.forward = lambda *words: kept.append(forward(*words)) or kept[-1]
-        batch.picture.requires_grad_(False)
+        batch.image.requires_grad_(False)
         fake, _ = trainer.nets(batch.render, batch.uv)
         fake.register_hook(lambda gradient: kept.append(gradient))
         trainer.nets.forward = lambda *words: (fake, kept[0][1])

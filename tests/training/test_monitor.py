@@ -8,24 +8,24 @@ import torch
 import torch.nn.functional as F
 from skimage.metrics import peak_signal_noise_ratio
 
-from selfieavatar.io.files import read_picture
+from selfieavatar.io.files import read_image
 from selfieavatar.training.monitor import COLLAPSE_LOOKS, CollapseWatch, Monitor, psnr_db, sharpness_share
 
 
 def test_psnr_is_that_of_scikit_image():
     truth = torch.rand(2, 3, 16, 16)
-    picture = (truth + 0.1 * torch.randn_like(truth)).clamp(0, 1)
-    for k, value in enumerate(psnr_db(picture, truth)):
-        expected = peak_signal_noise_ratio(truth[k].numpy(), picture[k].numpy(), data_range=1)
+    image = (truth + 0.1 * torch.randn_like(truth)).clamp(0, 1)
+    for k, value in enumerate(psnr_db(image, truth)):
+        expected = peak_signal_noise_ratio(truth[k].numpy(), image[k].numpy(), data_range=1)
         assert value.item() == pytest.approx(expected, abs=1e-3)
 
 
 def test_psnr_looks_at_the_region_only():
     truth, region = torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
     region[..., :4] = 1
-    picture = truth.clone()
-    picture[..., :4], picture[..., 4:] = 0.1, 0.9
-    assert psnr_db(picture, truth, region).item() == pytest.approx(20, abs=1e-3)
+    image = truth.clone()
+    image[..., :4], image[..., 4:] = 0.1, 0.9
+    assert psnr_db(image, truth, region).item() == pytest.approx(20, abs=1e-3)
 
 
 def test_sharpness_is_one_for_the_truth_and_less_for_a_blur():
@@ -80,9 +80,9 @@ def test_grid_lays_rows_under_each_other(tmp_path):
     monitor = Monitor(tmp_path)
     path = monitor.grid(4, [torch.zeros(2, 3, 8, 8), torch.ones(2, 1, 8, 8)])
     monitor.close()
-    picture = read_picture(path)
-    assert path.name == "grid_0000004.png" and picture.shape == (16, 16, 3)
-    assert np.unique(picture[:8]) == [0] and np.unique(picture[8:]) == [255]
+    image = read_image(path)
+    assert path.name == "grid_0000004.png" and image.shape == (16, 16, 3)
+    assert np.unique(image[:8]) == [0] and np.unique(image[8:]) == [255]
 
 
 def test_collapse_is_told_once_per_window():

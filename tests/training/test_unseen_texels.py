@@ -1,4 +1,4 @@
-"""What no training frame shows of the maps is filled; what is shown stays, and so do the pictures."""
+"""What no training frame shows of the maps is filled; what is shown stays, and so do the images."""
 
 import numpy as np
 import pytest
@@ -59,12 +59,12 @@ def test_what_is_shown_stays_and_the_rest_is_filled(frames, names, changes):
             torch.testing.assert_close(parts["maps"][name][key], value, atol=1e-6, rtol=0)
     off_face = {name: parts["maps"][name] for name in names}
     with torch.no_grad():
-        pictures = [
+        images = [
             nets.style(nets.style.atlas(maps["face"], off_face), maps["back"], batch.render, batch.uv)[0]
             for maps in (before, parts["maps"])
         ]
     inner = batch.uv[:, :2].sub(0.5).norm(dim=1, keepdim=True) < 0.4
-    assert (pictures[0] - pictures[1]).abs()[inner.expand(-1, 3, -1, -1) & (batch.uv[:, 2:] > 0)].mean() < 0.01
+    assert (images[0] - images[1]).abs()[inner.expand(-1, 3, -1, -1) & (batch.uv[:, 2:] > 0)].mean() < 0.01
 
 
 def test_coverage_counts_looks_at_each_texel(frames):

@@ -1,4 +1,4 @@
-"""The crop is square, whole, covers the head's motion and stays in the picture while it can."""
+"""The crop is square, whole, covers the head's motion and stays in the image while it can."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def box(cx, cy, tall, wide=None):
     return [cx - wide / 2, cy - tall / 2, cx + wide / 2, cy + tall / 2]
 
 
-def test_side_and_place_in_a_large_picture():
+def test_side_and_place_in_a_large_image():
     x0, y0, side = choose_crop(np.array([box(960, 500, 200)] * 10), (1920, 1080), 2.3)
     assert side == 460
     assert x0 + side / 2 == pytest.approx(960, abs=1)
@@ -42,7 +42,7 @@ def test_hair_stays_in_when_the_crop_is_tight():
     assert y0 + side >= 560 + tall / 2 + 0.1 * tall
 
 
-def test_reaches_outside_only_for_a_head_that_moves_further_than_the_picture_is_tall():
+def test_reaches_outside_only_for_a_head_that_moves_further_than_the_image_is_tall():
     boxes = np.array([box(x, 240, 200) for x in np.linspace(200, 1000, 50)])
     x0, y0, side = choose_crop(boxes, (1200, 480), 2.3)
     assert side > 480

@@ -1,4 +1,4 @@
-"""Every kind of file a user may bring: exact frame numbers, upright pictures, true colours, else one clear sentence."""
+"""Every kind of file a user may bring: exact frame numbers, upright images, true colours, else one clear sentence."""
 
 import itertools
 import logging
@@ -17,7 +17,7 @@ from tests.data.media import numbered, read_number, write_sound, write_video
 
 
 def numbers(source, wanted):
-    return [(number, read_number(picture)) for number, _, picture in source.read(wanted)]
+    return [(number, read_number(image)) for number, _, image in source.read(wanted)]
 
 
 def whole(path, start=None, end=None, size=64):
@@ -134,19 +134,19 @@ def test_odd_sizes_ten_bits_grey_and_alpha(tmp_path, codec, pix_fmt, size):
     source = open_source(path)
     assert source.size == size
     assert numbers(source, range(5)) == [(n, n) for n in range(5)]
-    _, _, picture = next(source.read([1]))
-    white = picture[:, : size[0] // 8 - 4]
-    assert white.min() > 240 and picture[:, size[0] // 8 + 8 :].max() < 15
+    _, _, image = next(source.read([1]))
+    white = image[:, : size[0] // 8 - 4]
+    assert white.min() > 240 and image[:, size[0] // 8 + 8 :].max() < 15
 
 
 @pytest.mark.parametrize("matrix, full_range", [(1, False), (5, False), (5, True), (9, False)])
 def test_matrix_and_range_are_respected(tmp_path, matrix, full_range):
     colours = np.array([[210, 160, 130], [40, 90, 200], [128, 128, 128], [20, 200, 60]], dtype=np.uint8)
-    picture = np.repeat(np.repeat(colours[None], 48, 0), 16, 1)
+    image = np.repeat(np.repeat(colours[None], 48, 0), 16, 1)
     tag = {1: 1, 5: 5, 9: 9}[matrix]
     tags = {"colorspace": tag, "color_range": 2 if full_range else 1, "color_trc": 1, "color_primaries": 1}
     path = write_video(
-        tmp_path / "a.mp4", [picture] * 2, matrix=matrix, full_range=full_range, tags=tags, options={"crf": "1"}
+        tmp_path / "a.mp4", [image] * 2, matrix=matrix, full_range=full_range, tags=tags, options={"crf": "1"}
     )
     _, _, got = next(open_source(path).read([0]))
     for i, colour in enumerate(colours):
@@ -155,11 +155,11 @@ def test_matrix_and_range_are_respected(tmp_path, matrix, full_range):
 
 @pytest.mark.parametrize("transfer, white", [(16, 0.5807), (18, 0.75)])
 def test_hdr_is_tone_mapped(tmp_path, caplog, transfer, white):
-    levels = np.array([0.0, 0.38, white, 1.0])  # black, grey card, diffuse white, peak: ITU-R BT.2408
-    picture = np.repeat(np.repeat(np.rint(levels * 65535).astype(np.uint16)[None, :, None], 48, 0), 16, 1).repeat(3, 2)
+    levels = np.array([0.0, 0.38, white, 1.0])  # black, grey GPU, diffuse white, peak: ITU-R BT.2408
+    image = np.repeat(np.repeat(np.rint(levels * 65535).astype(np.uint16)[None, :, None], 48, 0), 16, 1).repeat(3, 2)
     tags = {"color_trc": transfer, "color_primaries": 9, "colorspace": 9, "color_range": 1}
     path = write_video(
-        tmp_path / "a.mkv", [picture] * 2, codec="libx265", pix_fmt="yuv420p10le", matrix=9, tags=tags,
+        tmp_path / "a.mkv", [image] * 2, codec="libx265", pix_fmt="yuv420p10le", matrix=9, tags=tags,
         options={"x265-params": "log-level=none", "crf": "1"},
     )  # fmt: skip
     with caplog.at_level(logging.INFO):
@@ -176,14 +176,14 @@ def test_hdr_is_tone_mapped(tmp_path, caplog, transfer, white):
 
 def save(folder, names, size=(64, 48)):
     folder.mkdir(exist_ok=True)
-    for name, picture in zip(names, numbered(len(names), size), strict=True):
-        assert cv2.imwrite(str(folder / name), picture)
+    for name, image in zip(names, numbered(len(names), size), strict=True):
+        assert cv2.imwrite(str(folder / name), image)
     return folder
 
 
 def test_folder_in_natural_order(tmp_path):
     folder = save(tmp_path / "pictures", [f"frame{n}.png" for n in range(12)])
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.txt").write_text("not an image")
     (folder / "._frame0.png").write_bytes(b"left by a Mac")
     source = open_source(folder, folder_fps=10)
     assert (source.reader, source.count, source.size, source.fps) == ("folder", 12, (64, 48), 10)
@@ -191,14 +191,14 @@ def test_folder_in_natural_order(tmp_path):
     assert source.time(5) == 0.5
 
 
-def test_folder_of_grey_alpha_and_deep_pictures(tmp_path):
+def test_folder_of_grey_alpha_and_deep_images(tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     cv2.imwrite(str(folder / "0.png"), np.full((48, 64), 100, np.uint8))
     cv2.imwrite(str(folder / "1.png"), np.full((48, 64, 4), (10, 20, 30, 255), np.uint8))
     cv2.imwrite(str(folder / "2.png"), np.full((48, 64, 4), (10, 20, 30, 0), np.uint8))
     cv2.imwrite(str(folder / "3.png"), np.full((48, 64, 3), (257 * 10, 257 * 20, 257 * 30), np.uint16))
-    got = [picture[5, 5].tolist() for _, _, picture in open_source(folder).read(range(4))]
+    got = [image[5, 5].tolist() for _, _, image in open_source(folder).read(range(4))]
     assert got == [[100] * 3, [30, 20, 10], [255] * 3, [30, 20, 10]]
 
 
@@ -210,8 +210,8 @@ def test_missing_file(tmp_path):
         open_source(tmp_path / "none.mp4")
 
 
-def test_folder_without_pictures(tmp_path):
-    with pytest.raises(UserError, match="without pictures"):
+def test_folder_without_images(tmp_path):
+    with pytest.raises(UserError, match="without images"):
         open_source(tmp_path)
 
 
@@ -222,10 +222,10 @@ def test_folder_with_one_other_size(tmp_path):
         open_source(folder)
 
 
-def test_folder_with_a_broken_picture(tmp_path):
+def test_folder_with_a_broken_image(tmp_path):
     folder = save(tmp_path / "p", ["a.png"])
-    (folder / "b.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"b\.png is not a readable picture"):
+    (folder / "b.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"b\.png is not a readable image"):
         open_source(folder)
 
 
@@ -273,8 +273,8 @@ def test_five_frames(tmp_path):
 def noisy(tmp_path):
     """A file whose bytes are spread evenly over its frames, with its index in front."""
     rng = np.random.default_rng(0)
-    pictures = [cv2.addWeighted(p, 0.8, rng.integers(0, 256, p.shape, dtype=np.uint8), 0.2, 0) for p in numbered(100)]
-    return write_video(tmp_path / "good.mp4", pictures, options={"g": "10", "movflags": "+faststart"})
+    images = [cv2.addWeighted(p, 0.8, rng.integers(0, 256, p.shape, dtype=np.uint8), 0.2, 0) for p in numbered(100)]
+    return write_video(tmp_path / "good.mp4", images, options={"g": "10", "movflags": "+faststart"})
 
 
 def cut(path, share, name):

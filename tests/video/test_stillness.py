@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from selfieavatar.video.stillness import background_shift, is_static, picture_difference, repeated_frames
+from selfieavatar.video.stillness import background_shift, image_difference, is_static, repeated_frames
 
 
 def test_repeats_of_a_25_fps_recording_in_a_30_fps_file():
@@ -13,26 +13,26 @@ def test_repeats_of_a_25_fps_recording_in_a_30_fps_file():
     mean, largest, before = [], [], None
     for i in range(60):
         shown = i - i // 6  # every sixth shows its predecessor again
-        picture = np.roll(base, 2 * shown, axis=1)[:256, :256]
-        picture = picture + (rng.random((256, 256)) < 0.05).astype(np.uint8)  # noise of the codec
-        change = (0.0, 0.0) if before is None else picture_difference(picture, before)
+        image = np.roll(base, 2 * shown, axis=1)[:256, :256]
+        image = image + (rng.random((256, 256)) < 0.05).astype(np.uint8)  # noise of the codec
+        change = (0.0, 0.0) if before is None else image_difference(image, before)
         mean.append(change[0])
         largest.append(change[1])
-        before = picture
+        before = image
     assert np.flatnonzero(repeated_frames(np.array(mean), np.array(largest))).tolist() == list(range(6, 60, 6))
 
 
-def test_sitting_still_is_no_repeat_and_a_frozen_picture_is():
+def test_sitting_still_is_no_repeat_and_a_frozen_image_is():
     still = np.full(50, 0.25)
     assert not repeated_frames(still, np.full(50, 0.8)).any()
     assert repeated_frames(np.zeros(50), np.zeros(50))[1:].all()
 
 
-def test_a_blink_in_a_still_picture_is_no_repeat():
+def test_a_blink_in_a_still_image_is_no_repeat():
     before = np.full((256, 256), 120, dtype=np.uint8)
     now = before.copy()
     now[100:106, 100:116] = 60
-    mean, largest = picture_difference(now, before)
+    mean, largest = image_difference(now, before)
     assert not repeated_frames(np.array([0, 0, mean, 0]), np.array([0, 0, largest, 0]))[2]
 
 
@@ -41,15 +41,15 @@ def test_camera(shift, static):
     rng = np.random.default_rng(1)
     wall = cv2.GaussianBlur(rng.integers(0, 256, (400, 800), dtype=np.uint8), (0, 0), 2)
     wall = cv2.normalize(wall, None, 0, 255, cv2.NORM_MINMAX)
-    pictures, masks = [], []
+    images, masks = [], []
     for i in range(8):
-        picture = wall[50:306, 50 + shift * i : 306 + shift * i].copy()
-        picture[80:, 90 + 3 * i : 170 + 3 * i] = rng.integers(0, 256, (176, 80))  # a person who moves
+        image = wall[50:306, 50 + shift * i : 306 + shift * i].copy()
+        image[80:, 90 + 3 * i : 170 + 3 * i] = rng.integers(0, 256, (176, 80))  # a person who moves
         mask = np.ones((256, 256), dtype=bool)
         mask[70:, 80 + 3 * i : 180 + 3 * i] = False
-        pictures.append(picture)
+        images.append(image)
         masks.append(mask)
-    assert is_static(pictures, masks) is static
+    assert is_static(images, masks) is static
 
 
 def test_flat_wall_counts_as_static_and_no_background_does_not():

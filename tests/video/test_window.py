@@ -8,7 +8,7 @@ from selfieavatar.video.window import cut_window
 
 
 def ramp(height: int = 96, width: int = 128) -> np.ndarray:
-    """uint16 picture that tells where it was sampled: channel 0 is 256 x, channel 1 is 256 y at the pixel centre."""
+    """uint16 image that tells where it was sampled: channel 0 is 256 x, channel 1 is 256 y at the pixel centre."""
     y, x = np.mgrid[:height, :width] + 0.5
     return np.stack([256 * x, 256 * y, 0 * x], axis=-1).astype(np.uint16)
 
@@ -37,23 +37,23 @@ def test_samples_where_it_says(crop, size):
 
 
 def test_whole_window_of_equal_size_is_a_copy():
-    picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(cut_window(picture, (7, 3, 30), 30), picture[3:33, 7:37])
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(cut_window(image, (7, 3, 30), 30), image[3:33, 7:37])
 
 
 def test_shrinking_by_two_is_the_mean_of_four():
-    picture = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    mean = picture.reshape(20, 2, 20, 2, 3).mean(axis=(1, 3))
-    assert np.abs(cut_window(picture, (0, 0, 40), 20) - mean).max() <= 0.5
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    mean = image.reshape(20, 2, 20, 2, 3).mean(axis=(1, 3))
+    assert np.abs(cut_window(image, (0, 0, 40), 20) - mean).max() <= 0.5
 
 
 @pytest.mark.parametrize("crop", [(-10, -6, 60), (-10.5, -6.25, 60), (20, 20, 90), (-100, 5, 30), (300, 200, 16)])
 def test_border_is_repeated_outside(crop):
-    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     side, pad = crop[2], 400
-    padded = cv2.copyMakeBorder(picture, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
     expected = cut_window(padded, (crop[0] + pad, crop[1] + pad, side), side)
-    np.testing.assert_array_equal(cut_window(picture, crop, side), expected)
+    np.testing.assert_array_equal(cut_window(image, crop, side), expected)
 
 
 def test_refuses_an_empty_window():

@@ -14,12 +14,12 @@ from tests.data.media import drawn_face, numbered, read_number
 @pytest.mark.parametrize("size", [(64, 48), (65, 49)])
 def test_written_frames_come_back(tmp_path, size):
     with VideoWriter(tmp_path / "a.mp4", 29.97, size) as video:
-        for picture in numbered(20, size):
-            video.put(picture)
+        for image in numbered(20, size):
+            video.put(image)
     source = open_source(tmp_path / "a.mp4")
     assert source.fps == pytest.approx(29.97, abs=0.001)
     assert source.size == (64 + 2 * (size[0] > 64), 48 + 2 * (size[1] > 48))
-    assert [read_number(picture) for _, _, picture in source.read(range(20))] == list(range(20))
+    assert [read_number(image) for _, _, image in source.read(range(20))] == list(range(20))
 
 
 def test_player_friendly(tmp_path):
@@ -62,7 +62,7 @@ def test_disk_full_while_muxing_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_refuses_a_picture_of_another_size(tmp_path):
+def test_refuses_a_image_of_another_size(tmp_path):
     with pytest.raises(ValueError, match="does not fit"):
         with VideoWriter(tmp_path / "a.mp4", 25, (64, 48)) as video:
             video.put(np.zeros((10, 10, 3), dtype=np.uint8))

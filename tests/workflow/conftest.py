@@ -55,7 +55,7 @@ class Project:
 
 @pytest.fixture(scope="session")
 def fresh_project(tmp_path_factory) -> Project:
-    """The code and two short films of the demo actor; nothing has run yet."""
+    """The code and two short videos of the demo actor; nothing has run yet."""
     base = tmp_path_factory.mktemp("project")
     project = Project(base / "the code", base / "work folder")
     project.code.mkdir()
@@ -64,11 +64,11 @@ def fresh_project(tmp_path_factory) -> Project:
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, project.code / name)
-    film = project.work / "film.mp4"
+    video = project.work / "video.mp4"
     settings = json.dumps(load_preset("smoke")["demo"])
     command = [sys.executable, "-m", "stages.demo", "--seed", "1", "--settings", settings]
-    subprocess.run([*command, "--out", str(film), "--truth", str(film.with_suffix(".npz"))], cwd=ROOT, check=True)
-    film.rename(project.work / "talk.mp4")
+    subprocess.run([*command, "--out", str(video), "--truth", str(video.with_suffix(".npz"))], cwd=ROOT, check=True)
+    video.rename(project.work / "talk.mp4")
     shutil.copy(project.work / "talk.mp4", project.work / "other.mp4")
     text = SHEET.replace("talk.mp4\t\t", "talk.mp4\t0\t70").replace("other.mp4\t\t", "other.mp4\t70\t100")
     (project.work / "sheet.tsv").write_text(text)

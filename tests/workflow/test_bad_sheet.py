@@ -35,7 +35,7 @@ def said(folder, sheet, *arguments):
         (HEADER + GOOD.replace("\tself\t", "\t\t"), "row 2: consent is empty"),
         (HEADER.replace("clip", "clipp") + GOOD, "unknown column 'clipp'"),
         (HEADER + GOOD, "the source 'anna.mp4' of subject 'anna', clip 'talk' does not exist"),
-        (HEADER + GOOD + GOOD.replace("anna", "bert"), "; nor do 1 more: bert.mp4; mend the path"),
+        (HEADER + GOOD + GOOD.replace("anna", "bert"), "; nor do 1 more: bert.mp4; fix the path"),
     ],
 )
 def test_sheet(tmp_path, sheet, sentence):
@@ -79,7 +79,7 @@ def test_no_clip_to_train_on(tmp_path):
 
 
 def test_a_failing_stage_fails_its_job_and_shows_its_sentence(tmp_path):
-    (tmp_path / "anna.mp4").write_text("no film")
+    (tmp_path / "anna.mp4").write_text("no video")
     (tmp_path / "sheet.tsv").write_text(HEADER + GOOD)
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "1"]
     command += ["results/anna/avatar.pt", "--config", "subjects=sheet.tsv"]

@@ -1,4 +1,4 @@
-"""A batch: one failing subject stops nobody else, the run says so, and pictures go when they are no longer needed."""
+"""A batch: one failing subject stops nobody else, the run says so, and images go when they are no longer needed."""
 
 import pytest
 import yaml
@@ -20,7 +20,7 @@ OVERLAY = {
 TRACKED = ("decode", "landmarks", "matting", "identity", "fit", "render", "overlay", "tracking")
 LEARNT = ("samples", "train", "evaluate")
 ALL_OF_GOOD = [f"results/good/{name}" for name in ("avatar.pt", "metrics.json", "tracking.html")]
-PICTURES = ("frames", "alpha", "render", "uv")
+IMAGES = ("frames", "alpha", "render", "uv")
 
 
 class Batch:
@@ -28,7 +28,7 @@ class Batch:
 
     def __init__(self, project):
         self.project, self.results = project, project.work / "results"
-        (project.work / "broken.mp4").write_text("no film")
+        (project.work / "broken.mp4").write_text("no video")
         self.write(BROKEN + GOOD + DRIVER)
         self.overlay(OVERLAY)
         self.done = self.run()
@@ -78,9 +78,9 @@ def test_the_table_is_made_of_those_that_could_be_measured(batch):
     assert "| good | ours |" in page and "not made: broken/clips/talk/decode.parquet is missing" in page
 
 
-def test_pictures_are_gone_and_the_rest_is_there(batch):
+def test_images_are_gone_and_the_rest_is_there(batch):
     for folder in (batch.results / "good/clips/talk", batch.results / "driver/clips/talk"):
-        assert not any((folder / kind).exists() for kind in PICTURES)
+        assert not any((folder / kind).exists() for kind in IMAGES)
         assert (folder / "contact.png").is_file() and (folder / "overlay.mp4").is_file()
         assert (folder / "render.parquet").is_file()
     assert list((batch.results / "good/self/talk").glob("*.png"))
@@ -101,7 +101,7 @@ def test_a_second_call_runs_the_failed_subject_only(batch):
         ({"samples": {"gap_s": 0.2}}, dict.fromkeys((*TRACKED, *LEARNT), 1)),
     ],
 )
-def test_what_needs_the_pictures_makes_them_again(batch, change, expected):
+def test_what_needs_the_images_makes_them_again(batch, change, expected):
     batch.overlay(OVERLAY | change)
     try:
         assert batch.pending(*ALL_OF_GOOD) == expected
@@ -109,7 +109,7 @@ def test_what_needs_the_pictures_makes_them_again(batch, change, expected):
         batch.overlay(OVERLAY)
 
 
-def test_the_same_pictures_give_the_same_avatar(batch):
+def test_the_same_images_give_the_same_avatar(batch):
     """Tracked once more, the clip is the same to the bit: the finished training is found again."""
     before = (batch.results / "good/avatar.pt").read_bytes()
     batch.overlay(OVERLAY | {"evaluate": OVERLAY["evaluate"] | {"baselines": False}})

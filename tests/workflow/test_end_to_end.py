@@ -14,17 +14,17 @@ import pytest
 import torch
 
 from selfieavatar.io.arrays import read_identity
-from selfieavatar.io.files import read_picture
+from selfieavatar.io.files import read_image
 from selfieavatar.io.manifest import read_manifest
 from tests.workflow.conftest import VARIANT
 
 pytestmark = pytest.mark.slow
 
 
-def film_of(path):
+def video_of(path):
     """Frames of a video, RGB uint8."""
-    with av.open(str(path)) as film:
-        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    with av.open(str(path)) as video:
+        return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
 
 
 def test_the_files_of_the_contract(made_project):
@@ -33,14 +33,14 @@ def test_the_files_of_the_contract(made_project):
         assert (subject / name).stat().st_size > 0, name
     for clip, frames in (("talk", 70), ("other", 30)):
         folder = subject / "clips" / clip
-        for kind, pictures in (("decode", ["frames"]), ("matting", ["alpha"]), ("render", ["render", "uv"])):
+        for kind, images in (("decode", ["frames"]), ("matting", ["alpha"]), ("render", ["render", "uv"])):
             manifest = read_manifest(folder / f"{kind}.parquet", kind)
             assert manifest["frame"].tolist() == list(range(frames))
-            for name in pictures:
+            for name in images:
                 assert sorted(path.name for path in (folder / name).glob("*.png")) == [
                     f"{n:06d}.png" for n in range(frames)
                 ]
-        assert read_picture(folder / "frames" / "000000.png").shape == (64, 64, 3)
+        assert read_image(folder / "frames" / "000000.png").shape == (64, 64, 3)
         assert (folder / "contact.png").is_file() and (folder / "overlay.mp4").is_file()
     assert "overlay.mp4" in (subject / "tracking.html").read_text()
     footage = json.loads((subject / "capture.json").read_text())
@@ -61,8 +61,8 @@ def test_metrics(made_project):
     for region in ("full", "person", "face"):
         assert 5 < metrics[region]["psnr_db"] < 60 and -1 < metrics[region]["ssim"] <= 1
         assert metrics[region]["lpips"] is None and metrics["notes"]
-    truth = [read_picture(made_project.work / f"results/smoke/clips/other/frames/{n:06d}.png") for n in range(30)]
-    own = [read_picture(made_project.work / f"results/smoke/self/other/{n:06d}.png") for n in range(30)]
+    truth = [read_image(made_project.work / f"results/smoke/clips/other/frames/{n:06d}.png") for n in range(30)]
+    own = [read_image(made_project.work / f"results/smoke/self/other/{n:06d}.png") for n in range(30)]
     error = (np.stack(truth).astype(float) - np.stack(own)) / 255
     psnr = np.mean(-10 * np.log10(np.mean(error**2, axis=(1, 2, 3))))
     assert metrics["full"]["psnr_db"] == pytest.approx(psnr, abs=0.05)
@@ -146,18 +146,18 @@ def test_a_guest_drives_the_avatar(made_project):
     model = read_identity(made_project.work / "results/smoke/identity.npz")
     reach = np.maximum(np.abs(model["expression_low"]), np.abs(model["expression_high"]))
     assert (np.abs(table["expression"]) < 3 * reach + 1).all() and table["expression"].std(axis=0).max() > 0.05
-    assert len(film_of(folder / "guest--talk.mp4")) == 20
+    assert len(video_of(folder / "guest--talk.mp4")) == 20
 
 
 def test_driving_one_s_own_test_clip_is_self_reenactment(made_project):
     made_project.snakemake("results/smoke/reenact/smoke--other.mp4")
-    film = film_of(made_project.work / "results/smoke/reenact/smoke--other.mp4")
+    video = video_of(made_project.work / "results/smoke/reenact/smoke--other.mp4")
     for number in (0, 13, 29):
-        picture = read_picture(made_project.work / f"results/smoke/self/other/{number:06d}.png")
-        tile = film[number][24:, film[number].shape[1] // 2 :]
-        found = cv2.resize(np.ascontiguousarray(tile), picture.shape[1::-1], interpolation=cv2.INTER_AREA)
-        # what is left is the film's compression
-        assert -10 * np.log10(np.mean((found.astype(float) - picture) ** 2) / 255**2) > 30
+        image = read_image(made_project.work / f"results/smoke/self/other/{number:06d}.png")
+        tile = video[number][24:, video[number].shape[1] // 2 :]
+        found = cv2.resize(np.ascontiguousarray(tile), image.shape[1::-1], interpolation=cv2.INTER_AREA)
+        # what is left is the video's compression
+        assert -10 * np.log10(np.mean((found.astype(float) - image) ** 2) / 255**2) > 30
 
 
 def test_a_driver_that_is_not_in_the_sheet_is_said_at_once(made_project):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from selfieavatar.geometry.camera import transform
-from selfieavatar.io.files import read_picture, write_picture
+from selfieavatar.io.files import read_image, write_image
 from selfieavatar.io.manifest import read_manifest
 from selfieavatar.morphable.published import load_model
 from selfieavatar.video.reader import open_source
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.slow
 FRAMES, TARGET = 12, "results/subject1/clips/MVI_1810/render.parquet"
 
 
-def build(folder, film):
+def build(folder, source):
     """One video as IMAvatar's authors hand it out, numbered from 1 without leading zeros, and a FLAME folder."""
     video = folder / "data/subject1/subject1/MVI_1810"
-    for number, _, picture in open_source(film).read(range(FRAMES)):
-        write_picture(video / "image" / f"{number + 1}.png", picture)
-        mask = np.zeros(picture.shape[:2], np.uint8)
-        mask[:, : picture.shape[1] // 2] = 255
-        write_picture(video / "mask" / f"{number + 1}.png", mask)
+    for number, _, image in open_source(source).read(range(FRAMES)):
+        write_image(video / "image" / f"{number + 1}.png", image)
+        mask = np.zeros(image.shape[:2], np.uint8)
+        mask[:, : image.shape[1] // 2] = 255
+        write_image(video / "mask" / f"{number + 1}.png", mask)
     content = track.flame_content(FRAMES, distance=3.5)
     track.write_flame(video / "flame_params.json", content)
     makers.flame_folder(folder / "flame")
@@ -78,11 +78,11 @@ def test_given_is_taken_and_a_change_of_it_runs_again(project):
     far = np.linalg.norm(seen[:, : len(source)] - truth, axis=2)
     assert np.median(far) < 0.1
     # The face is drawn where the vertices are; the mask's border is where it was given.
-    drawn = read_picture(clip / "uv" / "000003.png")[..., 2] > 0
+    drawn = read_image(clip / "uv" / "000003.png")[..., 2] > 0
     hull = np.zeros(drawn.shape, np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(np.rint(truth[3] - 0.5).astype(np.int32)), 1)
     assert (drawn & (hull > 0)).sum() > 0.8 * drawn.sum() > 100
-    alpha = read_picture(clip / "alpha" / "000003.png")
+    alpha = read_image(clip / "alpha" / "000003.png")
     middle = round((decode.metadata["source_size"][0] / 2 - left) * decode.metadata["size_px"] / side)
     assert (alpha[:, : middle - 2] > 250).all() and (alpha[:, middle + 2 :] < 5).all()
 

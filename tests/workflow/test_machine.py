@@ -1,4 +1,4 @@
-"""What jobs ask of the machine: a training takes all cores of a processor, a share of them beside cards."""
+"""What jobs ask of the machine: a training takes all cores of a CPU, a share of them beside GPUs."""
 
 import os
 import re
@@ -15,11 +15,11 @@ anna\ttalk\ttrain\tanna.mp4\t\t\tselfie\tself\tsmoke
 
 
 @pytest.mark.parametrize(
-    ("cards", "given", "threads", "gpu"),
+    ("GPUs", "given", "threads", "gpu"),
     [("", 1, 16, 0), ("0", 1, 8, 1), ("0,1,2", 3, 4, 1), ("0,1", 0, 16, 1)],
     ids=["none", "one", "three", "kept off"],
 )
-def test_a_training(tmp_path, cards, given, threads, gpu):
+def test_a_training(tmp_path, gpus, given, threads, gpu):
     (tmp_path / "anna.mp4").touch()
     (tmp_path / "sheet.tsv").write_text(SHEET)
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--dry-run", "--printshellcmds"]
@@ -27,7 +27,7 @@ def test_a_training(tmp_path, cards, given, threads, gpu):
     done = subprocess.run(
         [*command, "subjects=sheet.tsv"],
         cwd=tmp_path,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": cards},
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": gpus},
         capture_output=True,
         text=True,
         check=True,

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from selfieavatar.evaluation.regions import REGIONS
-from selfieavatar.io.files import write_picture
+from selfieavatar.io.files import write_image
 from selfieavatar.io.schemas import STAGES
 from selfieavatar.reporting.avatar_scores import FIGURES
-from selfieavatar.reporting.capture_page import CLIP_COLUMNS, Picture, capture_page
+from selfieavatar.reporting.capture_page import CLIP_COLUMNS, Image, capture_page
 from selfieavatar.reporting.jobs import KINDS, Job, Subject
 from selfieavatar.reporting.summary_page import summary_page
 from tests.reporting.test_capture_page import check, report
@@ -42,7 +42,7 @@ def browser():
 
 
 def write_summary(folder):
-    write_picture(folder / "M003/clips/talk/contact.png", np.full((40, 1600, 3), 99, np.uint8))
+    write_image(folder / "M003/clips/talk/contact.png", np.full((40, 1600, 3), 99, np.uint8))
     frames = {"train": 12345.0, "test": 1234.0, "left_out": 123.0}
     figures = {f"{name}_{region}": 31.25 for name in ("psnr_db", "ssim") for region in ("full", "face")}
     given = {"clips": 1, "frames": frames, "left_out": {"blurred": 2}, "figures": figures}
@@ -50,19 +50,19 @@ def write_summary(folder):
     given["links"] = [(f"{kind} {name}", "M003/self.mp4") for kind in ("contact sheet", "driven by") for name in CLIPS]
     jobs = [Job(stage, CLIPS[0], "done", minutes=123.5) for stage in STAGES]
     failed = Job("decode", LONGEST, "failed", "no face " * 40, "M004/train.log")
-    done = Subject("M003", jobs, pictures=[("sheet", "M003/clips/talk/contact.png")], **given)
+    done = Subject("M003", jobs, images=[("sheet", "M003/clips/talk/contact.png")], **given)
     other = Subject(LONGEST, [failed, *(Job(stage, "", "waiting") for stage in STAGES)], **given)
     (folder / "summary.html").write_text(summary_page([done, other], ["table.md"], "today"))
 
 
 def write_capture(folder):
     data = cv2.imencode(".png", np.full((300, 1600, 3), 99, np.uint8))[1].tobytes()
-    pictures = [Picture(f"most blurred: {LONGEST}, frame 3, 0.1 s", data)] * 2
+    images = [Image(f"most blurred: {LONGEST}, frame 3, 0.1 s", data)] * 2
     numbers = dict.fromkeys((name for name, _, _ in CLIP_COLUMNS), 1234.5)
     clips = {name: numbers | {"role": role} for name, role in zip(CLIPS, ("train", "test"), strict=True)}
     checks = [check(), check(name="pitch", verdict="missing", unit="% of frames lost or doubtful")]
     content = report(*checks, clips=clips, verdict="missing")
-    (folder / "capture.html").write_text(capture_page(content, pictures, pictures, pictures))
+    (folder / "capture.html").write_text(capture_page(content, images, images, images))
 
 
 def write_figures(folder):
@@ -80,7 +80,7 @@ def write_tracking(folder):
     np.savez(folder / "identity.npz", expression_scale=np.ones(2, np.float32))
     for name in CLIPS:
         test_tracking.write_clip(folder / "clips" / name)
-        write_picture(folder / "clips" / name / "contact.png", np.full((40, 1200, 3), 99, np.uint8))
+        write_image(folder / "clips" / name / "contact.png", np.full((40, 1200, 3), 99, np.uint8))
     test_tracking.run(folder, CLIPS)
 
 
@@ -102,11 +102,11 @@ def seen(browser, page, width_px, profile):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_whole_at_a_desk_and_on_a_phone(browser, tmp_path, name):
-    write, words, pictures = PAGES[name]
+    write, words, images = PAGES[name]
     write(tmp_path)
     for width_px in (*DESKS_PX, PHONE_PX):
         found = seen(browser, tmp_path / name, width_px, tmp_path / "profile")
         assert found["title"] == found["heading"] and words in found["title"].lower()
-        assert len(found["images"]) >= pictures and min(found["images"]) > 0, "a picture is broken"
+        assert len(found["images"]) >= images and min(found["images"]) > 0, "an image is broken"
         assert found["window"] <= width_px and found["wide"] <= found["window"], "something is wider than the window"
         assert width_px == PHONE_PX or not found["cut"], "a table is wider than the page"

@@ -56,7 +56,7 @@ MODULES = [
 
 
 def only(expected, pending):
-    """What depends on a guest's demo film is left aside where the film itself is remade."""
+    """What depends on a guest's demo video is left aside where the video itself is remade."""
     return {rule: count for rule, count in pending.items() if rule in expected} if "demo" in expected else pending
 
 
@@ -120,7 +120,7 @@ def test_a_variant_that_is_asked_for_is_in_the_table(made_project):
 
 
 def test_a_method_of_others(varied_project, tmp_path):
-    """Its pictures are measured once, and again when one of them changes or is added; nothing else runs for them."""
+    """Its images are measured once, and again when one of them changes or is added; nothing else runs for them."""
     truth = varied_project.work / "results/smoke/clips/other/frames"
     folder = varied_project.work / "results/smoke/external/peer"
     folder.mkdir(parents=True)
@@ -139,26 +139,26 @@ def test_a_method_of_others(varied_project, tmp_path):
         assert varied_project.pending() == {"external": 1, **COMPARE}
         (folder / "000001.png").unlink()
         said = varied_project.snakemake(check=False)
-        assert said.returncode and "lacks 1 of 30 pictures, first that of frame 1" in said.stdout + said.stderr
+        assert said.returncode and "lacks 1 of 30 images, first that of frame 1" in said.stdout + said.stderr
         (folder / "notes.txt").touch()
         said = varied_project.snakemake(check=False)
-        assert said.returncode and "notes.txt is no picture named by its frame" in said.stdout + said.stderr
+        assert said.returncode and "notes.txt is no image named by its frame" in said.stdout + said.stderr
         assert varied_project.pending("results/smoke/metrics.json") == {}, "nobody else is held up"
     finally:
         shutil.rmtree(folder.parent)
 
 
 def test_a_test_clip(made_project):
-    """Another film for the test clip: its own stages and the measuring run again, never the training."""
-    film = made_project.work / "other.mp4"
-    kept = film.with_suffix(".kept")
-    shutil.copy2(film, kept)
+    """Another video for the test clip: its own stages and the measuring run again, never the training."""
+    video = made_project.work / "other.mp4"
+    kept = video.with_suffix(".kept")
+    shutil.copy2(video, kept)
     try:
-        film.write_bytes(film.read_bytes() + b"\0" * 8)
+        video.write_bytes(video.read_bytes() + b"\0" * 8)
         rules = ("decode", "landmarks", "matting", "fit", "render", "overlay", "tracking", "capture", "test_samples")
         assert made_project.pending() == dict.fromkeys(rules, 1) | MEASURE
     finally:
-        kept.replace(film)
+        kept.replace(video)
 
 
 def test_reenactment(made_project, tmp_path):

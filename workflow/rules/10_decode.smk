@@ -2,7 +2,7 @@ rule decode:
     input:
         source=source_input,
     output:
-        frames=picture_folder("<clip>/frames"),
+        frames=image_folder("<clip>/frames"),
         manifest="<clip>/decode.parquet",
     log:
         "<log>/{clip}.decode.log",

@@ -5,7 +5,7 @@ rule matting:
         weights=weights_of("matting"),
         masks=given_masks,
     output:
-        alpha=picture_folder("<clip>/alpha"),
+        alpha=image_folder("<clip>/alpha"),
         manifest="<clip>/matting.parquet",
     log:
         "<log>/{clip}.matting.log",

@@ -3,8 +3,8 @@ rule render:
         identity="<subject>/identity.npz",
         fit="<clip>/fit.parquet",
     output:
-        render=picture_folder("<clip>/render"),
-        uv=picture_folder("<clip>/uv"),
+        render=image_folder("<clip>/render"),
+        uv=image_folder("<clip>/uv"),
         manifest="<clip>/render.parquet",
     log:
         "<log>/{clip}.render.log",

@@ -8,7 +8,7 @@ rule overlay:
         render="<clip>/render.parquet",
         frames=ancient("<clip>/frames"),
         alpha=ancient("<clip>/alpha"),
-        pictures=ancient("<clip>/render"),
+        images=ancient("<clip>/render"),
         uv=ancient("<clip>/uv"),
     output:
         video=report(
@@ -16,7 +16,7 @@ rule overlay:
             caption="../report/overlay.rst",
             category="1 Tracking",
             subcategory="{subject}",
-            labels={"clip": "{clip}", "shows": "film: landmarks, mesh, normals, UV"},
+            labels={"clip": "{clip}", "shows": "video: landmarks, mesh, normals, UV"},
         ),
         sheet=report(
             "<clip>/contact.png",
@@ -42,5 +42,5 @@ rule overlay:
         "python -m stages.overlay --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
         " --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q}"
         " --render {input.render:q} --frames {input.frames:q} --alpha {input.alpha:q}"
-        " --render-pictures {input.pictures:q} --uv-pictures {input.uv:q} --out-video {output.video:q} --out-sheet {output.sheet:q}"
+        " --render-pictures {input.images:q} --uv-pictures {input.uv:q} --out-video {output.video:q} --out-sheet {output.sheet:q}"
         " 2>&1 | tee -i {log:q}"

@@ -1,7 +1,7 @@
 rule capture:
     input:
         identity="<subject>/identity.npz",
-        # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
+        # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
         decode=of_clips("decode.parquet", measured_clips),
         landmarks=of_clips("landmarks.parquet", measured_clips),
         matting=of_clips("matting.parquet", measured_clips),

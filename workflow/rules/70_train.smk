@@ -6,7 +6,7 @@ rule train:
         samples="<subject>/samples.parquet",
         identity="<subject>/identity.npz",
         weights=weights_of("train"),
-        # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
+        # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
         decode=of_clips("decode.parquet", train_clips),
         matting=of_clips("matting.parquet", train_clips),
         renders=of_clips("render.parquet", train_clips),

@@ -4,7 +4,7 @@ rule evaluate:
         samples="<subject>/samples.parquet",
         test=lambda wildcards: "<subject>/test_samples.parquet" if to_test(wildcards.subject) else [],
         weights=weights_there,
-        # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
+        # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
         decode=of_clips("decode.parquet", measured_clips),
         landmarks=of_clips("landmarks.parquet", measured_clips),
         matting=of_clips("matting.parquet", measured_clips),
@@ -27,9 +27,9 @@ rule evaluate:
             caption="../report/self.rst",
             category="2 Avatar",
             subcategory="{subject}",
-            labels=avatar_labels("film: truth, render, alpha, avatar, error"),
+            labels=avatar_labels("video: truth, render, alpha, avatar, error"),
         ),
-        pictures=directory("<avatar>/self"),
+        images=directory("<avatar>/self"),
     log:
         "<avatar>/logs/evaluate.log",
     benchmark:
@@ -51,4 +51,4 @@ rule evaluate:
         "python -m stages.evaluate --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
         " --avatar {input.avatar:q} --samples {input.samples:q} {input.test:q} --clips-dir {params.subject:q}/clips"
         " --variant {params.variant} --out {output.metrics:q} --frames-table {output.table:q} --video {output.video:q}"
-        " --out-pictures {output.pictures:q} 2>&1 | tee -i {log:q}"
+        " --out-pictures {output.images:q} 2>&1 | tee -i {log:q}"

@@ -4,8 +4,8 @@ rule figures:
         metrics="<avatar>/metrics.json",
         table="<avatar>/self.parquet",
         decode=of_clips("decode.parquet", shown_clips),
-        # The table changes with the pictures: what is inside a folder is invisible to Snakemake.
-        pictures=ancient("<avatar>/self"),
+        # The table changes with the images: what is inside a folder is invisible to Snakemake.
+        images=ancient("<avatar>/self"),
         frames=ancient(of_clips("frames", shown_clips)),
         # The page links to it, but holds nothing of it.
         video=ancient("<avatar>/self.mp4"),
@@ -29,5 +29,5 @@ rule figures:
         "Writing the page about the avatar of {wildcards.subject}{wildcards.variant}"
     shell:
         "python -m stages.figures --avatar {input.avatar:q} --metrics {input.metrics:q} --frames-table {input.table:q}"
-        " --pictures {input.pictures:q} --video {input.video:q} --clips-dir {params.subject:q}/clips --out {output:q}"
+        " --pictures {input.images:q} --video {input.video:q} --clips-dir {params.subject:q}/clips --out {output:q}"
         " 2>&1 | tee -i {log:q}"

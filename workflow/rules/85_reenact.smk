@@ -15,7 +15,7 @@ rule reenact:
             caption="../report/reenact.rst",
             category="3 Driven by somebody else",
             subcategory="{subject}",
-            labels={"driver": "{driver}", "shows": "film: driver, avatar"},
+            labels={"driver": "{driver}", "shows": "video: driver, avatar"},
         ),
         manifest="<subject>/reenact/{driver}.parquet",
     log:

@@ -5,7 +5,7 @@ rule external:
         identity="<subject>/identity.npz",
         method=pictures_of_method,
         weights=weights_there,
-        # The manifests hold the pictures' hashes: what is inside a folder is invisible to Snakemake.
+        # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
         decode=of_clips("decode.parquet", shown_clips),
         landmarks=of_clips("landmarks.parquet", shown_clips),
         matting=of_clips("matting.parquet", shown_clips),
@@ -37,12 +37,12 @@ rule external:
         cfg=stage_params("evaluate"),
         code=code_digest("stages.external"),
         subject=subpath(input.samples, parent=True),
-        pictures=subpath(output.metrics, parent=True),
+        images=subpath(output.metrics, parent=True),
         others=others_of_method,
     message:
-        "Measuring the pictures of {wildcards.method} for {wildcards.subject}"
+        "Measuring the images of {wildcards.method} for {wildcards.subject}"
     shell:
         "python -m stages.external --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
-        " --method {wildcards.method} --pictures {params.pictures:q} --samples {input.samples:q} {input.test:q}"
+        " --method {wildcards.method} --pictures {params.images:q} --samples {input.samples:q} {input.test:q}"
         " --clips-dir {params.subject:q}/clips --identity {input.identity:q} --out {output.metrics:q}"
         " --frames-table {output.table:q} 2>&1 | tee -i {log:q}"

@@ -29,7 +29,7 @@ shell.prefix(shell_prefix(workflow.basedir))
 
 
 def or_stop(function, *args, **kwargs):
-    """Call `function`; an error that the user can mend ends the workflow with its one sentence."""
+    """Call `function`; an error that the user can fix ends the workflow with its one sentence."""
     try:
         return function(*args, **kwargs)
     except UserError as error:

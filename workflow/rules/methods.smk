@@ -38,12 +38,12 @@ def table_metrics(wildcards):
 
 
 def method_folder(wildcards):
-    """The folder of an external method's pictures."""
+    """The folder of an external method's images."""
     return subject_folder(wildcards.subject) / "external" / wildcards.method
 
 
 def pictures_of_method(wildcards):
-    """Input function: every picture of an external method, so that a changed or added one is measured again."""
+    """Input function: every image of an external method, so that a changed or added one is measured again."""
     return [str(path) for path in method_files(method_folder(wildcards))[0]]
 
 

@@ -57,7 +57,7 @@ def weights_there(wildcards):
     return [str(path) for path in or_stop(measuring_files, settings)]
 
 
-def picture_folder(path):
-    """Output of a folder of pictures, which Snakemake removes after its last use where storage.keep_pictures says so."""
+def image_folder(path):
+    """Output of a folder of images, which Snakemake removes after its last use where storage.keep_pictures says so."""
     settings = or_stop(stage_settings, "storage", config.get("storage") or {})
     return directory(path) if settings["keep_pictures"] else temp(directory(path))

@@ -21,12 +21,12 @@ def source_input(wildcards):
     source = source_of(wildcards)
     clip = clip_of(wildcards)
     if clip.demo_seed is None and not Path(source).exists():
-        films = [one for one in SHEET.clips if one.demo_seed is None]
-        others = {one.source for one in films if not or_stop(expand, one.source).exists()} - {clip.source}
+        videos = [one for one in SHEET.clips if one.demo_seed is None]
+        others = {one.source for one in videos if not or_stop(expand, one.source).exists()} - {clip.source}
         more = f"; nor do {len(others)} more: {', '.join(sorted(others)[:20])}" if others else ""
         raise WorkflowError(
             f"{SHEET_FILE}: the source '{clip.source}' of subject '{clip.subject}', clip '{clip.clip}' does not "
-            f"exist (looked for {Path(source).absolute()}){more}; mend the path, which "
+            f"exist (looked for {Path(source).absolute()}){more}; fix the path, which "
             "counts from the working directory"
         )
     return source

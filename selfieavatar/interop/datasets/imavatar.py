@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import atomic_dir, atomic_file, list_pictures, read_picture, write_picture
+from selfieavatar.io.files import atomic_dir, atomic_file, list_images, read_image, write_image
 
 IMAGES, MASKS, COEFFICIENTS = "image", "mask", "flame_params.json"
 # The videos that the authors train and test on, in the configuration files that they publish.
@@ -37,10 +37,10 @@ class Video:
         return self.folder / IMAGES
 
     def lacks_masks(self) -> bool:
-        """Whether a picture has no mask of its name."""
+        """Whether an image has no mask of its name."""
         masks = self.folder / MASKS
-        have = {path.stem for path in list_pictures(masks)} if masks.is_dir() else set()
-        return any(path.stem not in have for path in list_pictures(self.images))
+        have = {path.stem for path in list_images(masks)} if masks.is_dir() else set()
+        return any(path.stem not in have for path in list_images(self.images))
 
     def has_coefficients(self) -> bool:
         return (self.folder / COEFFICIENTS).is_file()
@@ -56,7 +56,7 @@ def find_videos(folder: Path) -> list[Video]:
         raise UserError(f"{folder} is no folder; give IMAvatar's folder, or that of one subject")
     videos = []
     for place, folders, _ in os.walk(folder):
-        if IMAGES in folders and list_pictures(Path(place, IMAGES)):
+        if IMAGES in folders and list_images(Path(place, IMAGES)):
             owner = Path(place).absolute()
             videos.append(Video(owner.parent.name, owner.name, Path(place)))
             folders.clear()
@@ -64,7 +64,7 @@ def find_videos(folder: Path) -> list[Video]:
         if len(Path(place).relative_to(folder).parts) >= _DEEPEST:
             folders.clear()
     if not videos:
-        raise UserError(f"{folder} holds no <video>/{IMAGES}/ with pictures; give the folder that the zip unpacked to")
+        raise UserError(f"{folder} holds no <video>/{IMAGES}/ with images; give the folder that the zip unpacked to")
     names = [(video.subject, video.name) for video in videos]
     for name in names:
         if names.count(name) > 1:
@@ -101,36 +101,36 @@ def roles(videos: list[Video], train: list[str], test: list[str]) -> list[tuple[
     return result
 
 
-def on_white(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def on_white(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The person (H, W, 3) uint8 over white, by a mask (H, W) of 8 or 16 bit."""
     alpha = mask[..., None].astype(np.float32) / np.iinfo(mask.dtype).max
-    return np.rint(picture * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return np.rint(image * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 
 def copy_on_white(video: Video, folder: Path) -> Video:
     """A copy of the video below `folder`, the person before white as in the authors' own training.
 
     Raises:
-        UserError: a picture without a mask, or of another size or depth; a mask of 0 and 1; two pictures of one name.
+        UserError: an image without a mask, or of another size or depth; a mask of 0 and 1; two images of one name.
     """
     copy = Video(video.subject, video.name, folder / video.subject / video.name)
-    masks = {path.stem: path for path in list_pictures(video.folder / MASKS)} if not video.lacks_masks() else None
+    masks = {path.stem: path for path in list_images(video.folder / MASKS)} if not video.lacks_masks() else None
     if masks is None:
-        raise UserError(f"{video.folder} has no mask for each of its pictures; a white background needs them all")
-    twice = [name for name, count in Counter(path.stem for path in list_pictures(video.images)).items() if count > 1]
+        raise UserError(f"{video.folder} has no mask for each of its images; a white background needs them all")
+    twice = [name for name, count in Counter(path.stem for path in list_images(video.images)).items() if count > 1]
     if twice:
-        raise UserError(f"{video.images} has two pictures named {twice[0]}; leave one of them there")
+        raise UserError(f"{video.images} has two images named {twice[0]}; leave one of them there")
     with atomic_dir(copy.images) as images, atomic_dir(copy.folder / MASKS) as copied:
-        for path in list_pictures(video.images):
-            picture, mask = read_picture(path), read_picture(masks[path.stem])
-            picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture
+        for path in list_images(video.images):
+            image, mask = read_image(path), read_image(masks[path.stem])
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
             mask = mask[..., 0] if mask.ndim == 3 else mask
-            if picture.shape[:2] != mask.shape or picture.dtype != np.uint8:
-                raise UserError(f"{path} is no 8-bit picture of its mask's size ({masks[path.stem]}); unpack both anew")
+            if image.shape[:2] != mask.shape or image.dtype != np.uint8:
+                raise UserError(f"{path} is no 8-bit image of its mask's size ({masks[path.stem]}); unpack both anew")
             if mask.max() == 1:
                 raise UserError(f"{masks[path.stem]} is of 0 and 1, but white is {np.iinfo(mask.dtype).max}; scale it")
-            write_picture(images / f"{path.stem}.png", on_white(picture, mask))
-            write_picture(copied / f"{path.stem}.png", mask)
+            write_image(images / f"{path.stem}.png", on_white(image, mask))
+            write_image(copied / f"{path.stem}.png", mask)
     if video.has_coefficients():
         with atomic_file(copy.folder / COEFFICIENTS) as temporary:
             shutil.copyfile(video.folder / COEFFICIENTS, temporary)

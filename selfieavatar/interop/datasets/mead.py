@@ -1,8 +1,8 @@
 """MEAD (Wang et al., "MEAD: a large-scale audio-visual dataset for emotional talking-face generation", ECCV 2020).
 
-The official tree is `<actor>/video/<view>/<emotion>/level_<n>/<take>.mp4`, an actor's films packed as `video.tar`. Some
+The official tree is `<actor>/video/<view>/<emotion>/level_<n>/<take>.mp4`, their videos packed as `video.tar`. Some
 actors have a level more (`video/1/front/...`), and copies are often flat (`M030_front_angry_level_1_001.mp4`). So what
-a film shows is read off the words of its path, in whichever order; of two, the one nearer to the file counts. A clip's
+a video shows is read off the words of its path, in whichever order; of two, the one nearer to the file counts. A clip's
 name keeps it:
 
     <view>_<emotion>_level_<n>_<take>[_part_<p>]        front_angry_level_1_001
@@ -36,15 +36,15 @@ _PART = re.compile(r"(?:^|/)(\d{1,2})/")
 _NAME = re.compile(
     rf"(?P<view>{'|'.join(VIEWS)})_(?P<emotion>{'|'.join(EMOTIONS)})_level_(?P<level>[123])_(?P<take>\d+)(?:_part_\d+)?"
 )
-_FILMS = (".mp4", ".mov", ".avi", ".mkv")
+_VIDEOS = (".mp4", ".mov", ".avi", ".mkv")
 _PACKED = (".tar.gz", ".tgz", ".zip", ".7z", ".rar")  # otherwise than by the authors
 _DEEPEST = 8  # folders below the given one
-_LARGEST = 4 << 30  # bytes of one film
+_LARGEST = 4 << 30  # bytes of one video
 
 
 @dataclass(frozen=True, order=True)
 class Take:
-    """One film: who, from where, showing what; `path` of the film, or of the archive that holds it as `member`."""
+    """One video: who, from where, showing what; `path` of the video, or of the archive that holds it as `member`."""
 
     actor: str
     view: str
@@ -63,7 +63,7 @@ class Take:
 
     @property
     def unpacked(self) -> PurePosixPath:
-        """Where the film lies in the official tree, made of what we know of it, never of an archive's own words."""
+        """Where the video lies in the official tree, made of what we know of it, never of an archive's own words."""
         place = PurePosixPath(self.actor, "video", self.part, self.view, self.emotion, f"level_{self.level}")
         return place / f"{self.number}{PurePosixPath(self.member).suffix.lower()}"
 
@@ -75,13 +75,13 @@ def clip_labels(clip: str) -> dict[str, str]:
 
 
 def read_path(path: str, actor: str = "") -> Take | None:
-    """What the words of a film's path say, None where they do not say everything; `actor` if the path does not say."""
+    """What the words of a video's path say, None where they do not say everything; `actor` if the path does not say."""
     said = _said(path, actor)
     return Take(**said, part=_part(path), path=Path(path)) if all(said.values()) else None
 
 
 def _said(path: str, actor: str) -> dict[str, str]:
-    """actor, view, emotion, level and number of a film by the words of its path, each the last one; else empty."""
+    """actor, view, emotion, level and number of a video by the words of its path, each the last one; else empty."""
     stem = path.rpartition(".")[0]
     low, name = stem.lower(), stem.rpartition("/")[2]
     levels = _LEVEL.findall(low) or [level for _, level in _BARE_LEVEL.findall(low)]
@@ -104,19 +104,19 @@ def _part(path: str) -> str:
 
 
 def find_takes(folder: Path, packed: bool = True) -> tuple[list[Take], list[str]]:
-    """All films below a folder, loose or in `.tar` archives, sorted, and what was left out, with the reason of each.
+    """All videos below a folder, loose or in `.tar` archives, sorted, and what was left out, with the reason of each.
 
-    A film that lies there both loose and packed counts once, loose.
+    A video that lies there both loose and packed counts once, loose.
 
     Raises:
-        UserError: no such folder, a damaged or a hostile archive, or two films that say the same.
+        UserError: no such folder, a damaged or a hostile archive, or two videos that say the same.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; give MEAD's folder, or that of one actor")
     owner = next((part for part in reversed(folder.absolute().parts) if re.fullmatch(r"[MW]\d{3}", part)), "")
     found: dict[tuple[str, str], Take] = {}
     left_out = []
-    for path, member in _films(folder, packed):
+    for path, member in _videos(folder, packed):
         inside = path.relative_to(folder).as_posix()
         words = f"{inside.rpartition('/')[0]}/{member}".lstrip("/") if member else inside
         take = read_path(words, owner)
@@ -140,17 +140,17 @@ def find_takes(folder: Path, packed: bool = True) -> tuple[list[Take], list[str]
 
 
 def _unread(path: Path) -> str:
-    """Why a file is no film by itself; empty where it is one."""
+    """Why a file is no video by itself; empty where it is one."""
     low = path.name.lower()
     if low.endswith(_PACKED):
         return "is packed otherwise than as .tar; unpack it"
     if low.endswith(".tar"):
-        return "holds no films"
+        return "holds no videos"
     return "" if path.is_file() else "is a link that leads to no file"
 
 
-def _films(folder: Path, packed: bool) -> Iterator[tuple[Path, str]]:
-    """(film, "") and (archive, member) below a folder, and (archive, "") of those without a film or of other kinds;
+def _videos(folder: Path, packed: bool) -> Iterator[tuple[Path, str]]:
+    """(video, "") and (archive, member) below a folder, and (archive, "") of those without a video or of other kinds;
     links to folders are not followed."""
     archives = []
     for place, folders, names in os.walk(folder):
@@ -162,7 +162,7 @@ def _films(folder: Path, packed: bool) -> Iterator[tuple[Path, str]]:
             if name.startswith("."):
                 continue
             low = name.lower()
-            if low.endswith(_FILMS) or (packed and low.endswith(_PACKED) and "audio" not in low):
+            if low.endswith(_VIDEOS) or (packed and low.endswith(_PACKED) and "audio" not in low):
                 yield path, ""
             elif packed and low.endswith(".tar") and "audio" not in low:
                 archives.append(path)
@@ -171,7 +171,7 @@ def _films(folder: Path, packed: bool) -> Iterator[tuple[Path, str]]:
 
 
 def members(archive: Path) -> list[str]:
-    """Names of the films in an archive.
+    """Names of the videos in an archive.
 
     Raises:
         UserError: it is damaged, or holds what no data set needs: links, devices, absolute paths or `..`.
@@ -189,8 +189,8 @@ def members(archive: Path) -> list[str]:
                 f"{archive} holds '{entry.name[:80]}', a link, device, path out of the archive or file above 4 GB: it "
                 "is not MEAD's own; download it again from the authors"
             )
-    films = (entry.name for entry in entries if entry.isreg() and entry.name.lower().endswith(_FILMS))
-    return [name for name in films if not PurePosixPath(name).name.startswith(".")]
+    videos = (entry.name for entry in entries if entry.isreg() and entry.name.lower().endswith(_VIDEOS))
+    return [name for name in videos if not PurePosixPath(name).name.startswith(".")]
 
 
 def choose(
@@ -200,13 +200,13 @@ def choose(
     """The takes of these actors (none named: of all), views, emotions and levels.
 
     Raises:
-        UserError: an actor has no film here.
+        UserError: an actor has no video here.
     """
     takes = list(takes)
     absent = sorted(set(actors) - {take.actor for take in takes})
     if absent:
         have = ", ".join(sorted({take.actor for take in takes})) or "nobody"
-        raise UserError(f"there is no film of {', '.join(absent)} here; there are: {have}")
+        raise UserError(f"there is no video of {', '.join(absent)} here; there are: {have}")
     return [
         take for take in takes
         if take.actor in (actors or {take.actor}) and take.view in views and take.emotion in emotions
@@ -215,7 +215,7 @@ def choose(
 
 
 def tested(takes: Collection[Take], share: float, seed: int) -> set[Take]:
-    """The takes to measure on: about `share` of each actor's films from each view, spread over the emotions.
+    """The takes to measure on: about `share` of each actor's videos from each view, spread over the emotions.
 
     Which, is drawn by a digest of seed, actor and clip: the same on every machine. At least one of two.
     """
@@ -230,7 +230,7 @@ def tested(takes: Collection[Take], share: float, seed: int) -> set[Take]:
 
 
 def unpack(archive: Path, takes: Iterable[Take], folder: Path) -> dict[Take, Path]:
-    """Copy films of one archive to their places of the official tree below `folder`; returns these places.
+    """Copy videos of one archive to their places of the official tree below `folder`; returns these places.
 
     What lies there already, of the same size, stays.
 
@@ -243,9 +243,9 @@ def unpack(archive: Path, takes: Iterable[Take], folder: Path) -> dict[Take, Pat
             entry = tar.getmember(take.member)
             if place.is_file() and place.stat().st_size == entry.size:
                 continue
-            with atomic_file(place) as temporary, temporary.open("wb") as out, tar.extractfile(entry) as film:
+            with atomic_file(place) as temporary, temporary.open("wb") as out, tar.extractfile(entry) as video:
                 try:
-                    shutil.copyfileobj(film, out)
+                    shutil.copyfileobj(video, out)
                 except tarfile.TarError as error:
                     raise UserError(f"{archive} ends within '{take.member}' ({error}); download it again") from error
                 if out.tell() != entry.size:
@@ -254,8 +254,8 @@ def unpack(archive: Path, takes: Iterable[Take], folder: Path) -> dict[Take, Pat
 
 
 def unpack_all(takes: Iterable[Take], folder: Path, chosen: Path | None = None) -> dict[Take, Path]:
-    """Where each film lies, packed ones after `unpack`: below `chosen`, else in the folder that holds the actor's, else
-    below `folder`.
+    """Where each video lies, packed ones after `unpack`: below `chosen`, else in the folder that holds the actor's,
+    else below `folder`.
     """
     places = {take: take.path for take in takes if not take.member}
     packed: dict[Path, list[Take]] = {}

@@ -1,4 +1,4 @@
-"""Which frames are handed to a peer, under which running numbers, and the table that leads their pictures back."""
+"""Which frames are handed to a peer, under which running numbers, and the table that leads their images back."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _WHOLE, _DIGEST = re.compile(r"[0-9]{1,9}"), re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class Handed:
-    """A frame under the peer's running number; `split` is train, val or test, `pictures` the digest of the clip's."""
+    """A frame under the peer's running number; `split` is train, val or test, `images` the digest of the clip's."""
 
     number: int
     subject: str
     clip: str
     frame: int
     split: str
-    pictures: str
+    images: str
 
 
 def choose_frames(samples: Sequence[Manifest], split: str) -> tuple[list[Handed], Counter[str]]:
@@ -95,7 +95,7 @@ def refuse_outdated(frames: Sequence[Handed], now: Sequence[Handed], split: str)
     Raises:
         UserError: clips have been tracked anew since, or other frames chosen.
     """
-    old, new = ({(f.clip, f.frame, f.pictures) for f in rows if f.split in SPLITS[split]} for rows in (frames, now))
+    old, new = ({(f.clip, f.frame, f.images) for f in rows if f.split in SPLITS[split]} for rows in (frames, now))
     if old != new:
         clip, frame, _ = min(old ^ new)
         raise UserError(f"the frames of split '{split}' are no longer those that were handed over (clip '{clip}', "
@@ -103,38 +103,38 @@ def refuse_outdated(frames: Sequence[Handed], now: Sequence[Handed], split: str)
 
 
 def pair(frames: Sequence[Handed], names: Sequence[str], split: str, by: str) -> list[tuple[Handed, str]]:
-    """Which picture of a peer shows which frame of `split`.
+    """Which image of a peer shows which frame of `split`.
 
     Args:
         frames: all rows of the table. names: file names in natural order. by: "number", the last digits in the name
-            are the running number; or "order", the k-th picture is the k-th frame of the split.
+            are the running number; or "order", the k-th image is the k-th frame of the split.
 
     Raises:
-        UserError: frames without a picture, pictures without a frame, or two for one.
+        UserError: frames without an image, images without a frame, or two for one.
     """
     wanted = [frame for frame in frames if frame.split in SPLITS[split]]
     if not wanted:
         raise UserError(f"the table of frames has none of split '{split}'; choose another --split")
     if by == "order":
         if len(names) != len(wanted):
-            raise UserError(f"there are {len(names)} pictures for the {len(wanted)} frames of split '{split}'; in "
-                            "order every frame needs one picture, and no other may lie among them")  # fmt: skip
+            raise UserError(f"there are {len(names)} images for the {len(wanted)} frames of split '{split}'; in "
+                            "order every frame needs one image, and no other may lie among them")  # fmt: skip
         return list(zip(wanted, names, strict=True))
     numbered: dict[int, str] = {}
     for name in names:
         digits = re.findall(r"[0-9]+", name.rsplit(".", 1)[0])
         if not digits or not _WHOLE.fullmatch(digits[-1].lstrip("0") or "0"):
-            raise UserError(f"the name of {name} has no running number; name pictures 000000.png, or pair by order")
+            raise UserError(f"the name of {name} has no running number; name images 000000.png, or pair by order")
         other = numbered.setdefault(int(digits[-1]), name)
         if other != name:
-            raise UserError(f"{other} and {name} have the same running number; leave one picture for each frame")
+            raise UserError(f"{other} and {name} have the same running number; leave one image for each frame")
     known = {frame.number for frame in frames}
     foreign = [name for number, name in numbered.items() if number not in known]
     if foreign:
-        raise UserError(f"{len(foreign)} pictures have numbers that the table of frames lacks, the first is "
+        raise UserError(f"{len(foreign)} images have numbers that the table of frames lacks, the first is "
                         f"{foreign[0]}; was it numbered anew? then pair by order")  # fmt: skip
     missing = [frame.number for frame in wanted if frame.number not in numbered]
     if missing:
-        raise UserError(f"{len(missing)} of the {len(wanted)} frames of split '{split}' have no picture, the first is "
+        raise UserError(f"{len(missing)} of the {len(wanted)} frames of split '{split}' have no image, the first is "
                         f"number {missing[0]}; let the method paint all of them")  # fmt: skip
     return [(frame, numbered[frame.number]) for frame in wanted]

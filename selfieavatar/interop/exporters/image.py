@@ -1,4 +1,4 @@
-"""Pictures that other methods have painted, in whatever form they left them."""
+"""Images that other methods have painted, in whatever form they left them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ LEAST_PX = 16
 _PNG, _GREY = b"\x89PNG\r\n\x1a\n", (0, 4)  # the kinds of a PNG's pixels that are grey, without and with alpha
 
 
-def peer_picture(path: Path) -> np.ndarray:
-    """A peer's picture (S, S, 3) uint8 RGB of whatever size; 16 bits are rounded to 8.
+def peer_image(path: Path) -> np.ndarray:
+    """A peer's image (S, S, 3) uint8 RGB of whatever size; 16 bits are rounded to 8.
 
     Raises:
         UserError: it is unreadable, grey, not square, smaller than 16 px, or transparent in places.
     """
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if picture is None or picture.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path} is not a readable picture; have the method write it again")
-    height, width = picture.shape[:2]
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path} is not a readable image; have the method write it again")
+    height, width = image.shape[:2]
     with path.open("rb") as file:
         head = file.read(26)
-    grey = picture.ndim != 3 or (head.startswith(_PNG) and head[25] in _GREY)
+    grey = image.ndim != 3 or (head.startswith(_PNG) and head[25] in _GREY)
     if grey or height != width:
         raise UserError(
-            f"{path} is a {'grey' if grey else 'colour'} picture of {width} x {height} px, but the truth is a square "
+            f"{path} is a {'grey' if grey else 'colour'} image of {width} x {height} px, but the truth is a square "
             "crop in colour; have the method write the same crop"
         )
-    if picture.shape[2] == 4 and picture[..., 3].min() < np.iinfo(picture.dtype).max:
-        raise UserError(f"{path} is transparent in places; lay the pictures over the background that was filmed")
+    if image.shape[2] == 4 and image[..., 3].min() < np.iinfo(image.dtype).max:
+        raise UserError(f"{path} is transparent in places; lay the images over the background that was filmed")
     if width < LEAST_PX:
         raise UserError(f"{path} is of {width} px; have the method paint {LEAST_PX} or more, best the truth's size")
-    picture = picture[..., 2::-1]
-    return picture if picture.dtype == np.uint8 else np.round(picture / 257).astype(np.uint8)
+    image = image[..., 2::-1]
+    return image if image.dtype == np.uint8 else np.round(image / 257).astype(np.uint8)

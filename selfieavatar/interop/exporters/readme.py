@@ -20,7 +20,7 @@ SPLIT/uv/000000.png      256 px, RGB, 8 bit: red u to the right, green v down, 0
 
 Train on train/ alone: python train.py ... {out}/train
 Its published checkpoints know the texture layout of another face model: begin without one, or let it be unlearnt.
-Paint: python test.py --render_dir {out}/test/render --uv_dir {out}/test/uv --ckpt ... --save_dir PICTURES
+Paint: python test.py --render_dir {out}/test/render --uv_dir {out}/test/uv --ckpt ... --save_dir IMAGES
 What is painted (1024 px) is the whole frame. The sizes are those of its networks; the frames have {size} px."""
 
 NERFACE = """\
@@ -50,16 +50,16 @@ meshes/000000.obj       the face of each frame in the head's axes, without pose:
                         the face; {unit}. All have the same triangles
 transform_matrix        camera to head, 4 x 4: the head rests, the camera moves. Pinhole, no distortion
 cx, cy                  pixels, the centre of the first pixel at 0.5
-gaze                    left yaw, left pitch, right yaw, right pitch, radians; yaw > 0 to the picture's right,
+gaze                    left yaw, left pitch, right yaw, right pitch, radians; yaw > 0 to the image's right,
                         pitch > 0 down"""
 
 BACK = """\
-frames.tsv leads back: number (of the pictures here), clip and frame (in results/{subject}/clips), split.
+frames.tsv leads back: number (of the images here), clip and frame (in results/{subject}/clips), split.
 When the method has painted the {tests} test frames, in the folder of the project that wrote this:
 
-    python -m tools.handover collect {subject} --method NAME --from PICTURES --frames {out}/frames.tsv
+    python -m tools.handover collect {subject} --method NAME --from IMAGES --frames {out}/frames.tsv
 
-Pictures are found by the number in their names; add --by order where the method numbered them anew.
+Images are found by the number in their names; add --by order where the method numbered them anew.
 """
 
 KINDS = {"styleavatar": [STYLEAVATAR], "nerface": [NERFACE, MESHES], "insta": [INSTA, MESHES]}

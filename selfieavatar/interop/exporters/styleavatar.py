@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfieavatar.io.files import picture_name
+from selfieavatar.io.files import image_name
 from selfieavatar.io.png import encode_png
-from selfieavatar.rendering.renderer import FacePictures
+from selfieavatar.rendering.renderer import FaceImages
 from selfieavatar.video.window import cut_window
 
 RENDER_PX = 256
@@ -20,10 +20,10 @@ IMAGE_PX = 1536
 MARGIN = 0.25  # of the frame's side, around it in `image` and `back`
 
 
-def with_margin(picture: np.ndarray) -> np.ndarray:
+def with_margin(image: np.ndarray) -> np.ndarray:
     """(S, S) or (S, S, 3) uint8 -> the same at IMAGE_PX with MARGIN around it, its border repeated."""
-    side = picture.shape[0]
-    return cut_window(picture, (-MARGIN * side, -MARGIN * side, (1 + 2 * MARGIN) * side), IMAGE_PX)
+    side = image.shape[0]
+    return cut_window(image, (-MARGIN * side, -MARGIN * side, (1 + 2 * MARGIN) * side), IMAGE_PX)
 
 
 def eight_bit_uv(uv: np.ndarray) -> np.ndarray:
@@ -37,14 +37,14 @@ def eight_bit_uv(uv: np.ndarray) -> np.ndarray:
     return np.where(uv[..., 2:] > 0, rounded, np.uint8(0))
 
 
-def frame_files(number: int, split: str, frame: np.ndarray, alpha: np.ndarray, face: FacePictures) -> dict[str, bytes]:
+def frame_files(number: int, split: str, frame: np.ndarray, alpha: np.ndarray, face: FaceImages) -> dict[str, bytes]:
     """The four files of a frame by their paths.
 
     Args:
         number: the running number. split: name of the folder. frame: (S, S, 3) uint8. alpha: (S, S) uint8, 255 on the
             person. face: drawn at RENDER_PX.
     """
-    pictures = {
-        "image": with_margin(frame), "back": with_margin(alpha), "render": face.picture, "uv": eight_bit_uv(face.uv)
+    images = {
+        "image": with_margin(frame), "back": with_margin(alpha), "render": face.image, "uv": eight_bit_uv(face.uv)
     }  # fmt: skip
-    return {f"{split}/{folder}/{picture_name(number)}": encode_png(shown) for folder, shown in pictures.items()}
+    return {f"{split}/{folder}/{image_name(number)}": encode_png(shown) for folder, shown in images.items()}

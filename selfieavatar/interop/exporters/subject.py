@@ -15,7 +15,7 @@ from selfieavatar.fitting.person import model_and_camera
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.interop.exporters.frames import Handed, choose_frames
 from selfieavatar.io.arrays import read_identity
-from selfieavatar.io.files import picture_name, read_picture
+from selfieavatar.io.files import image_name, read_image
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.settings.subjects import NAME
@@ -81,12 +81,12 @@ class Subject:
                 found[frame.number] = {name: column[row_of[frame.frame]] for name, column in columns.items()}
         return found
 
-    def pictures(self, frame: Handed) -> tuple[np.ndarray, np.ndarray]:
+    def images(self, frame: Handed) -> tuple[np.ndarray, np.ndarray]:
         """Frame (S, S, 3) and alpha (S, S), uint8."""
         found = []
         for kind, shape in (("frames", (self.size_px, self.size_px, 3)), ("alpha", (self.size_px, self.size_px))):
-            path = self.folder / "clips" / frame.clip / kind / picture_name(frame.frame)
-            found.append(read_picture(path))
+            path = self.folder / "clips" / frame.clip / kind / image_name(frame.frame)
+            found.append(read_image(path))
             if found[-1].shape != shape or found[-1].dtype != np.uint8:
                 raise UserError(f"{path} is not of {self.size_px} px and 8 bits; run the workflow again")
         return found[0], found[1]

@@ -1,4 +1,4 @@
-"""NeRF-style data: pictures, masks, meshes, and where the camera is as seen from the head, told by public readers.
+"""NeRF-style data: images, masks, meshes, and where the camera is as seen from the head, told by public readers.
 
 World axes: the head's, x to its left, y up, z out of the face (FLAME's), in centimetres times `scale`. The head rests
 and the camera moves. Of the two peers, NeRFace (Gafni et al., CVPR 2021) reads cameras in OpenGL's axes (x right,
@@ -25,7 +25,7 @@ PEERS = ("nerface", "insta")
 SCALE = 0.01  # metres
 TURN = np.array([1.0, -1.0, -1.0])  # model axes <-> world axes, OpenCV's camera axes <-> OpenGL's
 NERFACE_EXPRESSIONS, INSTA_EXPRESSIONS = 76, 16  # numbers that their networks take
-DEPTH_STEPS = 1000  # of INSTA's depth pictures for one unit
+DEPTH_STEPS = 1000  # of INSTA's depth images for one unit
 
 
 def to_world(points: np.ndarray, scale: float) -> np.ndarray:
@@ -74,7 +74,7 @@ def padded(expression: np.ndarray, least: int) -> list[float]:
 
 
 def face_box(points: np.ndarray, side: int) -> list[float]:
-    """NeRFace's bbox of pixels (V, 2): first and last row, first and last column, as shares, within the picture."""
+    """NeRFace's bbox of pixels (V, 2): first and last row, first and last column, as shares, within the image."""
     low, high = np.clip(points.min(0) / side, 0, 1), np.clip(points.max(0) / side, 0, 1)
     return [float(low[1]), float(high[1]), float(low[0]), float(high[0])]
 
@@ -155,11 +155,11 @@ class TransformsData:
         return files
 
     def _depth(self, points: np.ndarray) -> np.ndarray:
-        """uint16 depth picture in steps of 1 / DEPTH_STEPS units."""
+        """uint16 depth image in steps of 1 / DEPTH_STEPS units."""
         depth = depth_map(points, self.model.tri, self.camera) * self.scale
         if depth.max() * DEPTH_STEPS > np.iinfo(np.uint16).max:
             raise UserError(f"at this --scale the face is {depth.max():.0f} units away, more than INSTA's depth "
-                            f"pictures can hold; leave it at {SCALE}, metres")  # fmt: skip
+                            f"images can hold; leave it at {SCALE}, metres")  # fmt: skip
         return np.round(depth * DEPTH_STEPS).astype(np.uint16)
 
     def shared_files(self, splits: Mapping[str, Iterable[int]]) -> dict[str, bytes]:

@@ -34,7 +34,7 @@ IDENTITIES, EXPRESSIONS = 80, 64
 _PACKED = "BFM_model_front.mat"
 _CM_OF_MICROMETRE, _CM_OF_DECIMETRE = 1e-4, 10.0
 _LIMIT = 2.33  # 1st and 99th percentile of a coefficient of unit deviation
-MEND = "see docs/models.md for the files of the Basel Face Model"
+FIX = "see docs/models.md for the files of the Basel Face Model"
 
 
 def load(path: Path, landmarks: str = IBUG) -> PublishedModel:
@@ -51,12 +51,12 @@ def load(path: Path, landmarks: str = IBUG) -> PublishedModel:
         return _packed(folder / _PACKED)
     mean, identity, expression = _parts(folder)
     info = folder / "facemodel_info.mat"
-    with reading(info, "the triangles and landmarks of Deep3DFaceReconstruction", MEND):
+    with reading(info, "the triangles and landmarks of Deep3DFaceReconstruction", FIX):
         return _build(mean, identity, expression, _mat(info))
 
 
 def _packed(path: Path) -> PublishedModel:
-    with reading(path, "a cropped Basel Face Model", MEND):
+    with reading(path, "a cropped Basel Face Model", FIX):
         data = _mat(path)
         mean = take({"meanshape": np.reshape(data.get("meanshape", ()), (-1, 3))}, "meanshape", (None, 3))
         size = 3 * len(mean)
@@ -67,7 +67,7 @@ def _packed(path: Path) -> PublishedModel:
 def _parts(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean (V, 3), identity (80, V, 3) and expression (64, V, 3) of the cropped mesh, in cm."""
     model, front, trim = (folder / name for name in ("01_MorphableModel.mat", "BFM_front_idx.mat", "BFM_exp_idx.mat"))
-    with reading(model, "the Basel Face Model 2009", MEND):
+    with reading(model, "the Basel Face Model 2009", FIX):
         data = _mat(model)
         mean = take({"shapeMU": np.ravel(data.get("shapeMU", ()))}, "shapeMU", (None,)).reshape(-1, 3)
         deviation = take({"shapeEV": np.ravel(data.get("shapeEV", ()))}, "shapeEV", (None,))[:IDENTITIES]
@@ -75,9 +75,9 @@ def _parts(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if identity.shape[1] != IDENTITIES or len(deviation) != IDENTITIES:
             raise ValueError(f"it has fewer than {IDENTITIES} shapes")
     expression = _expressions(folder / "Exp_Pca.bin", folder / "std_exp.txt")
-    with reading(front, "the front crop of Deep3DFaceReconstruction", MEND):
+    with reading(front, "the front crop of Deep3DFaceReconstruction", FIX):
         of_expression = _numbers(_mat(front), "idx", expression.shape[1])
-    with reading(trim, "the crop that carries the expressions", MEND):
+    with reading(trim, "the crop that carries the expressions", FIX):
         of_model = _numbers(_mat(trim), "trimIndex", len(mean))
         if len(of_model) < expression.shape[1]:
             raise ValueError(f"'trimIndex' names {len(of_model)} vertices for {expression.shape[1]} of the expressions")
@@ -91,7 +91,7 @@ def _parts(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _expressions(path: Path, deviations: Path) -> np.ndarray:
     """(64, W, 3) scaled expression vectors, in micrometres: int32 count, then float32 mean and vectors."""
-    with reading(path, "the expressions of Guo et al.", MEND):
+    with reading(path, "the expressions of Guo et al.", FIX):
         raw = path.read_bytes()
         count = int(np.frombuffer(raw[:4], "<i4")[0])
         values = np.frombuffer(raw[4:], "<f4")
@@ -99,7 +99,7 @@ def _expressions(path: Path, deviations: Path) -> np.ndarray:
         if count < EXPRESSIONS or not size or size % 3 or size * (count + 1) != values.size:
             raise ValueError(f"it announces {count} expressions, which its {len(raw)} bytes do not hold")
         vectors = take({"vectors": values[size:].reshape(count, -1, 3)}, "vectors", (count, None, 3))[:EXPRESSIONS]
-    with reading(deviations, "the deviations of the expressions", MEND):
+    with reading(deviations, "the deviations of the expressions", FIX):
         text = deviations.read_text()
         scale = take({"std_exp": np.array(text.split(), float)}, "std_exp", (count,))[:EXPRESSIONS]
     return vectors * scale[:, None, None]
@@ -135,7 +135,7 @@ def _mat(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat  # slow to import
 
     if not path.is_file():
-        raise UserError(f"{path} is missing; {MEND}")
+        raise UserError(f"{path} is missing; {FIX}")
     return {name: value for name, value in loadmat(path).items() if isinstance(value, np.ndarray)}
 
 

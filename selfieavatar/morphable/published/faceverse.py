@@ -33,7 +33,7 @@ from selfieavatar.morphable.published.published_model import (
 )
 
 NAME = "faceverse"
-MEND = "download FaceVerse again (docs/models.md)"
+FIX = "download FaceVerse again (docs/models.md)"
 # OpenSeeFace's 66 points of v2: iBUG's 68 without the outer corners of the mouth.
 _IBUG_OF_66 = np.r_[0:48, 49:54, 55:68]
 # Landmarks that tell up from down and front from back: upper, lower, and the tip of the nose.
@@ -48,7 +48,7 @@ def load(path: Path, landmarks: str = MEDIAPIPE) -> PublishedModel:
         UserError: missing, damaged or forbidden content, or no landmarks of this set.
     """
     data = load_npy(path)
-    with reading(path, "a FaceVerse model", MEND):
+    with reading(path, "a FaceVerse model", FIX):
         numbers, keypoints = _landmarks(data, landmarks, path)
         return _build(data, landmarks, numbers, keypoints)
 

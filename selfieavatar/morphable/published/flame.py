@@ -44,7 +44,7 @@ JAW_NAMES = ("jaw_open", "jaw_open_back", "jaw_side")
 _JAW_LOW, _JAW_HIGH, _JAW_SCALE = (0.0, 0.0, -0.2), (0.5, 0.134, 0.2), (0.12, 0.02, 0.05)  # opens by up to 30 degrees
 _EXPRESSION_LIMIT = 2.33  # 1st and 99th percentile of a coefficient of unit deviation
 MODELS = ("generic_model.pkl", "flame2023.pkl", "flame2020.pkl", "flame2023_Open.pkl", "FLAME_NEUTRAL.pkl")
-MEND = "download FLAME again from https://flame.is.tue.mpg.de (docs/models.md)"
+FIX = "download FLAME again from https://flame.is.tue.mpg.de (docs/models.md)"
 
 
 @dataclass
@@ -138,15 +138,15 @@ def load(path: Path, landmarks: str = MEDIAPIPE) -> FlameModel:
     if path.is_dir():
         found = [path / name for name in MODELS if (path / name).is_file()]
         if not found:
-            raise UserError(f"{path} holds none of {', '.join(MODELS)}; {MEND} and name it by `fit.model_path`")
+            raise UserError(f"{path} holds none of {', '.join(MODELS)}; {FIX} and name it by `fit.model_path`")
         path = found[0]
     data = load_pickle(path, encoding="latin1")
-    with reading(path, "a FLAME model", MEND):
+    with reading(path, "a FLAME model", FIX):
         rig, shapes, tri = _rig(data)
     faces, weights, numbers, contour = _landmarks(path.parent, landmarks, len(tri))
     uv_file = path.parent / "head_template.obj"
     if uv_file.is_file():
-        with reading(uv_file, "FLAME's head_template.obj", MEND):
+        with reading(uv_file, "FLAME's head_template.obj", FIX):
             uv, tri_uv = _template_uv(uv_file.read_text(), tri)
     else:
         uv, tri_uv = cylinder_uv(to_ours(rig.template, _CM), tri)
@@ -180,13 +180,13 @@ def _build(rig: Rig, shapes: np.ndarray, tri: np.ndarray, layout: tuple, places:
     source, split, uv = split_seams(tri, layout[1], layout[0])
     corners = first_copies(source, len(rig.template))[tri[faces]]
     if (corners < 0).any():
-        raise UserError("a landmark of FLAME lies on a vertex without a triangle; " + MEND)
+        raise UserError("a landmark of FLAME lies on a vertex without a triangle; " + FIX)
     vertices = np.full(landmark_set(landmarks).count, -1, np.int32)
     vertices[numbers] = len(source) + np.arange(len(numbers))
     template = add_points(to_ours(rig.template, _CM)[source], corners, weights)
     eyes = tuple(np.flatnonzero(rig.weights[source, joint] > 0.5) for joint in (_LEFT_EYE, _RIGHT_EYE))
     if min(map(len, eyes)) < 4:
-        raise UserError("FLAME's eyeballs hang on no joints of their own; " + MEND)
+        raise UserError("FLAME's eyeballs hang on no joints of their own; " + FIX)
     origin = eyeballs(template, eyes)[0].mean(0)
     template = template - origin
     centre, radius = eyeballs(template, eyes)

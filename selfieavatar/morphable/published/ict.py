@@ -46,7 +46,7 @@ NAME = "ict"
 VERTICES = 26719
 NARROW_FACE = 6706  # the first vertices, "narrow face area" in the authors' README: from the hairline to the chin
 NEUTRAL_FILE = "generic_neutral_mesh.obj"
-MEND = "take all of the folder FaceXModel of https://github.com/ICT-VGL/ICT-FaceKit (docs/models.md)"
+FIX = "take all of the folder FaceXModel of https://github.com/ICT-VGL/ICT-FaceKit (docs/models.md)"
 _MOUTH_SOCKET, _EYE_SOCKETS = (11248, 13294), (13294, 14062)  # vertices of the insides of mouth and lids
 _SCLERAS = (21451, 22221), (23021, 23791)  # of the left and the right eye
 # Material -> place of its UV tile in our square: corner and side. The free corners take the discs of the irises.
@@ -70,8 +70,8 @@ def load(path: Path, landmarks: str = MEDIAPIPE) -> PublishedModel:
     elif path.is_file():
         raw = load_npz(path)
     else:
-        raise UserError(f"the model {path} is missing; {MEND} and name it by `fit.model_path`")
-    with reading(path, "a complete ICT-FaceKit model", MEND):
+        raise UserError(f"the model {path} is missing; {FIX} and name it by `fit.model_path`")
+    with reading(path, "a complete ICT-FaceKit model", FIX):
         return _build(raw, landmarks)
 
 
@@ -158,13 +158,13 @@ def _read_folder(folder: Path) -> dict[str, Any]:
     expressions = sorted(set(folder.glob("*.obj")) - {neutral, *identities})
     if not neutral.is_file() or not identities or not expressions:
         raise UserError(
-            f"{folder} lacks {NEUTRAL_FILE} or the identities or the expressions of ICT-FaceKit; {MEND} and name it by "
+            f"{folder} lacks {NEUTRAL_FILE} or the identities or the expressions of ICT-FaceKit; {FIX} and name it by "
             "`fit.model_path`"
         )
     wanted = [f"identity{number:03d}" for number in range(len(identities))]
     if [path.stem for path in identities] != wanted:
-        raise UserError(f"{folder} has {len(identities)} identities, but not those from 0 up; {MEND}")
-    with reading(neutral, "the neutral mesh of ICT-FaceKit", MEND):
+        raise UserError(f"{folder} has {len(identities)} identities, but not those from 0 up; {FIX}")
+    with reading(neutral, "the neutral mesh of ICT-FaceKit", FIX):
         raw = _read_mesh(neutral.read_bytes())
     base = raw["neutral"]
     raw["identity_delta"] = np.stack([_read_vertices(path) - base for path in identities])
@@ -175,7 +175,7 @@ def _read_folder(folder: Path) -> dict[str, Any]:
 
 def _read_vertices(path: Path) -> np.ndarray:
     """(V, 3) float32 vertices of an OBJ file, in its order."""
-    with reading(path, "an OBJ file of ICT-FaceKit", MEND):
+    with reading(path, "an OBJ file of ICT-FaceKit", FIX):
         return _vertices(path.read_bytes().splitlines())
 
 

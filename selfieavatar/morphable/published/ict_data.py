@@ -2,7 +2,7 @@
 
 ``IBUG_VERTICES``: the authors' Multi-PIE 68 points (README of ICT-FaceKit, MIT licence). ``MEDIAPIPE``: for each of
 MediaPipe's landmarks 0 to 467 the corners of a triangle and its barycentric weights in eighths, measured by
-tools/ict_landmarks.py: the places that MediaPipe points at in pictures of 300 heads of random shape, expression and
+tools/ict_landmarks.py: the places that MediaPipe points at in images of 300 heads of random shape, expression and
 pose, drawn from the model.
 """
 

@@ -161,15 +161,15 @@ def unit_in_cm(template: np.ndarray, corners: np.ndarray) -> float:
 
 
 @contextmanager
-def reading(path: Path, what: str, mend: str) -> Iterator[None]:
-    """Errors within become one UserError that names the file, what is wrong with it, and how to mend it."""
+def reading(path: Path, what: str, fix: str) -> Iterator[None]:
+    """Errors within become one UserError that names the file, what is wrong with it, and how to fix it."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # NumPy, SciPy and Python raise a dozen different ones for damaged files
         detail = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} is not {what}: {detail}; {mend}") from error
+        raise UserError(f"{path} is not {what}: {detail}; {fix}") from error
 
 
 def take(data: Mapping[str, Any], key: str, shape: tuple[int | None, ...], kind: str = "f") -> np.ndarray:

@@ -1,33 +1,33 @@
-"""Small trees of data sets with made-up pictures."""
+"""Small trees of data sets with made-up images."""
 
 import av
 import numpy as np
 
-from selfieavatar.io.files import write_picture
+from selfieavatar.io.files import write_image
 
 
-def write_film(path, frames=3, fps=25, side=64):
-    """A film of grey pictures that grow brighter."""
+def encode_clip(path, frames=3, fps=25, side=64):
+    """A video of grey images that grow brighter."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.width = stream.height = side
         stream.pix_fmt = "yuv420p"
         for number in range(frames):
-            picture = np.full((side, side, 3), 20 * number, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image = np.full((side, side, 3), 20 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return path
 
 
 def write_video(folder, count=3, masks=True, coefficients=True):
-    """IMAvatar's folder of one video: pictures, their masks (the left half is the person), a file of coefficients."""
+    """IMAvatar's folder of one video: images, their masks (the left half is the person), a file of coefficients."""
     for number in range(1, count + 1):
-        write_picture(folder / "image" / f"{number}.png", np.full((8, 8, 3), 40, np.uint8))
+        write_image(folder / "image" / f"{number}.png", np.full((8, 8, 3), 40, np.uint8))
         if masks:
             mask = np.zeros((8, 8), np.uint8)
             mask[:, :4] = 255
-            write_picture(folder / "mask" / f"{number}.png", mask)
+            write_image(folder / "mask" / f"{number}.png", mask)
     if coefficients:
         (folder / "flame_params.json").write_text("{}")
     return folder

@@ -5,7 +5,7 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.interop.datasets import imavatar
-from selfieavatar.io.files import read_picture, write_picture
+from selfieavatar.io.files import read_image, write_image
 from tests.interop.datasets.makers import write_video
 
 
@@ -48,9 +48,9 @@ def test_roles(data):
 
 
 def test_on_white_is_the_blend_of_both():
-    picture, mask = np.full((2, 2, 3), 100, np.uint8), np.array([[0, 255], [51, 102]], np.uint8)
+    image, mask = np.full((2, 2, 3), 100, np.uint8), np.array([[0, 255], [51, 102]], np.uint8)
     expected = [[255, 100], [255 - 155 * 0.2, 255 - 155 * 0.4]]
-    np.testing.assert_allclose(imavatar.on_white(picture, mask)[..., 1], expected, atol=0.5)
+    np.testing.assert_allclose(imavatar.on_white(image, mask)[..., 1], expected, atol=0.5)
 
 
 def test_a_copy_on_white(data, tmp_path):
@@ -58,19 +58,19 @@ def test_a_copy_on_white(data, tmp_path):
     copy = imavatar.copy_on_white(video, tmp_path / "white")
     assert copy.images == tmp_path / "white" / "subject1" / "MVI_1810" / "image" and not copy.lacks_masks()
     assert copy.has_coefficients()
-    picture = read_picture(copy.images / "2.png")
-    assert (picture[:, :4] == 40).all() and (picture[:, 4:] == 255).all()
+    image = read_image(copy.images / "2.png")
+    assert (image[:, :4] == 40).all() and (image[:, 4:] == 255).all()
     (video.folder / "mask" / "2.png").unlink()
     with pytest.raises(UserError, match="no mask for each"):
         imavatar.copy_on_white(video, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
-def test_masks_of_0_and_1_and_two_pictures_of_one_name_are_refused(data, tmp_path):
+def test_masks_of_0_and_1_and_two_images_of_one_name_are_refused(data, tmp_path):
     video = imavatar.find_videos(data)[0]
-    write_picture(video.folder / "mask" / "1.png", np.eye(8, dtype=np.uint8))
+    write_image(video.folder / "mask" / "1.png", np.eye(8, dtype=np.uint8))
     with pytest.raises(UserError, match="1.png is of 0 and 1, but white is 255"):
         imavatar.copy_on_white(video, tmp_path / "white")
     (video.images / "1.jpg").write_bytes((video.images / "1.png").read_bytes())
-    with pytest.raises(UserError, match="two pictures named 1;"):
+    with pytest.raises(UserError, match="two images named 1;"):
         imavatar.copy_on_white(video, tmp_path / "white")

@@ -7,7 +7,7 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.interop.datasets import mead
-from tests.interop.datasets.makers import write_film
+from tests.interop.datasets.makers import encode_clip
 
 OFFICIAL = "M003/video/front/angry/level_1/001.mp4"
 
@@ -64,9 +64,9 @@ def archive(path, names, kinds=()):
     return path
 
 
-def test_loose_and_packed_films_of_a_folder(tmp_path):
-    write_film(tmp_path / OFFICIAL)
-    write_film(tmp_path / "M003/video/front/odd/x.mp4")
+def test_loose_and_packed_videos_of_a_folder(tmp_path):
+    encode_clip(tmp_path / OFFICIAL)
+    encode_clip(tmp_path / "M003/video/front/odd/x.mp4")
     names = ["angry/level_1/001.mp4", "sad/level_2/002.mp4", "sad/level_2/._003.mp4"]
     names = [f"video/front/{name}" for name in names]
     archive(tmp_path / "M003/video.tar", names)
@@ -79,7 +79,7 @@ def test_loose_and_packed_films_of_a_folder(tmp_path):
     assert [take.actor for take in mead.find_takes(tmp_path / "M003" / "video")[0]] == ["M003"]
 
 
-def test_unpacked_films_lie_in_the_official_tree(tmp_path):
+def test_unpacked_videos_lie_in_the_official_tree(tmp_path):
     path = archive(tmp_path / "M003/video.tar", ["x/front_happy/level_3/M003_009.mp4", OFFICIAL])
     takes, _ = mead.find_takes(tmp_path)
     places = mead.unpack_all(takes, tmp_path)
@@ -135,22 +135,22 @@ def test_sizes_below_zero_are_refused(tmp_path):
         mead.find_takes(tmp_path)
 
 
-def test_what_is_no_film_is_said(tmp_path):
-    write_film(tmp_path / OFFICIAL)
+def test_what_is_no_video_is_said(tmp_path):
+    encode_clip(tmp_path / OFFICIAL)
     (tmp_path / "M003/video.tar").write_bytes(bytes(10240))
     (tmp_path / "M003/more.tar.gz").touch()
     (tmp_path / OFFICIAL).with_name("002.mp4").symlink_to("gone.mp4")
     takes, left_out = mead.find_takes(tmp_path)
     assert [take.number for take in takes] == ["001"] and sorted(left_out) == [
         "M003/more.tar.gz is packed otherwise than as .tar; unpack it",
-        "M003/video.tar holds no films",
+        "M003/video.tar holds no videos",
         "M003/video/front/angry/level_1/002.mp4 is a link that leads to no file",
     ]
 
 
-def test_two_films_that_say_the_same_are_refused(tmp_path):
-    write_film(tmp_path / "a" / OFFICIAL)
-    write_film(tmp_path / "b" / OFFICIAL)
+def test_two_videos_that_say_the_same_are_refused(tmp_path):
+    encode_clip(tmp_path / "a" / OFFICIAL)
+    encode_clip(tmp_path / "b" / OFFICIAL)
     with pytest.raises(UserError, match="both say"):
         mead.find_takes(tmp_path)
 
@@ -179,5 +179,5 @@ def test_choice():
     chosen = mead.choose(takes, ["W009"], ["front"], ["sad", "happy"], ["2"])
     assert [take.clip for take in chosen] == ["front_happy_level_2_000", "front_sad_level_2_000"]
     assert {take.actor for take in chosen} == {"W009"}
-    with pytest.raises(UserError, match="no film of M004 here; there are: M003, W009"):
+    with pytest.raises(UserError, match="no video of M004 here; there are: M003, W009"):
         mead.choose(takes, ["M004"], ["front"], ["sad"], ["1"])

@@ -6,8 +6,8 @@ from selfieavatar.errors import UserError
 from selfieavatar.interop.datasets.sheet import add_to_sheet, as_text
 from selfieavatar.settings.subjects import Clip, read_sheet
 
-ONE = Clip("M003", "a", "train", "/films/a.mp4", None, None, "mead", "licence", "smoke")
-TWO = Clip("M003", "b", "test", "/films/b.mp4", 3, 9, "mead", "licence", "smoke")
+ONE = Clip("M003", "a", "train", "/videos/a.mp4", None, None, "mead", "licence", "smoke")
+TWO = Clip("M003", "b", "test", "/videos/b.mp4", 3, 9, "mead", "licence", "smoke")
 
 
 def test_rows_are_added_once(tmp_path):
@@ -35,10 +35,10 @@ def test_a_comment_stands_before_the_rows_that_it_is_about(tmp_path):
 @pytest.mark.parametrize(
     ("clip", "words"),
     [
-        (Clip("M003", "a", "test", "/films/a.mp4", None, None, "mead", "licence", "smoke"), "already, and it differs"),
-        (Clip("M003", "c", "train", "/films/c.mp4", None, None, "mead", "licence", ""), "sheet.tsv, row 3: subject"),
-        (Clip("M003", "c", "train", "/films/\tc.mp4", None, None, "mead", "licence", "smoke"), "tab or a line break"),
-        (Clip("M003", "c", "train", "/films/{c}.mp4", None, None, "mead", "licence", "smoke"), "brace"),
+        (Clip("M003", "a", "test", "/videos/a.mp4", None, None, "mead", "licence", "smoke"), "already, and it differs"),
+        (Clip("M003", "c", "train", "/videos/c.mp4", None, None, "mead", "licence", ""), "sheet.tsv, row 3: subject"),
+        (Clip("M003", "c", "train", "/videos/\tc.mp4", None, None, "mead", "licence", "smoke"), "tab or a line break"),
+        (Clip("M003", "c", "train", "/videos/{c}.mp4", None, None, "mead", "licence", "smoke"), "brace"),
     ],
 )
 def test_a_row_that_does_not_fit_leaves_the_sheet(tmp_path, clip, words):
@@ -51,4 +51,4 @@ def test_a_row_that_does_not_fit_leaves_the_sheet(tmp_path, clip, words):
 
 
 def test_text():
-    assert as_text([TWO]) == "M003\tb\ttest\t/films/b.mp4\t3\t9\tmead\tlicence\tsmoke\n"
+    assert as_text([TWO]) == "M003\tb\ttest\t/videos/b.mp4\t3\t9\tmead\tlicence\tsmoke\n"

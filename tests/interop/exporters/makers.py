@@ -3,7 +3,7 @@
 import numpy as np
 
 from selfieavatar.geometry.camera import Camera
-from selfieavatar.io.files import picture_name, write_picture
+from selfieavatar.io.files import image_name, write_image
 from selfieavatar.io.manifest import write_manifest
 from tests.fitting import makers
 
@@ -30,11 +30,11 @@ def write_subject(folder):
     rng = np.random.default_rng(0)
     for clip, count in CLIPS.items():
         for number in range(count):
-            write_picture(folder / "clips" / clip / "frames" / picture_name(number),
+            write_image(folder / "clips" / clip / "frames" / image_name(number),
                           rng.integers(0, 255, (SIZE, SIZE, 3), np.uint8))  # fmt: skip
             alpha = np.zeros((SIZE, SIZE), np.uint8)
             alpha[20:, 16 + number : 48] = 255
-            write_picture(folder / "clips" / clip / "alpha" / picture_name(number), alpha)
+            write_image(folder / "clips" / clip / "alpha" / image_name(number), alpha)
         rotation, translation, expression, gaze = coefficients(clip)
         columns = {
             "frame": np.arange(count), "fitted": np.ones(count, bool), "rotation": rotation, "translation": translation,
@@ -42,7 +42,7 @@ def write_subject(folder):
             "torso": np.full((count, 2), 0.02), "landmark_error": np.zeros(count), "quality": ["ok"] * count,
         }  # fmt: skip
         write_manifest(folder / "clips" / clip / "fit.parquet", "fit", columns, {"size_px": SIZE})
-    write_picture(folder / "clips" / "b" / "plate.png", np.full((SIZE, SIZE, 3), 9, np.uint8))
+    write_image(folder / "clips" / "b" / "plate.png", np.full((SIZE, SIZE, 3), 9, np.uint8))
     write_samples(folder / "samples.parquet", "ab", {("b", 2): "val"}, {("a", 1): "duplicate"})
     write_samples(folder / "test_samples.parquet", "t", {("t", k): "test" for k in range(5)}, {("t", 3): "no face"})
     write_identity(folder / "identity.npz")

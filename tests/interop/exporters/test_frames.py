@@ -1,4 +1,4 @@
-"""Running numbers, the table that leads back, and which picture shows which frame."""
+"""Running numbers, the table that leads back, and which image shows which frame."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.interop.exporters.makers import write_subject
 
 DIGEST = "0123456789abcdef"
 FRAMES = [Handed(k, "anna", "t", 2 * k, "test", DIGEST) for k in range(3)]
-HEADER = "number\tsubject\tclip\tframe\tsplit\tpictures\n"
+HEADER = "number\tsubject\tclip\tframe\tsplit\timages\n"
 
 
 def test_numbers_run_over_all_clips_and_others_are_counted(tmp_path):
@@ -49,14 +49,14 @@ def test_a_table_that_was_changed_is_refused(text, said):
         parse_table(text, "frames.tsv", "anna")
 
 
-def test_pictures_are_found_by_the_last_number_in_their_names():
+def test_images_are_found_by_the_last_number_in_their_names():
     found = pair(FRAMES, ["epoch12_0002.png", "epoch12_0000.png", "epoch12_0001.png"], "test", "number")
     assert [(frame.frame, name) for frame, name in found] == [
         (0, "epoch12_0000.png"), (2, "epoch12_0001.png"), (4, "epoch12_0002.png")
     ]  # fmt: skip
 
 
-def test_pictures_in_order():
+def test_images_in_order():
     assert [name for _, name in pair(FRAMES, ["7.png", "8.png", "9.png"], "test", "order")] == [
         "7.png",
         "8.png",
@@ -67,11 +67,11 @@ def test_pictures_in_order():
 @pytest.mark.parametrize(
     ("names", "by", "said"),
     [
-        (["0.png", "1.png"], "number", "1 of the 3 frames of split 'test' have no picture, the first is number 2"),
-        (["0.png", "1.png", "2.png", "9.png"], "number", "1 pictures have numbers that the table of frames lacks"),
+        (["0.png", "1.png"], "number", "1 of the 3 frames of split 'test' have no image, the first is number 2"),
+        (["0.png", "1.png", "2.png", "9.png"], "number", "1 images have numbers that the table of frames lacks"),
         (["0.png", "000000.png"], "number", "have the same running number"),
         (["face.png"], "number", "has no running number"),
-        (["0.png", "1.png"], "order", "2 pictures for the 3 frames"),
+        (["0.png", "1.png"], "order", "2 images for the 3 frames"),
     ],
 )
 def test_counts_and_numbers_must_agree(names, by, said):
@@ -79,7 +79,7 @@ def test_counts_and_numbers_must_agree(names, by, said):
         pair(FRAMES, names, "test", by)
 
 
-def test_pictures_of_other_splits_may_lie_there():
+def test_images_of_other_splits_may_lie_there():
     frames = [*FRAMES, Handed(3, "anna", "a", 0, "train", DIGEST)]
     assert len(pair(frames, ["0.png", "1.png", "2.png", "3.png"], "test", "number")) == 3
 

@@ -1,4 +1,4 @@
-"""StyleAvatar's pictures, read as its public training code reads them."""
+"""StyleAvatar's images, read as its public training code reads them."""
 
 import io
 
@@ -25,7 +25,7 @@ def test_sizes_names_and_depths(tmp_path):
     face = drawn(tmp_path, styleavatar.RENDER_PX)
     frame, alpha = np.full((SIZE, SIZE, 3), 70, np.uint8), np.full((SIZE, SIZE), 255, np.uint8)
     files = {name: read(data) for name, data in styleavatar.frame_files(12, "train", frame, alpha, face).items()}
-    assert {name: (picture.shape, picture.dtype) for name, picture in files.items()} == {
+    assert {name: (image.shape, image.dtype) for name, image in files.items()} == {
         "train/image/000012.png": ((1536, 1536, 3), np.uint8), "train/back/000012.png": ((1536, 1536), np.uint8),
         "train/render/000012.png": ((256, 256, 3), np.uint8), "train/uv/000012.png": ((256, 256, 3), np.uint8),
     }  # fmt: skip
