@@ -59,13 +59,13 @@ def lease_device(gpu: int, lock_folder: Path | None = None) -> Iterator[str]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as locks:
         leased: list[str] = []
-        for gpu in gpus:
-            lock = locks.enter_context((folder / f"{gpu.replace('/', '_')}.lock").open("w"))
+        for name in gpus:
+            lock = locks.enter_context((folder / f"{name.replace('/', '_')}.lock").open("w"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            leased.append(gpu)
+            leased.append(name)
             if len(leased) == gpu:
                 os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(leased)
                 log.info("leased GPU %s", ", ".join(leased))

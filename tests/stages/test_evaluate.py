@@ -133,7 +133,7 @@ def out(subject, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SELFIEAVATAR_ASSETS", str(out / "no_assets"))
-        patch.setattr(evaluate, "load_painter", lambda path, device, *_: InferenceRunner(TooBright(), device))
+        patch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(TooBright(), device))
         evaluate.run(arguments(subject, out))
     return out
 
@@ -223,7 +223,7 @@ class Sees:
 
 def test_the_avatar_s_images_are_tracked_again(subject, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "MediaPipeDetector", Sees)
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: InferenceRunner(Person(), device))
+    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(Person(), device))
     evaluate.run(arguments(subject, tmp_path, network_metrics=False, baselines=False, retrack_px=64))
     tracked = json.loads((tmp_path / "metrics.json").read_text())["tracked"]
     assert tracked["found"] == 6 and tracked["apd_deg"] < 1
@@ -286,7 +286,7 @@ def test_video_shows_every_frame(out):
 
 def test_the_same_again_gives_the_same_but_for_the_speed(subject, out, tmp_path, monkeypatch, metrics):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(out / "no_assets"))
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: InferenceRunner(TooBright(), device))
+    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(TooBright(), device))
     evaluate.run(arguments(subject, tmp_path, batch_size=5))
     again = json.loads((tmp_path / "metrics.json").read_text())
     assert again | {"speed": None} == metrics | {"speed": None}
@@ -294,7 +294,7 @@ def test_the_same_again_gives_the_same_but_for_the_speed(subject, out, tmp_path,
 
 
 def test_without_baselines(subject, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: InferenceRunner(TooBright(), device))
+    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(TooBright(), device))
     evaluate.run(arguments(subject, tmp_path, baselines=False, network_metrics=False))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["baselines"] == {}
@@ -327,7 +327,7 @@ def test_a_failure_leaves_nothing_behind(subject, tmp_path, monkeypatch):
         def paint(self, render, uv):
             raise UserError("the avatar is damaged")
 
-    monkeypatch.setattr(evaluate, "load_painter", lambda path, device, *_: InferenceRunner(Breaks(), device))
+    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(Breaks(), device))
     with pytest.raises(UserError, match="damaged"):
         evaluate.run(arguments(subject, tmp_path))
     assert list(tmp_path.iterdir()) == []

@@ -213,7 +213,7 @@ def test_full_refines_through_the_rasteriser(tmp_path, monkeypatch):
 def test_mattes_without_a_person_are_named(tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "a", 0, 6)
     known = FitResult(*makers.movement(6), np.zeros(6))
-    monkeypatch.setattr(identity.facemesh, "learn", lambda *_, **__: (makers.model(), known, np.arange(6)))
+    monkeypatch.setattr(identity.personal_model, "learn", lambda *_, **__: (makers.model(), known, np.arange(6)))
     for image in (clip / "alpha").iterdir():
         write_image(image, np.zeros((makers.SIZE, makers.SIZE), np.uint8))
     with pytest.raises(UserError, match="mattes"):

@@ -15,7 +15,7 @@ anna\ttalk\ttrain\tanna.mp4\t\t\tselfie\tself\tsmoke
 
 
 @pytest.mark.parametrize(
-    ("GPUs", "given", "threads", "gpu"),
+    ("gpus", "given", "threads", "gpu"),
     [("", 1, 16, 0), ("0", 1, 8, 1), ("0,1,2", 3, 4, 1), ("0,1", 0, 16, 1)],
     ids=["none", "one", "three", "kept off"],
 )

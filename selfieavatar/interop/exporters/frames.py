@@ -12,7 +12,7 @@ from selfieavatar.io.manifest import Manifest
 from selfieavatar.settings.subjects import NAME
 
 SPLITS = {"train": ("train", "val"), "test": ("test",), "all": ("train", "val", "test")}
-COLUMNS = ("number", "subject", "clip", "frame", "split", "pictures")
+COLUMNS = ("number", "subject", "clip", "frame", "split", "images")
 _WHOLE, _DIGEST = re.compile(r"[0-9]{1,9}"), re.compile(r"[0-9a-f]{16}")
 
 
@@ -79,14 +79,14 @@ def _parse_row(line: str, where: str, subject: str) -> Handed:
     if len(cells) != len(COLUMNS):
         raise UserError(f"{where}: {len(cells)} cells instead of {len(COLUMNS)}; keep the tabs between the columns")
     row = dict(zip(COLUMNS, cells, strict=True))
-    for name, fits in (("number", _WHOLE), ("frame", _WHOLE), ("clip", NAME), ("pictures", _DIGEST)):
+    for name, fits in (("number", _WHOLE), ("frame", _WHOLE), ("clip", NAME), ("images", _DIGEST)):
         if not fits.fullmatch(row[name]):
             raise UserError(f"{where}: '{row[name]}' is no {name}; take the frames.tsv that was handed over, unchanged")
     if row["subject"] != subject:
         raise UserError(f"{where}: the table is about subject '{row['subject']}', not '{subject}'; name the right one")
     if row["split"] not in SPLITS["all"]:
         raise UserError(f"{where}: unknown split '{row['split']}'; known: {', '.join(SPLITS['all'])}")
-    return Handed(int(row["number"]), subject, row["clip"], int(row["frame"]), row["split"], row["pictures"])
+    return Handed(int(row["number"]), subject, row["clip"], int(row["frame"]), row["split"], row["images"])
 
 
 def refuse_outdated(frames: Sequence[Handed], now: Sequence[Handed], split: str) -> None:
