@@ -9,7 +9,7 @@ import pytest
 from selfieavatar.settings.config import stage_schema
 
 TEXT = (Path(__file__).parent.parent / "docs" / "paper-map.md").read_text()
-CODE = sorted(set(re.findall(r"`(stages(?:\.\w+)+)`", TEXT)))
+CODE = sorted(set(re.findall(r"`((?:stages|selfieavatar)(?:\.\w+)+)`", TEXT)))
 KEYS = sorted(set(re.findall(r"`([a-z]+\.[a-z0-9_]+\*?)(?::[^`]*)?`", TEXT)) - set(CODE))
 
 
