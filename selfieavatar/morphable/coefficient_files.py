@@ -1,4 +1,4 @@
-"""Coefficients that others have fitted: IMAvatar's flame_params.json and FaceVerse's coefficient vectors.
+"""Read coefficients that others have fitted: IMAvatar's flame_params.json and FaceVerse's coefficient vectors.
 
 Both are brought to this project's conventions (docs/conventions.md): centimetres, OpenCV camera axes, the side of the
 source image as the unit of pixels. What they say about light and texture is left aside.
@@ -34,7 +34,7 @@ _FACEVERSE_AWAY, _FACEVERSE_CM = 10.0, 10.0
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Fitted coefficients of N frames of a published model.
+    """Coefficients of N frames of a published model, as somebody else fitted them.
 
     Attributes:
         number: (N,) number of each frame's image: as its file is named, or its place in the video, from 1.
@@ -56,19 +56,19 @@ class Coefficients:
     principal: np.ndarray
 
     def take(self, rows: np.ndarray) -> Coefficients:
-        """The frames of these rows (n,)."""
+        """Select the frames of these rows (n,)."""
         own = ("number", "expression", "joints", "root", "rotation", "translation")
         return replace(self, **{name: getattr(self, name)[rows] for name in own})
 
     def rows_of(self, numbers: np.ndarray) -> np.ndarray:
-        """(n,) row of each of these numbers (n,), -1 where the file has none."""
+        """Find the row of each of these numbers (n,): (n,), -1 where the file has none."""
         order = np.argsort(self.number, kind="stable")
         at = np.minimum(np.searchsorted(self.number, numbers, sorter=order), len(order) - 1)
         return np.where(self.number[order[at]] == numbers, order[at], -1)
 
 
 def numbers_of(model: str, source: Path, source_frame: np.ndarray) -> np.ndarray:
-    """(n,) number, as files of coefficients count, of each frame of a source.
+    """Find the number of each frame of a source as files of coefficients count: (n,).
 
     IMAvatar's are those in the names of a folder's images; of videos, and for FaceVerse, the place from 1.
     """
@@ -78,7 +78,7 @@ def numbers_of(model: str, source: Path, source_frame: np.ndarray) -> np.ndarray
 
 
 def no_image(path: Path, track: Coefficients, source: Path, numbers: np.ndarray) -> UserError:
-    """What to say where the file has none of the images of a source with these numbers."""
+    """Say that the file has none of the images of a source with these numbers."""
     return UserError(
         f"{path} has coefficients of images {track.number.min()} to {track.number.max()}, but {source} shows "
         f"{numbers.min()} to {numbers.max()}; give the file that belongs to it"
@@ -111,14 +111,14 @@ def check_coefficients(path: Path, model: str, model_path: Path, source: Path) -
     from selfieavatar.morphable.published import load_model
 
     known = load_model(model, model_path)
-    if found != (len(known.identity_basis), known.expression_count) or not known.identity_eyes:
+    if found != (known.identity_count, known.expression_count) or not known.identity_eyes:
         raise UserError(
             f"{path} holds coefficients of FaceVerse v3, but {model_path} is another version; give v3's model file"
         )
 
 
 def read_coefficients(path: Path, model: str) -> Coefficients:
-    """The file of coefficients of a model: "flame" is IMAvatar's JSON, "faceverse" stacked vectors of v3."""
+    """Read a model's file of coefficients: "flame" is IMAvatar's JSON, "faceverse" stacked vectors of v3."""
     track = {"flame": read_flame_params, "faceverse": read_faceverse}[model](path)
     if len(np.unique(track.number)) < len(track.number):
         raise UserError(f"{path} names an image twice; keep one entry for each image")
@@ -126,7 +126,7 @@ def read_coefficients(path: Path, model: str) -> Coefficients:
 
 
 def read_flame_params(path: Path) -> Coefficients:
-    """IMAvatar's flame_params.json: DECA's FLAME coefficients, camera looking along -z, focal length of x negative.
+    """Read IMAvatar's flame_params.json: DECA's FLAME coefficients, camera along -z, focal length of x negative.
 
     Older files give the intrinsics in pixels of 512.
 
@@ -162,7 +162,7 @@ def read_flame_params(path: Path) -> Coefficients:
 
 
 def read_faceverse(path: Path) -> Coefficients:
-    """FaceVerse v3's coefficient vectors, stacked: .npy of (N, 490) numbers, one row per image, numbered from 1.
+    """Read FaceVerse v3's vectors, stacked: .npy of (N, 490) numbers, one row per image, numbered from 1.
 
     A row is identity 150, expression 52, texture 251, Euler angles 3, light 27, translation 3, eyes 4. Other versions
     have rows of other lengths and other cameras; they are refused.
@@ -192,7 +192,7 @@ def read_faceverse(path: Path) -> Coefficients:
 
 
 def _of_heads(track: Coefficients, path: Path) -> Coefficients:
-    """The frames whose numbers a head can have; where a tracker fails it leaves others. UserError if none has."""
+    """Keep the frames whose numbers a head can have, since failed trackers leave others. UserError if none has."""
     turn = np.clip(track.rotation, -_LARGEST, _LARGEST)
     sound = np.abs(turn @ np.swapaxes(turn, 1, 2) - np.eye(3)).max((1, 2)) < _NO_TURN
     sound &= np.linalg.det(turn) > 0
@@ -208,7 +208,7 @@ def _of_heads(track: Coefficients, path: Path) -> Coefficients:
 
 
 def euler_matrix(angles: np.ndarray) -> np.ndarray:
-    """Rz @ Ry @ Rx (N, 3, 3) of angles (N, 3) about x, y and z in radians."""
+    """Build rotation matrices Rz @ Ry @ Rx (N, 3, 3) from Euler angles (N, 3) about x, y and z, rad."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles).T, np.sin(angles).T
     rows = [
         [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
@@ -240,7 +240,7 @@ def _numbers(values: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def image_number(name: str) -> int:
-    """The number that an image's name or path ends with, before its suffix; -1 if it is no number."""
+    """Parse the number that an image's name or path ends with, before its suffix; -1 where there is none."""
     found = re.search(r"(\d{1,9})(?:\.\w+)?$", name)
     return int(found.group(1)) if found else -1
 

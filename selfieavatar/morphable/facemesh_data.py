@@ -1,4 +1,4 @@
-"""Topology of MediaPipe's face mesh as plain text, so that nothing needs to import mediapipe to know it.
+"""Hold the topology of MediaPipe's face mesh as plain text, so that it is known without importing mediapipe.
 
 ``SKIN`` are the 852 triangles of FACEMESH_TESSELATION (its 2556 directed edges are consecutive triples; MediaPipe,
 Apache-2.0),

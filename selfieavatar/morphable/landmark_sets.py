@@ -1,4 +1,4 @@
-"""Names and numbers of the facial landmarks that the project knows, as plain data.
+"""Name and number the facial landmarks that the project knows, as plain data.
 
 "Left" and "right" are the subject's own, as in MediaPipe: the left eye lies at the right of an unmirrored image.
 """
@@ -49,7 +49,7 @@ SKIN_PART, EYE_PART, MOUTH_PART, HIDDEN_PART, TEETH_PART = range(5)
 
 @dataclass(frozen=True)
 class LandmarkSet:
-    """One published set: its size and the numbers that every set can name.
+    """A published landmark set: its size and the numbers that every set can name.
 
     ``outer_eyes`` are the outer eye corners (subject's right, left), the yardstick of all errors; ``lips_inner`` and
     ``eyes`` (left, right) are closed rings; ``irises`` are the iris centres (left, right) or empty. ``contour`` are
@@ -93,14 +93,14 @@ LANDMARK_SETS = {
 
 
 def landmark_set(name: str) -> LandmarkSet:
-    """The set called ``name``; KeyError names the known ones."""
+    """Look up the set called ``name``; KeyError names the known ones."""
     if name not in LANDMARK_SETS:
         raise KeyError(f"unknown landmark set {name!r}; known: {', '.join(LANDMARK_SETS)}")
     return LANDMARK_SETS[name]
 
 
 def landmark_set_of(count: int) -> LandmarkSet:
-    """The set with `count` landmarks; KeyError names the known ones."""
+    """Look up the set with `count` landmarks; KeyError names the known ones."""
     for kind in LANDMARK_SETS.values():
         if kind.count == count:
             return kind
@@ -108,7 +108,7 @@ def landmark_set_of(count: int) -> LandmarkSet:
 
 
 def contour_landmarks(count: int) -> tuple[int, ...]:
-    """Contour of the set with `count` landmarks; empty for a set without one, or an unknown set."""
+    """List the face contour of the set with `count` landmarks; empty for a set without one, or an unknown set."""
     return next((kind.contour for kind in LANDMARK_SETS.values() if kind.count == count), ())
 
 
@@ -117,7 +117,7 @@ def _numbers(text: str, width: int) -> np.ndarray:
 
 
 def _strip(ring: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """Fills a ring whose first and middle members are its corners by a strip that zigzags between its two chains.
+    """Triangulate a ring whose first and middle members are its corners, by a strip between its two chains.
 
     A strip (not a fan from one corner) keeps triangles well shaped when the opening closes to a slit.
     """
@@ -134,7 +134,7 @@ def _strip(ring: tuple[int, ...]) -> list[tuple[int, int, int]]:
 
 
 def facemesh_triangles() -> tuple[np.ndarray, np.ndarray]:
-    """(898, 3) int32 triangles and (898,) int8 parts (0 skin, 1 eye opening, 2 mouth opening), oriented alike.
+    """Triangulate the face mesh: (898, 3) int32, with parts (898,) int8 (0 skin, 1 eye, 2 mouth opening).
 
     The normal cross(b - a, c - a) points out of the face: towards -z in the project's axes (x right, y down, z away).
     """
@@ -152,7 +152,7 @@ def facemesh_triangles() -> tuple[np.ndarray, np.ndarray]:
 
 
 def mirror_pairs() -> np.ndarray:
-    """(468,) int32: the vertex that the mid-sagittal plane exchanges with each vertex (itself on the plane)."""
+    """Pair each vertex with its mirror image: (468,) int32, itself on the mid-sagittal plane."""
     mirror = np.arange(FACE_VERTICES, dtype=np.int32)
     pairs = _numbers(MIRROR, 2)
     mirror[pairs[:, 0]], mirror[pairs[:, 1]] = pairs[:, 1], pairs[:, 0]
@@ -160,7 +160,7 @@ def mirror_pairs() -> np.ndarray:
 
 
 def landmark_weights(kind: str = MEDIAPIPE) -> np.ndarray:
-    """(count,) float64 weights of the landmark term: lips, eyes and brows count more, the oval less, irises not at all.
+    """Weight the landmark term: (count,) float64; lips, eyes and brows more, the oval less, irises 0.
 
     The oval is an apparent contour that slides over the skin when the head turns, so it must not steer the fit.
     Irises belong to the eyeballs (gaze), not to the face.

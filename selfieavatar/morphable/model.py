@@ -1,15 +1,16 @@
-"""The morphable model that all of the pipeline speaks, whatever it was made from."""
+"""Represent a face by a linear morphable model (3DMM), whatever it was made from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
 
 @dataclass
 class MorphableModel:
-    """A subject's linear face: vertices = template + sum_k expression[k] * expression_basis[k], in cm.
+    """A linear face: vertices = template + sum_k expression[k] * expression_basis[k], in cm.
 
     Models with an identity space (FLAME, FaceVerse, BFM, ICT-FaceKit) carry `identity_basis` (K, V, 3) with the
     standard deviations
@@ -52,18 +53,25 @@ class MorphableModel:
         return len(self.expression_basis)
 
     @property
+    def identity_count(self) -> int:
+        """Number of identity coefficients K; 0 for a model of one person."""
+        return 0 if self.identity_basis is None else len(self.identity_basis)
+
+    @property
     def used_landmarks(self) -> np.ndarray:
         """(M,) numbers of the landmarks that have a vertex."""
         return np.flatnonzero(self.landmark_vertices >= 0)
 
     def vertices(self, expression: np.ndarray) -> np.ndarray:
-        """(N, E) or (E,) coefficients -> (N, V, 3) or (V, 3) vertices in cm."""
+        """Evaluate the linear model: coefficients (N, E) or (E,) -> vertices (N, V, 3) or (V, 3), cm."""
         flat = self.expression_basis.reshape(self.expression_count, -1)
         offsets = np.asarray(expression, flat.dtype) @ flat
         return self.template + offsets.reshape(*np.shape(expression)[:-1], *self.template.shape)
 
     def with_identity(self, coefficients: np.ndarray) -> MorphableModel:
-        """The model of one person: (K,) coefficients baked into the template, without an identity space."""
+        """Bake identity coefficients (K,) into the template; the result has no identity space."""
+        if self.identity_basis is None:
+            raise ValueError(f"{self.name} has no identity space")
         offset = np.tensordot(np.asarray(coefficients, float), self.identity_basis, 1).astype(self.template.dtype)
         nearest = [int(np.argmin(((self.template - eye) ** 2).sum(1))) for eye in self.eye_center]
         return replace(
@@ -72,7 +80,7 @@ class MorphableModel:
         )  # fmt: skip
 
     def expression_limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """(E,) lowest and highest values that a fit may give the coefficients, infinite where there is no limit.
+        """Bound the coefficients of a fit: (E,) lowest and highest values, infinite where there is no limit.
 
         Weights of blendshapes start at 0 and keep within their limits; the percentiles of a learnt component are none.
         """
@@ -80,7 +88,7 @@ class MorphableModel:
         return np.where(bounded, 0.0, -np.inf), np.where(bounded, self.expression_high, np.inf)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Plain arrays for identity.npz (the identity space is baked into the template and left out)."""
+        """Store the model as plain arrays for identity.npz, without an identity space."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if not f.name.startswith("identity_")}
         if self.contour_vertices is None:
             del arrays["contour_vertices"]
@@ -90,20 +98,20 @@ class MorphableModel:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> MorphableModel:
-        """The inverse of `to_arrays`; ValueError names what is missing."""
+        """Restore the model from the arrays of `to_arrays`; ValueError names what is missing."""
         needed = [f.name for f in fields(cls) if f.name != "name" and f.default is not None]
         missing = [key for key in ("model", *needed) if key not in arrays]
         if missing:
             raise ValueError(f"not an identity: {', '.join(missing)} missing")
-        values = {key: np.asarray(arrays[key]) for key in needed}
+        values: dict[str, Any] = {key: np.asarray(arrays[key]) for key in needed}
         values["contour_vertices"] = arrays.get("contour_vertices")
         _refuse_nonsense(values)
         values["iris_radius"] = float(values["iris_radius"])
         return cls(name=str(arrays["model"]), **values)
 
 
-def _refuse_nonsense(values: dict[str, np.ndarray]) -> None:
-    """ValueError where stored arrays do not make a model: kernels index with them unchecked."""
+def _refuse_nonsense(values: dict[str, Any]) -> None:
+    """Check that stored arrays make a model (ValueError), since kernels index with them unchecked."""
     count, tri, landmarks = len(values["template"]), values["tri"], values["landmark_vertices"]
     expressions = len(values["expression_basis"])
     shapes = {

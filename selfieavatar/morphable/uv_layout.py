@@ -1,5 +1,6 @@
-"""UV layout of a disc-shaped mesh without flipped triangles: Tutte's embedding with areas corrected by its spring
-weights.
+"""Lay a disc-shaped mesh out in UV without flipped triangles, by Tutte's embedding.
+
+Its spring weights correct the areas.
 
 Tutte (1963), Floater (1997): with positive weights and a convex border every triangle of the solution keeps its
 orientation, so the area correction may change the weights freely as long as they stay positive.
@@ -17,7 +18,7 @@ _SUPERELLIPSE = 2.8  # exponent of the border: 2 is a circle, larger fills the c
 
 
 def border_loop(tri: np.ndarray) -> np.ndarray:
-    """Vertices of the one border of a mesh, in the direction in which its triangles run along it.
+    """Trace the one border of a mesh: its vertices, in the direction in which its triangles run along it.
 
     Raises:
         ValueError: the mesh has no border or more than one.
@@ -37,21 +38,19 @@ def border_loop(tri: np.ndarray) -> np.ndarray:
 
 
 def signed_areas(uv: np.ndarray, tri: np.ndarray) -> np.ndarray:
-    """(F,) signed areas; positive for triangles that run clockwise as seen on an image with v down."""
+    """Compute the signed area of each UV triangle (F,); positive where it runs clockwise on an image with v down."""
     a, b, c = (uv[tri[:, i]] for i in range(3))
     return 0.5 * ((b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]))
 
 
 def surface_areas(vertices: np.ndarray, tri: np.ndarray) -> np.ndarray:
-    """(F,) areas in space."""
+    """Compute the area of each triangle in space (F,)."""
     a, b, c = (vertices[tri[:, i]] for i in range(3))
     return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
 
 
 def _border_places(vertices: np.ndarray, loop: np.ndarray) -> np.ndarray:
-    """(B, 2) places on a superellipse: by the direction from the middle in the frontal view, evened out by arc
-    length.
-    """
+    """Place the border (B, 2) on a superellipse: by the direction from the middle, evened out by arc length."""
     flat = vertices[loop, :2] - (vertices[loop, :2].min(0) + vertices[loop, :2].max(0)) / 2
     length = np.linalg.norm(np.roll(flat, -1, 0) - flat, axis=1)
     share = np.concatenate([[0], np.cumsum(length)[:-1]]) / length.sum()
@@ -73,7 +72,7 @@ def _border_places(vertices: np.ndarray, loop: np.ndarray) -> np.ndarray:
 def target_areas(
     vertices: np.ndarray, tri: np.ndarray, part: np.ndarray, eye_share: float, mouth_share: float
 ) -> np.ndarray:
-    """(F,) wished areas, sum 1: the surface's own, but fixed shares for each eye opening and the inner mouth.
+    """Wish an area for each triangle (F,), sum 1: the surface's own, but fixed shares for eyes and inner mouth.
 
     A closed mouth has no area in the template, yet teeth and tongue need texels.
     """
@@ -102,7 +101,7 @@ def layout(
     mouth_share: float = 0.06,
     rounds: int = 60,
 ) -> np.ndarray:
-    """UV of a disc-shaped mesh.
+    """Lay a disc-shaped mesh out in UV.
 
     Args:
         vertices: (V, 3) template. tri: (F, 3). part: (F,) 0 skin, 1 eye opening, 2 mouth opening.
@@ -141,7 +140,7 @@ def layout(
 
 
 def _embed(uv: np.ndarray, edges: np.ndarray, stiffness: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Places of the free vertices where all springs balance."""
+    """Solve Tutte's embedding: places of the free vertices at which all springs balance."""
     count = len(uv)
     rows, columns = np.concatenate([edges, edges[:, ::-1]]).T
     both = np.concatenate([stiffness, stiffness])

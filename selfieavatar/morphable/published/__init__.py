@@ -1,4 +1,4 @@
-"""Morphable models that speak the interface of selfieavatar.morphable.model.
+"""Read published morphable models behind the interface of selfieavatar.morphable.model.
 
 `facemesh` is learnt from the subject's clips; the others are published, and `load_model` reads their files.
 """
@@ -15,7 +15,7 @@ LOADERS: dict[str, Callable[..., PublishedModel]] = {
 
 
 def load_model(name: str, path: Path | str, landmarks: str | None = None) -> PublishedModel:
-    """A published model with an identity space.
+    """Load a published model with an identity space.
 
     Args:
         name: one of `LOADERS`. path: its file or folder (docs/models.md).

@@ -38,7 +38,7 @@ FIX = "see docs/models.md for the files of the Basel Face Model"
 
 
 def load(path: Path, landmarks: str = IBUG) -> PublishedModel:
-    """The model from the folder of its files.
+    """Load the model from the folder of its files.
 
     Raises:
         UserError: missing or damaged files, or landmarks other than iBUG's 68.
@@ -60,12 +60,14 @@ def _packed(path: Path) -> PublishedModel:
         data = _mat(path)
         mean = take({"meanshape": np.reshape(data.get("meanshape", ()), (-1, 3))}, "meanshape", (None, 3))
         size = 3 * len(mean)
-        bases = (take(data, key, (size, None)).T.reshape(-1, len(mean), 3) for key in ("idBase", "exBase"))
-        return _build(mean * _CM_OF_DECIMETRE, *(basis * _CM_OF_DECIMETRE for basis in bases), data)
+        identity, expression = (
+            take(data, key, (size, None)).T.reshape(-1, len(mean), 3) * _CM_OF_DECIMETRE for key in ("idBase", "exBase")
+        )
+        return _build(mean * _CM_OF_DECIMETRE, identity, expression, data)
 
 
 def _parts(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean (V, 3), identity (80, V, 3) and expression (64, V, 3) of the cropped mesh, in cm."""
+    """Cut the mesh out: mean (V, 3), identity (80, V, 3) and expression (64, V, 3) basis, in cm."""
     model, front, trim = (folder / name for name in ("01_MorphableModel.mat", "BFM_front_idx.mat", "BFM_exp_idx.mat"))
     with reading(model, "the Basel Face Model 2009", FIX):
         data = _mat(model)
@@ -90,7 +92,7 @@ def _parts(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _expressions(path: Path, deviations: Path) -> np.ndarray:
-    """(64, W, 3) scaled expression vectors, in micrometres: int32 count, then float32 mean and vectors."""
+    """Read (64, W, 3) scaled expression vectors, in micrometres: int32 count, then float32 mean and vectors."""
     with reading(path, "the expressions of Guo et al.", FIX):
         raw = path.read_bytes()
         count = int(np.frombuffer(raw[:4], "<i4")[0])
@@ -131,7 +133,7 @@ def _build(mean: np.ndarray, identity: np.ndarray, expression: np.ndarray, info:
 
 
 def _mat(path: Path) -> dict[str, Any]:
-    """The arrays of a MATLAB file; SciPy runs nothing that it may hold."""
+    """Read the arrays of a MATLAB file; SciPy runs nothing that it may hold."""
     from scipy.io import loadmat  # slow to import
 
     if not path.is_file():
@@ -140,7 +142,7 @@ def _mat(path: Path) -> dict[str, Any]:
 
 
 def _numbers(data: dict[str, Any], key: str, count: int) -> np.ndarray:
-    """data[key], counted from 1, as flat numbers of vertices from 0."""
+    """Read data[key], counted from 1, as flat vertex numbers from 0."""
     if key not in data:
         raise ValueError(f"'{key}' is missing")
     return in_range(key, take({key: np.ravel(data[key])}, key, (None,), "i") - 1, count)

@@ -1,5 +1,7 @@
-"""FaceVerse v2, v3 and v4 (Wang et al., "FaceVerse: a Fine-grained and Detail-controllable 3D Face Morphable Model from
-a Hybrid Dataset", CVPR 2022; versions at https://github.com/LizhenWangT/FaceVerse and FaceVerse_v4).
+"""Read FaceVerse v2, v3 and v4.
+
+Wang et al., "FaceVerse: a Fine-grained and Detail-controllable 3D Face Morphable Model from a Hybrid Dataset", CVPR
+2022; versions at https://github.com/LizhenWangT/FaceVerse and FaceVerse_v4.
 
 One .npy each, a pickled dict, read as data. v2 is a face without eyeballs and with 66 landmarks; v3 and v4 are heads
 with eyeballs and MediaPipe's 478 landmarks; only v3 has UV (`uvtex`, 0 to 255). Expressions are blend shapes: their
@@ -42,7 +44,7 @@ _TONGUE = slice(171, 177)  # the last expressions of v4, which its authors never
 
 
 def load(path: Path, landmarks: str = MEDIAPIPE) -> PublishedModel:
-    """The model from its .npy; the version is told by its keys.
+    """Load the model from its .npy; its keys tell the version.
 
     Raises:
         UserError: missing, damaged or forbidden content, or no landmarks of this set.
@@ -54,7 +56,7 @@ def load(path: Path, landmarks: str = MEDIAPIPE) -> PublishedModel:
 
 
 def _landmarks(data: Any, landmarks: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Landmark numbers and their vertices."""
+    """List landmark numbers and their vertices."""
     if not isinstance(data, dict):
         raise ValueError("it holds no table of arrays")
     choices = {
@@ -114,7 +116,7 @@ def _build(data: dict[str, Any], landmarks: str, numbers: np.ndarray, keypoints:
 
 
 def _basis(data: dict[str, Any], key: str, count: int) -> np.ndarray:
-    """(K, V, 3) from (3V, K) or (V, 3, K)."""
+    """Reshape a basis (3V, K) or (V, 3, K) to (K, V, 3)."""
     flat = np.asarray(data[key]) if key in data else None
     if flat is not None and flat.ndim == 3 and flat.shape[:2] == (count, 3):
         flat = flat.reshape(3 * count, -1)
@@ -123,7 +125,7 @@ def _basis(data: dict[str, Any], key: str, count: int) -> np.ndarray:
 
 
 def _turn(mean: np.ndarray, vertices: np.ndarray, landmarks: str) -> np.ndarray:
-    """(3,) factors to our axes and cm, told by where the model has its eyes, its chin and its nose."""
+    """Find the (3,) factors to our axes and cm from where the model has its eyes, chin and nose."""
     corners = vertices[list(landmark_set(landmarks).outer_eyes)]
     upper, lower, nose = (mean[vertices[number]] for number in _AXES[landmarks])
     right, left = mean[corners]
@@ -134,7 +136,7 @@ def _turn(mean: np.ndarray, vertices: np.ndarray, landmarks: str) -> np.ndarray:
 
 
 def _eyeballs(data: dict[str, Any], count: int) -> tuple[np.ndarray, ...]:
-    """Vertices of the left and the right eyeball, which follow those of the head; nothing for v2."""
+    """List the vertices of the left and the right eyeball, which follow those of the head; none for v2."""
     if "ver_inds" not in data:
         return ()
     ends = take({"ver_inds": np.ravel(data["ver_inds"])}, "ver_inds", (None,), "i")

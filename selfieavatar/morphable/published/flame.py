@@ -49,7 +49,7 @@ FIX = "download FLAME again from https://flame.is.tue.mpg.de (docs/models.md)"
 
 @dataclass
 class Rig:
-    """What poses the vertices, in the published axes (y up, z towards the camera) and metres.
+    """Joints and skinning of FLAME, in the published axes (y up, z towards the camera) and metres.
 
     template: (V, 3). correctives: (V, 3, 36), by the entries of R - 1 of all joints but the root, row by row.
     regressor: (5, V), places of the joints: root, neck, jaw, left eye, right eye. parents: (5,), -1 for the root.
@@ -63,7 +63,7 @@ class Rig:
     weights: np.ndarray
 
     def posed(self, shape: np.ndarray, pose: np.ndarray) -> np.ndarray:
-        """Vertices (..., V, 3) of shapes (..., V, 3) at rest in poses (..., 5, 3) axis-angle, rad, of the joints."""
+        """Skin shapes (..., V, 3) to the joint rotations (..., 5, 3), axis-angle in rad: vertices (..., V, 3)."""
         rotations = rotation_matrix(np.asarray(pose, np.float64))
         joints = self.regressor @ shape
         bent = (rotations[..., 1:, :, :] - np.eye(3)).reshape(*rotations.shape[:-3], -1)
@@ -81,33 +81,33 @@ class Rig:
         return np.einsum("...vab,...vb->...va", blended, corrected) + self.weights @ moved
 
     def displacement(self, shape: np.ndarray, joint: int, rotation: tuple[float, float, float]) -> np.ndarray:
-        """(V, 3) how far the vertices move when one joint turns."""
+        """Compute how far each vertex moves (V, 3) when one joint rotates."""
         pose = np.zeros((JOINTS, 3))
         pose[joint] = rotation
         return self.posed(shape, pose) - shape
 
     def jaw_basis(self, shape: np.ndarray) -> np.ndarray:
-        """(3, V, 3) motion for sin a and 1 - cos a of the jaw's opening, and sin a of its sideways turn."""
+        """Linearise the jaw: (3, V, 3) motion for sin a and 1 - cos a of its opening, and sin a sideways."""
         down, up = (self.displacement(shape, _JAW, (angle, 0, 0)) for angle in (_ANGLE, -_ANGLE))
         left, right = (self.displacement(shape, _JAW, (0, angle, 0)) for angle in (_ANGLE, -_ANGLE))
         sine, rest = np.sin(_ANGLE), 1 - np.cos(_ANGLE)
         return np.stack([(down - up) / (2 * sine), (down + up) / (2 * rest), (left - right) / (2 * sine)])
 
 
-@dataclass
+@dataclass(kw_only=True)
 class FlameModel(PublishedModel):
-    """FLAME; the jaw's vectors at the end of the expression basis are those of the person's own skull.
+    """FLAME with the jaw as three vectors at the end of the expression basis, about the person's own joint.
 
     flame_source: vertex of FLAME of each vertex (n,), landmarks left out. flame_points: corners and weights (L, 3) of
     the landmarks.
     """
 
-    rig: Rig | None = None
-    flame_source: np.ndarray | None = None
-    flame_points: tuple[np.ndarray, np.ndarray] = (np.zeros((0, 3), int), np.zeros((0, 3)))
+    rig: Rig
+    flame_source: np.ndarray
+    flame_points: tuple[np.ndarray, np.ndarray]
 
     def with_identity(self, coefficients: np.ndarray) -> MorphableModel:
-        """As the base class, with the jaw turning about the person's own joint."""
+        """Bake the identity in, with the jaw about the person's own joint."""
         person = super().with_identity(coefficients)
         shape = self.rig.template.copy()
         shape[self.flame_source] = to_ours(person.template[: len(self.flame_source)] + self.origin, 1 / _CM)
@@ -115,7 +115,7 @@ class FlameModel(PublishedModel):
         return replace(person, expression_basis=np.concatenate([person.expression_basis[: -len(jaw)], jaw]))
 
     def posed_vertices(self, person: MorphableModel, expression: np.ndarray, pose: np.ndarray) -> np.ndarray:
-        """Vertices (N, V, 3) cm of a person by exact skinning, from coefficients (N, 100) and joints (N, 5, 3), rad.
+        """Pose a person by exact skinning: coefficients (N, 100), joints (N, 5, 3) rad -> vertices (N, V, 3) cm.
 
         Where `person.vertices` gives the linear model's: the same order, axes and origin.
         """
@@ -130,7 +130,7 @@ class FlameModel(PublishedModel):
 
 
 def load(path: Path, landmarks: str = MEDIAPIPE) -> FlameModel:
-    """The model from its pickle, or the folder that holds it; the embedding of the landmarks lies beside it.
+    """Load the model from its pickle, or the folder that holds it; the landmark embedding lies beside it.
 
     Raises:
         UserError: missing, damaged or forbidden content, or no embedding of this set of landmarks.
@@ -154,7 +154,7 @@ def load(path: Path, landmarks: str = MEDIAPIPE) -> FlameModel:
 
 
 def _rig(data: dict[str, Any]) -> tuple[Rig, np.ndarray, np.ndarray]:
-    """Rig, (V, 3, 400) shape and expression vectors in metres, and triangles (F, 3), all checked."""
+    """Check and unpack the file: rig, (V, 3, 400) shape and expression vectors in metres, triangles (F, 3)."""
     template = take(data, "v_template", (None, 3)).astype(np.float64)
     count = len(template)
     shapes = take(data, "shapedirs", (count, 3, SHAPES + EXPRESSIONS))
@@ -210,11 +210,13 @@ def _build(rig: Rig, shapes: np.ndarray, tri: np.ndarray, layout: tuple, places:
 
 
 # --------------------------------------------------------------------------------------------------------- landmarks
+_Points = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]
 
 
-def _landmarks(folder: Path, landmarks: str, faces: int) -> tuple[np.ndarray, ...]:
-    """Triangles (P,) and weights (P, 3) of all points, landmark numbers (L,) of the first L of them, and the points
-    of the jaw's border (79, 17) or None.
+def _landmarks(folder: Path, landmarks: str, faces: int) -> _Points:
+    """List all points' triangles (P,) and weights (P, 3), and landmark numbers (L,) of the first L of them.
+
+    The last member is the points of the jaw's border (79, 17), or None.
     """
     if landmarks == MEDIAPIPE:
         return _mediapipe(folder / "mediapipe_landmark_embedding.npz", faces)
@@ -229,7 +231,7 @@ def _landmarks(folder: Path, landmarks: str, faces: int) -> tuple[np.ndarray, ..
         return _ibug(data, faces)
 
 
-def _mediapipe(path: Path, faces: int) -> tuple[np.ndarray, ...]:
+def _mediapipe(path: Path, faces: int) -> _Points:
     if not path.is_file():
         raise UserError(f"{path} is missing, the places of MediaPipe's landmarks on FLAME; put it beside the model "
                         "(docs/models.md), or set `landmarks.detector: face_alignment`")  # fmt: skip
@@ -243,7 +245,7 @@ def _mediapipe(path: Path, faces: int) -> tuple[np.ndarray, ...]:
 def _points(
     data: dict[str, Any], face_key: str, weight_key: str, shape: tuple[int | None, ...], faces: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Triangles (P,) and weights (P, 3) of points on the surface, from arrays of `shape` and `shape` x 3."""
+    """Read triangles (P,) and weights (P, 3) of surface points, from arrays of `shape` and `shape` x 3."""
     face = in_range(face_key, take(data, face_key, shape, "i"), faces)
     weight = take(data, weight_key, (*face.shape, 3)).astype(np.float64)
     if np.abs(weight.sum(-1) - 1).max() > 1e-3:
@@ -251,8 +253,8 @@ def _points(
     return face.ravel(), weight.reshape(-1, 3)
 
 
-def _ibug(data: dict[str, Any], faces: int) -> tuple[np.ndarray, ...]:
-    """The 51 inner points are fixed; the 17 of the jaw's border, by the head's yaw, start with the frontal ones.
+def _ibug(data: dict[str, Any], faces: int) -> _Points:
+    """Read iBUG's points: the 51 inner ones are fixed; the 17 of the jaw depend on the yaw, the frontal ones first.
 
     The table of borders is for 0..39, then -1..-39 degrees of yaw about our y axis; it is returned in rising order.
     """
@@ -268,7 +270,7 @@ def _ibug(data: dict[str, Any], faces: int) -> tuple[np.ndarray, ...]:
 
 
 def _template_uv(text: str, tri: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """UV (T, 2), v down, and its triangles (F, 3) from an OBJ of the same triangles."""
+    """Read UV (T, 2), v down, and its triangles (F, 3) from an OBJ of the same triangles."""
     lines = text.splitlines()
     uv = np.array([line.split()[1:3] for line in lines if line.startswith("vt ")], np.float64).reshape(-1, 2)
     corners = np.array([[corner.split("/")[:2] for corner in line.split()[1:4]] for line in lines if line[:2] == "f "])

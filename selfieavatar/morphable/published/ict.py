@@ -58,7 +58,7 @@ _ONLY_IRISES = ("PupilDilate_L", "PupilDilate_R")
 
 
 def load(path: Path, landmarks: str = MEDIAPIPE) -> PublishedModel:
-    """The model, from the folder FaceXModel or an .npz.
+    """Load the model from the folder FaceXModel or an .npz.
 
     Raises:
         UserError: missing or damaged files, or a set of landmarks that has no places on this model.
@@ -118,7 +118,7 @@ def _build(raw: dict[str, Any], landmarks: str) -> PublishedModel:
 
 
 def _atlas(uv: np.ndarray, tri_uv: np.ndarray, material: np.ndarray) -> np.ndarray:
-    """The published UV (N, 2), one unit tile beside the other with v up, as places in one square with v down."""
+    """Place the published UV (N, 2), unit tiles side by side with v up, in one square with v down."""
     out = np.zeros_like(uv)
     for name, (left, top, side) in _TILES.items():
         used = np.unique(tri_uv[material == name])
@@ -128,7 +128,7 @@ def _atlas(uv: np.ndarray, tri_uv: np.ndarray, material: np.ndarray) -> np.ndarr
 
 
 def _parts(tri: np.ndarray, material: np.ndarray) -> np.ndarray:
-    """(F,) int8: the narrow face, what shows between the lids and between the lips, and the rest of the head."""
+    """Classify the triangles (F,) int8: the narrow face, what shows between lids and lips, the rest of the head."""
     part = np.full(len(tri), HIDDEN_PART, np.int8)
     part[(tri < NARROW_FACE).all(1)] = SKIN_PART
     for (first, end), inside in ((_MOUTH_SOCKET, MOUTH_PART), (_EYE_SOCKETS, EYE_PART)):
@@ -139,7 +139,7 @@ def _parts(tri: np.ndarray, material: np.ndarray) -> np.ndarray:
 
 
 def _places(landmarks: str, first: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Corners (L, 3) and weights (L, 3) of points to append, and the vertex of each landmark, -1 for none."""
+    """List corners (L, 3) and weights (L, 3) of points to append, and each landmark's vertex, -1 for none."""
     if landmarks == IBUG:
         return np.zeros((0, 3), int), np.zeros((0, 3)), first[list(IBUG_VERTICES)].astype(np.int32)
     number, corners, weights = mediapipe_places()
@@ -152,7 +152,7 @@ def _places(landmarks: str, first: np.ndarray, count: int) -> tuple[np.ndarray, 
 
 
 def _read_folder(folder: Path) -> dict[str, Any]:
-    """The arrays of the packed model from the authors' OBJ files."""
+    """Read the arrays of the packed model from the authors' OBJ files."""
     neutral = folder / NEUTRAL_FILE
     identities = sorted(folder.glob("identity[0-9][0-9][0-9].obj"))
     expressions = sorted(set(folder.glob("*.obj")) - {neutral, *identities})
@@ -174,7 +174,7 @@ def _read_folder(folder: Path) -> dict[str, Any]:
 
 
 def _read_vertices(path: Path) -> np.ndarray:
-    """(V, 3) float32 vertices of an OBJ file, in its order."""
+    """Read the vertices (V, 3) float32 of an OBJ file, in its order."""
     with reading(path, "an OBJ file of ICT-FaceKit", FIX):
         return _vertices(path.read_bytes().splitlines())
 
@@ -188,7 +188,7 @@ def _vertices(lines: list[bytes]) -> np.ndarray:
 
 
 def _read_mesh(data: bytes) -> dict[str, Any]:
-    """Vertices, UV and, as fans from their first corner, the polygons of an OBJ file with their materials."""
+    """Read vertices, UV and polygons (as fans from their first corner, with materials) of an OBJ file."""
     lines = data.splitlines()
     places = [line[3:].split()[:2] for line in lines if line.startswith(b"vt ")]
     materials, polygons, of = [], [], []

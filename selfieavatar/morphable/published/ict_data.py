@@ -1,4 +1,4 @@
-"""Landmarks on ICT-FaceKit light, as numbers of its published vertices.
+"""Locate landmarks on ICT-FaceKit light, as numbers of its published vertices.
 
 ``IBUG_VERTICES``: the authors' Multi-PIE 68 points (README of ICT-FaceKit, MIT licence). ``MEDIAPIPE``: for each of
 MediaPipe's landmarks 0 to 467 the corners of a triangle and its barycentric weights in eighths, measured by
@@ -110,6 +110,6 @@ MEDIAPIPE = """
 
 
 def mediapipe_places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Landmark numbers (468,), corners (468, 3) and barycentric weights (468, 3)."""
+    """List landmark numbers (468,), corners (468, 3) and barycentric weights (468, 3)."""
     rows = np.array([row.split(",") for row in MEDIAPIPE.split()], np.int64)
     return np.arange(len(rows)), rows[:, :3], rows[:, 3:] / rows[:, 3:].sum(1, keepdims=True)

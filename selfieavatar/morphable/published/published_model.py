@@ -1,4 +1,4 @@
-"""What published models share: an identity space, landmarks anywhere on the surface, eyeballs, and checked files."""
+"""Share what published models need: an identity space, landmarks on the surface, eyeballs, and checked files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TO_OURS = np.array([1.0, -1.0, -1.0])  # x right, y up, z towards the camera ->
 
 @dataclass
 class PublishedModel(MorphableModel):
-    """A morphable model as its authors publish it: of nobody, until `with_identity` makes it somebody's.
+    """A morphable model as published, with an identity space; `with_identity` makes it one person's.
 
     Landmarks lie anywhere on the surface, not only on vertices. Each has a vertex of its own, which no triangle uses:
     a fixed mixture of the corners of its triangle, in the template and in every basis alike.
@@ -41,8 +41,10 @@ class PublishedModel(MorphableModel):
     origin: np.ndarray | None = None
 
     def with_identity(self, coefficients: np.ndarray) -> MorphableModel:
-        """The model of one person: (K,) coefficients, in units of the basis (not of its deviations)."""
-        flat = np.asarray(coefficients, np.float64) @ self.identity_basis.reshape(len(self.identity_basis), -1)
+        """Bake identity coefficients (K,), in units of the basis, into the template."""
+        if self.identity_basis is None:
+            raise ValueError(f"{self.name} has no identity space")
+        flat = np.asarray(coefficients, np.float64) @ self.identity_basis.reshape(self.identity_count, -1)
         template = (self.template + flat.reshape(self.template.shape)).astype(np.float32)
         if self.identity_eyes:
             centre, radius = eyeballs(template, self.identity_eyes)
@@ -54,7 +56,7 @@ class PublishedModel(MorphableModel):
         )  # fmt: skip
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """As the base class; what only published models have is left out."""
+        """Store the plain model, without what only published models have."""
         return self._plain().to_arrays()
 
     def _plain(self) -> MorphableModel:
@@ -62,7 +64,7 @@ class PublishedModel(MorphableModel):
 
 
 def eyeballs(vertices: np.ndarray, eyes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (2, 3) and radii (2,), cm, of the spheres through the vertices of each eyeball, by least squares.
+    """Fit a sphere to the vertices of each eyeball by least squares: centres (2, 3) and radii (2,), cm.
 
     Eyeballs that are larger than people's shrink towards their front, so that they still touch the lids from behind.
     """
@@ -80,7 +82,7 @@ def eyeballs(vertices: np.ndarray, eyes: tuple[np.ndarray, ...]) -> tuple[np.nda
 
 
 def eyes_behind_lids(template: np.ndarray, landmark_vertices: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """`eyeballs` of a model without any: spheres of the usual size that touch the middle of the lids from behind."""
+    """Place spheres of the usual size behind the lids of a model without eyeballs; returns as `eyeballs`."""
     rings = landmark_set(kind).eyes
     centre = np.array([template[landmark_vertices[list(ring)]].mean(0) for ring in rings], np.float32)
     centre[:, 2] += np.sqrt(EYEBALL_CM**2 - IRIS_CM**2)
@@ -88,24 +90,24 @@ def eyes_behind_lids(template: np.ndarray, landmark_vertices: np.ndarray, kind: 
 
 
 def add_points(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """values (..., V, C) with L mixtures appended to the vertices: corners (L, 3) vertices, weights (L, 3), sum 1."""
+    """Append L mixtures of vertices to (..., V, C): corners (L, 3) vertices, weights (L, 3), sum 1."""
     extra = np.einsum("...lkc,lk->...lc", values[..., corners, :], weights)
     return np.concatenate([values, extra.astype(values.dtype)], axis=-2)
 
 
 def to_ours(values: np.ndarray, scale: float = 1.0) -> np.ndarray:
-    """(..., 3) of a model with y up and z towards the camera -> our axes, in cm if `scale` is cm per unit."""
+    """Convert (..., 3) with y up and z towards the camera to our axes, in cm if `scale` is cm per unit."""
     values = np.asarray(values)
     return (values * (_TO_OURS * scale).astype(values.dtype)).astype(np.float32)
 
 
 def between_eyes(template: np.ndarray, landmark_vertices: np.ndarray, kind: str) -> np.ndarray:
-    """(3,) the middle of the outer corners of the eyes: the origin of all our models."""
+    """Find the middle (3,) of the outer eye corners: the origin of all our models."""
     return template[landmark_vertices[list(landmark_set(kind).outer_eyes)]].mean(0)
 
 
 def split_seams(tri: np.ndarray, tri_uv: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One vertex for each pair of vertex and UV that triangles use.
+    """Make one vertex for each pair of vertex and UV that triangles use.
 
     Args:
         tri, tri_uv: (F, 3) corners of triangles as vertices and as rows of `uv` (T, 2).
@@ -118,14 +120,14 @@ def split_seams(tri: np.ndarray, tri_uv: np.ndarray, uv: np.ndarray) -> tuple[np
 
 
 def first_copies(source: np.ndarray, count: int) -> np.ndarray:
-    """(count,) the first of the new vertices that `split_seams` made of each old one, -1 for none."""
+    """Find the first of the new vertices that `split_seams` made of each old one: (count,), -1 for none."""
     first = np.full(count, -1, np.int32)
     first[source[::-1]] = np.arange(len(source), dtype=np.int32)[::-1]
     return first
 
 
 def cylinder_uv(template: np.ndarray, tri: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """UV (T, 2) in [0, 1] and its triangles (F, 3) of a head unwrapped onto an upright cylinder, the seam at the back.
+    """Unwrap a head onto an upright cylinder with its seam at the back: UV (T, 2) in [0, 1] and triangles (F, 3).
 
     The lowest sixth of the square stays free for the discs of the irises (selfieavatar.rendering.renderer.eye_discs).
     """
@@ -144,7 +146,7 @@ def cylinder_uv(template: np.ndarray, tri: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def unit_in_cm(template: np.ndarray, corners: np.ndarray) -> float:
-    """How many cm a model's unit is, a power of ten: the outer corners (2,) of adult eyes are 7 to 13 cm apart.
+    """Guess how many cm a model's unit is, a power of ten: adults' outer eye corners (2,) are 7 to 13 cm apart.
 
     Published files differ (metre, decimetre, millimetre) and do not say.
     """
@@ -162,7 +164,7 @@ def unit_in_cm(template: np.ndarray, corners: np.ndarray) -> float:
 
 @contextmanager
 def reading(path: Path, what: str, fix: str) -> Iterator[None]:
-    """Errors within become one UserError that names the file, what is wrong with it, and how to fix it."""
+    """Turn any error within into one UserError that names the file, what is wrong with it, and how to fix it."""
     try:
         yield
     except UserError:
@@ -173,7 +175,7 @@ def reading(path: Path, what: str, fix: str) -> Iterator[None]:
 
 
 def take(data: Mapping[str, Any], key: str, shape: tuple[int | None, ...], kind: str = "f") -> np.ndarray:
-    """data[key] as an array of this shape (None: any size) with numbers that are finite, or a ValueError.
+    """Check and convert data[key] to an array of this shape (None: any size) of finite numbers; else ValueError.
 
     kind: "f" real numbers, returned as float32; "i" whole numbers, returned as int64.
     """
@@ -200,7 +202,7 @@ def take(data: Mapping[str, Any], key: str, shape: tuple[int | None, ...], kind:
 
 
 def in_range(name: str, numbers: np.ndarray, count: int, low: int = 0) -> np.ndarray:
-    """The numbers as int32 if all lie in [low, count), or a ValueError."""
+    """Check that all numbers lie in [low, count) and convert them to int32; else ValueError."""
     if numbers.size and (numbers.min() < low or numbers.max() >= count):
         raise ValueError(f"'{name}' names {int(numbers.min())} to {int(numbers.max())}, but there are {count}")
     return numbers.astype(np.int32)
