@@ -1,4 +1,4 @@
-"""What an avatar must beat: the mean training frame, and the training frame whose landmarks are nearest."""
+"""Compute what an avatar must beat: the mean training frame, and the training frame with the nearest landmarks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Place = tuple[str, int]  # clip, frame
 
 
 def mean_image(images: Iterable[np.ndarray]) -> np.ndarray:
-    """Mean of (H,W,3) images, read one at a time; float32. Raises ValueError for none."""
+    """Average (H,W,3) images, read one at a time; float32. Raises ValueError for none."""
     total, count = None, 0
     for image in images:
         total = image.astype(np.float64) if total is None else total + image
@@ -21,7 +21,7 @@ def mean_image(images: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def nearest_frames(points: np.ndarray, known: np.ndarray, chunk: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """For each row of landmarks (N,K,2), the nearest of ``known`` (M,K,2), both in frame pixels.
+    """Find for each row of landmarks (N,K,2) the nearest of ``known`` (M,K,2), both in frame pixels.
 
     The distance is the root mean square over the points, in units of the face's own size (root mean square distance of
     its points from their centroid, as Procrustes analysis normalises). Faces are not aligned: frames are compared pixel
@@ -47,8 +47,7 @@ def nearest_frames(points: np.ndarray, known: np.ndarray, chunk: int = 256) -> t
 
 
 def fill_missing(points: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Rows of landmarks (N,P) of one clip, each missing one replaced by that of the frame next to it in time that has
-    some.
+    """Fill missing rows of landmarks (N,P) of one clip from the frame nearest in time that has some.
 
     Raises ValueError where no frame has landmarks.
     """
@@ -88,6 +87,6 @@ class Baselines:
             self.nearest |= {(clip, int(f)): places[i] for f, i in zip(frames, index, strict=True)}
 
     def of(self, clip: str, frames: np.ndarray) -> dict[str, np.ndarray]:
-        """Name of the baseline -> (N,S,S,3) of test frames (N,)."""
+        """Look up the baselines of test frames (N,): name of the baseline -> (N,S,S,3)."""
         nearest = self._read([self.nearest[(clip, int(number))] for number in frames])
         return {"mean_frame": np.broadcast_to(self.mean, nearest.shape), "nearest_frame": nearest}

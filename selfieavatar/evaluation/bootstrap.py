@@ -1,5 +1,4 @@
-"""How far a mean over frames can be trusted: percentile bootstrap (Efron 1979) that respects that neighbouring frames
-are alike.
+"""Bootstrap the mean over frames (percentile method, Efron 1979), in blocks since neighbouring frames are alike.
 
 Frames of one second say nearly the same thing, so blocks of neighbours are drawn; where there are enough clips, whole
 clips are. Figures that change slowly get longer blocks, as far as five of them fill the frames. Blocks reach over a
@@ -26,7 +25,7 @@ Block = int | Mapping[str, int]  # frames that are drawn together, such as a sec
 
 
 def frame_interval(values: np.ndarray, clips: Sequence[str] | np.ndarray, second: Block) -> list[float] | None:
-    """`mean_interval` of a figure of frames in blocks of a second, or longer ones where the figure changes slowly."""
+    """Bootstrap the mean of a metric of frames in blocks of a second, or longer ones where it changes slowly."""
     return mean_interval(values, clips, second, longer=True)
 
 
@@ -39,9 +38,9 @@ def mean_interval(
     seed: int = SEED,
     longer: bool = False,
 ) -> list[float] | None:
-    """[low, high] of the mean of values (N,), NaN ones left out; None where the others fill fewer blocks, or lie in
-    fewer clips, than `LEAST_BLOCKS` and `ENOUGH_CLIPS`.
+    """Bootstrap the interval [low, high] of the mean of values (N,), NaN ones left out.
 
+    None where the others fill fewer blocks, or lie in fewer clips, than `LEAST_BLOCKS` and `ENOUGH_CLIPS`.
     clips: name or number of each value's clip, whose frames follow each other. block: see `Block`. longer: blocks of
     `CORRELATION_TIMES` where these are longer, and as long as `LEAST_BLOCKS` are filled.
     """
@@ -68,8 +67,7 @@ def mean_interval(
 
 
 def correlation_time(values: np.ndarray, clips: np.ndarray) -> float:
-    """How many frames say what one independent frame would: 1 + 2 times the sum of the autocorrelation up to its first
-    zero, at least 1.
+    """Integrate the autocorrelation: 1 + 2 times its sum up to its first zero, in frames, at least 1.
 
     values: (N,) of which NaN ones are left out; clips: (N,), over whose ends nothing is compared.
     """
@@ -89,7 +87,7 @@ def correlation_time(values: np.ndarray, clips: np.ndarray) -> float:
 
 
 def independent(clips: Sequence[str], block: Block) -> int:
-    """How many clips, or blocks that the frames fill, can be drawn from; 0 where there are too few."""
+    """Count the clips, or the blocks that the frames fill, that can be drawn from; 0 where there are too few."""
     if len(set(clips)) >= ENOUGH_CLIPS:
         return len(set(clips))
     blocks = _filled(_sizes(np.asarray(clips), block))
@@ -97,7 +95,7 @@ def independent(clips: Sequence[str], block: Block) -> int:
 
 
 def method(clips: Sequence[str], block: Block) -> str:
-    """What is drawn, in words; "none: ..." where there is too little for an interval."""
+    """Say in words what is drawn; "none: ..." where there is too little for an interval."""
     said = " or ".join(str(size) for size in np.unique(_sizes(np.asarray(clips), block)))
     if not independent(clips, block):
         frames = "1 frame does" if len(clips) == 1 else f"{len(clips)} frames do"
@@ -107,7 +105,7 @@ def method(clips: Sequence[str], block: Block) -> str:
 
 
 def _sizes(names: np.ndarray, block: Block) -> np.ndarray:
-    """Frames of a block (N,) for each frame's clip, at least 1."""
+    """Count the frames of a block for each frame's clip (N,), at least 1."""
     if not isinstance(block, Mapping):
         return np.full(len(names), max(block, 1))
     known, at = np.unique(names, return_inverse=True)
@@ -115,19 +113,19 @@ def _sizes(names: np.ndarray, block: Block) -> np.ndarray:
 
 
 def _filled(sizes: np.ndarray) -> int:
-    """Whole blocks that the frames fill together. sizes: (N,) of each frame's block."""
+    """Count the whole blocks that the frames fill together. sizes: (N,) of each frame's block."""
     found, counts = np.unique(sizes, return_counts=True)
     return int((counts / found).sum() + 1e-9)
 
 
 def _runs(names: np.ndarray) -> list[tuple[int, int]]:
-    """[start, end) of each clip's frames."""
+    """Delimit the frames of each clip: [start, end)."""
     ends = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)]
     return list(zip(ends[:-1], ends[1:], strict=True))
 
 
 def _parts(rows: np.ndarray, names: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums (P, C) of the rows (N, C) of every part that may be drawn, and how often it is (P,), of about N / size."""
+    """Sum the rows (N, C) of every part that may be drawn: (P, C), and how often it is (P,), of about N / size."""
     clips = [(rows[start:end], int(sizes[start])) for start, end in _runs(names)]
     if len(set(names.tolist())) >= ENOUGH_CLIPS:
         return np.stack([clip.sum(axis=0) for clip, _ in clips]), np.ones(len(clips))

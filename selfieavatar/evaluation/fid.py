@@ -1,4 +1,4 @@
-"""Fréchet inception distance (Heusel et al. 2017) with torch-fidelity's port of the original Inception network."""
+"""Compute the Fréchet inception distance (Heusel et al. 2017) with torch-fidelity's port of the Inception network."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ LABEL = "inception-2015-12-05"
 
 
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float | None:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of two sets of features (N,D), (M,D); None for fewer than two of
-    either."""
+    """Compute |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of features (N,D), (M,D); None for fewer than two."""
     if min(len(first), len(second)) < 2:
         return None
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
@@ -25,17 +24,17 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float | None:
     # tr (C1 C2)^(1/2) is the sum of the singular values of A B^T, since C1 C2 = A^T A B^T B has the eigenvalues of
     # (A B^T)(A B^T)^T: no root of a singular 2048 x 2048 matrix, which a few hundred frames always give. Of more
     # frames than features, the triangular factor has the same A^T A.
-    a, b = (np.linalg.qr(x, mode="r") if len(x) > x.shape[1] else x for x in (a, b))
+    a, b = (np.asarray(np.linalg.qr(x, mode="r")) if len(x) > x.shape[1] else x for x in (a, b))
     cross = scipy.linalg.svdvals(a @ b.T).sum()
     distance = np.square(mean_a - mean_b).sum() + np.square(a).sum() + np.square(b).sum() - 2.0 * cross
     return float(max(distance, 0.0))
 
 
 class FidScore:
-    """Collects Inception features of the truth and of several methods' images, region by region."""
+    """Collector of Inception features of the truth and of several methods' images, region by region."""
 
     def __init__(self, device: torch.device | str) -> None:
-        """Raises UserError where the published Inception weights are missing, with what to do."""
+        """Load Inception's published weights; UserError with what to do where they are missing."""
         path = asset_path("inception_fid")
         with torch.random.fork_rng():
             self.net = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
@@ -46,12 +45,14 @@ class FidScore:
         self._methods: dict[str, dict[str, list[np.ndarray]]] = {}
 
     def add_truth(self, images: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
-        """N more true images (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool.
-        Outside a region images are black; frames whose region is empty do not count."""
+        """Add N true images (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool.
+
+        Outside a region images are black; frames whose region is empty do not count.
+        """
         self._add(self._truth, images, masks)
 
     def add(self, method: str, images: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
-        """N more images of a method, as `add_truth`; masks: the truth's."""
+        """Add N images of a method, as `add_truth`; masks: the truth's."""
         self._add(self._methods.setdefault(method, {}), images, masks)
 
     def _add(self, found: dict[str, list[np.ndarray]], images: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
@@ -61,7 +62,7 @@ class FidScore:
             found.setdefault(region, []).append(self._extract(shown))
 
     def value(self, method: str, region: str) -> float | None:
-        """Distance of a method from the truth; None for fewer than two frames."""
+        """Compute the distance of a method from the truth; None for fewer than two frames."""
         truth, mine = self._truth.get(region), self._methods.get(method, {}).get(region)
         if not truth or not mine:
             return None

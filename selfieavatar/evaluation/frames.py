@@ -1,4 +1,4 @@
-"""The frames that are measured, and the clips' images of them: what every measurement of a subject has in common.
+"""Read the frames that are measured, and the clips' images of them: what every measurement of a subject shares.
 
 Frames are streamed in batches: memory does not grow with the clips.
 """
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Subject:
-    """What samples.parquet says: frames to measure and to compare with, by clip, in order of frames."""
+    """The content of samples.parquet: frames to measure and to compare with, by clip, in order of frames."""
 
     name: str
     size_px: int
@@ -40,7 +40,7 @@ class Subject:
         return sum(map(len, self.test.values()))
 
     def notes(self) -> list[str]:
-        """What to bear in mind about the frames."""
+        """List what to bear in mind about the frames."""
         return [f"{self.left_out} test frames left out, reasons in samples.parquet"] if self.left_out else []
 
 
@@ -72,8 +72,10 @@ def read_subject(paths: list[Path]) -> Subject:
 
 @dataclass
 class Batch:
-    """N frames of one clip. order: (N,), see `TemporalSheet.add`; truth (N,S,S,3), uv (N,S,S,3) float32 in [0,1];
-    masks: region -> (N,S,S) bool."""
+    """N frames of one clip.
+
+    order: (N,), see `TemporalSheet.add`; truth (N,S,S,3), uv (N,S,S,3) float32 in [0,1]; masks: region -> (N,S,S) bool.
+    """
 
     clip: str
     frames: np.ndarray
@@ -84,17 +86,17 @@ class Batch:
 
 
 def unit(image: np.ndarray) -> np.ndarray:
-    """Integer image -> float32 in [0,1]."""
+    """Scale an integer image to float32 in [0,1]."""
     return image.astype(np.float32) / np.iinfo(image.dtype).max
 
 
 def seconds(rates: Mapping[str, float]) -> dict[str, int]:
-    """Frames of a second of each clip: they say nearly the same."""
+    """Round the frame rates of clips: neighbouring frames within a second say nearly the same."""
     return {clip: round(rate) for clip, rate in rates.items()}
 
 
 def video_rate(subject: Subject, rates: Mapping[str, float]) -> float:
-    """Frames per second of one video of all clips: the commonest rate, where rates that round alike count together."""
+    """Choose the frame rate of one video of all clips: the commonest, where rates that round alike count together."""
     frames = Counter[int]()
     for clip, rate in rates.items():
         frames[round(rate)] += len(subject.test[clip])
@@ -106,14 +108,14 @@ def video_rate(subject: Subject, rates: Mapping[str, float]) -> float:
 
 
 class Images:
-    """Reads the images of the clips on threads."""
+    """Threaded reader of the images of the clips."""
 
     def __init__(self, clips_dir: Path, threads: int) -> None:
         self.clips_dir = clips_dir
         self._pool = ThreadPoolExecutor(max_workers=max(threads, 1))
 
     def read(self, places: list[tuple[str, int]], kind: str) -> np.ndarray:
-        """(N,...) float32 in [0,1] of frames (clip, number)."""
+        """Read frames (clip, number): (N,...) float32 in [0,1]."""
         paths = [self.clips_dir / clip / kind / image_name(number) for clip, number in places]
         images = [unit(image) for image in self._pool.map(read_image, paths)]
         for path, image in zip(paths, images, strict=True):
@@ -122,27 +124,27 @@ class Images:
         return np.stack(images)
 
     def of(self, clip: str, frames: np.ndarray, kind: str) -> np.ndarray:
-        """`read` of frames (N,) of one clip."""
+        """Read frames (N,) of one clip."""
         return self.read([(clip, int(number)) for number in frames], kind)
 
     def points(self, clip: str, frames: np.ndarray) -> tuple[np.ndarray, LandmarkSet]:
-        """Landmarks (N,L,2) px of a clip's frames, NaN where none were found, and their set."""
+        """Read the landmarks (N,L,2) px of a clip's frames, NaN where none were found, and their set."""
         landmarks = read_manifest(self.clips_dir / clip / "landmarks.parquet", "landmarks")
         kind = landmark_set(landmarks.metadata["landmark_set"])
         return landmarks["points_px"][frames].reshape(len(frames), kind.count, 2), kind
 
     def filled_points(self, clip: str, frames: np.ndarray) -> np.ndarray:
-        """`points`, where none were found those of the nearest frame that has some."""
+        """Read `points`, with those of the nearest frame that has some where none were found."""
         landmarks = read_manifest(self.clips_dir / clip / "landmarks.parquet", "landmarks")
         return fill_missing(landmarks["points_px"], landmarks["found"])[frames].reshape(len(frames), -1, 2)
 
     def rates(self, subject: Subject) -> dict[str, float]:
-        """`frame_rate` of each clip to measure on."""
+        """Read the `frame_rate` of each clip to measure on."""
         paths = {clip: self.clips_dir / clip / "decode.parquet" for clip in subject.test}
         return {clip: frame_rate(read_manifest(path, "decode")) for clip, path in paths.items()}
 
     def batches(self, clip: str, frames: np.ndarray, size: int) -> Iterator[Batch]:
-        """Batches of frames of one clip."""
+        """Yield batches of frames of one clip."""
         points, kind = self.points(clip, frames)
         repeated = read_manifest(self.clips_dir / clip / "decode.parquet", "decode")["duplicate"]
         order = np.cumsum(~repeated)[frames]  # counts the images that differ from the one before

@@ -1,4 +1,4 @@
-"""Frames kept back to measure on, when a subject has no clip to test on: all stages agree on them."""
+"""Hold frames out to measure on, for a subject without a test clip: all stages agree on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from selfieavatar.io.manifest import Manifest, frame_rate
 
 
 def hold_out(count: int, share: float, gap: int) -> np.ndarray:
-    """(N,) of "train", "gap" and "test": the last `share` of the frames, after `gap` frames that belong to nobody."""
+    """Split a clip into (N,) "train", "gap" and "test": the last `share` of the frames, after `gap` unused ones."""
     split = np.full(count, "train", dtype=object)
     if share <= 0:
         return split
@@ -21,7 +21,7 @@ def hold_out(count: int, share: float, gap: int) -> np.ndarray:
 
 
 def kept_frames(decode: Sequence[Manifest], share: float, gap_s: float) -> list[np.ndarray]:
-    """For each clip (N,) bool: frames that are not held out. The cut is that of the stage `samples`."""
+    """Mark the frames of each clip that are not held out, (N,) bool. The cut is that of the stage `samples`."""
     counts = [len(manifest) for manifest in decode]
     gap = round(gap_s * frame_rate(decode[-1])) if share > 0 else 0
     kept = hold_out(sum(counts), share, gap) == "train"

@@ -1,4 +1,4 @@
-"""Identity similarity: how alike two faces are to a network that tells people apart.
+"""Compute identity similarity: how alike two faces are to a network that tells people apart.
 
 Cosine of the pooled features of VGGFace2's ResNet50 (Cao et al. 2018), 1 for equal images. Its weights are the user's
 own file; with any others the figure would be something else under the same name, so there is none.
@@ -19,15 +19,15 @@ _WIDER = 1.3  # of the longer side of the face's box, as VGGFace2's own images a
 
 
 class FaceFeatures:
-    """Features of faces in images, on a device."""
+    """Extractor of features of faces in images, on a device."""
 
     def __init__(self, device: torch.device | str) -> None:
-        """Raises UserError where the user's file of weights is missing or another, with what to do."""
+        """Load the user's weights; UserError with what to do where the file is missing or another."""
         self.net, self.device = load_backbone("resnet50", LABEL).to(device), device
 
     @torch.no_grad()
     def __call__(self, images: np.ndarray, faces: np.ndarray) -> np.ndarray:
-        """(N,2048) float64 of unit length, NaN where no face is; images (N,S,S,3) float in [0,1], faces (N,S,S) bool.
+        """Extract (N,2048) float64 of unit length, NaN without a face; images (N,S,S,3) in [0,1], faces (N,S,S) bool.
 
         The product of two rows is the similarity of their faces.
         """
@@ -41,13 +41,13 @@ class FaceFeatures:
 
 
 def mean_face(features: np.ndarray) -> np.ndarray:
-    """(2048,) of unit length, the person of several images; NaN where none of features (N,2048) is known."""
+    """Average features (N,2048) to one person's, (2048,) of unit length; NaN where none is known."""
     total = features[np.isfinite(features).all(axis=1)].sum(axis=0)
     return total / np.linalg.norm(total) if total.any() else np.full_like(total, np.nan)
 
 
 def _face(image: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """The square around a face, as the network wants it: (224, 224, 3) uint8."""
+    """Cut the square around a face as the network wants it: (224, 224, 3) uint8."""
     rows, columns = np.nonzero(face)
     low, high = np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()]) + 1
     side = _WIDER * float((high - low).max())

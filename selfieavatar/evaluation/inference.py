@@ -1,4 +1,4 @@
-"""An avatar as a function of arrays, and how fast it is."""
+"""Run an avatar on arrays, and time it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch import Tensor
 
 
 class Paints(Protocol):
-    """What is asked of an avatar: images (B,3,S,S) in [0,1] in, image (B,3,S,S) and alpha (B,1,S,S) out."""
+    """Interface of an avatar: images (B,3,S,S) in [0,1] in, image (B,3,S,S) and alpha (B,1,S,S) out."""
 
     def paint(self, render: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
-        """I_R and I_UV -> I_A and the matte."""
+        """Map I_R and I_UV to I_A and the matte."""
         ...
 
 
 def frames_per_second(paint: Callable[[], object], count: int, warm_up: int = 2) -> float:
-    """One over the median time of `paint`, which must return when its work is done; the first calls do not count."""
+    """Time `paint`, which must return when its work is done: one over the median, without the first calls."""
     seconds = []
     for _ in range(warm_up + count):
         start = time.perf_counter()
@@ -32,7 +32,7 @@ def frames_per_second(paint: Callable[[], object], count: int, warm_up: int = 2)
 
 
 class InferenceRunner:
-    """An avatar on a device, for images as arrays."""
+    """Runner of an avatar on a device, for images as arrays."""
 
     def __init__(self, avatar: Paints, device: str) -> None:
         self.avatar = avatar
@@ -43,14 +43,14 @@ class InferenceRunner:
 
     @torch.inference_mode()
     def paint(self, render: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """render, uv: (N,S,S,3) float32 in [0,1] -> image (N,S,S,3), rounded as 8 bits are, and alpha (N,S,S)."""
+        """Paint render, uv (N,S,S,3) float32 in [0,1] -> image (N,S,S,3), rounded as 8 bits are, and alpha (N,S,S)."""
         image, alpha = self.avatar.paint(self._tensor(render), self._tensor(uv))
         image = image.float().clamp(0, 1).mul(255).round().div(255).permute(0, 2, 3, 1)
         return np.ascontiguousarray(image.cpu().numpy()), alpha.float().clamp(0, 1)[:, 0].cpu().numpy()
 
     @torch.inference_mode()
     def frames_per_second(self, render: np.ndarray, uv: np.ndarray, count: int) -> float:
-        """Frames painted in a second, one at a time, from inputs on the device to an image on the device."""
+        """Time frames painted one at a time, from inputs on the device to an image on the device."""
         inputs = self._tensor(render[:1]), self._tensor(uv[:1])
 
         def paint() -> None:
@@ -61,7 +61,7 @@ class InferenceRunner:
         return frames_per_second(paint, count)
 
     def device_name(self) -> str:
-        """Name of the CPU for people."""
+        """Name the CPU or GPU for people."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018) with AlexNet, as the paper reports it.
+"""Compute LPIPS (Zhang et al. 2018) with AlexNet, as the paper reports it.
 
 The package brings its five linear heads; AlexNet's published weights come through the asset rule. With any other
 weights the figure would be something else under the same name, so there is none.
@@ -22,10 +22,10 @@ LABEL = "imagenet"
 
 
 class LpipsScore:
-    """LPIPS per image and region on a device."""
+    """LPIPS per image and region, on a device."""
 
     def __init__(self, device: torch.device | str) -> None:
-        """Raises UserError where AlexNet's published weights are missing, with what to do."""
+        """Load AlexNet's published weights; UserError with what to do where they are missing."""
         path = asset_path("alexnet_imagenet")
         self.device = torch.device(device)
         with warnings.catch_warnings():
@@ -40,7 +40,7 @@ class LpipsScore:
     def __call__(
         self, predicted: np.ndarray, truth: np.ndarray, masks: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """predicted, truth: (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool. Returns region -> (N,) float64.
+        """Compare predicted and truth (N,H,W,3) in [0,1]; masks: region -> (N,H,W) bool. Region -> (N,) float64.
 
         "full" is the published figure; other regions take the mean of the per-pixel distances (layers enlarged to the
         image) over the region's pixels, NaN where it is empty.

@@ -1,5 +1,4 @@
-"""metrics.json as plain Python values: the regions' figures, notes on what is missing, versions; never NaN or
-infinity."""
+"""Assemble metrics.json as plain, finite Python values: metrics by region, notes on what is missing, versions."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ DEFINITIONS = {
 
 
 def result_figures(result: Results) -> dict[str, Any]:
-    """The measured part of metrics.json: regions of the avatar, steadiness, what was tracked again, baselines."""
+    """Assemble the measured part of metrics.json: regions, steadiness, what was tracked again, baselines."""
     figures = {name: region_figures(sheet, result.network, name) for name, sheet in result.sheets.items()}
     tracked = None if result.retracking is None else result.retracking.summary()
     intervals = {name: result.intervals(name) for name in result.sheets}
@@ -57,7 +56,7 @@ def result_figures(result: Results) -> dict[str, Any]:
 
 
 def frame_columns(result: Results) -> dict[str, Any]:
-    """Columns of the manifest `self`: the avatar's scores of each frame, NaN where one cannot be had."""
+    """Assemble the columns of the manifest `self`: the avatar's metrics of each frame, NaN where unknown."""
     sheet = result.sheets[result.avatar]
     scores = {f"{name}_{region}": sheet.per_frame(region, name) for name in sheet.metrics for region in REGIONS}
     scores |= {f"lpips_{region}": result.network.per_frame(result.avatar, region) for region in REGIONS}
@@ -70,19 +69,18 @@ def frame_columns(result: Results) -> dict[str, Any]:
 
 
 def region_figures(sheet: ScoreSheet, network: NetworkScores, method: str) -> dict[str, dict[str, float | None]]:
-    """{region: {frames, ssim, psnr_db, sharpness, lpips, fid, ...}} of a method; frames: how many have the region."""
+    """Assemble {region: {frames, ssim, psnr_db, sharpness, lpips, fid, ...}} of a method; frames: how many have it."""
     mine, deep, frames = sheet.summary(), network.summary(method), sheet.frames()
     return {region: {"frames": frames[region]} | mine[region] | deep[region] for region in REGIONS}
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that the figures depend on."""
+    """List the versions of Python and of the packages that the metrics depend on."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
 
 
 def as_json(value: Any) -> Any:
-    """Values that JSON has: floats rounded to six digits after the point, what is not finite None, mappings by
-    string."""
+    """Convert to what JSON has: floats rounded to six digits, None for what is not finite, mappings by string."""
     if isinstance(value, Mapping):
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

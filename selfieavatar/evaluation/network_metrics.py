@@ -1,4 +1,4 @@
-"""LPIPS, FID and identity similarity of several methods over the regions, or the reason why a figure cannot be had."""
+"""Compute LPIPS, FID and identity similarity over the regions, or say why a metric cannot be had."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FID_ENOUGH = 2048
 
 
 class NetworkScores:
-    """Scores that need published weights. `weights`: network -> label or None; `notes`: figure -> why it is missing."""
+    """Metrics that need published weights. `weights`: network -> label or None; `notes`: metric -> why it lacks."""
 
     def __init__(self, device: torch.device | str, wanted: bool = True) -> None:
         self.notes: dict[str, str] = {}
@@ -68,12 +68,12 @@ class NetworkScores:
             if self._lpips is not None:
                 for region, values in self._lpips(images, truth, masks).items():
                     self._parts.setdefault((method, region, "lpips"), []).append(values)
-            if person is not None:
+            if self._faces is not None and person is not None:
                 alike = (person * self._faces(images, masks["face"])).sum(axis=1)
                 self._parts.setdefault((method, "face", "identity_similarity"), []).append(alike)
 
     def warnings(self) -> list[str]:
-        """What to bear in mind about the figures that there are."""
+        """List what to bear in mind about the metrics that there are."""
         if self._fid is None or self._count >= FID_ENOUGH:
             return []
         return [
@@ -82,12 +82,14 @@ class NetworkScores:
         ]
 
     def per_frame(self, method: str, region: str, figure: str = "lpips") -> np.ndarray:
-        """A figure of each frame, in the order of adding; NaN where the region was empty, nothing without weights."""
+        """List a metric of each frame, in the order of adding; NaN for an empty region, nothing without weights."""
         return np.concatenate(self._parts.get((method, region, figure), [np.zeros(0)]))
 
     def summary(self, method: str) -> dict[str, dict[str, float | None]]:
-        """{region: {"lpips": mean or None, "fid": value or None}}; no "fid" for the boxes, and for the face
-        "identity_similarity"."""
+        """Average: {region: {"lpips": mean or None, "fid": value or None}}.
+
+        The boxes have no "fid"; the face has "identity_similarity", too.
+        """
         found: dict[str, dict[str, float | None]] = {}
         for region in REGIONS:
             found[region] = {"lpips": mean_or_none(self.per_frame(method, region))}

@@ -1,4 +1,4 @@
-"""Peak signal-to-noise ratio over regions."""
+"""Compute the peak signal-to-noise ratio over regions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CEILING_DB = 100.0
 
 
 def psnr_db(predicted: np.ndarray, truth: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """10 log10(1 / MSE) per image and region, at most 100 dB.
+    """Compute 10 log10(1 / MSE) per image and region, at most 100 dB.
 
     predicted, truth: (N,H,W,3) float in [0,1]. masks: region -> (N,H,W) bool. The mean square error is taken over the
     pixels of the region alone. Returns region -> (N,) float64, NaN where the region is empty.

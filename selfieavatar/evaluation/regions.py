@@ -1,5 +1,7 @@
-"""The regions over which every figure is taken: the full image, the person, the face that the fit covers, and boxes
-around mouth and eyes, where people look first."""
+"""Mark the regions over which every metric is taken.
+
+The full image, the person, the face that the fit covers, and boxes around mouth and eyes, where people look first.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ _MARGIN = {"mouth": 0.15, "eyes": 0.35}
 def region_masks(
     alpha: np.ndarray, face: np.ndarray, points: np.ndarray | None = None, kind: LandmarkSet | None = None
 ) -> dict[str, np.ndarray]:
-    """Boolean masks (N,H,W) of the regions.
+    """Mark the regions' pixels in boolean masks (N,H,W).
 
     alpha: (N,H,W) matte of the true frames, in [0,1], 1 on the person. face: (N,H,W) bool, where I_UV has B > 0.
     points: (N,L,2) px landmarks of the true frames of the set `kind`, NaN where none were found: no boxes there.
@@ -24,17 +26,18 @@ def region_masks(
     if points is None or kind is None:
         return masks
     named = kind.regions
-    masks["mouth"] = box_masks(points[:, list(named["lips_outer"])], _MARGIN["mouth"], face.shape[1:])
-    left, right = (
-        box_masks(points[:, list(named[eye])], _MARGIN["eyes"], face.shape[1:]) for eye in ("left_eye", "right_eye")
-    )
+    size = face.shape[1], face.shape[2]
+    masks["mouth"] = box_masks(points[:, list(named["lips_outer"])], _MARGIN["mouth"], size)
+    left, right = (box_masks(points[:, list(named[eye])], _MARGIN["eyes"], size) for eye in ("left_eye", "right_eye"))
     masks["eyes"] = left | right
     return masks
 
 
 def box_masks(points: np.ndarray, margin: float, shape: tuple[int, int]) -> np.ndarray:
-    """(N,H,W) bool: pixels whose centres lie in the box of points (N,K,2) px, widened all around by `margin` of its
-    width; empty where a point is NaN."""
+    """Mark the pixels (N,H,W) whose centres lie in the bounding box of points (N,K,2) px.
+
+    The box is widened all around by `margin` of its width; it is empty where a point is NaN.
+    """
     low, high = points.min(axis=1), points.max(axis=1)
     room = margin * (high - low)[:, :1]
     low, high = low - room, high + room
@@ -46,14 +49,14 @@ def box_masks(points: np.ndarray, margin: float, shape: tuple[int, int]) -> np.n
 
 
 def mean_over(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean of values (N,H,W) over mask (N,H,W), per image: (N,) float64, NaN where the mask is empty."""
+    """Average values (N,H,W) over mask (N,H,W), per image: (N,) float64, NaN where the mask is empty."""
     count = mask.sum(axis=(1, 2))
     total = np.where(mask, values, 0).sum(axis=(1, 2), dtype=np.float64)
     return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
 
 
 def mean_or_none(values: np.ndarray) -> float | None:
-    """Mean of what is not NaN, or None where nothing is left."""
+    """Average what is not NaN; None where nothing is left."""
     kept = np.asarray(values, np.float64)
     kept = kept[np.isfinite(kept)]
     return float(kept.mean()) if len(kept) else None

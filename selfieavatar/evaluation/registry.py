@@ -1,4 +1,4 @@
-"""The figures that are measured, and the sheet that collects them over frames.
+"""List the metrics that are measured, and collect them over frames.
 
 A figure of single frames is a function (predicted, truth, masks) -> {region: (N,)}; adding one to FRAME_METRICS is all
 that it takes to have it measured, averaged and written.
@@ -32,7 +32,7 @@ MORE_IS_BETTER = frozenset({"ssim", "ssim_uniform7", "psnr_db", "identity_simila
 
 @dataclass
 class ScoreSheet:
-    """Scores of one method, frame by frame."""
+    """Metrics of one method, frame by frame."""
 
     metrics: Mapping[str, FrameMetric] = field(default_factory=lambda: dict(FRAME_METRICS))
     _parts: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
@@ -44,19 +44,19 @@ class ScoreSheet:
                 self._parts.setdefault((region, name), []).append(values)
 
     def per_frame(self, region: str, name: str) -> np.ndarray:
-        """All scores of a figure, in the order of adding; NaN where the region was empty."""
+        """List all values of a metric, in the order of adding; NaN where the region was empty."""
         return np.concatenate(self._parts.get((region, name), [np.zeros(0)]))
 
     def summary(self) -> dict[str, dict[str, float | None]]:
-        """{region: {figure: mean over the frames that have the region, or None}}."""
+        """Average: {region: {metric: mean over the frames that have the region, or None}}."""
         return {r: {name: mean_or_none(self.per_frame(r, name)) for name in self.metrics} for r in REGIONS}
 
     def frames(self) -> dict[str, int]:
-        """{region: number of frames that have it}."""
+        """Count: {region: number of frames that have it}."""
         return {r: int(np.isfinite(self.per_frame(r, "psnr_db")).sum()) for r in REGIONS}
 
     def intervals(self, clips: Sequence[str], block: Block) -> dict[str, dict[str, list[float] | None]]:
-        """{region: {figure: 95 % interval of the mean, or None}}; clips: of each frame, block: see `frame_interval`."""
+        """Bootstrap: {region: {metric: 95 % interval of the mean, or None}}; clips, block: see `frame_interval`."""
         return {
             r: {name: frame_interval(self.per_frame(r, name), clips, block) for name in self.metrics} for r in REGIONS
         }

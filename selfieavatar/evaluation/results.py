@@ -1,4 +1,4 @@
-"""Collects every figure of the avatar and of the methods beside it, batch by batch."""
+"""Collect every metric of the avatar and of the methods beside it, batch by batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from selfieavatar.evaluation.temporal import TemporalSheet
 
 
 class Results:
-    """Sheets of scores by method (the first is the avatar), and the frames in the order in which they were added."""
+    """Score sheets by method (the first is the avatar), and the frames in the order in which they were added."""
 
     def __init__(self, methods: Sequence[str], network: NetworkScores, retracking: Retracking | None = None) -> None:
         self.avatar = methods[0]
@@ -36,7 +36,7 @@ class Results:
         masks: Mapping[str, np.ndarray],
         shown: Mapping[str, np.ndarray],
     ) -> None:
-        """N more frames (N,) of a clip, whose batches come one after the other. order: (N,), see TemporalSheet.add.
+        """Add N frames (N,) of a clip, whose batches come one after the other. order: (N,), see TemporalSheet.add.
 
         truth: (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool; shown: each method's images, shaped as truth.
         """
@@ -54,7 +54,7 @@ class Results:
         self.frames += frames.tolist()
 
     def intervals(self, method: str) -> dict[str, dict[str, list[float] | None]]:
-        """{region: {figure: 95 % interval of the mean, or None}} of every figure that single frames have."""
+        """Bootstrap: {region: {metric: 95 % interval of the mean, or None}} of every metric that single frames have."""
         found = self.sheets[method].intervals(self.clips, self.block)
         for region, figures in found.items():
             figures["lpips"] = self._interval(self.network.per_frame(method, region))
@@ -63,12 +63,12 @@ class Results:
         return found
 
     def further(self) -> dict[str, dict[str, np.ndarray]]:
-        """{"temporal", "tracked": {figure: (N,)}}: the avatar's figures of frames that are not taken over regions."""
+        """List {"temporal", "tracked": {metric: (N,)}}: the avatar's metrics of frames that have no regions."""
         tracked = {} if self.retracking is None else self.retracking.per_frame()
         return {"temporal": self.temporal.per_frame(), "tracked": tracked}
 
     def further_intervals(self) -> dict[str, dict[str, list[float] | None]]:
-        """95 % intervals of the means of `further`, or None."""
+        """Bootstrap 95 % intervals of the means of `further`, or None."""
         return {
             part: {name: self._interval(values) for name, values in figures.items()}
             for part, figures in self.further().items()
@@ -78,7 +78,7 @@ class Results:
         return frame_interval(values, self.clips, self.block) if len(values) else None
 
     def _equal_frames(self) -> list[str]:
-        """A note on images that equal the truth, whose PSNR no number can be."""
+        """Note images that equal the truth, whose PSNR no number can be."""
         score = self.sheets[self.avatar].per_frame("full", "psnr_db")
         count = int((score >= CEILING_DB).sum())
         if not count:
@@ -87,7 +87,7 @@ class Results:
         return [f"psnr_db: {equal}; their PSNR, which is infinite, counts as {CEILING_DB:g} dB"]
 
     def all_notes(self) -> list[str]:
-        """Why figures are missing, and what to bear in mind about others."""
+        """List why metrics are missing, and what to bear in mind about others."""
         missing = [f"{name}: {why}" for name, why in self.network.notes.items()] + self.temporal.notes()
         missing += [] if self.retracking is None else self.retracking.notes()
         return missing + self.network.warnings() + self._equal_frames() + self.notes

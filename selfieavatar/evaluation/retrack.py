@@ -1,4 +1,4 @@
-"""Fidelity of expression and pose: the avatar's own images are tracked again, and compared with what was asked.
+"""Measure the fidelity of expression and pose: track the avatar's own images again, and compare with what was asked.
 
 AKD, AED and APD (average keypoint, expression and pose distance; Siarohin et al. 2019, Ren et al. 2021), here in units
 that do not hang on the model or the image's size: see each function. The tracker errs, too: on the true images
@@ -26,7 +26,7 @@ FIGURES = ("akd", "aed", "apd_deg", "jitter", "jitter_truth")
 
 
 class Tracker:
-    """Landmarks of the images of one clip, in order; the detector belongs to the clip.
+    """Landmark tracker of the images of one clip, in order; the detector belongs to the clip.
 
     side_px: to which smaller images are enlarged, since detectors look for faces of a usual size.
     """
@@ -37,7 +37,7 @@ class Tracker:
         self._points: list[np.ndarray] = []
 
     def add(self, images: Iterable[np.ndarray]) -> None:
-        """More images (S,S,3) uint8."""
+        """Track one more image (S,S,3) uint8."""
         for image in images:
             zoom = max(1.0, self.side_px / image.shape[0])
             side = round(image.shape[0] * zoom)
@@ -48,12 +48,12 @@ class Tracker:
 
     @property
     def points(self) -> np.ndarray:
-        """(N, L, 2) px of the images as they were given, NaN where no face was found."""
+        """List the landmarks (N, L, 2) px of the images as they were given, NaN where no face was found."""
         return np.stack(self._points) if self._points else np.zeros((0, self._count, 2))
 
 
 def fit_points(model: MorphableModel, camera: Camera, points: np.ndarray, set_name: str) -> FitResult:
-    """Pose and expression of each frame for itself from landmarks (N, L, 2) px; NaN rows stay NaN."""
+    """Fit pose and expression of each frame for itself to landmarks (N, L, 2) px; NaN rows stay NaN."""
     span = eye_span(points, set_name) if len(points) else np.zeros(0)
     apart = np.zeros(max(len(points) - 1, 0), bool)
     settings = replace(SolverSettings(), temporal=0.0)
@@ -61,17 +61,17 @@ def fit_points(model: MorphableModel, camera: Camera, points: np.ndarray, set_na
 
 
 def keypoint_distance(points: np.ndarray, wanted: np.ndarray, set_name: str) -> np.ndarray:
-    """(N,) AKD: mean distance of the landmarks (N, L, 2) over the wanted ones' outer eye corner distance."""
+    """Compute AKD (N,): mean distance of landmarks (N, L, 2) over the inter-ocular distance of the wanted ones."""
     return np.linalg.norm(points - wanted, axis=2).mean(1) / eye_span(wanted, set_name)
 
 
 def expression_distance(expression: np.ndarray, wanted: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """(N,) AED: mean absolute difference of the coefficients (N, E), in standard deviations `scale` (E,)."""
+    """Compute AED (N,): mean absolute difference of coefficients (N, E), in standard deviations `scale` (E,)."""
     return np.abs((expression - wanted) / np.maximum(scale, 1e-6)).mean(1)
 
 
 def pose_distance_deg(rotation: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """(N,) APD: angle between two rotations (N, 3) axis-angle, in degrees."""
+    """Compute APD (N,): angle between two rotations (N, 3) axis-angle, in degrees."""
     known = np.isfinite(rotation).all(1) & np.isfinite(wanted).all(1)
     turn = np.swapaxes(rotation_matrix(np.nan_to_num(wanted)), 1, 2) @ rotation_matrix(np.nan_to_num(rotation))
     # From the sine as well: the arc cosine alone loses small angles to rounding.
@@ -81,8 +81,9 @@ def pose_distance_deg(rotation: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def jitter(points: np.ndarray, order: np.ndarray, set_name: str) -> np.ndarray:
-    """(N,) trembling: mean length of the landmarks' second difference over the outer eye corner distance, of each frame
-    and its two neighbours; NaN where one of them is missing or has no face.
+    """Compute jitter (N,): mean length of the landmarks' second difference over the inter-ocular distance.
+
+    It is taken over each frame and its two neighbours; NaN where one of them is missing or has no face.
 
     points: (N, L, 2) px. order: (N,) number of each image; neighbours are one apart.
     """
@@ -94,7 +95,7 @@ def jitter(points: np.ndarray, order: np.ndarray, set_name: str) -> np.ndarray:
 
 
 class Retracking:
-    """Tracks the avatar's images and the true ones alike, clip by clip, and compares both.
+    """Tracker of the avatar's images and of the true ones alike, clip by clip, which compares both.
 
     model, camera: of the avatar. detector: makes a fresh detector for each clip. side_px: see `Tracker`.
     """
@@ -107,12 +108,13 @@ class Retracking:
         self._frames: dict[str, np.ndarray] | None = None
 
     def start_clip(self) -> None:
-        """The next images are of another clip."""
+        """Start another clip."""
         self._close()
-        self._clips.append((*(Tracker(self._detector(), self._side_px) for _ in range(2)), []))
+        mine, true = (Tracker(self._detector(), self._side_px) for _ in range(2))
+        self._clips.append((mine, true, []))
 
     def add(self, order: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> None:
-        """N more frames of the clip: order as of `TemporalSheet.add`, images (N,S,S,3) float in [0,1]."""
+        """Track N frames of the clip: order as of `TemporalSheet.add`, images (N,S,S,3) float in [0,1]."""
         for tracker, images in zip(self._clips[-1][:2], (predicted, truth), strict=True):
             tracker.add(np.round(images * 255).astype(np.uint8))
         self._clips[-1][2].append(order)
@@ -122,8 +124,10 @@ class Retracking:
             tracker.detector.close()
 
     def per_frame(self) -> dict[str, np.ndarray]:
-        """figure -> (N,) of all frames, in the order of adding, NaN where an image shows no face; no more can be
-        added. The images of repeated frames do not count for the jitter, nor do frames without two neighbours."""
+        """List {metric: (N,)} of all frames, in the order of adding, NaN without a face; no more can be added.
+
+        The images of repeated frames do not count for the jitter, nor do frames without two neighbours.
+        """
         if self._frames is None:
             self._close()
             clips = [self._compare(mine, true, np.concatenate(orders)) for mine, true, orders in self._clips]
@@ -131,13 +135,13 @@ class Retracking:
         return self._frames
 
     def summary(self) -> dict[str, float | int | None]:
-        """Means over the frames that have the figure, and the number of those whose both images show a face."""
+        """Average over the frames that have the metric, and count those whose both images show a face."""
         frames = self.per_frame()
         found = int(np.isfinite(frames["akd"]).sum())
         return {"found": found} | {name: mean_or_none(values) for name, values in frames.items()}
 
     def notes(self) -> list[str]:
-        """Why figures are None."""
+        """Say why metrics are None."""
         why = dict.fromkeys(FIGURES, "no frame shows a face both in the image and in the truth")
         why["jitter"] = why["jitter_truth"] = "no three frames that follow each other show a face"
         return [f"{name}: {why[name]}" for name in FIGURES if self.summary()[name] is None]
@@ -152,7 +156,7 @@ class Retracking:
             values[new] = jitter(tracker.points[new], order[new], name)
         return {
             "akd": keypoint_distance(mine.points, true.points, name),
-            "aed": expression_distance(*expressions, self.model.expression_scale),
+            "aed": expression_distance(expressions[0], expressions[1], self.model.expression_scale),
             "apd_deg": pose_distance_deg(*rotations),
             "jitter": trembling[0],
             "jitter_truth": trembling[1],
@@ -160,7 +164,7 @@ class Retracking:
 
 
 class Tracked(Protocol):
-    """What is asked of an avatar: the model that its person was tracked with."""
+    """Interface of an avatar here: the model that its person was tracked with."""
 
     model: MorphableModel
     camera: Camera
@@ -170,7 +174,7 @@ class Tracked(Protocol):
 def retracking_of(
     avatar: Tracked, detector: Callable[[], FaceDetector], side_px: int
 ) -> tuple[Retracking | None, str]:  # fmt: skip
-    """What tracks an avatar's images again with MediaPipe (`detector`), or None and why not."""
+    """Build what tracks an avatar's images again with MediaPipe (`detector`), or None and the reason."""
     if not side_px:
         return None, "tracked: left out by evaluate.retrack_px: 0"
     if avatar.landmark_set.name != MEDIAPIPE:

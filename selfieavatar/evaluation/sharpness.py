@@ -1,5 +1,4 @@
-"""Sharpness: how much of the truth's gradient an image has. 1 is as sharp as the truth, less is blurred, more is
-noise."""
+"""Measure sharpness: how much of the truth's gradient an image has; 1 is the truth's, less is blur, more is noise."""
 
 from __future__ import annotations
 
@@ -15,8 +14,7 @@ _FLAT = 0.1 / 255
 
 
 def gradient_magnitude(images: np.ndarray) -> np.ndarray:
-    """|gradient of the luma| per pixel by forward differences: (N,H,W,3) in [0,1] -> (N,H,W), the last row and column
-    0."""
+    """Compute |gradient of the luma| by forward differences: (N,H,W,3) -> (N,H,W), 0 in the last row and column."""
     luma = images @ _LUMA
     magnitude = np.zeros_like(luma)
     dx = luma[:, :-1, 1:] - luma[:, :-1, :-1]
@@ -26,7 +24,7 @@ def gradient_magnitude(images: np.ndarray) -> np.ndarray:
 
 
 def sharpness(predicted: np.ndarray, truth: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Mean gradient magnitude of the image over that of the truth, per image and region.
+    """Divide the mean gradient magnitude of the image by that of the truth, per image and region.
 
     predicted, truth: (N,H,W,3) float in [0,1]. masks: region -> (N,H,W) bool. Returns region -> (N,) float64, NaN where
     the region is empty or the truth is flat in it.

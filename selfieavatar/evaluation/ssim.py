@@ -1,4 +1,4 @@
-"""Structural similarity (Wang et al. 2004): K1 0.01, K2 0.03, range 1, mean of R, G, B.
+"""Compute structural similarity (Wang et al. 2004): K1 0.01, K2 0.03, range 1, mean of R, G, B.
 
 `ssim`: Gaussian window of 11 x 11, sigma 1.5, as the original. `ssim_uniform7`: flat window of 7 x 7 with unbiased
 variances, the default of scikit-image, which papers that name no form (this one, too) mostly print. Windows that reach
@@ -22,7 +22,7 @@ _C2 = 0.03**2
 
 
 def _window(image: np.ndarray, size: int) -> np.ndarray:
-    """Weighted mean over each whole window: (H,W,3) float32 -> (H-size+1,W-size+1,3)."""
+    """Filter by the window, whole windows alone: (H,W,3) float32 -> (H-size+1,W-size+1,3)."""
     border = size // 2
     if size == UNIFORM:
         blurred = cv2.blur(image, (size, size))
@@ -33,7 +33,7 @@ def _window(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def ssim_map(predicted: np.ndarray, truth: np.ndarray, size: int = WINDOW) -> np.ndarray:
-    """SSIM of each whole window: (H,W,3) float32 images in [0,1] -> (H-size+1,W-size+1), mean over the colours.
+    """Compute SSIM of each whole window of (H,W,3) in [0,1]: (H-size+1,W-size+1), mean over the colours.
 
     size: 11 for the Gaussian window, 7 for the flat one. Raises ValueError for images smaller than the window.
     """
@@ -54,7 +54,7 @@ def ssim_map(predicted: np.ndarray, truth: np.ndarray, size: int = WINDOW) -> np
 def ssim(
     predicted: np.ndarray, truth: np.ndarray, masks: Mapping[str, np.ndarray], size: int = WINDOW
 ) -> dict[str, np.ndarray]:
-    """Mean of the SSIM map per image and region.
+    """Average the SSIM map per image and region.
 
     predicted, truth: (N,H,W,3) float in [0,1]. masks: region -> (N,H,W) bool; a window belongs to the region of its
     centre. size: see `ssim_map`. Returns region -> (N,) float64, NaN where the region is empty.
@@ -65,5 +65,5 @@ def ssim(
 
 
 def ssim_uniform7(predicted: np.ndarray, truth: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`ssim` with the flat window of 7 x 7."""
+    """Compute `ssim` with the flat window of 7 x 7."""
     return ssim(predicted, truth, masks, UNIFORM)

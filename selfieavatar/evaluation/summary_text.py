@@ -1,4 +1,4 @@
-"""The figures of an avatar in words."""
+"""Put the metrics of an avatar into words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ WORDS = {"mean_frame": "the mean frame", "nearest_frame": "the nearest training 
 
 
 def comparison(metrics: Mapping[str, Any], region: str, method: str = "avatar") -> str:
-    """One line: PSNR and SSIM over a region of metrics.json, beside the baselines'."""
+    """Write one line: PSNR and SSIM over a region of metrics.json, beside the baselines'."""
 
     def figures(of: Mapping[str, Any]) -> str:
         if of["psnr_db"] is None:
@@ -21,7 +21,7 @@ def comparison(metrics: Mapping[str, Any], region: str, method: str = "avatar") 
 
 
 def worse_than(metrics: Mapping[str, Any], region: str = "face") -> str | None:
-    """The words for the baseline that the avatar falls short of over a region, None where it beats them."""
+    """Name the baseline that the avatar falls short of over a region, in words; None where it beats them."""
     own = metrics[region]["psnr_db"]
     known = [
         (regions[region]["psnr_db"], name)

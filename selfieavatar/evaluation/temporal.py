@@ -1,4 +1,4 @@
-"""Steadiness in time, from pairs of frames that follow each other in one clip."""
+"""Measure steadiness in time, from pairs of frames that follow each other in one clip."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ FIGURES = ("difference_error", "difference_error_face", "flicker_static", "flick
 def temporal_scores(
     predicted: tuple[np.ndarray, np.ndarray], truth: tuple[np.ndarray, np.ndarray], face: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Figures of N pairs of neighbouring frames, each (N,) float64 in colour units of [0,1]; NaN where nothing
-    qualifies.
+    """Measure N pairs of neighbouring frames: metrics (N,) float64 in colour units of [0,1], NaN where none applies.
 
     predicted, truth: (first, second), each (N,H,W,3) float in [0,1]. face: (N,H,W) bool.
 
@@ -47,7 +46,7 @@ class _Frame:
 
 @dataclass
 class TemporalSheet:
-    """Collects the figures of neighbouring frames over batches, clip by clip."""
+    """Collector of the metrics of neighbouring frames over batches, clip by clip."""
 
     _last: _Frame | None = None
     _rows: list[list[float]] = field(default_factory=list)  # FIGURES of each frame and the one before
@@ -57,9 +56,12 @@ class TemporalSheet:
         self._last = None
 
     def add(self, order: np.ndarray, predicted: np.ndarray, truth: np.ndarray, face: np.ndarray) -> None:
-        """N more frames of the clip. order: (N,) int, ascending, counts the distinct images of the clip; repeated
-        images of the recording (the same number again) are passed over, since nobody moved in them. predicted, truth:
-        (N,H,W,3) float in [0,1]; face: (N,H,W) bool."""
+        """Add N frames of the clip.
+
+        order: (N,) int, ascending, counts the distinct images of the clip; repeated images of the recording (the same
+        number again) are passed over, since nobody moved in them. predicted, truth: (N,H,W,3) float in [0,1]; face:
+        (N,H,W) bool.
+        """
         for place, number in enumerate(order.tolist()):
             self._rows.append([np.nan] * len(FIGURES))
             if self._last is not None and number == self._last.order:
@@ -78,17 +80,17 @@ class TemporalSheet:
         return [float(pair[name][0]) for name in FIGURES]
 
     def per_frame(self) -> dict[str, np.ndarray]:
-        """figure -> (N,) of each frame and the one before, in the order of adding; NaN where it does not follow one."""
+        """List {metric: (N,)} of each frame and the one before, in the order of adding; NaN where none precedes."""
         return dict(zip(FIGURES, np.reshape(self._rows, (-1, len(FIGURES))).T, strict=True))
 
     def summary(self) -> dict[str, float | int | None]:
-        """{"pairs": number, figure: mean over the pairs that have it, or None}."""
+        """Average: {"pairs": number, metric: mean over the pairs that have it, or None}."""
         parts = self.per_frame()
         pairs = int(np.isfinite(parts["difference_error"]).sum())
         return {"pairs": pairs} | {name: mean_or_none(values) for name, values in parts.items()}
 
     def notes(self) -> list[str]:
-        """Why figures are None."""
+        """Say why metrics are None."""
         why = dict.fromkeys(FIGURES, "no two of the frames follow each other")
         if self.summary()["pairs"]:
             why = dict.fromkeys(FIGURES, "nothing stands still between two frames of the truth")
