@@ -1,4 +1,4 @@
-"""Cosine loss on the features of ResNet50, L_cos of eq. 4 and 7: 1 - cos(features of I_A, features of I_RA).
+"""Compute the cosine loss on features of ResNet50, L_cos of eq. 4 and 7: 1 - cos(features of I_A, of I_RA).
 
 The paper writes "cosine similarity ... as a training loss" and names both multi-scale and high-dimensional features; a
 loss must fall as images agree, hence 1 - cos, and the layers are a choice: "pooled" (the averaged 2048 features, as
@@ -15,7 +15,7 @@ _TINY = 1e-6
 
 
 def cosine_distance(a: Tensor, b: Tensor, dim: int = 1) -> Tensor:
-    """1 - cos of the angle between two tensors along ``dim``: 0 where they agree, 1 at right angles, 2 where opposed.
+    """Compute 1 - cos of the angle between tensors along ``dim``: 0 where they agree, 2 where they are opposed.
 
     Where both vectors are zero they agree and the distance is 0. Gradients are finite everywhere.
     """
@@ -24,7 +24,7 @@ def cosine_distance(a: Tensor, b: Tensor, dim: int = 1) -> Tensor:
 
 
 class CosineLoss(nn.Module):
-    """Callable on two images; backbone maps (B,3,h,w) in [0,1] to {name: (B,C,h',w')} in order of depth."""
+    """Cosine loss of two images; backbone maps (B,3,h,w) in [0,1] to {name: (B,C,h',w')} in order of depth."""
 
     def __init__(self, backbone: nn.Module, layers: str = "pooled", size_px: int = 224) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class CosineLoss(nn.Module):
         self.size_px = size_px
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
-        """image, target: (B,3,H,W) in [0,1]; only image receives gradients. Scalar in [0,2], 0 at equality."""
+        """Compare image and target (B,3,H,W) in [0,1]; gradients for image alone. Scalar in [0,2], 0 at equality."""
         with torch.autocast(image.device.type, enabled=False):  # 1 - cos of what is alike is lost in half precision
             fake = self._features(image.float())
             with torch.no_grad():

@@ -1,5 +1,6 @@
-"""Implicit diversified Markov random field loss, eq. 6 (Wang et al., Image Inpainting via Generative Multi-column CNNs,
-2018).
+"""Compute the implicit diversified Markov random field loss, eq. 6.
+
+Wang et al., Image Inpainting via Generative Multi-column CNNs, 2018.
 
 For one layer, with features g_j of the generated image and t_i of the target (one vector per position):
 
@@ -29,15 +30,17 @@ _NORM_EPS = 1e-2
 
 
 def _unit(features: Tensor) -> Tensor:
-    """(B,C,N) -> the same, of unit length over C; 0 stays 0 and has a finite gradient."""
+    """Normalise (B,C,N) to unit length over C; 0 stays 0 and has a finite gradient."""
     return features * torch.rsqrt(features.square().sum(dim=1, keepdim=True) + _NORM_EPS**2)
 
 
 def mrf_layer(
     generated: Tensor, target: Tensor, bandwidth: float = 0.5, eps: float = 1e-5, mean: Tensor | None = None
 ) -> Tensor:
-    """ID-MRF of one layer. generated, target: (B,C,N), feature vectors at N positions. mean: (1,C,1), the centre; None
-    takes that of target. Returns (B,), each in [0, ln N]."""
+    """Compute ID-MRF of one layer: (B,), each in [0, ln N].
+
+    generated, target: (B,C,N), feature vectors at N positions. mean: (1,C,1), the centre; None takes that of target.
+    """
     mean = target.mean(dim=(0, 2), keepdim=True) if mean is None else mean
     unit_generated = _unit(generated - mean)
     unit_target = _unit(target - mean)
@@ -67,8 +70,11 @@ class IDMRFLoss(nn.Module):
         self.max_positions = max_positions
 
     def forward(self, image: Tensor, target: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """image, target: (B,3,H,W) masked foregrounds in [0,1]; only image receives gradients. generator: a CPU
-        generator that draws the positions. Scalar >= 0, the mean over the batch; least where the images agree."""
+        """Compare masked foregrounds: a scalar >= 0, the mean over the batch, least where they agree.
+
+        image, target: (B,3,H,W) in [0,1]; only image receives gradients. generator: a CPU generator that draws the
+        positions.
+        """
         with torch.autocast(image.device.type, enabled=False):
             fake = self.backbone(_full_precision(image))
             with torch.no_grad():
@@ -90,13 +96,12 @@ class IDMRFLoss(nn.Module):
         return total
 
     def _positions(self, count: int, generator: torch.Generator | None) -> Tensor | None:
-        """Indices of the positions to compare, or None for all."""
+        """Draw the positions to compare, or None for all."""
         if not self.max_positions or count <= self.max_positions:
             return None
         return torch.randperm(count, generator=generator)[: self.max_positions]
 
 
 def _full_precision(image: Tensor) -> Tensor:
-    """Half precisions to float32 (exponentials and ratios of small distances need it); float64 stays for gradient
-    checks."""
+    """Cast half precisions to float32, since small distances need it; float64 stays for gradient checks."""
     return image if image.dtype == torch.float64 else image.float()

@@ -1,4 +1,4 @@
-"""L1 loss over the whole image, the third term of eq. 4 and 7."""
+"""Compute the L1 loss over the whole image, the third term of eq. 4 and 7."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from torch import Tensor
 def l1_loss(
     image: Tensor, target: Tensor, validity: Tensor | None = None, shared: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
-    """Mean absolute difference of two (B,3,H,W) images in [0,1] over the pixels where validity (B,1,H,W) is 1; a
-    scalar.
+    """Average the absolute difference of two images over the valid pixels; a scalar.
+
+    image, target: (B,3,H,W) in [0,1]. validity: (B,1,H,W), 1 where the target is known.
 
     shared: the mean over several processes. Their known pixels are counted together, so that the mean of their losses
     is the loss of all their images.

@@ -1,4 +1,4 @@
-"""Foreground mask loss, eq. 5 of the paper: L_mask = MAE(I_FM, 1 - I_back)."""
+"""Compute the foreground mask loss, eq. 5 of the paper: L_mask = MAE(I_FM, 1 - I_back)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from torch import Tensor
 
 
 def foreground_target(background: Tensor, kind: str) -> Tensor:
-    """1 - I_back of eq. 5 and 6, in [0,1]: 1 on the person. kind "soft" keeps it, "binary" cuts it at one half (as
-    StyleAvatar)."""
+    """Turn I_back into the target 1 - I_back of eq. 5 and 6, in [0,1]: 1 on the person.
+
+    kind: "soft" keeps it, "binary" cuts it at one half (as StyleAvatar).
+    """
     foreground = 1.0 - background
     if kind == "soft":
         return foreground
@@ -26,7 +28,7 @@ def mask_loss(
     validity: Tensor | None = None,
     shared: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Mean absolute error between the predicted foreground and the matte.
+    """Average the absolute error between the predicted foreground and the matte.
 
     mask_fg: (B,1,h,w) I_FM in [0,1], 1 on the person. alpha: (B,1,H,W) matte, 1 on the person; I_back = 1 - alpha.
     validity: (B,1,H,W), 0 where the image holds nothing known (shifted-in border), or None. shared: as of `l1_loss`.

@@ -1,4 +1,4 @@
-"""All detail losses of one generator step, eq. 4, and their weighted sum, eq. 7."""
+"""Compute all detail losses of one generator step, eq. 4, and their weighted sum, eq. 7."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class DetailLoss:
         validity: Tensor | None = None,
         step: int = 0,
     ) -> dict[str, Tensor]:
-        """The terms that have a weight and are due at ``step`` (at step 0 all are), each a scalar without its weight.
+        """Compute the terms that have a weight and are due at ``step`` (at step 0 all are), without their weights.
 
         image, target: (B,3,H,W) RGB in [0,1]. mask_fg: (B,1,h,w) predicted foreground I_FM in [0,1]. alpha: (B,1,H,W)
         matte, 1 on the person. validity: (B,1,H,W), 0 where the target is unknown, or None. mrf and cos are due every
@@ -85,7 +85,7 @@ class DetailLoss:
         return terms
 
     def weighted_sum(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """Eq. 7 over the terms at hand ("gan", the generator's adversarial loss, may be among them); a scalar.
+        """Sum the terms by eq. 7 ("gan", the generator's adversarial loss, may be among them); a scalar.
 
         A term that is computed only every k steps counts k times, so that the expected gradient is that of computing it
         always.
@@ -99,7 +99,7 @@ class DetailLoss:
         return total
 
     def _mrf_term(self, image: Tensor, mask_fg: Tensor, target: Tensor, alpha: Tensor, step: int) -> Tensor:
-        """Eq. 6 on a random square of the masked foregrounds."""
+        """Compute eq. 6 on a random square of the masked foregrounds."""
         predicted = F.interpolate(mask_fg, size=image.shape[-2:], mode="bilinear", align_corners=False)
         truth = foreground_target(1.0 - alpha, self.mask_target)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
@@ -110,8 +110,9 @@ class DetailLoss:
 
 
 def crop_corners(alpha: Tensor, size_px: int, generator: torch.Generator) -> Tensor | None:
-    """(B,2) int64 top-left corners (row, column) of squares of size_px centred somewhere on the person, or None for
-    whole images.
+    """Draw top-left corners (B,2) int64 (row, column) of squares centred somewhere on the person.
+
+    None where size_px takes whole images.
 
     alpha: (B,1,H,W). Centres are drawn in proportion to alpha on a coarse grid, jittered within the cell, and the
     square is then pushed inside the image. An image without a person draws uniformly.
@@ -129,7 +130,7 @@ def crop_corners(alpha: Tensor, size_px: int, generator: torch.Generator) -> Ten
 
 
 def crop(image: Tensor, corners: Tensor | None, size_px: int) -> Tensor:
-    """(B,C,H,W) -> (B,C,size_px,size_px) at each image's own corner; the whole images where corners is None."""
+    """Crop (B,C,H,W) at each image's own corner: (B,C,size_px,size_px); whole images where corners is None."""
     if corners is None:
         return image
     cut = [

@@ -1,1 +1,1 @@
-"""Networks of the avatar and of its losses."""
+"""Define the networks of the avatar and of its losses."""

@@ -1,4 +1,4 @@
-"""G_style (paper eq. 3): feature maps, I_R and I_UV -> foreground mask I_FM and avatar image I_A.
+"""Define G_style (paper eq. 3): feature maps, I_R and I_UV -> foreground mask I_FM and avatar image I_A.
 
 Three parts, after the published StyleAvatar structure: an encoder of the 3DMM rendering that gives base features, the
 fusion
@@ -25,7 +25,7 @@ Maps = dict[str, Tensor]  # {"feature": (1,C,M,M), "skip": (1,12,M,M)}
 
 
 class Atlas(NamedTuple):
-    """The face's map and those beside it as they are looked up, side by side: n of them, M px each."""
+    """Maps of the face and of the regions beside it, side by side: n of them, M px each."""
 
     feature: Tensor  # (1, C, M, n M)
     colour: Tensor  # RGB (1, 3, 2 M, 2 n M); (1, 12, M, n M) in Haar space where the network looks it up so
@@ -33,19 +33,21 @@ class Atlas(NamedTuple):
 
 
 def fused_channels(network: dict) -> int:
-    """Channels of the fused features at `feature_px`."""
+    """Count the channels of the fused features at `feature_px`."""
     return width_at(network["feature_px"], network["channel_base"], network["channel_max"])
 
 
 def map_channels(network: dict) -> dict[str, int]:
-    """Channels of the face map (sampled `warp_scale` times finer, then folded by Haar) and of the background map."""
+    """Count the channels of the face map (sampled `warp_scale` times finer, folded by Haar) and the background map."""
     fused = fused_channels(network)
     return {"face": fused // network["warp_scale"] ** 2, "back": fused}
 
 
 class RenderEncoder(nn.Module):
-    """The 3DMM encoder: I_R (and I_UV, coordinates, by config) in Haar space -> base feature, skip and noise at
-    feature_px."""
+    """The 3DMM encoder: I_R in Haar space -> base feature, skip and noise at feature_px.
+
+    By config it sees I_UV and coordinates, too.
+    """
 
     def __init__(self, network: dict, size_px: int) -> None:
         super().__init__()
@@ -77,7 +79,7 @@ class RenderEncoder(nn.Module):
         self.to_rgb = ToRGB(fused_channels(network), latent, equalized=equalized)
 
     def forward(self, render: Tensor, uv: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        """render, uv (B,3,S,S) in [0,1] -> feature (B,C,f,f), Haar skip (B,12,f,f)."""
+        """Encode render, uv (B,3,S,S) in [0,1] -> feature (B,C,f,f), Haar skip (B,12,f,f)."""
         x = self.from_rgb(self._input(render, uv))
         kept = {x.shape[-1]: x}
         for shrink in self.shrinks:
@@ -107,8 +109,10 @@ class RenderEncoder(nn.Module):
 
 
 class ImageUNet(nn.Module):
-    """Fused features and skip at feature_px -> RGB at S: encoder to `bottom_px`, StyleGAN-like decoder up to S/2, Haar
-    out."""
+    """U-Net from fused features and skip at feature_px to RGB at S.
+
+    Encoder to `bottom_px`, StyleGAN-like decoder up to S/2, Haar out.
+    """
 
     def __init__(self, network: dict, size_px: int) -> None:
         super().__init__()
@@ -144,8 +148,10 @@ class ImageUNet(nn.Module):
             width = out
 
     def forward(self, feature: Tensor, skip: Tensor, noises: dict[int, Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
-        """feature (B,C,f,f), skip (B,12,f,f), noises {px: (B,1,px,px)}, style (B or 1,L) -> image
-        (B,3,S,S) and the features that it was read from (B,C',S/2,S/2)."""
+        """Decode to the image (B,3,S,S) and the features (B,C',S/2,S/2) that it was read from.
+
+        feature (B,C,f,f), skip (B,12,f,f), noises {px: (B,1,px,px)}, style (B or 1,L).
+        """
         x, kept = feature, {feature.shape[-1]: feature}
         for level, shrink in enumerate(self.shrinks):
             x = shrink(x)
@@ -177,7 +183,7 @@ class Refinement(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, feature: Tensor, image: Tensor, render: Tensor) -> Tensor:
-        """feature (B,C,S/2,S/2), image (B,3,S,S), render (B,3,S,S) in [0,1] -> (B,3,S,S)."""
+        """Refine: feature (B,C,S/2,S/2), image (B,3,S,S), render (B,3,S,S) in [0,1] -> (B,3,S,S)."""
         x = F.pixel_shuffle(self.spread(feature), 2)
         return image + self.second(self.first(torch.cat([x, image, 2 * render - 1], 1)))
 
@@ -211,7 +217,7 @@ class AvatarGenerator(nn.Module):
         time: Tensor | None = None,
         shift_px: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Paints frames.
+        """Paint frames.
 
         Args:
             atlas: the maps of G_fa, and of hair and torso if the network has them (texture space), from `atlas`.
@@ -239,8 +245,10 @@ class AvatarGenerator(nn.Module):
         return (self.refine(last, image, render) if self.refine is not None else image), out_mask
 
     def coverage(self, atlas: Atlas, uv: Tensor, alpha: Tensor) -> Tensor:
-        """How much of each texel of the atlas' colours is seen in frames, (1,1,h,w): the sum over them of the weights
-        with which it is looked up. uv as of `forward`; alpha (B,1,S,S) takes the place of the network's own mask."""
+        """Sum the weights with which each texel of the atlas' colours is looked up in frames: (1,1,h,w).
+
+        uv as of `forward`; alpha (B,1,S,S) takes the place of the network's own mask.
+        """
         background = 1 - 2 * F.adaptive_avg_pool2d(alpha, self.feature_px)
         places, weight = self._places(atlas, uv, *self._grid(uv), self._background_share(background))
         texels = torch.ones_like(atlas.colour[:, :1], requires_grad=True)
@@ -249,8 +257,10 @@ class AvatarGenerator(nn.Module):
         return torch.autograd.grad(seen, texels)[0]
 
     def atlas(self, face: Maps, off_face: dict[str, Maps] | None = None) -> Atlas:
-        """The maps of `face` and of `off_face` by name ("hair", "torso") as `forward` looks them up. They are the same
-        for all frames: at test time this is done once."""
+        """Lay the maps of `face` and of `off_face` by name ("hair", "torso") out as `forward` looks them up.
+
+        They are the same for all frames: at test time this is done once.
+        """
         off_face = off_face or {}
         all_maps = face, *off_face.values()
         feature, skip = (torch.cat([maps[key] for maps in all_maps], 3) for key in ("feature", "skip"))
@@ -259,26 +269,28 @@ class AvatarGenerator(nn.Module):
         return Atlas(feature, colour, tuple(off_face))
 
     def fold(self, dtype: torch.dtype = torch.float32) -> None:
-        """Fixes the network for test time (see `blocks.fold`); images, masks and coordinates stay float32."""
+        """Fix the network for test time (see `blocks.fold`); images, masks and coordinates stay float32."""
         with torch.no_grad():
             fold(self, self._style(None), dtype)
 
     def _sides(
         self, back: Maps, render: Tensor, uv: Tensor, style: Tensor, shift_px: Tensor | None
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
-        """Feature and skip of the encoder, those of the background, and the background mask (B,1,f,f) in [-1,1]."""
+        """Compute feature and skip of encoder and background, and the background mask (B,1,f,f) in [-1,1]."""
         feature, skip = self.encoder(render, uv, style)
         behind = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0])
         both = torch.cat([feature, behind[0].detach().to(feature.dtype)], 1)
         return (feature, skip), behind, torch.tanh(self.mask(both).float())
 
     def _background_share(self, out_mask: Tensor) -> Tensor:
-        """m, the share of the background in the composition. Without gradient: the mask learns from L_mask and L_mrf
-        alone."""
+        """Compute m, the share of the background in the composition.
+
+        Without gradient: the mask learns from L_mask and L_mrf alone.
+        """
         return self.network["mask_share"] * (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
 
     def _style(self, time: Tensor | None) -> Tensor:
-        """Style (B or 1, L): of the time code where there is one, else one for all frames."""
+        """Compute the style (B or 1, L): of the time code where there is one, else one for all frames."""
         if not self.network["time_code"]:
             return self.mapping(self.latent)
         if time is None:
@@ -286,7 +298,7 @@ class AvatarGenerator(nn.Module):
         return self.mapping(positional_code(time, self.network["latent"]))
 
     def _grid(self, uv: Tensor) -> tuple[Tensor, Tensor]:
-        """I_UV -> sampling grid (B,w,w,2) in [-1,1] and face mask (B,1,w,w) at the warp resolution."""
+        """Convert I_UV to a sampling grid (B,w,w,2) in [-1,1] and a face mask (B,1,w,w) at the warp resolution."""
         side = self.feature_px * self.network["warp_scale"]
         if uv.shape[-1] != side:
             uv = F.interpolate(uv, size=side, mode="nearest")
@@ -298,11 +310,12 @@ class AvatarGenerator(nn.Module):
         return (2 * uv[:, :2] - 1).permute(0, 2, 3, 1), inside
 
     def _places(self, atlas: Atlas, uv: Tensor, grid: Tensor, inside: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
-        """Where all maps of the atlas are looked up, and with what weight: (B,w,w,2) and (B,1,w,w).
+        """Find where all maps of the atlas are looked up, and with what weight: (B,w,w,2) and (B,1,w,w).
 
         Hair and torso are where uv says so (see `rendering.offface_uv`), weighted by how little of m (B,1,f,f)
         is background, and faded where there are no coordinates beyond: their border is seen on a background that the
-        mask leaves a part of them."""
+        mask leaves a part of them.
+        """
         if not atlas.beside:
             return grid, inside
         side, edge = grid.shape[1], 1 - 0.5 / self.network["map_px"]  # half a texel of the colours from the next map
@@ -320,7 +333,7 @@ class AvatarGenerator(nn.Module):
         return torch.cat([across, down], 1).permute(0, 2, 3, 1), shown
 
     def _warp(self, atlas: Atlas, grid: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The atlas at grid (B,w,w,2), times weight (B,1,w,w): feature and Haar skip at feature_px."""
+        """Sample the atlas at grid (B,w,w,2), times weight (B,1,w,w): feature and Haar skip at feature_px."""
         mode, scale = self.network["warp_mode"], self.network["warp_scale"]
         feature, colour = _sample(atlas.feature, grid, mode) * weight, _sample(atlas.colour, grid, mode) * weight
         if scale == 1:  # published form: wavelet coefficients sampled as they are
@@ -332,7 +345,7 @@ class AvatarGenerator(nn.Module):
         return feature, haar(colour)
 
     def _noises(self, grid: Tensor, inside: Tensor, m: Tensor) -> dict[int, Tensor]:
-        """Noise per decoder level from feature_px on, composed as the features are, so that it sticks to the skin."""
+        """Compose noise per decoder level from feature_px on as the features are, so that it sticks to the skin."""
         if not self.network["noise"]:
             return {}
         noises, px = {}, self.feature_px
@@ -347,21 +360,23 @@ class AvatarGenerator(nn.Module):
 
 
 def _local_mean(image: Tensor, width: int) -> Tensor:
-    """Mean over width x width neighbours (width odd), the image going on beyond its border as it ends: (B,1,H,W)."""
+    """Average over width x width neighbours (width odd), the border replicated: (B,1,H,W)."""
     wide = F.pad(image, (width // 2,) * 4, mode="replicate")
     taps = image.new_full((1, 1, 1, width), 1 / width)
     return F.conv2d(F.conv2d(wide, taps), taps.mT)
 
 
 def _coarser(noise: Tensor, px: int) -> Tensor:
-    """White noise (1,1,r,r) as block sums over r/px pixels, scaled to unit variance again: (1,1,px,px)."""
+    """Sum white noise (1,1,r,r) over blocks of r/px pixels, scaled to unit variance again: (1,1,px,px)."""
     factor = noise.shape[-1] // px
     return noise if factor == 1 else F.avg_pool2d(noise, factor) * factor
 
 
 def _sample(texture: Tensor, grid: Tensor, mode: str) -> Tensor:
-    """One map (1,C,M,M) through a grid (B,h,w,2): (B,C,h,w). The batch is laid out in one tall grid: no copy of the map
-    per frame."""
+    """Sample one map (1,C,M,M) through a grid (B,h,w,2): (B,C,h,w).
+
+    The batch is laid out in one tall grid: no copy of the map per frame.
+    """
     batch, height, width, _ = grid.shape
     out = F.grid_sample(
         texture, grid.reshape(1, batch * height, width, 2), mode=mode, padding_mode="border", align_corners=False
@@ -370,7 +385,7 @@ def _sample(texture: Tensor, grid: Tensor, mode: str) -> Tensor:
 
 
 def _window(feature: Tensor, skip: Tensor, shift_px: Tensor | None, size_px: int, batch: int) -> tuple[Tensor, Tensor]:
-    """Background maps (1,C,f,f), (1,12,f,f) under the sliding window of an image of size_px: (B,C,f,f), (B,12,f,f)."""
+    """Cut background maps (1,C,f,f), (1,12,f,f) by the sliding window of an image of size_px: (B,C,f,f), (B,12,f,f)."""
     feature_px = feature.shape[-1]
     if shift_px is None:
         return feature.expand(batch, -1, -1, -1), skip.expand(batch, -1, -1, -1)

@@ -1,5 +1,4 @@
-"""All generators of one avatar together: G_fa, G_b and G_style, and how a batch goes through them (paper eq. 1 to
-3)."""
+"""Join all generators of one avatar: G_fa, G_b and G_style, and how a batch goes through them (paper eq. 1 to 3)."""
 
 from __future__ import annotations
 
@@ -15,14 +14,16 @@ OFF_FACE = ("torso", "hair")  # what has a map like the face's beside it
 
 
 def build_generator(network: dict[str, Any], size_px: int) -> AvatarGenerator | PlainUNet:
-    """The network that paints frames: G_style, or the baseline that `net_generator` names."""
+    """Build the network that paints frames: G_style, or the baseline that `net_generator` names."""
     kinds = {"style": AvatarGenerator, "unet": PlainUNet}
     return kinds[network["generator"]](network, size_px)
 
 
 class AvatarNetworks(nn.Module):
-    """G_fa (`face`), G_b (`back`) and G_style (`style`, or the baseline in its place, which has no maps); maps of
-    `torso` and `hair`, which are not in the paper."""
+    """G_fa (`face`), G_b (`back`), G_style (`style`, or the baseline in its place, which has no maps).
+
+    Maps of `torso` and `hair`, which are not in the paper, stand beside them.
+    """
 
     def __init__(self, network: dict[str, Any], size_px: int) -> None:
         super().__init__()
@@ -37,19 +38,19 @@ class AvatarNetworks(nn.Module):
     def forward(
         self, render: Tensor, uv: Tensor, time: Tensor | None = None, shift_px: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See `AvatarGenerator.forward`: image (B,3,S,S) in about [-1,1] and background mask (B,1,f,f) in [-1,1]."""
+        """Paint as `AvatarGenerator.forward`: image (B,3,S,S) in about [-1,1], background mask (B,1,f,f) in [-1,1]."""
         return self.style(self.atlas(), self.back(), render, uv, time, shift_px)
 
     def atlas(self) -> Atlas | None:
-        """The maps of the face and, as far as the network has them, of `OFF_FACE`."""
+        """Lay out the maps of the face and, as far as the network has them, of `OFF_FACE`."""
         return self.style.atlas(self.face(), {name: maps for name in OFF_FACE if (maps := getattr(self, name)())})
 
     def freeze_maps(self) -> None:
-        """Caches what G_fa and G_b give; from here on only their free residuals (if any) are trained."""
+        """Cache what G_fa and G_b give; from here on only their free residuals (if any) are trained."""
         for name in ("face", "back", *OFF_FACE):
             getattr(self, name).freeze()
 
     @property
     def maps_frozen(self) -> bool:
-        """G_fa and G_b are cached."""
+        """Whether G_fa and G_b are cached."""
         return self.face.generator is None

@@ -1,4 +1,4 @@
-"""Frozen feature networks of the detail losses: VGG19 (for ID-MRF) and ResNet50 (for the cosine loss).
+"""Load the frozen feature networks of the detail losses: VGG19 (for ID-MRF) and ResNet50 (for the cosine loss).
 
 The architectures are torchvision's. Their weights are either the published ImageNet ones, read from a file that the
 asset rule fetched, or seeded random ones, for places that have no such file. Which of the two is used is always the
@@ -33,7 +33,7 @@ _CALIBRATION_PX = 96
 
 
 class _Backbone(nn.Module):
-    """What both networks share: frozen, always in eval mode, ImageNet normalisation of images in [0,1]."""
+    """Frozen feature network, always in eval mode, with ImageNet normalisation of images in [0,1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,13 +53,15 @@ class _Backbone(nn.Module):
         self.eval()
 
     def normalise(self, image: Tensor) -> Tensor:
-        """(B,3,H,W) RGB in [0,1] -> zero mean, unit variance by the ImageNet figures."""
+        """Normalise (B,3,H,W) RGB in [0,1] by ImageNet's mean and deviation."""
         return (image - self.mean) / self.std
 
 
 class VGG19Features(_Backbone):
-    """VGG19 up to relu4_2; ``forward`` maps (B,3,H,W) RGB in [0,1] to {"relu3_2": (B,256,H/4,W/4), "relu4_2":
-    (B,512,H/8,W/8)}."""
+    """VGG19 up to relu4_2.
+
+    ``forward`` maps (B,3,H,W) RGB in [0,1] to {"relu3_2": (B,256,H/4,W/4), "relu4_2": (B,512,H/8,W/8)}.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,6 +74,7 @@ class VGG19Features(_Backbone):
                 layer.inplace = False  # an in-place ReLU would overwrite a tap that is still needed
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Extract the features."""
         names = {place: name for name, place in VGG19_TAPS.items()}
         taps: dict[str, Tensor] = {}
         x = self.normalise(image)
@@ -110,6 +113,7 @@ class ResNet50Features(_Backbone):
         self.net = net.to_empty(device="cpu")
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Extract the features."""
         net = self.net
         x = net.maxpool(net.relu(net.bn1(net.conv1(self.normalise(image)))))
         taps: dict[str, Tensor] = {}
@@ -131,8 +135,11 @@ class ResNet50Features(_Backbone):
 
 
 class VGGFace2Features(ResNet50Features):
-    """ResNet50 as trained on faces (Cao et al. 2018): the older form, which halves in the first convolution of a block
-    and pools without padding; images are BGR, less their mean."""
+    """ResNet50 as trained on faces (Cao et al. 2018).
+
+    The older form, which halves in the first convolution of a block and pools without padding; images are BGR, less
+    their mean.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,7 +150,7 @@ class VGGFace2Features(ResNet50Features):
         self.register_buffer("mean_bgr", torch.tensor(VGGFACE2_MEAN_BGR).view(1, 3, 1, 1), persistent=False)
 
     def normalise(self, image: Tensor) -> Tensor:
-        """(B,3,H,W) RGB in [0,1] -> what the published network expects."""
+        """Normalise (B,3,H,W) RGB in [0,1] to what the published network expects."""
         return 255 * image.flip(1) - self.mean_bgr
 
 
@@ -194,7 +201,7 @@ def _load_published(backbone: VGG19Features | ResNet50Features, name: str) -> No
 
 
 def _load_vggface2() -> VGGFace2Features:
-    """The network of the user's file: a pickle of a dict of NumPy arrays, of which nothing is executed."""
+    """Load the user's file: a pickle of a dict of NumPy arrays, of which nothing is executed."""
     path = given_path("resnet50_vggface2")
     published = load_pickle(path, encoding="latin1")
     backbone = VGGFace2Features()
@@ -214,8 +221,7 @@ def _load_vggface2() -> VGGFace2Features:
 
 @torch.no_grad()
 def _init_random(backbone: VGG19Features | ResNet50Features, seed: int) -> None:
-    """He-normal weights (He et al. 2015) from a private generator, then unit activations on images with natural
-    statistics.
+    """Draw He-normal weights (He et al. 2015), then scale activations to unit variance on natural image statistics.
 
     He's rule alone keeps the scale of white noise, but on real images, whose neighbouring pixels agree, all channels
     end up carrying the same brightness and every patch looks like every other. Normalising each channel on 1/f noise
@@ -235,8 +241,7 @@ def _init_random(backbone: VGG19Features | ResNet50Features, seed: int) -> None:
 
 
 def _pink_images(generator: torch.Generator) -> Tensor:
-    """(N,3,P,P) images in [0,1] whose amplitude spectrum falls as 1/f, mostly grey with some colour, as photographs
-    do."""
+    """Draw images (N,3,P,P) in [0,1] whose amplitude spectrum falls as 1/f, as photographs' do, mostly grey."""
     count, side = _CALIBRATION_IMAGES, _CALIBRATION_PX
     fy = torch.fft.fftfreq(side).view(-1, 1)
     fx = torch.fft.rfftfreq(side).view(1, -1)

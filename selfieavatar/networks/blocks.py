@@ -1,4 +1,4 @@
-"""Building blocks of the StyleGAN-like networks: modulated convolutions, Haar-space RGB branches, the latent mapping.
+"""Build StyleGAN-like networks: modulated convolutions, Haar-space RGB branches, the latent mapping.
 
 All images that networks exchange are in [-1, 1] and all RGB branches live in Haar space: twelve channels at r px
 stand for an RGB image at 2r px. Activations are plain LeakyReLU(0.2) with ordinary biases. Modulation follows
@@ -21,7 +21,7 @@ LEAK = 0.2
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of scalars in the parameters of a module."""
+    """Count the scalars in the parameters of a module."""
     return sum(p.numel() for p in module.parameters())
 
 
@@ -46,10 +46,11 @@ class Conv(nn.Module):
         self.fixed: tuple[Tensor, Tensor] | None = None  # kernel and bias of test time, see `fold`
 
     def fold(self, dtype: torch.dtype) -> None:
-        """Fixes the kernel as it is now."""
+        """Fix the kernel as it is now."""
         self.fixed = ((self.weight * self.scale).to(dtype), self.bias.to(dtype))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, cin, H, W) -> (B, cout, H/stride, W/stride)
+        """Convolve."""
         if self.fixed is not None:
             x = F.conv2d(x.to(self.fixed[0].dtype), *self.fixed, stride=self.stride, padding=self.padding)
         else:
@@ -91,7 +92,7 @@ class StyledConv(nn.Module):
         self.fixed: tuple[Tensor, Tensor] | None = None  # kernel and bias of test time, see `fold`
 
     def kernel(self, factor: Tensor) -> Tensor:
-        """The kernel modulated by factor (1, cin), and demodulated."""
+        """Modulate the kernel by factor (1, cin), and demodulate it."""
         weight = self.weight * self.scale if self.scale != 1.0 else self.weight
         weight = weight * factor.view(1, -1, 1, 1)
         if not self.demodulate:
@@ -100,12 +101,12 @@ class StyledConv(nn.Module):
         return weight * (self.gain * torch.rsqrt(energy + 1e-8)).to(weight)
 
     def fold(self, style: Tensor, dtype: torch.dtype) -> None:
-        """Fixes the kernel to that of style (1, style)."""
+        """Fix the kernel to that of style (1, style)."""
         kernel = self.kernel(self.modulation(style)).to(dtype).contiguous(memory_format=torch.channels_last)
         self.fixed = (kernel, self.bias.to(dtype))
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None) -> Tensor:
-        """x (B,cin,H,W), style (B or 1, style), noise (B or 1,1,H',W') or None -> (B,cout,H',W')."""
+        """Convolve x (B,cin,H,W) by style (B or 1, style) and noise (B or 1,1,H',W') or None -> (B,cout,H',W')."""
         if self.fixed is not None:
             return self._folded(x, noise)
         factor = self.modulation(style)  # (b, cin), b = B or 1
@@ -127,8 +128,11 @@ class StyledConv(nn.Module):
         return F.leaky_relu(x, LEAK, inplace=True) if self.active else x
 
     def _folded(self, x: Tensor, noise: Tensor | None) -> Tensor:
-        """The same in fewer passes over memory: the bias goes before the doubling, and the border, where the zeros
-        around the image have their part, is fixed afterwards."""
+        """Convolve in fewer passes over memory.
+
+        The bias goes before the doubling, and the border, where the zeros around the image have their part, is fixed
+        afterwards.
+        """
         kernel, bias = self.fixed
         x = F.conv2d(x.to(kernel.dtype), kernel, bias, padding=self.padding)
         if self.up:
@@ -153,7 +157,7 @@ class ToRGB(nn.Module):
         self.fixed: tuple[Tensor, Tensor] | None = None
 
     def fold(self, style: Tensor) -> None:
-        """Fixes the convolution, and takes the inverse Haar transform into it; in float32, since colours show steps."""
+        """Fix the convolution, and take the inverse Haar transform into it; in float32, since colours show steps."""
         self.conv.fold(style, torch.float32)
         kernel, bias = self.conv.fixed
         count = len(bias)
@@ -162,7 +166,7 @@ class ToRGB(nn.Module):
         self.fixed = (torch.einsum("ok,kcij->ocij", transform, kernel), transform @ bias)
 
     def forward(self, x: Tensor, style: Tensor, image: Tensor | None = None) -> Tensor:
-        """x (B,cin,r,r), image (B,3,r,r) or None -> image (B,3,2r,2r)."""
+        """Convert x (B,cin,r,r), image (B,3,r,r) or None -> image (B,3,2r,2r)."""
         if self.fixed is not None:
             rgb = F.pixel_shuffle(F.conv2d(x.float(), *self.fixed), 2)
         else:
@@ -171,8 +175,10 @@ class ToRGB(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Encoder step: 3x3 at full resolution, then 3x3 with stride 2 (blurred first where `blur`, as in the
-    discriminator)."""
+    """Encoder step: 3x3 at full resolution, then 3x3 with stride 2.
+
+    Blurred first where `blur`, as in the discriminator.
+    """
 
     def __init__(self, cin: int, cout: int, *, blur: bool = False, equalized: bool = False) -> None:
         super().__init__()
@@ -181,6 +187,7 @@ class ConvBlock(nn.Module):
         self.blur = blur
 
     def forward(self, x: Tensor) -> Tensor:  # (B, cin, r, r) -> (B, cout, r/2, r/2)
+        """Halve the resolution."""
         x = self.first(x)
         return self.second(downsample2(x)) if self.blur else self.second(x)
 
@@ -196,12 +203,12 @@ class Mapping(nn.Module):
         self.layers = nn.Sequential(*stack)
 
     def forward(self, latent: Tensor) -> Tensor:  # (B, latent) -> (B, latent)
+        """Map the latent."""
         return self.layers(latent * torch.rsqrt(latent.square().mean(1, keepdim=True) + 1e-8))
 
 
 def positional_code(position: Tensor, size: int) -> Tensor:
-    """Sines and cosines of a position (B,), in octaves from pi/2 on, -> (B, size). Positions are shares of a clip, [0,
-    1].
+    """Encode positions (B,) in [0, 1] by sines and cosines, in octaves from pi/2 on: (B, size).
 
     The published code runs to 2^31, where float32 leaves only noise; octaves stop at 2^12 here, which tells apart the
     frames of ten minutes of video.
@@ -212,7 +219,7 @@ def positional_code(position: Tensor, size: int) -> Tensor:
 
 
 def _haar_down_kernel() -> Tensor:
-    """`haar_down` of one colour as a convolution (4,4,4,4) with stride 2, by its answers to impulses."""
+    """Derive `haar_down` of one colour as a convolution (4,4,4,4) with stride 2, from its impulse responses."""
     impulses = torch.eye(64, device="cpu").view(64, 4, 4, 4)
     answers = haar(downsample2(inverse_haar(F.pad(impulses, (1, 3, 1, 3)))))[:, :, 1, 1]
     return answers.T.reshape(4, 4, 4, 4)
@@ -222,7 +229,7 @@ _HAAR_DOWN = _haar_down_kernel()
 
 
 def haar_down(x: Tensor) -> Tensor:
-    """Halves a Haar-space image: (B,4C,r,r) -> (B,4C,r/2,r/2), as inverse transform, blur-down and transform do."""
+    """Halve a Haar-space image: (B,4C,r,r) -> (B,4C,r/2,r/2), as inverse transform, blur-down and transform do."""
     colours = x.shape[1] // 4
     each = torch.eye(colours, device=x.device, dtype=x.dtype)
     kernel = torch.einsum("oiab,cd->ocidab", _HAAR_DOWN.to(x), each).reshape(4 * colours, 4 * colours, 4, 4)
@@ -231,7 +238,7 @@ def haar_down(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def fold(module: nn.Module, style: Tensor | None, dtype: torch.dtype) -> None:
-    """Fixes all convolutions of a network for test time, with one style (1, L) for all frames; arithmetic in dtype.
+    """Fix all convolutions of a network for test time, with one style (1, L) for all frames; arithmetic in dtype.
 
     What is constant from frame to frame (modulation, demodulation, scales) is computed once. Training ends with it.
     """

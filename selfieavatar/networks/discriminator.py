@@ -1,4 +1,4 @@
-"""The discriminator: is this image, beside its 3DMM rendering, a real frame?
+"""Define the discriminator: is this image, beside its 3DMM rendering, a real frame?
 
 One network on cat[image, I_R] in Haar space, after StyleAvatar's: a 1x1 FromRGB at every level added to the features,
 ConvBlocks with blurred halving, the minibatch deviation of Karras et al. 2018 at 4 px, then two linear layers to one
@@ -19,7 +19,7 @@ from selfieavatar.networks.sizes import width_at
 
 
 def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
-    """Appends the mean deviation over groups of the batch as one channel: (B,C,h,w) -> (B,C+1,h,w).
+    """Append the mean deviation over groups of the batch as one channel: (B,C,h,w) -> (B,C+1,h,w).
 
     The group shrinks to the largest size that divides the batch.
     """
@@ -31,7 +31,7 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """(B,3,S,S) image in [-1,1] with (B,3,S,S) rendering in [0,1] -> logits, larger = more real.
+    """Patch discriminator: (B,3,S,S) image in [-1,1] with rendering in [0,1] -> logits, larger = more real.
 
     The published form judges the whole image: (B,1). With `disc_patch_px` it stops there and judges each place
     by its surroundings, (B,1,p,p): a few thousand images, all that a CPU sees in its minutes, teach that, but not the
@@ -61,6 +61,7 @@ class Discriminator(nn.Module):
             self.linear, self.logit = nn.Linear(width * px * px, width), nn.Linear(width, 1)
 
     def forward(self, image: Tensor, render: Tensor) -> Tensor:
+        """Compute the logits."""
         bands = haar(torch.cat([image, 2 * render - 1], 1))
         x: Tensor | None = None
         for from_rgb, block in zip(self.from_rgb, self.blocks, strict=True):

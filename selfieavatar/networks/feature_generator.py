@@ -1,4 +1,4 @@
-"""G_fa and G_b (paper eq. 1 and 2): a constant and a latent -> one learned feature map with its Haar-space RGB skip.
+"""Define G_fa and G_b (eq. 1 and 2): a constant and a latent -> one learned feature map with its Haar-space RGB skip.
 
 Both are unconditional, so within one subject each gives a single map. It is learned through the generator for the first
 part of the training (`network.maps_until` images), then cached; what runs at test time is the cached map. At small
@@ -59,7 +59,7 @@ class FeatureGenerator(nn.Module):
             width = out
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """-> feature (1, C, map_px, map_px), unit variance, and Haar skip (1, 12, map_px, map_px)."""
+        """Generate feature (1, C, map_px, map_px), of unit variance, and Haar skip (1, 12, map_px, map_px)."""
         style = self.mapping(self.latent)
         x, image = self.constant, None
         for k, (up, conv, rgb) in enumerate(zip(self.ups, self.convs, self.to_rgb, strict=True)):
@@ -70,8 +70,10 @@ class FeatureGenerator(nn.Module):
 
 
 class MapBank(nn.Module):
-    """The maps of one region: generator while it is trained, the cached copy afterwards, plus the free residual if
-    asked for."""
+    """Maps of one region: the generator while it is trained, the cached copy afterwards.
+
+    A free residual is added where asked for.
+    """
 
     def __init__(self, map_px: int, channels: int, network: dict) -> None:
         super().__init__()
@@ -93,7 +95,7 @@ class MapBank(nn.Module):
             self.skip_free = nn.Parameter(torch.zeros(1, 12, map_px, map_px))
 
     def forward(self) -> dict[str, Tensor]:
-        """-> {"feature": (1,C,M,M), "skip": (1,12,M,M), in Haar space}."""
+        """Return {"feature": (1,C,M,M), "skip": (1,12,M,M), in Haar space}."""
         feature, skip = self.generator() if self.generator is not None else (self.feature, self.skip)
         if self.free:
             feature, skip = feature + self.feature_free, skip + self.skip_free
@@ -101,7 +103,7 @@ class MapBank(nn.Module):
 
     @torch.no_grad()
     def freeze(self) -> None:
-        """Caches the generator's output and drops the generator; a free residual stays trainable."""
+        """Cache the generator's output and drop the generator; a free residual stays trainable."""
         if self.generator is not None:
             feature, skip = self.generator()
             self.feature.copy_(feature)
@@ -110,7 +112,7 @@ class MapBank(nn.Module):
 
     @torch.no_grad()
     def cached(self) -> dict[str, Tensor]:
-        """The maps as they are now: {"feature", "skip"}, detached copies on the CPU."""
+        """Copy the maps as they are now: {"feature", "skip"}, detached, on the CPU."""
         return {name: value.detach().cpu().clone() for name, value in self().items()}
 
 
@@ -120,10 +122,10 @@ class NoMap(nn.Module):
     generator = None
 
     def forward(self) -> dict[str, Tensor]:
-        """-> nothing."""
+        """Return nothing."""
         return {}
 
     cached = forward
 
     def freeze(self) -> None:
-        """There is nothing to cache."""
+        """Do nothing: there is nothing to cache."""

@@ -1,4 +1,4 @@
-"""Orthonormal Haar transform of images: the space in which the generators keep their colours.
+"""Transform images by the orthonormal Haar wavelet: the space in which the generators keep their colours.
 
 StyleAvatar keeps every RGB branch in Haar space, so that twelve channels at resolution r stand for three channels at
 2r (method notes, section 1). The transform is its own transpose, hence exactly invertible, and keeps the energy.
@@ -8,7 +8,7 @@ import torch
 
 
 def haar(image: torch.Tensor) -> torch.Tensor:
-    """One level of the 2D Haar transform.
+    """Compute one level of the 2D Haar transform.
 
     image: (B, C, H, W), H and W even. Returns (B, 4C, H/2, W/2) in the channel order mean, horizontal difference,
     vertical difference, diagonal difference, each with the C channels of the image.
@@ -24,7 +24,7 @@ def haar(image: torch.Tensor) -> torch.Tensor:
 
 
 def inverse_haar(bands: torch.Tensor) -> torch.Tensor:
-    """Inverse of `haar`: (B, 4C, H, W) -> (B, C, 2H, 2W). Raises ValueError when the channels are no multiple of 4."""
+    """Invert `haar`: (B, 4C, H, W) -> (B, C, 2H, 2W). Raises ValueError when the channels are no multiple of 4."""
     batch, channels, height, width = bands.shape
     if channels % 4:
         raise ValueError(f"the inverse Haar transform needs a multiple of 4 channels, got {channels}")

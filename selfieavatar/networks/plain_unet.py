@@ -1,4 +1,4 @@
-"""A plain U-Net from I_R to image and mask: the baseline that an avatar of learned maps must beat.
+"""Define a plain U-Net from I_R to image and mask: the baseline that an avatar of learned maps must beat.
 
 Encoder and decoder with a skip connection at every level (Ronneberger et al. 2015), two convolutions a level, widths
 from the same settings as G_style's, which gives 0.6 to 0.9 times its parameters. It knows nothing of texture space:
@@ -21,7 +21,7 @@ def _pair(cin: int, cout: int, equalized: bool) -> nn.Sequential:
 
 
 class PlainUNet(nn.Module):
-    """The form of `AvatarGenerator`, so that training, the runtime and the measuring take either."""
+    """U-Net with the interface of `AvatarGenerator`, so that training, the runtime and the measuring take either."""
 
     def __init__(self, network: dict, size_px: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class PlainUNet(nn.Module):
         time: Tensor | None = None,
         shift_px: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """As `AvatarGenerator.forward`, of which only render (B,3,S,S) in [0,1] is looked at.
+        """Paint as `AvatarGenerator.forward`, of which only render (B,3,S,S) in [0,1] is looked at.
 
         Returns:
             image (B,3,S,S) in about [-1,1], and the background mask (B,1,S,S) in [-1,1], 1 on background.
@@ -65,9 +65,9 @@ class PlainUNet(nn.Module):
         return x[:, :3], torch.tanh(x[:, 3:])
 
     def atlas(self, face: dict[str, Tensor], off_face: object = None) -> None:
-        """There are no maps to look up."""
+        """Return None: there are no maps to look up."""
         del face, off_face
 
     def fold(self, dtype: torch.dtype = torch.float32) -> None:
-        """Fixes the network for test time (see `blocks.fold`)."""
+        """Fix the network for test time (see `blocks.fold`)."""
         fold(self, None, dtype)

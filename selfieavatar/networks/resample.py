@@ -1,4 +1,4 @@
-"""Blurred up- and downsampling in plain torch, with the meaning of StyleGAN2's upfirdn2d.
+"""Resample with a blur in plain torch, with the meaning of StyleGAN2's upfirdn2d.
 
 upfirdn2d (Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN") is usually a compiled CUDA
 operator, and the failure to compile it is the most frequent complaint about such code. Here it is a handful of
@@ -42,7 +42,7 @@ def upfirdn2d(
 
 
 def upsample2(image: torch.Tensor) -> torch.Tensor:
-    """Blur-up by two with [1,3,3,1]: (B, C, H, W) -> (B, C, 2H, 2W), equal to upfirdn2d(up=2, pad=(2, 1), gain=4).
+    """Blur up by two with [1,3,3,1]: (B, C, H, W) -> (B, C, 2H, 2W), equal to upfirdn2d(up=2, pad=(2, 1), gain=4).
 
     With this kernel the new pixels are the 3:1 mixtures that bilinear interpolation takes, only that the image is
     surrounded by zeros. One interpolation of the padded image is several times faster than the filter.
@@ -52,7 +52,7 @@ def upsample2(image: torch.Tensor) -> torch.Tensor:
 
 
 def downsample2(image: torch.Tensor) -> torch.Tensor:
-    """Blur-down by two with [1,3,3,1]: (B, C, H, W) -> (B, C, H/2, W/2), equal to upfirdn2d(down=2, pad=(1, 1)).
+    """Blur down by two with [1,3,3,1]: (B, C, H, W) -> (B, C, H/2, W/2), equal to upfirdn2d(down=2, pad=(1, 1)).
 
     One convolution per channel takes a tenth of the filter's time on a CPU, since it works on channels-last images as
     they lie in memory.
@@ -64,7 +64,7 @@ def downsample2(image: torch.Tensor) -> torch.Tensor:
 
 
 def area_downsample(image: torch.Tensor, factor: int) -> torch.Tensor:
-    """Mean over blocks of factor x factor pixels: (B, C, H, W) -> (B, C, H/factor, W/factor).
+    """Average blocks of factor x factor pixels: (B, C, H, W) -> (B, C, H/factor, W/factor).
 
     Raises ValueError when a side is not a multiple of the factor.
     """

@@ -1,4 +1,4 @@
-"""Which sizes of the networks fit which images. Without torch: the workflow asks before anything runs."""
+"""Check which sizes of the networks fit which images, without torch: the workflow asks before anything runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LEAST_CROP_PX = 8  # of ID-MRF: VGG19 halves it three times
 
 
 def width_at(px: int, base: int, limit: int) -> int:
-    """Channels at a resolution: base / px, at most `limit` (32768 and 512 give the published table)."""
+    """Compute the channels at a resolution: base / px, at most `limit` (32768 and 512 give the published table)."""
     return max(8, min(limit, base // px))
 
 
 def network_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys net_* of the train section, without their prefix."""
+    """Select the keys net_* of the train section, without their prefix."""
     return {key[len(PREFIX) :]: value for key, value in settings.items() if key.startswith(PREFIX)}
 
 
@@ -35,8 +35,7 @@ def refuse_sizes(train: Mapping[str, Any], size_px: int) -> None:
 
 
 def check_sizes(network: Mapping[str, Any], size_px: int) -> str | None:
-    """What is wrong with the sizes of the networks for images of size_px, in words for the user; None where all
-    fit."""
+    """Say what is wrong with the sizes of the networks for images of size_px; None where all fit."""
     names = ("feature_px", "map_px", "render_px", "render_bottom_px", "bottom_px")
     powers = {f"{PREFIX}{name}": network[name] for name in names} | {"decode.size_px": size_px}
     odd = [f"{name} {value}" for name, value in powers.items() if value & (value - 1) or value < 4]
@@ -65,7 +64,7 @@ def check_sizes(network: Mapping[str, Any], size_px: int) -> str | None:
 
 
 def _check_losses(train: Mapping[str, Any], size_px: int) -> str | None:
-    """As `check_sizes`, of what only the training looks at."""
+    """Say, as `check_sizes`, what is wrong with the sizes that only the training looks at."""
     patch, crop = train["net_disc_patch_px"], train["mrf_crop_px"]
     if patch and (patch & (patch - 1) or not 4 <= patch <= size_px // 4):
         return f"net_disc_patch_px must be 0 or a power of two from 4 to {size_px // 4}, but is {patch}"
