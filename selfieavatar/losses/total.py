@@ -72,16 +72,16 @@ class DetailLoss:
             terms["mask"] = mask_loss(mask_fg, alpha, self.mask_target, validity, self.shared)
         if self.weights["l1"] > 0:
             terms["l1"] = l1_loss(image, target, validity, self.shared)
-        mrf_due = self._mrf is not None and step % self.every["mrf"] == 0
-        cos_due = self._cos is not None and step % self.every["cos"] == 0
-        if not (mrf_due or cos_due):
+        mrf = None if step % self.every["mrf"] else self._mrf
+        cos = None if step % self.every["cos"] else self._cos
+        if mrf is None and cos is None:
             return terms
         # Where nothing is known, the truth of the network losses is the image itself: no difference, no gradient.
         known = image if validity is None else torch.where(validity > 0.5, image, target)
-        if mrf_due:
-            terms["mrf"] = self._mrf_term(known, mask_fg, target, alpha, step)
-        if cos_due:
-            terms["cos"] = self._cos(known, target)
+        if mrf is not None:
+            terms["mrf"] = self._mrf_term(mrf, known, mask_fg, target, alpha, step)
+        if cos is not None:
+            terms["cos"] = cos(known, target)
         return terms
 
     def weighted_sum(self, terms: Mapping[str, Tensor]) -> Tensor:
@@ -98,13 +98,15 @@ class DetailLoss:
             total = total + self.weights[name] * self.every.get(name, 1) * value
         return total
 
-    def _mrf_term(self, image: Tensor, mask_fg: Tensor, target: Tensor, alpha: Tensor, step: int) -> Tensor:
+    def _mrf_term(
+        self, loss: IDMRFLoss, image: Tensor, mask_fg: Tensor, target: Tensor, alpha: Tensor, step: int
+    ) -> Tensor:
         """Compute eq. 6 on a random square of the masked foregrounds."""
         predicted = F.interpolate(mask_fg, size=image.shape[-2:], mode="bilinear", align_corners=False)
         truth = foreground_target(1.0 - alpha, self.mask_target)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         corners = crop_corners(alpha, self.crop_px, generator)
-        return self._mrf(
+        return loss(
             crop(predicted * image, corners, self.crop_px), crop(truth * target, corners, self.crop_px), generator
         )
 

@@ -158,12 +158,14 @@ class ImageUNet(nn.Module):
             if level == 0:
                 x = x + self.from_rgb(haar_down(skip))
             kept[x.shape[-1]] = x
-        x, image = self.bottom(x), None
+        x = self.bottom(x)
+        image: Tensor | None = None
         for up, comb, conv, to_rgb in zip(self.ups, self.combs, self.convs, self.to_rgb, strict=True):
             x = up(x, style)
             x = comb(torch.cat([x, kept[x.shape[-1]]], 1)) if isinstance(comb, Conv) else x
             x = conv(x, style, noises.get(x.shape[-1]))
             image = to_rgb(x, style, image)
+        assert image is not None  # there is one level at least
         return image, x
 
 
@@ -190,6 +192,8 @@ class Refinement(nn.Module):
 
 class AvatarGenerator(nn.Module):
     """G_style: one network per frame at test time; the maps of G_fa and G_b come from the cache."""
+
+    latent: Tensor
 
     def __init__(self, network: dict, size_px: int) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ OFF_FACE = ("torso", "hair")  # what has a map like the face's beside it
 
 def build_generator(network: dict[str, Any], size_px: int) -> AvatarGenerator | PlainUNet:
     """Build the network that paints frames: G_style, or the baseline that `net_generator` names."""
-    kinds = {"style": AvatarGenerator, "unet": PlainUNet}
+    kinds: dict[str, type[AvatarGenerator | PlainUNet]] = {"style": AvatarGenerator, "unet": PlainUNet}
     return kinds[network["generator"]](network, size_px)
 
 

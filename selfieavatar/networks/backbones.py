@@ -35,6 +35,9 @@ _CALIBRATION_PX = 96
 class _Backbone(nn.Module):
     """Frozen feature network, always in eval mode, with ImageNet normalisation of images in [0,1]."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.label = "none"
@@ -90,7 +93,7 @@ class VGG19Features(_Backbone):
         x = self.normalise(images)
         for layer in self.features:
             y = layer(x)
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
                 mean = y.mean(dim=(0, 2, 3))
                 std = y.std(dim=(0, 2, 3)).clamp_min(1e-6)
                 layer.weight.div_(std.view(-1, 1, 1, 1))
@@ -141,6 +144,8 @@ class VGGFace2Features(ResNet50Features):
     their mean.
     """
 
+    mean_bgr: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.net.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
@@ -162,7 +167,7 @@ def load_backbone(name: str, weights: str, seed: int = 0) -> VGG19Features | Res
     have unit scale) or, for resnet50, "vggface2" (the user's own file). The module's ``label`` is "imagenet",
     "random:<seed>" or "vggface2".
     """
-    builders = {"vgg19": VGG19Features, "resnet50": ResNet50Features}
+    builders: dict[str, type[VGG19Features | ResNet50Features]] = {"vgg19": VGG19Features, "resnet50": ResNet50Features}
     if name not in builders:
         raise UserError(f"unknown feature network {name!r}; known are {', '.join(builders)}")
     if (name, weights) == ("resnet50", "vggface2"):

@@ -100,15 +100,16 @@ class StyledConv(nn.Module):
         energy = weight.float().square().sum((1, 2, 3), keepdim=True)
         return weight * (self.gain * torch.rsqrt(energy + 1e-8)).to(weight)
 
-    def fold(self, style: Tensor, dtype: torch.dtype) -> None:
-        """Fix the kernel to that of style (1, style)."""
+    def fold(self, style: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Fix the kernel to that of style (1, style); returns kernel and bias."""
         kernel = self.kernel(self.modulation(style)).to(dtype).contiguous(memory_format=torch.channels_last)
         self.fixed = (kernel, self.bias.to(dtype))
+        return self.fixed
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None) -> Tensor:
         """Convolve x (B,cin,H,W) by style (B or 1, style) and noise (B or 1,1,H',W') or None -> (B,cout,H',W')."""
         if self.fixed is not None:
-            return self._folded(x, noise)
+            return self._folded(x, noise, *self.fixed)
         factor = self.modulation(style)  # (b, cin), b = B or 1
         if factor.shape[0] == 1:
             # one style for the whole batch (the usual case when there is no time code): into the kernel
@@ -127,13 +128,12 @@ class StyledConv(nn.Module):
             x = x + self.bias[None, :, None, None]
         return F.leaky_relu(x, LEAK, inplace=True) if self.active else x
 
-    def _folded(self, x: Tensor, noise: Tensor | None) -> Tensor:
+    def _folded(self, x: Tensor, noise: Tensor | None, kernel: Tensor, bias: Tensor) -> Tensor:
         """Convolve in fewer passes over memory.
 
         The bias goes before the doubling, and the border, where the zeros around the image have their part, is fixed
         afterwards.
         """
-        kernel, bias = self.fixed
         x = F.conv2d(x.to(kernel.dtype), kernel, bias, padding=self.padding)
         if self.up:
             x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
@@ -158,8 +158,7 @@ class ToRGB(nn.Module):
 
     def fold(self, style: Tensor) -> None:
         """Fix the convolution, and take the inverse Haar transform into it; in float32, since colours show steps."""
-        self.conv.fold(style, torch.float32)
-        kernel, bias = self.conv.fixed
+        kernel, bias = self.conv.fold(style, torch.float32)
         count = len(bias)
         bands = torch.eye(count, device=bias.device)[:, :, None, None]
         transform = F.pixel_unshuffle(inverse_haar(bands), 2).view(count, count).T  # bands -> shuffled pixels
@@ -245,8 +244,8 @@ def fold(module: nn.Module, style: Tensor | None, dtype: torch.dtype) -> None:
     for part in module.modules():
         if isinstance(part, Conv):
             part.fold(dtype)
-        elif isinstance(part, StyledConv):
+        elif isinstance(part, StyledConv) and style is not None:
             part.fold(style, dtype)
     for part in module.modules():
-        if isinstance(part, ToRGB):
+        if isinstance(part, ToRGB) and style is not None:
             part.fold(style)

@@ -55,6 +55,7 @@ class Discriminator(nn.Module):
             self.blocks.append(ConvBlock(width, out, blur=True, equalized=equalized))
             px, width = px // 2, out
         self.final = Conv(width + 1, width, equalized=equalized)
+        self.logit: nn.Module
         if self.patch:
             self.logit = Conv(width, 1, kernel=1, active=False, equalized=equalized)
         else:
@@ -69,6 +70,7 @@ class Discriminator(nn.Module):
             entry = from_rgb(shown)
             x = block(entry if x is None else x + entry)
             bands = haar_down(bands)
+        assert x is not None  # there is one block at least
         x = self.final(minibatch_deviation(x))
         if self.patch:
             return self.logit(x)

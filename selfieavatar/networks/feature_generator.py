@@ -61,11 +61,13 @@ class FeatureGenerator(nn.Module):
     def forward(self) -> tuple[Tensor, Tensor]:
         """Generate feature (1, C, map_px, map_px), of unit variance, and Haar skip (1, 12, map_px, map_px)."""
         style = self.mapping(self.latent)
-        x, image = self.constant, None
+        x: Tensor = self.constant
+        image: Tensor | None = None
         for k, (up, conv, rgb) in enumerate(zip(self.ups, self.convs, self.to_rgb, strict=True)):
             noise = getattr(self, self.noises[k])[:, None] if self.noises else (None, None)
             x = conv(up(x, style, noise[0]), style, noise[1])
             image = rgb(x, style, image)
+        assert image is not None  # there is one octave at least
         return F.instance_norm(x), haar(image)
 
 
@@ -74,6 +76,9 @@ class MapBank(nn.Module):
 
     A free residual is added where asked for.
     """
+
+    feature: Tensor
+    skip: Tensor
 
     def __init__(self, map_px: int, channels: int, network: dict) -> None:
         super().__init__()
@@ -96,7 +101,7 @@ class MapBank(nn.Module):
 
     def forward(self) -> dict[str, Tensor]:
         """Return {"feature": (1,C,M,M), "skip": (1,12,M,M), in Haar space}."""
-        feature, skip = self.generator() if self.generator is not None else (self.feature, self.skip)
+        feature, skip = (self.feature, self.skip) if self.generator is None else self.generator()
         if self.free:
             feature, skip = feature + self.feature_free, skip + self.skip_free
         return {"feature": feature, "skip": skip}

@@ -54,7 +54,8 @@ class PlainUNet(nn.Module):
             image (B,3,S,S) in about [-1,1], and the background mask (B,1,S,S) in [-1,1], 1 on background.
         """
         del atlas, back, uv, time, shift_px
-        x, kept = 2 * render - 1, []
+        x = 2 * render - 1
+        kept: list[Tensor] = []
         for shrink in self.shrinks:
             x = shrink(F.max_pool2d(x, 2) if kept else x)
             kept.append(x)
