@@ -1,5 +1,6 @@
-"""Frames for training: decoded once into memory as far as they fit, else read on threads ahead of the step, batches as
-tensors.
+"""Load frames for training.
+
+They are decoded once into memory as far as they fit, else read on threads ahead of the step, batches as tensors.
 
 Stored per pixel: image 3, alpha 1, rendering 3, UV 2 x 16 bits, face flag 1 byte; 1,800 frames of 128 px take 0.35
 GB.
@@ -43,7 +44,7 @@ class Batch:
 
 
 def read_frame(clip: Path, number: int, size_px: int) -> dict[str, np.ndarray]:
-    """The four images of a frame: image, render (S,S,3) u8, alpha, face (S,S) u8, uv (S,S,2) u16.
+    """Read the four images of a frame: image, render (S,S,3) u8, alpha, face (S,S) u8, uv (S,S,2) u16.
 
     Raises:
         UserError: an image is missing, damaged or not of size_px.
@@ -86,7 +87,7 @@ class FrameStore:
 
     @property
     def cached(self) -> bool:
-        """All frames are in memory."""
+        """Whether all frames are in memory."""
         return self.held == len(self.frames)
 
     def _gather(self, positions: Sequence[int]) -> dict[str, np.ndarray]:
@@ -116,13 +117,13 @@ class FrameStore:
         return arrays
 
     def read(self, positions: Sequence[int]) -> dict[str, np.ndarray]:
-        """Stacked arrays of some frames, as stored: image, render (B,S,S,3), alpha, face (B,S,S), uv (B,S,S,2)."""
+        """Stack some frames as stored: image, render (B,S,S,3), alpha, face (B,S,S), uv (B,S,S,2)."""
         if self.cached:
             return {name: values[positions] for name, values in self._memory.items()}
         return self._gather(positions)
 
     def prefetch(self, batches: Iterator[list[int]]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
-        """Yields (positions, arrays) in order; the next batch is read while this one trains."""
+        """Yield (positions, arrays) in order; the next batch is read while this one trains."""
         if self.cached:
             for positions in batches:
                 yield positions, self.read(positions)
@@ -136,13 +137,13 @@ class FrameStore:
                 waiting = following
 
     def close(self) -> None:
-        """Ends the threads and drops the memory."""
+        """End the threads and drop the memory."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._memory, self.held = {}, 0
 
 
 def batch_positions(weights: np.ndarray, batch: int, seed: int, images: int = 0) -> Iterator[list[int]]:
-    """Endless batches of positions, a function of the seed and of the images seen before: what exact resume needs.
+    """Draw endless batches of positions, a function of the seed and the images seen before: what exact resume needs.
 
     Each epoch draws every frame about `weight` times (systematic resampling of weights with mean 1), in random order.
     """
@@ -171,7 +172,7 @@ def make_batch(
     device: torch.device | str,
     layout: torch.memory_format = torch.channels_last,
 ) -> Batch:
-    """Stored arrays -> tensors on the device, scaled to [0,1], in the memory format `layout`."""
+    """Convert stored arrays to tensors on the device, scaled to [0,1], in the memory format `layout`."""
 
     def tensor(values: np.ndarray) -> Tensor:
         # uint8 travels, floats are made on the device; (B,S,S,C) seen as (B,C,S,S) is channels-last already
@@ -187,7 +188,7 @@ def make_batch(
 
 
 def shift_window(batch: Batch, shift_px: Tensor, limit_px: int) -> Batch:
-    """Sliding-window augmentation: every frame moves by its own whole number of pixels; what comes in is not valid.
+    """Augment by a sliding window: each frame moves by its own whole number of pixels; what comes in is not valid.
 
     shift_px: (B,2) int64, x and y, at most limit_px either way. Pixels that enter from outside are black in rendering
     and UV, and carry no loss (validity 0).
@@ -206,16 +207,19 @@ def shift_window(batch: Batch, shift_px: Tensor, limit_px: int) -> Batch:
 
 
 def jitter_render(batch: Batch, gain: Tensor, offset: Tensor) -> Batch:
-    """Colour augmentation of I_R: gain and offset (B,3,1,1) on the face only; its soft edge, which reaches a pixel
-    further, stays as it is. For drivers in other light."""
+    """Augment the colours of I_R by gain and offset (B,3,1,1) on the face only.
+
+    For drivers in other light. The soft edge of the face, which reaches a pixel further, stays as it is.
+    """
     gain, offset = gain.to(batch.render), offset.to(batch.render)
     changed = (batch.render * gain + offset).clamp(0, 1)
     return replace(batch, render=torch.where(batch.uv[:, 2:3] > 0, changed, batch.render))
 
 
 def blur_render(batch: Batch, sigma_px: Tensor, limit_px: float) -> Batch:
-    """Blur augmentation of I_R: a Gaussian of deviation sigma_px (B,), at most limit_px, within the face. For drivers
-    whose texture or light is coarser.
+    """Augment I_R by a Gaussian blur of deviation sigma_px (B,), at most limit_px, within the face.
+
+    For drivers whose texture or light is coarser.
 
     What lies outside the face takes no part, since its black would darken the border, and stays as it is.
     """

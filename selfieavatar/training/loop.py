@@ -1,4 +1,4 @@
-"""The training loop, to be read from top to bottom; one step of it is `Trainer.step`."""
+"""Run the training loop, to be read from top to bottom; one step of it is `Trainer.step`."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Budget:
-    """How long to train: images, minutes, or both (whichever ends first); 0 sets no bound."""
+    """Training budget: images, minutes, or both (whichever ends first); 0 sets no bound."""
 
     images: int
     minutes: float
 
     def share(self, images: int, minutes: float) -> float:
-        """Share of the budget that is used, at least 0; 1 and more is the end."""
+        """Compute the share of the budget that is used, at least 0; 1 and more is the end."""
         used = [images / self.images] if self.images else []
         return max([*used, minutes / self.minutes] if self.minutes else used, default=0.0)
 
 
 @dataclass
 class Frames:
-    """What to train on.
+    """Training and validation frames.
 
     store: frames of the training and validation splits, in the order of time. weights (N,): how often each is drawn,
     0 for those never trained on. validation: positions to validate on.
@@ -74,7 +74,7 @@ def train(
     device: str,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Trainer:
-    """Trains until the budget is used; goes on from the state in `folder` where there is one.
+    """Train until the budget is used, going on from the state in `folder` where there is one.
 
     With a budget of images alone, a run that was killed and started again gives bitwise the same networks as one that
     never was (on a CPU, with the same number of threads): all that is chosen is a function of the seed and of the
@@ -111,7 +111,7 @@ def train(
 
 
 class Run:
-    """A trainer with its frames, its budget and the files that it leaves."""
+    """One training run: a trainer with its frames, its budget and the files that it leaves."""
 
     def __init__(self, trainer: Trainer, frames: Frames, folder: Path) -> None:
         self.trainer, self.frames, self.folder, self.group = trainer, frames, folder, trainer.group
@@ -135,7 +135,7 @@ class Run:
         return self.budget.share(self.trainer.images, self.trainer.minutes)
 
     def steps(self, asked: Callable[[], bool]) -> None:
-        """Steps until the budget is used.
+        """Step until the budget is used.
 
         Raises:
             Diverged: as `Trainer.step`.
@@ -171,7 +171,7 @@ class Run:
             began = time.monotonic()  # the time that reports and saves take is not the training's
 
     def check(self) -> None:
-        """Validates, keeps the averaged networks if they are the best so far, and the state as one to return to."""
+        """Validate, and keep the averaged networks if they are the best so far, and a checkpoint."""
         trainer = self.trainer
         trainer.mark_good()
         if not self.group.first:
@@ -191,7 +191,7 @@ class Run:
         drop_others(self.folder, "best", [best_name(trainer.best["images"])])
 
     def report(self, **figures: float) -> None:
-        """Writes the means since the last report and these figures, and appends them to the history."""
+        """Write the means since the last report and these metrics, and append them to the history."""
         trainer = self.trainer
         self.reported = time.monotonic()
         if not self.group.first:
@@ -205,13 +205,13 @@ class Run:
         self.show()
 
     def show(self) -> None:
-        """Moves the progress line, which draws itself only every so often."""
+        """Move the progress line, which draws itself only every so often."""
         if self.trainer.history:
             self.bar.set_postfix_str(self.trainer.headline(), refresh=False)
         self.bar.update(int(1000 * min(self.share, 1)) - self.bar.n)
 
     def save(self) -> None:
-        """Writes the state to go on from."""
+        """Write the state to go on from."""
         self.saved = time.monotonic()
         if self.group.first:
             save_state(self.folder, self.trainer.state())
@@ -228,13 +228,13 @@ class Run:
             keep_good(self.folder, trainer.good)
 
     def finish(self) -> None:
-        """The last validation, unless a run that was killed after it has it already."""
+        """Validate a last time, unless a run that was killed after it has done so."""
         if not self.trainer.history or self.trainer.history[-1]["images"] != self.trainer.images:
             self.check()
         self.finished = True
 
     def close(self) -> None:
-        """Saves where no step was cut in two: Ctrl-C and the end of a batch job come through here, too."""
+        """Save where no step was cut in two: Ctrl-C and the end of a batch job come through here, too."""
         if self.group.first:
             if self.trainer.whole:
                 self.save()
@@ -255,7 +255,7 @@ def avatar_parts(trainer: Trainer, folder: Path) -> dict[str, Any]:
 
 
 def validation_score(figures: dict[str, float]) -> float:
-    """How good validated networks are, in dB: the mean PSNR of whole image and face, less what the sharpness is off.
+    """Score validated networks in dB: the mean PSNR of whole image and face, less the error of the sharpness.
 
     PSNR alone prefers blurred images. Sharpness is a ratio of amplitudes, so that its distance from 1 is in dB, too.
     """
@@ -267,8 +267,10 @@ def validation_score(figures: dict[str, float]) -> float:
 def validate(
     paint: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], frames: Frames, device: torch.device
 ) -> tuple[dict[str, float], list[Tensor]]:
-    """Scores of the averaged networks on validation frames, and rows for the grid (truth, avatar, mask) of up to
-    eight."""
+    """Measure the averaged networks on validation frames.
+
+    Returns the metrics and rows for the grid (truth, render, avatar, mask) of up to eight frames.
+    """
     positions = frames.validation
     scores: dict[str, list[Tensor]] = {"val_full_db": [], "val_face_db": [], "val_sharpness": []}
     rows: list[list[Tensor]] = [[], [], [], []]

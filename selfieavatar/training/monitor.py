@@ -1,5 +1,4 @@
-"""How a run is watched: TensorBoard, stats.jsonl, image grids, one progress line, and the watch for NaN and
-collapse."""
+"""Monitor a run: TensorBoard, stats.jsonl, image grids, and the watch for a collapse."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ COLLAPSE_LOOKS = 20  # at the discriminator's loss, over which its mean is taken
 
 
 class Monitor:
-    """Collects figures of each step and writes their means every so often.
+    """Collector of the values of each step, which writes their means every so often.
 
     folder gets stats.jsonl (one JSON object per report), TensorBoard events and grid_<images>.png.
     """
@@ -35,7 +34,7 @@ class Monitor:
         self.forget_after(images)
 
     def forget_after(self, images: int) -> None:
-        """Drops what was noted, and what was reported beyond `images`: the run goes on from before that."""
+        """Drop what was collected, and what was reported beyond `images`: the run goes on from before that."""
         self._noted.clear()
         if self._writer:
             self._writer.close()
@@ -55,17 +54,17 @@ class Monitor:
             temporary.write_text("".join(kept))
 
     def add(self, **figures: float | Tensor) -> None:
-        """Notes figures of one step; those on a GPU are fetched at the next report only."""
+        """Collect values of one step; those on a GPU are fetched at the next report only."""
         for name, value in figures.items():
             self._noted[name].append(value)
 
     def mean(self, name: str) -> float:
-        """Mean of a figure since the last report; NaN where it was not noted."""
+        """Average a value since the last report; NaN where it was not collected."""
         values = self._noted.get(name)
         return float(np.mean([float(value) for value in values])) if values else math.nan
 
     def report(self, images: int, minutes: float, **extra: float) -> dict[str, float]:
-        """Writes the means since the last report, and further figures, and forgets them."""
+        """Write the means since the last report, and further values, and forget them."""
         figures = {name: self.mean(name) for name in self._noted} | extra
         self._noted.clear()
         row: dict[str, Any] = {"images": images, "minutes": round(minutes, 3)} | {
@@ -78,7 +77,7 @@ class Monitor:
         return figures
 
     def grid(self, images: int, rows: list[Tensor]) -> Path:
-        """Writes rows of images, each (B,3,S,S) in [0,1], under each other: grid_<images>.png and TensorBoard."""
+        """Write rows of images, each (B,3,S,S) in [0,1], under each other: grid_<images>.png and TensorBoard."""
         image = image_grid(rows)
         self._writer.add_image("grid", image, images, dataformats="HWC")
         path = self.folder / f"grid_{images:07d}.png"
@@ -86,12 +85,12 @@ class Monitor:
         return path
 
     def close(self) -> None:
-        """Flushes TensorBoard."""
+        """Flush TensorBoard."""
         self._writer.close()
 
 
 def image_grid(rows: list[Tensor]) -> np.ndarray:
-    """Rows of (B,1 or 3,S,S) in [0,1] -> one uint8 RGB image (len(rows)*S, B*S, 3)."""
+    """Tile rows of (B,1 or 3,S,S) in [0,1] into one uint8 RGB image (len(rows)*S, B*S, 3)."""
     lines = []
     for row in rows:
         row = row.detach().float().cpu().clamp(0, 1)
@@ -101,7 +100,7 @@ def image_grid(rows: list[Tensor]) -> np.ndarray:
 
 
 def psnr_db(image: Tensor, truth: Tensor, region: Tensor | None = None) -> Tensor:
-    """PSNR of each frame (B,), dB, over region (B,1,S,S) in {0,1} or the whole; images (B,3,S,S) in [0,1]."""
+    """Compute PSNR of each frame (B,), dB, over region (B,1,S,S) in {0,1} or all; images (B,3,S,S) in [0,1]."""
     error = (image.float() - truth.float()).square().mean(1, keepdim=True)
     region = torch.ones_like(error) if region is None else region
     mean = (error * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp_min(1)
@@ -109,14 +108,14 @@ def psnr_db(image: Tensor, truth: Tensor, region: Tensor | None = None) -> Tenso
 
 
 def gradient_size(image: Tensor) -> Tensor:
-    """Size of the brightness gradient by forward differences: (B,3,S,S) -> (B,1,S-1,S-1)."""
+    """Compute the gradient magnitude of the brightness by forward differences: (B,3,S,S) -> (B,1,S-1,S-1)."""
     grey = image.float().mean(1, keepdim=True)
     dx, dy = grey[..., :-1, 1:] - grey[..., :-1, :-1], grey[..., 1:, :-1] - grey[..., :-1, :-1]
     return (dx.square() + dy.square()).sqrt()
 
 
 def sharpness_share(image: Tensor, truth: Tensor, region: Tensor) -> Tensor:
-    """Mean gradient size over the truth's, over region (B,1,S,S): (B,). 1 is as sharp as the truth."""
+    """Divide the mean gradient by the truth's, over region (B,1,S,S): (B,). 1 is as sharp as the truth."""
     region = region[..., :-1, :-1]
     return (gradient_size(image) * region).sum((1, 2, 3)) / (gradient_size(truth) * region).sum((1, 2, 3)).clamp_min(
         1e-6
@@ -124,16 +123,14 @@ def sharpness_share(image: Tensor, truth: Tensor, region: Tensor) -> Tensor:
 
 
 class CollapseWatch:
-    """Tells when the discriminator has won: its mean loss over the last looks is so low that the generator learns
-    nothing."""
+    """Watch for a discriminator that has won: its mean loss is so low that the generator learns nothing."""
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.losses: list[float] = []  # part of the resume state
 
     def collapsed(self, loss: float) -> bool:
-        """Notes a loss; True when the mean of the last window is below the limit, after which the window starts
-        anew."""
+        """Collect a loss; True when the mean of the last window is below the limit, after which it starts anew."""
         self.losses.append(loss)
         if len(self.losses) < COLLAPSE_LOOKS:
             return False

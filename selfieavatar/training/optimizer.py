@@ -1,4 +1,4 @@
-"""AdamW over a network's parameters, grouped by learning rate and weight decay."""
+"""Build AdamW over a network's parameters, grouped by learning rate and weight decay."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from torch import nn
 
 
 def adamw(module: nn.Module, settings: dict[str, Any], lr: float) -> torch.optim.AdamW:
-    """AdamW by the section `train`; fused, which updates each parameter in one pass, on CPUs too."""
+    """Build AdamW by the section `train`; fused, which updates each parameter in one pass, on CPUs too."""
     betas = (settings["beta1"], settings["beta2"])
     return torch.optim.AdamW(parameter_groups(module, settings, lr), betas=betas, fused=True)
 
 
 def parameter_groups(module: nn.Module, settings: dict[str, Any], lr: float) -> list[dict[str, Any]]:
-    """Parameters by learning rate and weight decay: free maps; weights; biases, noise weights and constants (no
-    decay)."""
+    """Group parameters by learning rate and weight decay.
+
+    Free maps; weights; biases, noise weights and constants (no decay).
+    """
     groups: dict[str, list[nn.Parameter]] = {"maps": [], "weights": [], "plain": []}
     for name, parameter in module.named_parameters():
         free = name.endswith(("feature_free", "skip_free"))

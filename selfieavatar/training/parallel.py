@@ -1,4 +1,4 @@
-"""Several processes that train one avatar, one per GPU, each on its share of every batch (started by torchrun).
+"""Train one avatar in several processes, one per GPU, each on its share of every batch (started by torchrun).
 
 All hold the same networks: gradients are averaged before they are used, and means over known pixels are over those of
 all, so that the step is the one that a single process would take on the whole batch. Two things differ: ID-MRF draws
@@ -28,7 +28,7 @@ Rows = TypeVar("Rows", list, Tensor)
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that train together: which one this is, of how many. The first alone writes files and logs."""
+    """The processes that train together: which one this is, of how many."""
 
     rank: int = 0
     size: int = 1
@@ -39,7 +39,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def part(self, rows: Rows) -> Rows:
-        """This process's rows of a batch: every size-th.
+        """Select this process's rows of a batch: every size-th.
 
         The discriminator's minibatch deviation groups rows by the same stride, so that its groups are those of one
         process wherever a process's share of the batch is a multiple of the group (4); else the groups are smaller.
@@ -47,7 +47,7 @@ class ProcessGroup:
         return rows[self.rank :: self.size]
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean over the processes."""
+        """Average over the processes (all-reduce)."""
         if self.size > 1:
             dist.all_reduce(values)
             values = values / self.size
@@ -63,7 +63,7 @@ class ProcessGroup:
 
     @torch.no_grad()
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replaces each gradient by its mean over the processes."""
+        """Replace each gradient by its mean over the processes."""
         if self.size == 1:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -78,13 +78,13 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 def group_from_environment() -> ProcessGroup:
-    """Rank and size as torchrun tells them; a team of one outside it."""
+    """Read rank and size as torchrun tells them; one process outside it."""
     return ProcessGroup(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
 
 
 @contextmanager
 def joined(device: str) -> Iterator[ProcessGroup]:
-    """Connects the processes of torchrun for the length of the block: NCCL between GPUs, Gloo for what is on CPUs."""
+    """Connect the processes of torchrun for the length of the block: NCCL between GPUs, Gloo on CPUs."""
     group = group_from_environment()
     if group.size == 1:
         yield group
@@ -99,7 +99,7 @@ def joined(device: str) -> Iterator[ProcessGroup]:
 
 
 def launch() -> None:
-    """Torchrun, by its own command line."""
+    """Run torchrun by its own command line."""
     os.environ.setdefault("LOGLEVEL", "CRITICAL")  # of torchrun's reports
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

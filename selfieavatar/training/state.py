@@ -1,5 +1,4 @@
-"""What a training run needs to go on after a kill exactly as if it had not been stopped, and to return to after a
-collapse.
+"""Save and load what a training run needs to resume bit-exactly after a kill, and to roll back after a collapse.
 
 state.pt          the last state; a killed run goes on from it
 good_<steps>.pt   states at validations, to return to when the loss is not finite or the discriminator has won
@@ -38,12 +37,12 @@ IMPATIENT_S = 1.0  # one request to stop may reach a process by several ways, bu
 
 
 def run_key(settings: dict[str, Any], code: str, data: str) -> str:
-    """Name of a run's folder: a hash of configuration, code digest and data hash. Another of any is another run."""
+    """Name a run's folder: a hash of configuration, code digest and data hash. Another of any is another run."""
     return content_hash(canonical_json({"settings": settings, "code": code, "data": data}).encode())
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Writes the state in one piece; a kill while writing leaves the one before."""
+    """Write the state in one piece; a kill while writing leaves the one before."""
     write_torch(folder / STATE_NAME, state)
 
 
@@ -53,7 +52,7 @@ def good_name(steps: int) -> str:
 
 
 def best_name(images: int) -> str:
-    """File of the best averaged networks, seen after so many images."""
+    """Name the file of the best averaged networks, seen after so many images."""
     return f"best_{images:09d}.pt"
 
 
@@ -77,14 +76,14 @@ def drop_others(folder: Path, kind: str, names: list[str]) -> None:
 
 
 def discard_state(folder: Path) -> None:
-    """Removes the states of a finished run; its avatar, curves and grids stay."""
+    """Remove the states of a finished run; its avatar, curves and grids stay."""
     (folder / STATE_NAME).unlink(missing_ok=True)
     for kind in ("good", "best"):
         drop_others(folder, kind, [])
 
 
 def is_whole(path: Path) -> bool:
-    """There is such a file and it can be read."""
+    """Check that there is such a file and that it can be read."""
     if not path.is_file():
         return False
     try:
@@ -96,7 +95,7 @@ def is_whole(path: Path) -> bool:
 
 
 def write_torch(path: Path, content: dict[str, Any]) -> None:
-    """torch.save in one piece. By way of memory: its own writer hides a full disk behind an inner error."""
+    """Write by torch.save in one piece, through memory: its own writer hides a full disk behind an inner error."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with atomic_file(path) as temporary:
@@ -104,7 +103,7 @@ def write_torch(path: Path, content: dict[str, Any]) -> None:
 
 
 def _read_state(path: Path, device: torch.device | str) -> dict[str, Any]:
-    """The state in a file; whatever torch raises on a damaged one, or ValueError where it holds something else."""
+    """Read a state; whatever torch raises on a damaged one, or ValueError where it holds something else."""
     state = torch.load(path, map_location=device, weights_only=True)
     if not isinstance(state, dict) or any(part not in state for part in STATE_PARTS):
         raise ValueError("it holds no state of a training")
@@ -140,7 +139,7 @@ def load_good(folder: Path, steps: list[int], before: int, device: torch.device 
 
 @contextmanager
 def stop_between_steps() -> Iterator[Callable[[], bool]]:
-    """Holds Ctrl-C, SIGTERM and SIGHUP back, and yields a function that tells whether one has come.
+    """Hold Ctrl-C, SIGTERM and SIGHUP back, and yield a function that tells whether one has come.
 
     A step that is cut in two would leave networks and counters that do not belong together. A second one, at least a
     second later, is not held back; one that is ignored (nohup) stays so. Outside the main thread, where Python cannot

@@ -1,4 +1,4 @@
-"""One training run's networks, optimisers, averages and counters; one step of generators and discriminator (eq. 7)."""
+"""Hold one run's networks, optimisers, averages and counters; step generators and discriminator (eq. 7)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ COUNTERS = ("images", "minutes", "steps", "returns", "collapses", "rate", "disc_
 
 
 class Diverged(Exception):
-    """The training has to return to an earlier state. collapse: the discriminator has won; else the loss is not
-    finite."""
+    """The training has to roll back. collapse: the discriminator has won; else the loss is not finite."""
 
     def __init__(self, collapse: bool) -> None:
         super().__init__("collapse" if collapse else "not finite")
@@ -72,7 +71,7 @@ class Trainer:
         self.optimizer = adamw(self.nets, self.settings, self.settings["lr_net"])
 
     def _placed(self, module: nn.Module) -> nn.Module:
-        """On the device, in its memory format, and compiled if asked for."""
+        """Put a module on the device, in its memory format, and compile it if asked for."""
         module.to(device=self.device, memory_format=self.layout)
         if self.settings["compile"]:
             module.compile()
@@ -96,11 +95,11 @@ class Trainer:
 
     @property
     def adversarial(self) -> bool:
-        """The discriminator takes part: it is weighted and its warm-up share is over."""
+        """Whether the discriminator takes part: it is weighted and its warm-up share is over."""
         return self.gan and self.share >= self.settings["gan_from"]
 
     def augment(self, batch: Batch) -> Batch:
-        """Sliding window, colour and blur of the rendering, by configuration.
+        """Augment by sliding window, colour and blur of the rendering, by configuration.
 
         Drawn for the whole batch by seed and images seen, so that it resumes and does not depend on the team.
         """
@@ -121,7 +120,7 @@ class Trainer:
 
     # ------------------------------------------------------------------------------------------------ one step
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Generators first, then the discriminator. Figures for the monitor, means over the team.
+        """Step the generators, then the discriminator. Returns values for the monitor, means over the processes.
 
         Raises:
             Diverged: the loss is not finite, or the discriminator has won; what the step has changed is of no use.
@@ -203,7 +202,7 @@ class Trainer:
 
     @torch.no_grad()
     def _move_average(self) -> None:
-        """EMA over all generators; the half-life is counted in images, and is shorter at the start."""
+        """Update the EMA of all generators; the half-life is counted in images, and is shorter at the start."""
         batch = self.settings["batch"]
         start = ((4 + self.images) / (40 + self.images)) ** (batch / 4)
         decay = min(0.5 ** (batch / self.settings["ema_images"]), start)
@@ -212,7 +211,7 @@ class Trainer:
 
     # ------------------------------------------------------------------------------------------------ state
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as tensors and plain values."""
+        """Collect everything that `restore` needs, as tensors and plain values."""
         return {
             "nets": self.nets.state_dict(),
             "average": self.average.state_dict(),
@@ -228,7 +227,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any] | None) -> None:
-        """Goes back to a state of `state()`; None leaves the fresh start."""
+        """Restore a state of `state()`; None leaves the fresh start."""
         if state is None:
             return
         if state["frozen"] and not self.nets.maps_frozen:
@@ -308,7 +307,7 @@ class Trainer:
             setattr(self, name, value)
 
     def headline(self) -> str:
-        """The words behind the progress bar."""
+        """Write the words behind the progress bar."""
         last = self.history[-1] if self.history else {}
         left = (1 - self.share) / self.share * self.minutes if self.share > 0 else 0.0
         val = next((row["val_face_db"] for row in reversed(self.history) if "val_face_db" in row), math.nan)
@@ -316,7 +315,7 @@ class Trainer:
         return f"{self.images} images, {speed:.1f}/s, l1 {l1:.4f}, val {val:.2f} dB, {left:.0f} min left"
 
     def _cache_maps(self) -> None:
-        """Caches the maps and drops their generators, also from the optimiser; what stays keeps its moments."""
+        """Cache the maps and drop their generators, also from the optimiser; what stays keeps its moments."""
         self.nets.freeze_maps()
         self.average.freeze_maps()
         moments = self.optimizer.state

@@ -1,4 +1,4 @@
-"""What the training frames never showed of the maps is filled from what they did.
+"""Fill what the training frames never showed of the maps from what they did.
 
 A map that is learned texel by texel keeps noise where no frame looked, and the noise comes to light where a driver
 turns the head further than the footage does: as a coloured line before the ear, as light dots along the jaw.
@@ -25,7 +25,7 @@ LEAST_SHARE = 0.002  # of them have to show a texel
 
 @torch.no_grad()
 def fill_unseen(parts: dict[str, Any], network: dict[str, Any], frames: Frames, device: torch.device) -> None:
-    """Fills unseen texels of the maps of face, torso and hair.
+    """Fill unseen texels of the maps of face, torso and hair.
 
     Args:
         parts: what the avatar takes from the networks (`Trainer.taken`), on the CPU; its maps are changed.
@@ -56,7 +56,7 @@ def fill_unseen(parts: dict[str, Any], network: dict[str, Any], frames: Frames, 
 
 
 def _filled(maps: Tensor, known: Tensor, count: int) -> list[Tensor]:
-    """Each of `count` maps side by side (1,C,M,count M), filled where it is not known (1,1,M,count M)."""
+    """Fill each of `count` maps side by side (1,C,M,count M) where it is not known (1,1,M,count M)."""
     pairs = zip(maps.cpu().chunk(count, 3), known.cpu().chunk(count, 3), strict=True)
     return [_fill(own, there) if there.any() else own.clone() for own, there in pairs]
 
