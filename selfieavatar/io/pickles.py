@@ -1,24 +1,21 @@
-"""Reads pickled arrays of strangers without running anything in them.
+"""Read pickled arrays from untrusted files without running anything in them.
 
-A pickle is a small program, and the published face models come as pickles. Here a GLOBAL never imports anything: it
-is looked up in a table of the few names that arrays, SciPy's sparse matrices, chumpy's and torch's arrays need, and
-yields an entry of that table that does nothing but check its arguments and remember them. Only afterwards `Plain`
-turns what was remembered into NumPy arrays. Everything else is refused.
+The published face models come as pickles, which are small programs. One is read in three steps:
 
-Python's own `pickle._Unpickler` is used, not the compiled one: its steps that call something (REDUCE, BUILD, NEWOBJ)
-can be replaced by strict ones, its memo is a dict that a large index does not blow up, and a file is mostly a few
-large buffers, so that it is not slower.
-
-Memory is bounded. One byte of a pickle can make an object of some hundred bytes: their number is limited. A few bytes
-can name again what is already there: copies of it, and what lists would become as arrays, are limited to a small
-multiple of the file.
+1. `_scan` goes over its opcodes and refuses those that no array needs, too many of them, and keys of dicts and sets
+   other than texts and small numbers: hashes of these can neither collide on purpose nor recurse.
+2. `_Reader`, a `pickle.Unpickler`, finds stand-ins for the few permitted globals: subclasses of `_Described`, which
+   remember their arguments and state and do nothing.
+3. `_Plain` makes NumPy arrays of these. It counts items and bytes, as a few bytes can name again what is there already.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import pickle
-import struct
+import pickletools
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -28,167 +25,256 @@ import numpy as np
 from numpy.lib import format as npy
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.pickled_data import Budget, Entry, Later, Plain, Refused, checked_array
 
-LARGEST_BYTES = 2 << 30
-# Steps of a pickle, and those among them that make or keep more than a number or a text (up to some 300 bytes each).
-MOST_STEPS, MOST_OBJECTS = 1_000_000, 200_000
-_ELEMENT_BYTES = 100  # of a set or dict, for each element
-
-
-def _refuse(name: str) -> Callable[..., Any]:
-    def build(*_: Any) -> Any:
-        raise Refused(f"calls {name}")
-
-    return build
+LARGEST_BYTES = 2 << 30  # of a file
+MOST_STEPS = 200_000  # opcodes; each makes up to 216 bytes (an empty set)
+_COPIES, _UNPACKED, _SPARE_BYTES = 4, 20, 1 << 20  # arrays and members of an .npz, as multiples of the file; and more
+_LONGEST_NAME = 255  # characters of a text in a list, as NumPy gives each text of an array the room of the longest
+_NEEDLESS = set("POP POP_MARK DUP INST OBJ NEWOBJ_EX EXT1 EXT2 EXT4 PERSID NEXT_BUFFER READONLY_BUFFER".split())
+_KEYS = {"SETITEM": slice(1, 2), "SETITEMS": slice(0, None, 2), "DICT": slice(0, None, 2)}  # of what an opcode takes
+_KEYS |= {"ADDITEMS": slice(None), "FROZENSET": slice(None)}
+_DTYPE = re.compile(r"[<>=|]?([biufc]\d{1,2}|O[48]?|[SU][1-9]\d{0,4})")
+_STORAGES = dict(Double="f8", Float="f4", Half="f2", Long="i8", Int="i4", Short="i2", Char="i1", Byte="u1", Bool="?")
 
 
-def _later(kind: str, *first: Any) -> Callable[..., Later]:
-    return lambda *args: Later(kind, *first, *args)
+class _Refused(Exception):
+    """What is wrong, in words that go on after the name of the file."""
 
 
-def _reconstructor(cls: Any, *_: Any) -> Later:
-    """copyreg._reconstructor of protocols 0 and 1: an empty object of a permitted class."""
-    if not isinstance(cls, Entry):
-        raise Refused("constructs an object of something that is no class")
-    return cls.build()
+class _Described:
+    """Remember what a pickle says of an object: the arguments of its constructor, its state and its items.
+
+    All that an unpickler calls ends in these three methods; on a class itself, BUILD fails for want of an instance.
+    """
+
+    __slots__ = ("args", "state", "items", "plain")
+    name = ""
+
+    def __new__(cls, *args: Any) -> _Described:
+        if len(args) > 8:
+            raise _Refused(f"calls {cls.name} with {len(args)} arguments")
+        self = object.__new__(cls)
+        self.args, self.state, self.items, self.plain = args, None, {}, None
+        return self
+
+    def __setstate__(self, state: Any) -> None:
+        if self.state is not None:
+            raise _Refused("changes an object that is already complete")
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.items[key] = value
 
 
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    """_codecs.encode: how Python 3 writes bytes for Python 2."""
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise Refused(f"calls _codecs.encode with {encoding!r}")
-    return text.encode("latin1")
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str | bytes) or (type(value) is int and abs(value) < 1 << 31)
 
 
-def _ordered(pairs: Any = ()) -> dict[Any, Any]:
-    return {key: value for key, value in _listed(pairs)}
+def _check_key(allowed: bool) -> None:
+    if not allowed:
+        raise _Refused("has a key that is neither a text nor a small number")
 
 
-def _listed(items: Any) -> list[Any] | tuple[Any, ...]:
-    if type(items) not in (list, tuple):
-        raise Refused("makes a set or dict of something that is no list")
-    return items
+def _scan(file: io.BytesIO) -> None:
+    """Check the opcodes of one pickle, following its stack to know what becomes a key."""
+    stack: list[bool] = []  # of each object, whether it may be a key
+    marks, memo, frame_end = [], {}, 0
+    for step, (op, arg, position) in enumerate(pickletools.genops(file)):
+        name, takes = op.name, op.stack_before
+        if step >= MOST_STEPS or name in _NEEDLESS:
+            raise _Refused("has more objects than any model needs" if name not in _NEEDLESS else f"uses {name}")
+        # Of an opcode across the end of a frame the unpickler drops a part, and would read others than this loop.
+        if position > frame_end > 0 or (name == "FRAME" and position < frame_end):
+            raise _Refused("has frames that do not end between opcodes")
+        frame_end = position + 9 + arg if name == "FRAME" else frame_end if position < frame_end else 0
+        if name == "MARK":
+            marks.append(len(stack))
+        elif "PUT" in name or name == "MEMOIZE":
+            place = len(memo) if arg is None else arg
+            if place > step:  # the unpickler's memo has room up to the largest number
+                raise _Refused("numbers its objects with gaps")
+            memo[place] = stack[-1]
+        elif "GET" in name:
+            stack.append(memo[arg])
+        else:
+            marked = pickletools.markobject in takes
+            first = marks.pop() if marked else len(stack) - len(takes)
+            _check_key(all(stack[first:][_KEYS.get(name, slice(0))]))
+            if marked:  # what lies below the mark goes, too
+                first -= takes.index(pickletools.markobject)
+            stack[first:] = [_is_key(arg)] * len(op.stack_after)
 
 
-def _table() -> dict[str, Entry]:
-    """Full name of each permitted global -> its entry."""
-    table: dict[str, Callable[..., Any]] = {
-        "numpy.ndarray": _refuse("numpy.ndarray"), "numpy.dtype": _later("dtype"),
-        "builtins.object": _refuse("object"), "builtins.bytes": lambda: b"", "builtins.complex": complex,
-        "builtins.set": lambda items=(): set(_listed(items)), "collections.OrderedDict": _ordered,
-        "builtins.frozenset": lambda items=(): frozenset(_listed(items)),
-        "_codecs.encode": _encode, "copyreg._reconstructor": _reconstructor,
-        "chumpy.ch.Ch": _later("chumpy"), "chumpy.reordering.Select": _later("chumpy_select"),
-        "torch._utils._rebuild_tensor_v2": _later("tensor"), "torch.storage._load_from_bytes": _later("storage"),
-    }  # fmt: skip
-    for core in ("numpy.core", "numpy._core"):
-        table[f"{core}.multiarray._reconstruct"] = _later("array")
-        table[f"{core}.multiarray.scalar"] = _later("scalar")
-        table[f"{core}.numeric._frombuffer"] = _later("buffer")
-    for form in ("csc", "csr"):
-        for module in (f"scipy.sparse.{form}", f"scipy.sparse._{form}"):
-            for container in ("matrix", "array"):
-                table[f"{module}.{form}_{container}"] = _later("sparse", form)
-    return {name: Entry(name, build) for name, build in table.items()}
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> type[_Described]:
+        module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)  # names of Python 2
+        full = f"{module}.{name}"[:100]
+        if full in _CLASSES:
+            return _CLASSES[full]
+        if module.startswith("chumpy."):
+            return _CLASSES["chumpy formula"]
+        raise _Refused(f"asks for {full!r}, which no array needs and which could run foreign code")
+
+    def persistent_load(self, pid: Any) -> _Described:
+        return _CLASSES["persistent object"](pid)  # refused, but for those of torch's storages
 
 
-_ENTRIES = _table()
+def _described(file: io.BytesIO, encoding: str) -> Any:
+    """The content of the next pickle of a file, with a `_Described` for each of its objects."""
+    start = file.tell()
+    _scan(file)
+    file.seek(start)
+    return _Reader(file, encoding=encoding).load()
 
 
-# Steps that make a number or text, or take something off the stack.
-_SMALL = {
-    getattr(pickle, name)
-    for name in "NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING "
-    "SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 GET BINGET "
-    "LONG_BINGET APPEND APPENDS SETITEM SETITEMS ADDITEMS POP DUP PROTO STOP FRAME".split()
-}
+class _Plain:
+    """Make plain data of what a pickle of `size` bytes describes."""
+
+    def __init__(self, size: int) -> None:
+        self.items, self.bytes = MOST_STEPS, _COPIES * size + _SPARE_BYTES
+
+    def spend(self, size: int) -> None:
+        self.items, self.bytes = self.items - 1, self.bytes - size
+        if self.items < 0 or self.bytes < 0:
+            raise _Refused("describes data far larger than itself")
+
+    def __call__(self, value: Any, listed: bool = False) -> Any:
+        self.spend(0)
+        if isinstance(value, _Described):
+            if value.plain is None:
+                value.plain = _MAKERS[value.name](self, value)
+            value = value.plain
+            self.spend(len(value) if isinstance(value, bytes) else getattr(value, "nbytes", 0))
+        elif isinstance(value, dict):
+            _check_key(all(map(_is_key, value)))
+            return {key: self(item) for key, item in value.items()}
+        elif isinstance(value, list | tuple):
+            return type(value)(self(item, True) for item in value)
+        elif isinstance(value, type | set | frozenset):
+            raise _Refused("holds a class, function or set instead of data")
+        if listed and isinstance(value, str | bytes | bytearray) and len(value) > _LONGEST_NAME:
+            raise _Refused(f"has a text of {len(value)} characters in a list")
+        return value
+
+    def dtype(self, it: Any) -> np.dtype:
+        if not isinstance(it, _CLASSES["numpy.dtype"]):
+            raise _Refused("describes an array without its type")
+        if not _DTYPE.fullmatch(it.args[0]):
+            raise _Refused(f"describes an array of the type {it.args[0][:100]!r}")
+        if it.state is not None and any(part is not None for part in it.state[2:5]):
+            raise _Refused("describes an array of records")
+        order = "=" if it.state is None else it.state[1]
+        return np.dtype("O" if "O" in it.args[0] else it.args[0]).newbyteorder(order)
+
+    def array(self, it: _Described) -> np.ndarray:
+        if it.args[:1] != (_CLASSES["numpy.ndarray"],) or it.state is None:
+            raise _Refused("describes an array without its content or of a foreign class")
+        shape, described, fortran, data = it.state[-4:]
+        dtype = self.dtype(described)
+        if not dtype.hasobject:
+            return _filled(shape, dtype, self(data), fortran)
+        if type(data) is not list or math.prod(shape) != len(data):
+            raise _Refused("describes an array of another size than its data")
+        array = np.empty(len(data), object)
+        for index, item in enumerate(data):
+            array[index] = self(item)
+        return array.reshape(shape, order="F" if fortran else "C")
+
+    def buffer(self, it: _Described) -> np.ndarray:
+        data, dtype, shape, order = it.args
+        return _filled(shape, self.dtype(dtype), self(data), order == "F")
+
+    def attributes(self, it: _Described, *keys: str) -> list[np.ndarray]:
+        values = [self(it.state[key]) for key in keys if isinstance(it.state, dict) and key in it.state]
+        if len(values) < len(keys) or not all(isinstance(value, np.ndarray) for value in values):
+            raise _Refused(f"holds a {it.name} without the arrays {', '.join(keys)}")
+        return values
+
+    def sparse(self, it: _Described) -> Any:
+        from scipy import sparse
+
+        parts = tuple(self.attributes(it, "data", "indices", "indptr"))
+        kind = getattr(sparse, it.name.rpartition(".")[2].replace("array", "matrix"))
+        matrix = kind(parts, shape=tuple(int(side) for side in it.state["_shape"]))
+        matrix.check_format(full_check=True)
+        return matrix
+
+    def old_object(self, it: _Described) -> Any:
+        """copyreg._reconstructor of protocols 0 and 1."""
+        described = it.args[0]()
+        described.state = it.state
+        return self(described)
+
+    def ordered(self, it: _Described) -> dict[Any, Any]:
+        pairs = self(it.args[0]) if it.args else []  # of Python 2
+        _check_key(all(_is_key(key) for key, _ in pairs))
+        return dict(pairs) | self(it.items)
+
+    def select(self, it: _Described) -> np.ndarray:
+        source, index = self.attributes(it, "a", "idxs")
+        self.spend(index.size * source.itemsize)
+        picked = source.ravel()[index]
+        return picked.reshape(it.state.get("preferred_shape", picked.shape))
+
+    def storage(self, it: _Described) -> np.ndarray:
+        """The numbers of a torch storage in torch's format before 1.6: five pickles, a count, and the bytes."""
+        data = it.args[0]
+        self.spend(len(data))
+        head = io.BytesIO(data[:4096])
+        _, _, _, stored, _ = (_described(head, "ascii") for _ in range(5))
+        _, kind, _, _, count, *_ = stored.args[0]
+        dtype = np.dtype(_STORAGES[kind.name.removeprefix("torch.").removesuffix("Storage")])
+        return _filled((count,), dtype, data[head.tell() + 8 :])
+
+    def tensor(self, it: _Described) -> np.ndarray:
+        flat, (offset, size, stride) = self(it.args[0]), it.args[1:4]
+        if not isinstance(flat, np.ndarray) or not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)):
+            raise _Refused("holds a tensor without its content")
+        self.spend(math.prod(size) * flat.itemsize)
+        last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
+        if math.prod(size) and last >= flat.size:
+            raise _Refused(f"describes a tensor of {size}, but holds fewer numbers")
+        strides = tuple(step * flat.itemsize for step in stride)
+        return np.lib.stride_tricks.as_strided(flat[offset:], size, strides, writeable=False).copy()
+
+    def refuse(self, it: _Described) -> None:
+        raise _Refused(f"calls {it.name}")
 
 
-def _counted(step: Callable[[Any], None], makes_object: bool) -> Callable[[Any], None]:
-    def counted(reader: _Reader) -> None:
-        reader.count(makes_object)
-        step(reader)
+def _filled(shape: Any, dtype: np.dtype, data: Any, fortran: Any = False) -> np.ndarray:
+    """(shape) array of a buffer of exactly its size; nothing is allocated before that is certain."""
+    if isinstance(data, str):
+        data = data.encode("latin1")
+    if type(shape) is not tuple or not all(type(side) is int and side >= 0 for side in shape) or dtype.hasobject:
+        raise _Refused("describes an array that is none")
+    if not isinstance(data, bytes | bytearray) or math.prod(shape) * dtype.itemsize != len(data):
+        raise _Refused("describes an array of another size than its data")
+    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
-    return counted
 
-
-class _Reader(pickle._Unpickler):
-    """Unpickler whose stack never holds anything callable but entries of the table."""
-
-    def __init__(self, data: bytes, encoding: str, budget: Budget) -> None:
-        super().__init__(io.BytesIO(data), encoding=encoding)
-        self.budget, self.steps, self.objects = budget, MOST_STEPS, MOST_OBJECTS
-
-    def count(self, makes_object: bool) -> None:
-        """Before each step."""
-        self.steps -= 1
-        self.objects -= makes_object
-        if self.steps < 0 or self.objects < 0:
-            raise Refused("describes more objects than any model needs")
-
-    def find_class(self, module: str, name: str) -> Entry:
-        if self.proto < 3 and self.fix_imports:  # names of Python 2
-            module, name = pickle._compat_pickle.NAME_MAPPING.get((module, name), (module, name))
-            module = pickle._compat_pickle.IMPORT_MAPPING.get(module, module)
-        full = f"{module}.{name}"
-        if full.startswith("chumpy.") and full not in _ENTRIES:
-            return Entry(full, _later("expression"))
-        if full not in _ENTRIES:
-            raise Refused(f"asks for {full!r}, which no array needs and which could run foreign code")
-        return _ENTRIES[full]
-
-    def get_extension(self, code: int) -> None:
-        raise Refused(f"uses extension code {code}")
-
-    def persistent_load(self, pid: Any) -> None:
-        raise Refused("refers to objects outside of the file")
-
-    def _call(self, entry: Any, args: Any) -> Any:
-        if type(entry) is not Entry or type(args) is not tuple:
-            raise Refused("calls something that is no function")
-        for value in args:
-            if isinstance(value, str | bytes | bytearray):
-                self.budget.spend(len(value))
-            elif isinstance(value, list | tuple):
-                self.budget.spend(_ELEMENT_BYTES * len(value))
-        return entry.build(*args)
-
-    def load_reduce(self) -> None:
-        args = self.stack.pop()
-        self.append(self._call(self.stack.pop(), args))
-
-    def load_newobj(self) -> None:
-        self.load_reduce()
-
-    def load_newobj_ex(self) -> None:
-        if self.stack.pop():
-            raise Refused("calls a constructor with named arguments")
-        self.load_reduce()
-
-    def _instantiate(self, klass: Any, args: Any) -> None:
-        self.append(self._call(klass, tuple(args)))
-
-    def load_build(self) -> None:
-        state = self.stack.pop()
-        inst = self.stack[-1]
-        if type(inst) is not Later or inst.state is not None:
-            raise Refused("changes an object that is already complete")
-        inst.state = state
-
-    def load_bytearray8(self) -> None:
-        # The inherited one allocates what the length says before it looks how much there is.
-        self.append(self.read(struct.unpack("<Q", self.read(8))[0]))
-
-    dispatch = dict(pickle._Unpickler.dispatch) | {
-        pickle.REDUCE[0]: load_reduce, pickle.NEWOBJ[0]: load_newobj, pickle.NEWOBJ_EX[0]: load_newobj_ex,
-        pickle.BUILD[0]: load_build, pickle.BYTEARRAY8[0]: load_bytearray8,
-    }  # fmt: skip
-    dispatch = {code: _counted(step, bytes([code]) not in _SMALL) for code, step in dispatch.items()}
+_MAKERS: dict[str, Callable[[_Plain, _Described], Any]] = {
+    "numpy.dtype": _Plain.dtype, "copyreg._reconstructor": _Plain.old_object, "builtins.bytes": lambda *_: b"",
+    # How Python 3 writes bytes for Python 2; no other encoding is permitted.
+    "_codecs.encode": lambda _, it: it.args[0].encode({"latin1": "latin1"}[it.args[1]]),
+    "collections.OrderedDict": _Plain.ordered, "chumpy.ch.Ch": lambda plain, it: plain.attributes(it, "x")[0],
+    "chumpy.reordering.Select": _Plain.select, "chumpy formula": lambda *_: None,  # none is computed
+    "torch._utils._rebuild_tensor_v2": _Plain.tensor, "torch.storage._load_from_bytes": _Plain.storage,
+    **{f"numpy.{core}.{name}": make for core in ("core", "_core") for name, make in (
+        ("multiarray._reconstruct", _Plain.array), ("numeric._frombuffer", _Plain.buffer),
+        # NumPy's own unpickles the bytes of an object: the well-known way round a list of permitted names.
+        ("multiarray.scalar", lambda plain, it: _filled((), plain.dtype(it.args[0]), plain(it.args[1]))[()]))},
+    **{f"scipy.sparse.{module}.{module[-3:]}_{kind}": _Plain.sparse
+       for module in ("csc", "csr", "_csc", "_csr") for kind in ("matrix", "array")},
+    # Allowed as arguments, or in the state of an object where nothing reads it.
+    **dict.fromkeys(("builtins.object", "builtins.set", "builtins.frozenset", "numpy.ndarray", "persistent object",
+                     *(f"torch.{kind}Storage" for kind in _STORAGES)), _Plain.refuse),
+}  # fmt: skip
+_CLASSES: dict[str, Any] = {name: type(name, (_Described,), {"__slots__": (), "name": name}) for name in _MAKERS}
 
 
 def load_pickle(path: Path | str, encoding: str = "ASCII") -> Any:
-    """The content of a pickle file: dicts, lists, scalars and NumPy arrays (sparse matrices stay sparse).
+    """Read a pickle file: dicts, lists, numbers and NumPy arrays (sparse matrices stay sparse).
 
     Args:
         encoding: how strings of Python 2 are read; "latin1" for FLAME.
@@ -196,12 +282,11 @@ def load_pickle(path: Path | str, encoding: str = "ASCII") -> Any:
     Raises:
         UserError: the file is missing, damaged or too large, or asks for anything that is not data.
     """
-    path = Path(path)
-    return _guarded(path, lambda data: _unpickle(data, encoding))
+    return _guarded(Path(path), lambda data: _unpickled(data, encoding))
 
 
 def load_npy(path: Path | str) -> Any:
-    """The content of an .npy file; one that wraps a single object (np.save of a dict) gives that object.
+    """Read an .npy file; one that wraps a single object (np.save of a dict) gives that object.
 
     Raises:
         UserError: as `load_pickle`.
@@ -210,10 +295,10 @@ def load_npy(path: Path | str) -> Any:
 
 
 def load_npz(path: Path | str) -> dict[str, Any]:
-    """All arrays of an .npz file.
+    """Read all arrays of an .npz file.
 
     Raises:
-        UserError: as `load_pickle`, and for one that unpacks to more than `LARGEST_BYTES`.
+        UserError: as `load_pickle`, and for one that unpacks to more than 20 times its size and 1 MiB.
     """
     return _guarded(Path(path), _read_npz)
 
@@ -226,32 +311,36 @@ def _guarded(path: Path, read: Callable[[bytes], Any]) -> Any:
         raise UserError(f"{path} has {size} bytes, which is no model file; download it again")
     try:
         return read(path.read_bytes())
-    except Refused as refusal:
+    except _Refused as refusal:
         raise UserError(f"{path} {refusal}; nothing was run, use the file that its authors published") from None
     except Exception as error:  # a damaged pickle raises a dozen different ones
-        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); download it again") from error
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {str(error)[:200]}); download it again") from error
 
 
-def _unpickle(data: bytes, encoding: str) -> Any:
-    budget = Budget(len(data))
-    return Plain(budget)(_Reader(data, encoding, budget).load())
+def _unpickled(data: bytes, encoding: str) -> Any:
+    return _Plain(len(data))(_described(io.BytesIO(data), encoding))
 
 
 def _read_npy(data: bytes) -> Any:
     file = io.BytesIO(data)
-    version = npy.read_magic(file)
-    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = header(file)
-    if dtype.hasobject:
-        array = _unpickle(data[file.tell() :], "latin1")
-        if isinstance(array, np.ndarray) and array.ndim == 0:
-            return array.item()
-        return array
-    return checked_array(shape, dtype, data[file.tell() :], fortran)
+    content = data[file.tell() :]
+    if not dtype.hasobject:
+        return _filled(shape, dtype, content, fortran)
+    array = _unpickled(content, "latin1")
+    return array.item() if isinstance(array, np.ndarray) and array.ndim == 0 else array
 
 
 def _read_npz(data: bytes) -> dict[str, Any]:
+    arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > LARGEST_BYTES:
-            raise Refused("unpacks to more than any model needs")
-        return {member.filename.removesuffix(".npy"): _read_npy(archive.read(member)) for member in archive.infolist()}
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > _UNPACKED * len(data) + _SPARE_BYTES:
+            raise _Refused("unpacks to more than any model needs")
+        for member in members:
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise _Refused("is compressed in a way that NumPy does not use")
+            with archive.open(member) as file:  # with a size, as `read()` unpacks all before it looks how much is due
+                arrays[member.filename.removesuffix(".npy")] = _read_npy(file.read(member.file_size))
+    return arrays
