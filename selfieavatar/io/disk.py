@@ -1,4 +1,4 @@
-"""Whether what is about to be written fits on the disk."""
+"""Check that what is about to be written fits on the disk."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ PIXEL_BYTES, FILE_BYTES, FILES = 3, 4096, 4
 
 
 def image_bytes(count: int, size_px: int) -> int:
-    """What the images of a clip of `count` frames will take, those of all stages together."""
+    """Estimate the bytes of the images of a clip of `count` frames, those of all stages together."""
     return count * (PIXEL_BYTES * size_px**2 + FILES * FILE_BYTES)
 
 
 def refuse_images(out: Path, count: int, size_px: int) -> None:
-    """Nothing, where the disk of `out` has room for `image_bytes`; else raises UserError, with what to do."""
+    """Check that the disk of `out` has room for `image_bytes`.
+
+    Raises:
+        UserError: says how much is needed, how much is free, and what to do.
+    """
     refuse_full_disk(
         out.parent,
         image_bytes(count, size_px),
@@ -30,7 +34,7 @@ def refuse_images(out: Path, count: int, size_px: int) -> None:
 
 
 def refuse_full_disk(out: Path, needed: float, advice: str) -> None:
-    """Nothing, where the disk of `out`, which need not be there yet, has room for the bytes `needed` and a tenth more.
+    """Check that the disk of `out`, which may be missing yet, has room for the bytes `needed` and a tenth more.
 
     Raises:
         UserError: says how much is needed, how much is free, and the `advice`.

@@ -1,4 +1,4 @@
-"""Images as JPEG, for pages that hold them: a tenth of a PNG's bytes."""
+"""Encode images as JPEG, for pages that hold them: a tenth of a PNG's bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def encode_jpeg(image: np.ndarray, widest_px: int, quality: int = 90) -> bytes:
-    """The bytes of RGB uint8 (H, W, 3), scaled down to `widest_px` where it is wider."""
+    """Encode an image, RGB uint8 (H, W, 3), as JPEG, scaled down to `widest_px` where it is wider."""
     height, width = image.shape[:2]
     if width > widest_px:
         size = (widest_px, max(1, round(height * widest_px / width)))

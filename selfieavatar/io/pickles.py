@@ -49,6 +49,10 @@ class _Described:
 
     __slots__ = ("args", "state", "items", "plain")
     name = ""
+    args: tuple[Any, ...]
+    state: Any
+    items: dict[Any, Any]
+    plain: Any
 
     def __new__(cls, *args: Any) -> _Described:
         if len(args) > 8:
@@ -78,8 +82,11 @@ def _check_key(allowed: bool) -> None:
 def _scan(file: io.BytesIO) -> None:
     """Check the opcodes of one pickle, following its stack to know what becomes a key."""
     stack: list[bool] = []  # of each object, whether it may be a key
-    marks, memo, frame_end = [], {}, 0
-    for step, (op, arg, position) in enumerate(pickletools.genops(file)):
+    marks: list[int] = []
+    memo: dict[int, bool] = {}
+    frame_end = 0
+    steps: Any = pickletools.genops(file)
+    for step, (op, arg, position) in enumerate(steps):
         name, takes = op.name, op.stack_before
         if step >= MOST_STEPS or name in _NEEDLESS:
             raise _Refused("has more objects than any model needs" if name not in _NEEDLESS else f"uses {name}")
@@ -106,6 +113,8 @@ def _scan(file: io.BytesIO) -> None:
 
 
 class _Reader(pickle.Unpickler):
+    """Unpickle with stand-ins; every global comes from `find_class`, which imports nothing."""
+
     def find_class(self, module: str, name: str) -> type[_Described]:
         module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)  # names of Python 2
         full = f"{module}.{name}"[:100]
@@ -120,7 +129,7 @@ class _Reader(pickle.Unpickler):
 
 
 def _described(file: io.BytesIO, encoding: str) -> Any:
-    """The content of the next pickle of a file, with a `_Described` for each of its objects."""
+    """Load the next pickle of a file, with a `_Described` for each of its objects."""
     start = file.tell()
     _scan(file)
     file.seek(start)
@@ -163,7 +172,7 @@ class _Plain:
             raise _Refused(f"describes an array of the type {it.args[0][:100]!r}")
         if it.state is not None and any(part is not None for part in it.state[2:5]):
             raise _Refused("describes an array of records")
-        order = "=" if it.state is None else it.state[1]
+        order: Any = "=" if it.state is None else it.state[1]
         return np.dtype("O" if "O" in it.args[0] else it.args[0]).newbyteorder(order)
 
     def array(self, it: _Described) -> np.ndarray:
@@ -200,7 +209,7 @@ class _Plain:
         return matrix
 
     def old_object(self, it: _Described) -> Any:
-        """copyreg._reconstructor of protocols 0 and 1."""
+        """Make what copyreg._reconstructor, of protocols 0 and 1, is to make."""
         described = it.args[0]()
         described.state = it.state
         return self(described)
@@ -217,7 +226,7 @@ class _Plain:
         return picked.reshape(it.state.get("preferred_shape", picked.shape))
 
     def storage(self, it: _Described) -> np.ndarray:
-        """The numbers of a torch storage in torch's format before 1.6: five pickles, a count, and the bytes."""
+        """Read a torch storage in torch's format before 1.6: five pickles, a count, and the numbers' bytes."""
         data = it.args[0]
         self.spend(len(data))
         head = io.BytesIO(data[:4096])
@@ -242,7 +251,7 @@ class _Plain:
 
 
 def _filled(shape: Any, dtype: np.dtype, data: Any, fortran: Any = False) -> np.ndarray:
-    """(shape) array of a buffer of exactly its size; nothing is allocated before that is certain."""
+    """View a buffer of exactly the right size as an array (shape), in native byte order."""
     if isinstance(data, str):
         data = data.encode("latin1")
     if type(shape) is not tuple or not all(type(side) is int and side >= 0 for side in shape) or dtype.hasobject:
@@ -277,6 +286,7 @@ def load_pickle(path: Path | str, encoding: str = "ASCII") -> Any:
     """Read a pickle file: dicts, lists, numbers and NumPy arrays (sparse matrices stay sparse).
 
     Args:
+        path: file in any protocol of pickle.
         encoding: how strings of Python 2 are read; "latin1" for FLAME.
 
     Raises:

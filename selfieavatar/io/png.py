@@ -1,4 +1,4 @@
-"""PNG, written fast: lossless images are half of what the front end writes.
+"""Encode PNG fast: lossless images are half of what the front end writes.
 
 OpenCV's encoder spends 12 ms on a 512 px frame in the deflate of plain zlib. The same bytes by ISA-L's deflate, each
 row as its difference from the row above, take 2 ms, are no larger, and are read twice as fast (docs/decisions/0005).
@@ -16,7 +16,7 @@ _LEVEL = 1  # 3 is half as fast for 2 % fewer bytes
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """PNG bytes of an image, uint8 or uint16 (PNG specification, third edition).
+    """Encode an image, uint8 or uint16, as PNG (PNG specification, third edition).
 
     Args:
         image: (H, W), (H, W, 3) RGB, or (H, W, 4) RGB and an alpha that the colours are not multiplied by.

@@ -40,7 +40,7 @@ class Calls:
 
 
 def same(a, b):
-    if isinstance(a, dict):
+    if isinstance(a, dict):  # an OrderedDict is read as a dict
         return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
         return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
@@ -59,9 +59,7 @@ def written(path, value, protocol=2):
 @pytest.mark.parametrize("protocol", range(6))
 def test_every_protocol_reads_as_pickle_itself_reads_it(tmp_path, protocol):
     path = written(tmp_path / "a.pkl", DATA, protocol)
-    expected = pickle.loads(path.read_bytes())
-    expected["ordered"] = dict(expected["ordered"])
-    assert same(expected, load_pickle(path))
+    assert same(pickle.loads(path.read_bytes()), load_pickle(path))
 
 
 @pytest.mark.parametrize("form", ["csc_matrix", "csr_matrix", "csc_array", "csr_array"])
@@ -90,7 +88,7 @@ def test_old_names_of_python_2(tmp_path):
     np.testing.assert_array_equal(read.toarray(), [[0, 0], [0, 5.0]])
     with pytest.raises(UserError, match="csc_matrix without the arrays data"):
         load_pickle(written(tmp_path / "b.pkl", matrix.replace(b"data", b"date") % parts))
-    pairs = b"ccollections\nOrderedDict\n((lp0\n(lp1\nS'a'\nI1\naatR."  # as Python 2 writes it
+    pairs = b"ccollections\nOrderedDict\n((lp0\n(lp1\nS'a'\naI1\naatR."  # as Python 2 writes it
     assert load_pickle(written(tmp_path / "c.pkl", pairs)) == {"a": 1}
 
 
@@ -107,24 +105,16 @@ def chumpy_modules(monkeypatch):
 
 
 @pytest.mark.parametrize("protocol", [0, 2])
-def test_chumpy_arrays_are_read_without_chumpy(tmp_path, monkeypatch, protocol):
+def test_chumpy_arrays_are_read_without_chumpy_and_its_formulas_are_not_computed(tmp_path, monkeypatch, protocol):
     made = chumpy_modules(monkeypatch)
-    whole, part = made["Ch"](), made["Select"]()
+    whole, part, formula = made["Ch"](), made["Select"](), made["subtract"]()
     whole.x, whole._parents, whole.dirty_vars = np.arange(6.0).reshape(2, 3), [], set()
     part.a, part.idxs, part.preferred_shape = whole, np.array([5, 0]), (2, 1)
-    path = written(tmp_path / "a.pkl", {"v": whole, "s": part}, protocol)
+    formula.a = formula.b = whole
+    path = written(tmp_path / "a.pkl", {"v": whole, "s": part, "f": formula}, protocol)
     monkeypatch.undo()
     read = load_pickle(path, "latin1")
-    assert same(read["v"], np.arange(6.0).reshape(2, 3))
-    assert same(read["s"], np.array([[5.0], [0.0]]))
-
-
-def test_formula_of_chumpy_is_not_computed(tmp_path, monkeypatch):
-    difference = chumpy_modules(monkeypatch)["subtract"]()
-    difference.a, difference.b = np.zeros(2), np.zeros(2)
-    path = written(tmp_path / "a.pkl", {"v": difference, "w": 1})
-    monkeypatch.undo()
-    assert load_pickle(path) == {"v": None, "w": 1}
+    assert same(read, {"v": np.arange(6.0).reshape(2, 3), "s": np.array([[5.0], [0.0]]), "f": None})
 
 
 def test_tensors_in_an_npy(tmp_path):
@@ -136,17 +126,15 @@ def test_tensors_in_an_npy(tmp_path):
     assert all(np.array_equal(read[key], data[key].numpy()) for key in data)
 
 
-@pytest.mark.parametrize("value", [np.arange(6.0).reshape(2, 3), np.asfortranarray(np.eye(3, 2)), np.float32(4)])
-def test_npy_without_objects(tmp_path, value):
-    np.save(tmp_path / "a.npy", value)
-    assert np.array_equal(load_npy(tmp_path / "a.npy"), value)
-
-
-def test_npy_of_a_dict_and_of_objects(tmp_path):
-    np.save(tmp_path / "a.npy", DATA, allow_pickle=True)
-    assert same(DATA | {"ordered": dict(DATA["ordered"])}, load_npy(tmp_path / "a.npy"))
-    np.save(tmp_path / "b.npy", DATA["objects"], allow_pickle=True)
-    assert same(DATA["objects"], load_npy(tmp_path / "b.npy"))
+@pytest.mark.parametrize(
+    "value",
+    [np.arange(6.0).reshape(2, 3), np.asfortranarray(np.eye(3, 2)), np.array(4, "f4"), DATA["objects"], DATA],
+    ids=["plain", "fortran", "number", "objects", "dict"],
+)
+def test_npy(tmp_path, value):
+    np.save(tmp_path / "a.npy", value, allow_pickle=True)
+    expected = np.load(tmp_path / "a.npy", allow_pickle=True)
+    assert same(expected.item() if value is DATA else expected, load_npy(tmp_path / "a.npy"))
 
 
 def test_a_shared_array_stays_one(tmp_path):
@@ -248,6 +236,7 @@ def _nested(value, times):
 
 
 _TEXT = b"X" + struct.pack("<I", 100_000) + b"a" * 100_000
+SAME_HASH = [n * sys.hash_info.modulus for n in range(1000)]
 HOSTILE = {
     "memo then build on a function": RECONSTRUCT + b"q\x00}X\x05\x00\x00\x00evilsK\x01sb.",
     "slots of a function": RECONSTRUCT + b"N}X\x08\x00\x00\x00__code__K\x01s\x86b.",
@@ -276,9 +265,9 @@ HOSTILE = {
     "deep key of a memo": b"})" + b"\x85" * 150_000 + b"q\x000h\x00K\x01s.",
     "deep item of a set": b"\x8f(" + b")" + b"\x85" * 150_000 + b"\x90.",
     "deep calls": b"c_codecs\nencode\nq\x00" + b"h\x00" * 60_000 + b")" + b"\x85R" * 60_000 + b".",
-    "keys of one hash": pickle.dumps({n * sys.hash_info.modulus: 0 for n in range(1000)}),
-    "items of one hash": pickle.dumps([frozenset(n * sys.hash_info.modulus for n in range(1000))], 4),
-    "pairs of one hash": pickle.dumps(Calls(dict, [(n * sys.hash_info.modulus, 0) for n in range(1000)])),
+    "keys of one hash": pickle.dumps(dict.fromkeys(SAME_HASH)),
+    "items of one hash": pickle.dumps([frozenset(SAME_HASH)], 4),
+    "pairs of one hash": pickle.dumps(Calls(collections.OrderedDict, [(key, 0) for key in SAME_HASH])),
     "list in itself": b"]q\x00h\x00a.",
     "crossing frame": b"\x80\x04" + _frame(3) + b"K\x01\x8c\x05hello\x86.",
     "nested frame": b"\x80\x04" + _frame(20) + _frame(3) + b"K\x01." + b"K\x01" * 10,
@@ -315,7 +304,7 @@ def test_handmade_pickles_are_refused_in_bounded_time_and_memory(tmp_path, monke
     with pytest.raises(UserError, match="evil.pkl"):
         load_pickle(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 << 10  # KiB
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 20
     assert not (tmp_path / "ran").exists()
 
 
@@ -359,26 +348,30 @@ def test_npz_members_are_read_as_data(tmp_path):
     np.savez(tmp_path / "evil.npz", v=np.array([Calls(os.mkdir, "ran")], dtype=object))
     with pytest.raises(UserError, match="posix.mkdir"):
         load_npz(tmp_path / "evil.npz")
+    with zipfile.ZipFile(tmp_path / "bzip2.npz", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("v.npy", b"\0" * 100)  # there is no way to unpack only a part of it
+    with pytest.raises(UserError, match="compressed in a way"):
+        load_npz(tmp_path / "bzip2.npz")
 
 
 @pytest.mark.parametrize("told", [None, 1024])
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
-def test_npz_that_unpacks_to_a_multiple_of_its_size_is_refused(tmp_path, method, told):
+def test_npz_that_unpacks_to_a_multiple_of_its_size_is_refused(tmp_path, told):
     resource = pytest.importorskip("resource")
-    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", method) as archive, archive.open("v.npy", "w") as member:
-        for _ in range(400):
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("v.npy", "w") as member:
+        for _ in range(200):
             member.write(b"\0" * (1 << 20))
-    data = bytearray((tmp_path / "bomb.npz").read_bytes())
     if told:  # a size that is not the real one, in the table of contents
+        data = path.read_bytes()
         place = data.rindex(b"PK\x01\x02") + 24
-        data[place : place + 4] = struct.pack("<I", told)
+        path.write_bytes(data[:place] + struct.pack("<I", told) + data[place + 4 :])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match="bomb.npz"):
-        load_npz(written(tmp_path / "bomb.npz", bytes(data)))
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 << 10  # KiB
+        load_npz(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
 
 
-def test_missing_empty_and_truncated_files(tmp_path):
+def test_missing_empty_truncated_and_damaged_files(tmp_path):
     with pytest.raises(UserError, match="missing"):
         load_pickle(tmp_path / "none.pkl")
     with pytest.raises(UserError, match="0 bytes"):
@@ -387,13 +380,7 @@ def test_missing_empty_and_truncated_files(tmp_path):
     for length in np.linspace(1, len(data) - 1, 40).astype(int):
         with pytest.raises(UserError, match="cut.pkl"):
             load_pickle(written(tmp_path / "cut.pkl", data[:length]))
-
-
-def test_damaged_files_end_in_our_error_or_in_data(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    data = np.frombuffer(pickle.dumps(DATA, 2), np.uint8)
-    refused = 0
+    rng, data, refused = np.random.default_rng(0), np.frombuffer(pickle.dumps(DATA, 2), np.uint8), 0
     for _ in range(300):
         changed = data.copy()
         changed[rng.integers(len(data), size=3)] = rng.integers(256, size=3)
