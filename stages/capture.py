@@ -31,9 +31,9 @@ from selfieavatar.io.files import atomic_file, image_name, read_image, write_jso
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.landmark_sets import landmark_set
 from selfieavatar.morphable.model import MorphableModel
-from selfieavatar.reporting.capture_page import Image, capture_page
-from selfieavatar.reporting.curves import curves
-from selfieavatar.reporting.distributions import coverage_map, histogram
+from selfieavatar.reporting.capture_page import capture_page
+from selfieavatar.reporting.page_templates import Image
+from selfieavatar.reporting.plots import coverage_map, curves, histogram
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.video.prefetch import in_order
 from selfieavatar.video.stillness import COMPARE_PX, background_shift

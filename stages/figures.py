@@ -1,4 +1,4 @@
-"""Stage `figures`: one page about how good an avatar is, as a researcher would put it next to a paper: figures.html.
+"""Show how good an avatar is on one page, as a researcher would put it next to a paper: figures.html.
 
 In: avatar.pt (the history of its training), metrics.json, self.parquet, the images self/ and the clips' folders. The
 page holds all that it shows; only the video self.mp4 lies beside it. Needs no network to look at. Seconds, little
@@ -12,7 +12,6 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,8 @@ from selfieavatar.io.avatar_file import read_avatar
 from selfieavatar.io.files import atomic_file, image_name, read_image
 from selfieavatar.io.jpeg import encode_jpeg
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest
-from selfieavatar.reporting import avatar_page as sections
-from selfieavatar.reporting import page
 from selfieavatar.reporting.annotate import as_rgb8, error_map
+from selfieavatar.reporting.avatar_page import avatar_page
 from selfieavatar.reporting.avatar_scores import Scores, misfit, remarkable_frames
 from selfieavatar.reporting.tiles import ERROR_FULL_SCALE
 from selfieavatar.settings.cli import main, stage_parser
@@ -39,7 +37,7 @@ WIDEST_PX = 3 * 256  # of the three tiles
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "figures")
     parser.add_argument("--avatar", required=True, type=Path, help="avatar.pt")
     parser.add_argument("--metrics", required=True, type=Path, help="metrics.json")
@@ -52,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
-    """metrics.json.
+    """Read metrics.json.
 
     Raises:
         UserError: it is missing, damaged or of another version.
@@ -70,7 +68,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
 
 
 def read_history(content: Mapping[str, Any], path: Path) -> list[dict[str, float]]:
-    """The history of the training that avatar.pt holds; empty where it holds none.
+    """Return the history of the training that avatar.pt holds; empty where it holds none.
 
     Raises:
         UserError: it is no list of tables of numbers.
@@ -84,7 +82,7 @@ def read_history(content: Mapping[str, Any], path: Path) -> list[dict[str, float
 
 
 def read_clips(path: Path, table: Manifest, clips_dir: Path) -> dict[str, Manifest]:
-    """decode.parquet of each clip of self.parquet.
+    """Read decode.parquet of each clip of self.parquet.
 
     Raises:
         UserError: one is missing or damaged, or has other frames.
@@ -101,7 +99,7 @@ def read_clips(path: Path, table: Manifest, clips_dir: Path) -> dict[str, Manife
 
 
 def read_scores(path: Path, table: Manifest, decoded: Mapping[str, Manifest]) -> Scores:
-    """The scores of the frames, with what the clips' manifests say of them.
+    """Read the scores of the frames, with what the clips' manifests say of them.
 
     Raises:
         UserError: a clip's labels are no table.
@@ -119,7 +117,7 @@ def read_scores(path: Path, table: Manifest, decoded: Mapping[str, Manifest]) ->
 
 
 def three_tiles(args: argparse.Namespace, clip: str, frame: int) -> bytes:
-    """Truth, avatar and error of a frame side by side, as JPEG.
+    """Draw truth, avatar and error of a frame side by side, as JPEG.
 
     Raises:
         UserError: an image is missing or damaged, or the two differ in size.
@@ -132,13 +130,8 @@ def three_tiles(args: argparse.Namespace, clip: str, frame: int) -> bytes:
     return encode_jpeg(np.hstack([truth, gap, own, gap, error_map(truth, own, ERROR_FULL_SCALE)]), WIDEST_PX)
 
 
-def _counted(count: int, what: str) -> str:
-    """ "1 clip", "2 clips"."""
-    return f"{count} {what}{'s' * (count != 1)}"
-
-
 def run(args: argparse.Namespace) -> None:
-    """Writes the page."""
+    """Write the page."""
     metrics, table = read_metrics(args.metrics), read_manifest(args.frames_table, "self")
     same = all(metrics[name] == table.metadata[name] for name in ("subject", "variant", "size_px"))
     if not same or not len(table) or metrics["frames"] != len(table):
@@ -149,24 +142,16 @@ def run(args: argparse.Namespace) -> None:
     scores = read_scores(args.frames_table, table, decoded)
     judged = scores.values[f"psnr_db_{scores.region}"]
     chosen = remarkable_frames(judged, scores.clips, scores.time_s, IMAGES)
-    rows = chain.from_iterable(chosen.values())
-    images = {row: three_tiles(args, str(scores.clips[row]), int(scores.frames[row])) for row in rows}
-    variant = "" if metrics["variant"] == "default" else f", variant {metrics['variant']}"
-    video = os.path.relpath(args.video, args.out.parent)
-    intro = page.fill(
-        "<p>Self-reenactment on $frames of $clips that training never saw, $size&nbsp;px. The video: $video "
-        "(truth, drawn face, alpha, avatar, error).</p>",
-        frames=_counted(len(table), "frame"), clips=_counted(len(decoded), "clip"), size=metrics["size_px"],
-        video=page.link(video, args.video.name),
-    )  # fmt: skip
-    body = chain(
-        [intro], sections.headline(metrics), sections.frames_to_see(scores, chosen, images), sections.spread(scores),
-        sections.over_time(scores, {clip: decode["time_s"] for clip, decode in decoded.items()}),
-        sections.further(metrics), sections.training(read_history(content, args.avatar)),
-        sections.made_with(metrics, versions if isinstance(versions, dict) else {}),
+    examples = {
+        kind: {row: three_tiles(args, str(scores.clips[row]), int(scores.frames[row])) for row in rows}
+        for kind, rows in chosen.items()
+    }
+    text = avatar_page(
+        metrics, scores, {clip: decode["time_s"] for clip, decode in decoded.items()}, examples,
+        read_history(content, args.avatar), versions if isinstance(versions, dict) else {},
+        (os.path.relpath(args.video, args.out.parent), args.video.name),
     )  # fmt: skip
     with atomic_file(args.out) as temporary:
-        text = page.page(f"Avatar of {metrics['subject']}{variant}", *body, style=sections.STYLE)
         temporary.write_text(text, encoding="utf-8")
     log.info("%d frames of %d clips shown in %s", len(table), len(decoded), args.out)
 

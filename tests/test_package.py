@@ -82,5 +82,5 @@ def test_the_wheel_holds_the_library_alone(wheel):
         names = file.namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"selfieavatar"}
     assert "selfieavatar/py.typed" in names and "selfieavatar/settings/schemas/train.schema.yaml" in names
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "selfieavatar").rglob("*.py")}
-    assert modules <= set(names)
+    package = ROOT / "selfieavatar"
+    assert {str(path.relative_to(ROOT)) for kind in ("*.py", "*.j2") for path in package.rglob(kind)} <= set(names)

@@ -1,4 +1,4 @@
-"""What a page about an avatar shows of its scores: estimates, the frames to look at, groups of clips, the training."""
+"""Choose what figures.html shows of the scores: estimates, frames to look at, groups of clips, the training."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from selfieavatar.evaluation.bootstrap import Block, frame_interval
 from selfieavatar.evaluation.regions import REGIONS, mean_or_none
 from selfieavatar.evaluation.summary_text import WORDS
-from selfieavatar.reporting.charts import Estimate
+from selfieavatar.reporting.plots import Estimate
 
 AVATAR = "the avatar"
-FIGURES = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "sharpness": "sharpness", "lpips": "LPIPS", "fid": "FID",
+METRICS = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "sharpness": "sharpness", "lpips": "LPIPS", "fid": "FID",
            "identity_similarity": "identity similarity"}  # fmt: skip
 # Labels of clips by which scores are told apart.
 GROUPED = ("emotion", "level", "view")
-# Panels of the training: title -> columns of the history. Losses and norms reach over several powers of ten.
+# Plots of the training: title -> columns of the history. Losses and norms reach over several powers of ten.
 TRAINING = {
     "losses": ("total", "l1", "mask", "mrf", "cos", "gan", "gradient"),
     "gradient norms": ("norm_face", "norm_back", "norm_style", "norm_disc"),
@@ -26,8 +28,24 @@ TRAINING = {
     "validation, dB": ("val_full_db", "val_face_db", "val_score"),
 }
 LOGARITHMIC = ("losses", "gradient norms")
-NEEDED = ("subject", "variant", "frames", "size_px", "temporal", "tracked", "intervals", "baselines", "definitions",
-          "speed", "training", "weights", "versions", "notes")  # fmt: skip
+_NUMBERS = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
+_REGIONS = {"type": "object", "required": [*REGIONS], "properties": dict.fromkeys(REGIONS, _NUMBERS)}
+_INTERVAL = {"type": ["array", "null"], "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+_INTERVALS = {"type": "object", "additionalProperties": _INTERVAL}
+_OPTIONAL, _TABLE = {"type": ["number", "null"]}, {"type": "object"}
+SCHEMA = {  # of what the page reads of a metrics.json
+    "type": "object",
+    "properties": dict.fromkeys(REGIONS, _NUMBERS) | {
+        "subject": {}, "variant": {}, "frames": {}, "size_px": {}, "temporal": _NUMBERS,
+        "tracked": _NUMBERS | {"type": ["object", "null"]},
+        "intervals": _REGIONS | {"properties": dict.fromkeys(REGIONS, _INTERVALS)},
+        "baselines": {"type": "object", "additionalProperties": _REGIONS}, "definitions": _TABLE,
+        "speed": {"type": "object", "properties": {"fps": _OPTIONAL}},
+        "training": {"type": "object", "properties": {"images": _OPTIONAL, "minutes": _OPTIONAL}},
+        "weights": _TABLE, "versions": _TABLE, "notes": {"type": "array"},
+    },
+}  # fmt: skip
+SCHEMA["required"] = list(SCHEMA["properties"])
 
 
 @dataclass(frozen=True)
@@ -53,70 +71,41 @@ class Scores:
         return next(known, "full")
 
     def mean(self, name: str, rows: np.ndarray) -> Estimate:
-        """Mean of a column over some of the rows (N,) bool, and its interval."""
+        """Estimate the mean of a column over some of the rows (N,) bool, and its interval."""
         values = np.asarray(self.values[name][rows], float)
         interval = frame_interval(values, self.clips[rows].tolist(), self.block)
         return Estimate(mean_or_none(values), None if interval is None else (interval[0], interval[1]))
 
 
 def misfit(metrics: Any) -> str:
-    """What keeps the content of a metrics.json from being shown, in words; empty where nothing does."""
-    if not isinstance(metrics, dict):
-        return "it holds no table"
-    missing = [name for name in (*NEEDED, *REGIONS) if name not in metrics]
-    if missing:
-        return f"it lacks {', '.join(missing)}"
-    tables = [metrics[name] for name in ("temporal", "intervals", "baselines", "definitions", "speed", "training",
-                                         "weights", "versions")]  # fmt: skip
-    if not all(isinstance(table, dict) for table in tables) or not isinstance(metrics["notes"], list):
-        return "a table is none"
-    plain = [metrics["temporal"], metrics["tracked"] or {}, {"fps": metrics["speed"].get("fps")}]
-    plain.append({name: metrics["training"].get(name) for name in ("images", "minutes")})
-    if not all(isinstance(table, dict) and all(map(_is_figure, table.values())) for table in plain):
-        return "a figure is no number"
-    for regions in (metrics, *metrics["baselines"].values()):
-        found = [regions.get(region) if isinstance(regions, dict) else None for region in REGIONS]
-        if not all(isinstance(of_region, dict) and all(map(_is_figure, of_region.values())) for of_region in found):
-            return "a figure is no number"
-    for region in REGIONS:
-        ends = metrics["intervals"].get(region)
-        if not isinstance(ends, dict) or not all(map(_is_interval, ends.values())):
-            return "an interval is none"
-    return ""
+    """Say what keeps the content of a metrics.json from being shown; empty where nothing does."""
+    error = best_match(Draft202012Validator(SCHEMA).iter_errors(metrics))
+    return "" if error is None else f"{'.'.join(map(str, error.absolute_path)) or 'it'}: {error.message:.200}"
 
 
-def _is_figure(value: Any) -> bool:
-    return value is None or type(value) in (int, float)
-
-
-def _is_interval(value: Any) -> bool:
-    numbers = isinstance(value, list) and len(value) == 2 and all(type(end) in (int, float) for end in value)
-    return value is None or numbers
-
-
-def estimates(metrics: Mapping[str, Any], figure: str) -> dict[str, dict[str, Estimate]]:
-    """region -> method -> figure of metrics.json; only the avatar's has an interval."""
+def estimates(metrics: Mapping[str, Any], metric: str) -> dict[str, dict[str, Estimate]]:
+    """Look up a metric of metrics.json as region -> method -> estimate; only the avatar's has an interval."""
     found = {}
     for region in REGIONS:
-        ends = metrics["intervals"][region].get(figure)
-        found[region] = {AVATAR: Estimate(metrics[region].get(figure), None if ends is None else (ends[0], ends[1]))}
+        ends = metrics["intervals"][region].get(metric)
+        found[region] = {AVATAR: Estimate(metrics[region].get(metric), None if ends is None else (ends[0], ends[1]))}
         for name, regions in metrics["baselines"].items():
-            found[region][WORDS.get(name, name)] = Estimate(regions[region].get(figure))
+            found[region][WORDS.get(name, name)] = Estimate(regions[region].get(metric))
     return found
 
 
 def missing(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """figure -> why it is null everywhere, from the notes of metrics.json that begin with its name."""
+    """Find why each metric that is null everywhere is so, from the notes of metrics.json that begin with its name."""
     notes = {name: why for name, _, why in (str(note).partition(": ") for note in metrics["notes"])}
     measured = [regions[region] for regions in (metrics, *metrics["baselines"].values()) for region in REGIONS]
-    absent = [figure for figure in FIGURES if all(found.get(figure) is None for found in measured)]
-    return {figure: notes.get(figure, "metrics.json does not say why") for figure in absent}
+    absent = [metric for metric in METRICS if all(found.get(metric) is None for found in measured)]
+    return {metric: notes.get(metric, "metrics.json does not say why") for metric in absent}
 
 
 def remarkable_frames(
     score: np.ndarray, clips: np.ndarray, time_s: np.ndarray, count: int, apart_s: float = 1.0
 ) -> dict[str, list[int]]:
-    """Rows of the frames to look at, up to `count` each: the "worst", the "best", and those nearest to the median.
+    """Choose the rows of up to `count` frames each: the "worst", the "best", and those nearest to the median.
 
     Each is one frame at least, and a quarter of the known ones at most: of few frames, most are not the worst.
 
@@ -141,7 +130,7 @@ def remarkable_frames(
 
 
 def groups_of(scores: Scores) -> dict[str, dict[str, np.ndarray]]:
-    """label -> its value -> rows (N,) bool: what the clips' labels, or their names, tell apart."""
+    """Group rows (N,) bool as label -> value -> rows, by the labels of the clips and by their names."""
     found = {}
     for label in GROUPED:
         shown = np.array([str(scores.labels[clip].get(label, "")) for clip in scores.clips], dtype=object)
@@ -151,19 +140,19 @@ def groups_of(scores: Scores) -> dict[str, dict[str, np.ndarray]]:
 
 
 def unbroken(frames: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Values (N,) of ascending frames (N,) over all frames from the first to the last, NaN where none was measured."""
+    """Spread values (N,) of ascending frames (N,) over all frames from the first to the last, NaN where none was measured."""
     whole = np.full(frames[-1] - frames[0] + 1, np.nan)
     whole[frames - frames[0]] = values
     return whole
 
 
 def training_curves(history: Sequence[Mapping[str, float]]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
-    """Images (N,), and title -> column -> values (N,), NaN where a report lacks it; no columns without any."""
+    """Return the curves of a training: images (N,), and title -> column -> values (N,), NaN where a report lacks it."""
     images = np.array([row["images"] for row in history], float)
-    panels = {}
+    groups = {}
     for title, names in TRAINING.items():
         columns = {name: np.array([row.get(name, np.nan) for row in history], float) for name in names}
         known = {name: values for name, values in columns.items() if np.isfinite(values).any()}
         if known:
-            panels[title] = known
-    return images, panels
+            groups[title] = known
+    return images, groups

@@ -2,18 +2,21 @@
 
 Snakemake sees only the text of a rule. Each rule therefore carries `code_digest("stages.<stage>")` among its
 parameters: a hash of the syntax trees of the module and of every module of `PACKAGES` that it imports, directly or
-not. Comments, docstrings and layout change nothing.
+not, and of the templates of report pages that they name. Comments, docstrings and layout of the code change nothing.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("selfieavatar", "stages")
+TEMPLATES = Path("selfieavatar", "reporting", "templates")
+_TEMPLATE = re.compile(r"[\w.]+\.j2")  # its name, as a string in the code or in another template
 
 # Plumbing that cannot change what a stage writes: argument parsing, reading of settings (whose values are parameters
 # of the rule anyway), wording of errors, choice of the device.
@@ -36,7 +39,7 @@ def code_digest(module: str, root: Path = ROOT) -> str:
 
 
 def code_modules(module: str, root: Path = ROOT) -> set[str]:
-    """Names of the modules that the digest of `module` covers."""
+    """Names of the modules and templates that the digest of `module` covers."""
     if _module_file(module, root) is None:
         raise FileNotFoundError(f"no module {module} below {root}")
     found: set[str] = set()
@@ -53,7 +56,7 @@ def code_modules(module: str, root: Path = ROOT) -> set[str]:
 
 def _module_file(name: str, root: Path) -> Path | None:
     base = root.joinpath(*name.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
+    for path in (base.with_suffix(".py"), base / "__init__.py", root / TEMPLATES / name):
         if path.is_file():
             return path
     return None
@@ -65,9 +68,14 @@ def _tree_and_imports(path: Path) -> tuple[str, tuple[str, ...]]:
 
 @cache
 def _parse(path: Path, _changed_ns: int) -> tuple[str, tuple[str, ...]]:
+    if path.suffix == ".j2":
+        text = path.read_text()
+        return text, tuple(_TEMPLATE.findall(text))
     tree = ast.parse(path.read_text())
     imports: list[str] = []
     for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _TEMPLATE.fullmatch(node.value):
+            imports.append(node.value)
         if isinstance(node, ast.Import):
             imports += [alias.name for alias in node.names if alias.name.split(".")[0] in PACKAGES]
         elif isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] in PACKAGES:

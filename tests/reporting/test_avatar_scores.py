@@ -9,7 +9,7 @@ from selfieavatar.evaluation.bootstrap import mean_interval
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.reporting import avatar_scores
 from selfieavatar.reporting.avatar_scores import Scores, remarkable_frames
-from selfieavatar.reporting.charts import Estimate
+from selfieavatar.reporting.plots import Estimate
 
 NAN = float("nan")
 

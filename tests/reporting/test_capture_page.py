@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from selfieavatar.reporting.capture_page import Image, capture_page
+from selfieavatar.reporting.capture_page import capture_page
+from selfieavatar.reporting.page_templates import Image
 
 
 def check(**changes):

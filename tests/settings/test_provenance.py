@@ -50,6 +50,21 @@ def test_what_changes_the_digest(project):
     assert code_digest("stages.fit", root) != before
 
 
+def test_a_template_belongs_to_the_modules_that_name_it_or_its_base(project):
+    root, write = project
+    templates = "selfieavatar/reporting/templates"
+    write("stages/page.py", 'def run(render):\n    render("page.html.j2")\n')
+    write(f"{templates}/page.html.j2", '{% extends "base.html.j2" %}')
+    write(f"{templates}/base.html.j2", "<p>one</p>")
+    write(f"{templates}/other.html.j2", "<p>one</p>")
+    assert code_modules("stages.page", root) == {"stages.page", "page.html.j2", "base.html.j2"}
+    before = [code_digest(f"stages.{name}", root) for name in ("page", "fit")]
+    write(f"{templates}/other.html.j2", "<p>another</p>")
+    assert [code_digest(f"stages.{name}", root) for name in ("page", "fit")] == before
+    write(f"{templates}/base.html.j2", "<p>another</p>")
+    assert code_digest("stages.page", root) != before[0] and code_digest("stages.fit", root) == before[1]
+
+
 def test_an_unknown_module_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="stages.nothing"):
         code_digest("stages.nothing", tmp_path)

@@ -12,6 +12,7 @@ from selfieavatar.io.avatar_file import FORMAT
 from selfieavatar.io.files import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.schemas import SCHEMAS
+from selfieavatar.reporting import avatar_page
 from selfieavatar.settings import cli
 from stages import figures
 from tests.training.makers import write_manifests
@@ -21,18 +22,18 @@ HOSTILE = '<img src="http://x" onerror=alert(1)>'
 HISTORY = [{"images": 8.0 * k, "minutes": 0.1, "l1": 0.5 / k, "total": 1.0 / k, "d_real": 0.1} for k in range(1, 5)]
 
 
-def region_figures(value):
+def region_metrics(value):
     return {r: {"frames": COUNT, "psnr_db": value, "ssim": 0.9, "sharpness": 1.0, "lpips": None} for r in REGIONS}
 
 
 def metrics_of(count=COUNT, **changes):
     """Content of a metrics.json."""
     content = {"subject": "anna", "variant": "default", "split": "self", "frames": count, "size_px": SIZE}
-    content |= region_figures(31.25)
+    content |= region_metrics(31.25)
     content |= {
         "temporal": {"pairs": 3, "flicker_static": None}, "tracked": None,
         "intervals": {r: {"psnr_db": [30.5, 32.75], "ssim": None} for r in REGIONS} | {"drawn": "blocks of 25"},
-        "baselines": {"nearest_frame": region_figures(24.5)}, "definitions": {"ssim": "Gaussian window"},
+        "baselines": {"nearest_frame": region_metrics(24.5)}, "definitions": {"ssim": "Gaussian window"},
         "speed": {"fps": 20.0, "device": "cpu"}, "training": {"images": 40, "minutes": 0.5},
         "weights": {"vgg19": "random:1", "alexnet": None}, "versions": {"python": "3.11"},
         "notes": ["lpips: no weights here", "2 test frames left out"],
@@ -61,10 +62,8 @@ def write_subject(folder, clips=("talk",), count=COUNT, labels=None):
         facts = {"fps": 10.0, "size_px": SIZE, "labels": (labels or {}).get(clip, {})}
         write_manifest(folder / "clips" / clip / "decode.parquet", "decode", columns, facts)
         for number in frames.tolist():
-            write_image(
-                folder / "clips" / clip / "frames" / image_name(number), np.full((SIZE,) * 2 + (3,), 90, np.uint8)
-            )
-            write_image(folder / "self" / clip / image_name(number), np.full((SIZE,) * 2 + (3,), 99, np.uint8))
+            for place, value in ((folder / "clips" / clip / "frames", 90), (folder / "self" / clip, 99)):
+                write_image(place / image_name(number), np.full((SIZE, SIZE, 3), value, np.uint8))
     all_clips = [clip for clip in clips for _ in frames]
     write_scores(folder / "self.parquet", all_clips, np.tile(frames, len(clips)))
     write_json(folder, metrics_of(len(all_clips)))
@@ -78,17 +77,8 @@ def write_json(folder, content):
 
 def page_of(folder):
     """Runs the stage and reads its page."""
-    words = [
-        "--avatar",
-        "avatar.pt",
-        "--metrics",
-        "metrics.json",
-        "--frames-table",
-        "self.parquet",
-        "--pictures",
-        "self",
-    ]
-    words += ["--video", "self.mp4", "--clips-dir", "clips", "--out", "figures.html"]
+    words = "--avatar avatar.pt --metrics metrics.json --frames-table self.parquet --pictures self --video self.mp4"
+    words = [*words.split(), "--clips-dir", "clips", "--out", "figures.html"]
     cli.main(figures.build_parser(), figures.run, [w if w.startswith("--") else str(folder / w) for w in words])
     return (folder / "figures.html").read_text()
 
@@ -102,7 +92,7 @@ def refused(folder, capsys):
     return said
 
 
-def test_the_page_shows_figures_intervals_and_what_is_missing(tmp_path):
+def test_the_page_shows_metrics_intervals_and_what_is_missing(tmp_path):
     page = page_of(write_subject(tmp_path))
     assert "<b>face: the avatar</b>" in page and "31.25 <small>[30.50, 32.75]</small>" in page and "24.50" in page
     row = r"face: the avatar</b></td><td>40</td><td>[^<]*<small>[^<]*</small></td><td>0.900</td>"
@@ -129,7 +119,7 @@ def test_everything_from_files_is_escaped(tmp_path):
     write_scores(folder / "self.parquet", ["talk"] * (COUNT // 2), np.arange(0, COUNT, 2), subject=HOSTILE)
     torch.save({"format": FORMAT, "history": [], "versions": {HOSTILE: HOSTILE}}, folder / "avatar.pt")
     page = page_of(folder)
-    assert '<img src="http' not in page and page.count("&lt;img src=&quot;http") > 12
+    assert '<img src="http' not in page and page.count("&lt;img src=&#34;http") > 12
     assert "holds no history of its training" in page
 
 
@@ -143,7 +133,7 @@ def test_clips_are_told_apart_by_emotion_level_and_name(tmp_path):
 
 
 def test_of_many_clips_the_weakest_are_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures.sections, "MOST_CLIPS", 1)
+    monkeypatch.setattr(avatar_page, "MOST_CLIPS", 1)
     folder = write_subject(tmp_path, ("one", "two"), count=8)
     page = page_of(folder)  # the scores of `write_scores` go on rising: those of the first clip are lower
     assert "The 1 clips with the lowest PSNR of 2" in page
@@ -167,21 +157,21 @@ def test_of_few_frames_one_is_the_worst(tmp_path, count):
 
 def test_an_avatar_worse_than_a_copy_is_said(tmp_path):
     folder = write_subject(tmp_path)
-    write_json(folder, metrics_of(COUNT // 2, face=region_figures(20.0)["face"]))
+    write_json(folder, metrics_of(COUNT // 2, face=region_metrics(20.0)["face"]))
     assert "worse than a plain copy (20.0 dB, the nearest training frame 24.5 dB)" in page_of(folder)
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"face": {"psnr_db": "31"}}, "a figure is no number"),
-        ({"intervals": dict.fromkeys(REGIONS, {"ssim": [1]})}, "an interval is none"),
+        ({"face": {"psnr_db": "31"}}, "face.psnr_db: '31' is not of type 'number', 'null'"),
+        ({"intervals": dict.fromkeys(REGIONS, {"ssim": [1]})}, "ssim: [1] is too short"),
         ({"frames": 7}, "are of different runs"),
         ({"subject": "bert"}, "are of different runs"),
-        ({"notes": None}, "a table is none"),
+        ({"notes": None}, "notes: None is not of type 'array'"),
     ],
 )
-def test_other_figures_are_refused(tmp_path, capsys, change, sentence):
+def test_other_metrics_are_refused(tmp_path, capsys, change, sentence):
     folder = write_subject(tmp_path)
     write_json(folder, metrics_of(COUNT // 2) | change)
     assert sentence in refused(folder, capsys)

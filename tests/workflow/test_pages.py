@@ -13,9 +13,10 @@ import pytest
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.io.files import write_image
 from selfieavatar.io.schemas import STAGES
-from selfieavatar.reporting.avatar_scores import FIGURES
-from selfieavatar.reporting.capture_page import CLIP_COLUMNS, Image, capture_page
+from selfieavatar.reporting.avatar_scores import METRICS
+from selfieavatar.reporting.capture_page import CLIP_COLUMNS, capture_page
 from selfieavatar.reporting.jobs import KINDS, Job, Subject
+from selfieavatar.reporting.page_templates import Image
 from selfieavatar.reporting.summary_page import summary_page
 from tests.reporting.test_capture_page import check, report
 from tests.stages import test_figures, test_tracking
@@ -68,9 +69,9 @@ def write_capture(folder):
 def write_figures(folder):
     labels = {clip: {"emotion": clip, "level": "1"} for clip in CLIPS}
     test_figures.write_subject(folder, CLIPS, labels=labels)
-    names = dict.fromkeys(FIGURES, 0.815)
+    names = dict.fromkeys(METRICS, 0.815)
     whole = dict.fromkeys(REGIONS, names | {"frames": 1000})
-    intervals = {region: dict.fromkeys(FIGURES, [0.7954, 0.8351]) for region in REGIONS} | {"drawn": "blocks of 25"}
+    intervals = {region: dict.fromkeys(METRICS, [0.7954, 0.8351]) for region in REGIONS} | {"drawn": "blocks of 25"}
     baselines = dict.fromkeys(("mean_frame", "nearest_frame"), dict.fromkeys(REGIONS, names))
     test_figures.write_json(folder, test_figures.metrics_of(40, **whole, intervals=intervals, baselines=baselines))
     test_figures.page_of(folder)

@@ -47,7 +47,7 @@ MODULES = [
     ("stages/external.py", {}),
     ("selfieavatar/footage/checks.py", {"capture": 1}),
     ("stages/figures.py", {"figures": 1}),
-    ("selfieavatar/reporting/curves.py", {"tracking": 2, "capture": 1, "figures": 1}),
+    ("selfieavatar/reporting/plots.py", {"tracking": 2, "capture": 1, "figures": 1}),
     ("selfieavatar/matting/refine.py", {"matting": 3, **FIT}),
     ("stages/landmarks.py", {"landmarks": 3, **FIT}),
     ("stages/decode.py", ALL),
@@ -69,6 +69,16 @@ def test_a_key(made_project, tmp_path, stage, change, expected):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({stage: change}))
     assert only(expected, made_project.pending("--configfile", str(overlay))) == expected
+
+
+def test_a_template(made_project):
+    path = made_project.code / "selfieavatar/reporting/templates/tracking.html.j2"
+    text = path.read_text()
+    try:
+        path.write_text(f"{text}<p>More.</p>")
+        assert made_project.pending() == {"tracking": 2}
+    finally:
+        path.write_text(text)
 
 
 @pytest.mark.parametrize(("module", "expected"), MODULES, ids=[module for module, _ in MODULES])
