@@ -25,7 +25,7 @@ from selfieavatar.evaluation.metrics_file import DEFINITIONS
 from selfieavatar.evaluation.summary_text import WORDS
 from selfieavatar.io.files import atomic_file, end_of
 from selfieavatar.io.manifest import read_manifest, write_manifest
-from selfieavatar.reporting.comparison import OURS, Figure, Measured, Method, group_figures, missing_groups
+from selfieavatar.reporting.comparison import OURS, Cell, Measured, Method, group_cells, missing_cells
 from selfieavatar.reporting.comparison_page import page
 from selfieavatar.reporting.jobs import sentence as said_by
 from selfieavatar.settings.cli import main, stage_parser
@@ -35,7 +35,7 @@ from selfieavatar.settings.workflow import snakemake_command
 
 log = logging.getLogger(__name__)
 
-GROUPS = ("emotion", "level")  # labels of clips that figures are grouped by
+GROUPS = ("emotion", "level")  # labels of clips that scores are grouped by
 FOLDERS = {"variant": VARIANTS, "external": EXTERNAL}
 LARGEST = 16 << 20  # bytes of a metrics.json
 Command = Callable[[Path], str]  # file of the results -> what makes it
@@ -126,7 +126,7 @@ def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method], c
         if content and method.kind == "baseline" and not content.get("baselines"):
             content, reason = {}, "left out by evaluate.baselines: false"
         if content and method.kind in ("ours", "variant") and not path.with_name("avatar.pt").is_file():
-            reason = "avatar.pt is not there: these figures may be of an earlier one"  # new trainings remove it
+            reason = "avatar.pt is not there: these scores may be of an earlier one"  # new trainings remove it
         if reason and asked and method.kind != "baseline":
             log.warning("%s, %s: %s", subject, method.label, reason)
         makes = "" if content or method.kind != "variant" else command(path)
@@ -149,12 +149,12 @@ def all_measured(results: Path, sheet: Sheet, command: Command) -> list[Measured
     return [one for subject in subjects for one in measured(results, sheet, subject, methods[subject], command)]
 
 
-def groups_of(results: Path, one: Measured, labels: dict[str, dict[str, str]]) -> list[Figure]:
-    """Figures of a method by the labels of the clips; none of baselines, whose single frames are not kept."""
+def groups_of(results: Path, one: Measured, labels: dict[str, dict[str, str]]) -> list[Cell]:
+    """Score a method by the labels of the clips; none of baselines, whose single frames are not kept."""
     if one.method.kind == "baseline" or not any(labels.values()):
         return []
     if not one.metrics:
-        return missing_groups(one, labels, one.reason)
+        return missing_cells(one, labels, one.reason)
     name = "frames.parquet" if one.method.kind == "external" else "self.parquet"
     try:
         table = read_manifest(results / one.subject / folder_of(one.method) / name, "self")
@@ -164,8 +164,8 @@ def groups_of(results: Path, one: Measured, labels: dict[str, dict[str, str]]) -
             raise UserError(f"{name} does not say how many frames a second of its clips has; measure again")
     except UserError as error:
         log.warning("%s, %s: %s", one.subject, one.method.label, error)
-        return missing_groups(one, labels, str(error))
-    return group_figures(one, table, labels, block)
+        return missing_cells(one, labels, str(error))
+    return group_cells(one, table, labels, block)
 
 
 def labels_of(results: Path, sheet: Sheet, subject: str) -> dict[str, dict[str, str]]:
@@ -191,9 +191,9 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"the folder of results {args.results} does not exist; run the workflow first")
     found = all_measured(args.results, sheet, partial(snakemake_command, subjects=args.subjects, results=args.results))
     labels = {subject: labels_of(args.results, sheet, subject) for subject in sheet.subjects()}
-    groups = [figure for one in found for figure in groups_of(args.results, one, labels[one.subject])]
-    figures = [figure for one in found for figure in one.figures()] + groups
-    columns = {name: [getattr(figure, name) for figure in figures] for name in Figure._fields}
+    groups = [cell for one in found for cell in groups_of(args.results, one, labels[one.subject])]
+    cells = [cell for one in found for cell in one.cells()] + groups
+    columns = {name: [getattr(cell, name) for cell in cells] for name in Cell._fields}
     text = page(found, groups)
     with atomic_file(args.results / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")

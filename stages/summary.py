@@ -135,7 +135,7 @@ class Reader:
             log.warning("%s is not readable (%.200r); run the workflow again to make it", path, error)
             return default
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """PSNR and SSIM of metrics.json; those that it lacks are left out."""
 
         def take(metrics: dict) -> dict[str, float]:
@@ -171,7 +171,7 @@ class Reader:
         clips = [clip.clip for clip in sheet.of(self.name)]
         jobs = sorted(self.jobs(sheet), key=lambda job: STAGES.index(job.stage))
         counts, reasons = self.frames()
-        found = Subject(self.name, jobs, len(clips), counts, reasons, self.figures(), sizes(self.folder))
+        found = Subject(self.name, jobs, len(clips), counts, reasons, self.metrics(), sizes(self.folder))
         found.links, found.images, found.remarks = self.links(clips), self.images(clips), self.remarks()
         if found.state == "done" and sheet.of(self.name, "train") and found.stage_state("train") == "not asked":
             found.remarks.insert(0, "no avatar was asked for")

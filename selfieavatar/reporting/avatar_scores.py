@@ -140,10 +140,10 @@ def groups_of(scores: Scores) -> dict[str, dict[str, np.ndarray]]:
 
 
 def unbroken(frames: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Spread values (N,) of ascending frames (N,) over all frames from the first to the last, NaN where none was measured."""
-    whole = np.full(frames[-1] - frames[0] + 1, np.nan)
-    whole[frames - frames[0]] = values
-    return whole
+    """Spread values (N,) of ascending frames (N,) over all frames from first to last, NaN where none was measured."""
+    found = np.full(frames[-1] - frames[0] + 1, np.nan)
+    found[frames - frames[0]] = values
+    return found
 
 
 def training_curves(history: Sequence[Mapping[str, float]]) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:

@@ -1,6 +1,6 @@
-"""Figures of several methods on several subjects: the long table, what is missing and why, the best, means.
+"""Compare methods over subjects: the long table of scores, what is missing and why, the best, means.
 
-A `Figure` is one cell: one row of table.parquet. What could not be measured is a figure, too: NaN with its reason.
+A `Cell` is a score, one row of table.parquet. What could not be measured is a cell, too: NaN with its reason.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from selfieavatar.evaluation.registry import MORE_IS_BETTER
 from selfieavatar.evaluation.summary_text import WORDS
 
 METRICS = ("psnr_db", "ssim", "ssim_uniform7", "lpips", "fid", "sharpness")
-# Figures that are not taken over every region: their part of metrics.json, and the region that they tell about.
+# Metrics that are not taken over every region: their part of metrics.json, and the region that they tell about.
 FURTHER = {
     "identity_similarity": ("face", "face"), "akd": ("tracked", "face"), "aed": ("tracked", "face"),
     "apd_deg": ("tracked", "face"), "jitter": ("tracked", "face"), "difference_error": ("temporal", "full"),
@@ -58,7 +58,7 @@ class Method(NamedTuple):
 OURS = Method("ours", "ours")
 
 
-class Figure(NamedTuple):
+class Cell(NamedTuple):
     """A row of table.parquet; see `SCHEMAS["table"]`."""
 
     subject: str
@@ -97,12 +97,12 @@ class Measured:
     asked: bool = True
     command: str = ""
 
-    def figures(self) -> list[Figure]:
-        """A figure for every region and metric, the missing ones with their reason."""
-        found = [self._figure(r, r, m) for r in REGIONS for m in METRICS if m != "fid" or r in FID_REGIONS]
+    def cells(self) -> list[Cell]:
+        """Make a cell for every region and metric, the missing ones with their reason."""
+        found = [self._cell(r, r, m) for r in REGIONS for m in METRICS if m != "fid" or r in FID_REGIONS]
         # Copies are neither tracked again nor looked at in time.
         mine = [m for m, (part, _) in FURTHER.items() if self.method.kind != "baseline" or part in REGIONS]
-        return found + [self._figure(FURTHER[m][1], FURTHER[m][0], m) for m in mine]
+        return found + [self._cell(FURTHER[m][1], FURTHER[m][0], m) for m in mine]
 
     @property
     def notes(self) -> list[str]:
@@ -111,25 +111,25 @@ class Measured:
         return [note for note in found if isinstance(note, str)] if isinstance(found, list) else []
 
     def remarks(self) -> list[str]:
-        """The reason, and notes that are about no single figure."""
+        """Collect the reason, and the notes that are about no single metric."""
         about_all = [note for note in self.notes if note.partition(":")[0] not in (*METRICS, *FURTHER, "tracked")]
         return [self.reason, *about_all] if self.reason else about_all
 
     def count(self, *names: str) -> int:
-        """A whole number of metrics.json by its path; 0 where there is none."""
+        """Look up a whole number of metrics.json by its path; 0 where there is none."""
         value = number(self.metrics, *names)
         return int(value) if 0 <= value < 2**31 else 0
 
-    def _figure(self, region: str, part: str, metric: str) -> Figure:
+    def _cell(self, region: str, part: str, metric: str) -> Cell:
         at = ("baselines", self.method.name) if self.method.kind == "baseline" else ()
         key = (self.subject, self.dataset, self.method.name, self.method.kind, ALL_FRAMES, region, metric)
         value, frames = number(self.metrics, *at, part, metric), self.count(*at, part, COUNTS.get(part, "frames"))
         ends = look_up(self.metrics, *at, "intervals", part, metric)
         low, high = map(_finite, ends) if isinstance(ends, list) and len(ends) == 2 else (math.nan, math.nan)
-        return Figure(*key, value, low, high, frames, self.count("size_px"), self._why(part, metric, value, frames))
+        return Cell(*key, value, low, high, frames, self.count("size_px"), self._why(part, metric, value, frames))
 
     def _why(self, part: str, metric: str, value: float, frames: int) -> str:
-        """Why a figure is missing, or what to bear in mind about it."""
+        """Say why a score is missing, or what to bear in mind about it."""
         if not self.metrics:
             return self.reason
         if metric == "psnr_db" and value >= CEILING_DB:
@@ -144,14 +144,14 @@ class Measured:
 
 
 def look_up(content: Any, *names: str) -> Any:
-    """The value under nested names of a file that somebody else may have written, None where there is none."""
+    """Look up the value under nested names of a file that somebody else may have written, None where there is none."""
     for name in names:
         content = content.get(name) if isinstance(content, Mapping) else None
     return content
 
 
 def number(content: Any, *names: str) -> float:
-    """`look_up` of a finite number, else NaN."""
+    """Look up a finite number; NaN where there is none."""
     return _finite(look_up(content, *names))
 
 
@@ -163,8 +163,8 @@ def _finite(value: Any) -> float:
 Labels = Mapping[str, Mapping[str, str]]  # clip -> {label: value}
 
 
-def group_figures(one: Measured, columns: Mapping[str, np.ndarray], labels: Labels, block: Block) -> list[Figure]:
-    """Figures of the frames whose clip carries a label, for each label and value.
+def group_cells(one: Measured, columns: Mapping[str, np.ndarray], labels: Labels, block: Block) -> list[Cell]:
+    """Score the frames whose clip carries a label, for each label and value.
 
     columns: of the manifest `self`, rows (N,). block: see `frame_interval`.
     """
@@ -176,7 +176,7 @@ def group_figures(one: Measured, columns: Mapping[str, np.ndarray], labels: Labe
         split: np.isin(clips, [clip for clip in labels if split in _splits(labels[clip])])
         for split in _all_splits(labels)
     }
-    for empty in missing_groups(one, labels, "no test frame has this region"):
+    for empty in missing_cells(one, labels, "no test frame has this region"):
         rows = rows_of[empty.split]
         scores = np.asarray(columns[f"{empty.metric}_{empty.region}"], np.float64)[rows]
         count = int(np.isfinite(scores).sum())
@@ -189,11 +189,11 @@ def group_figures(one: Measured, columns: Mapping[str, np.ndarray], labels: Labe
     return found
 
 
-def missing_groups(one: Measured, labels: Labels, reason: str) -> list[Figure]:
-    """The figures of `group_figures`, all missing for the same reason."""
+def missing_cells(one: Measured, labels: Labels, reason: str) -> list[Cell]:
+    """Make the cells of `group_cells`, all missing for the same reason."""
     key = (one.subject, one.dataset, one.method.name, one.method.kind)
     return [
-        Figure(*key, split, region, metric, size_px=one.count("size_px"), reason=reason)
+        Cell(*key, split, region, metric, size_px=one.count("size_px"), reason=reason)
         for split in _all_splits(labels)
         for region in REGIONS
         for metric in TABLE_FIGURES
@@ -208,17 +208,17 @@ def _all_splits(labels: Labels) -> list[str]:
     return sorted({split for shown in labels.values() for split in _splits(shown)})
 
 
-def methods_of(figures: Iterable[Figure]) -> list[Method]:
-    """The methods of some figures, in the order of the table."""
-    return sorted({figure.of for figure in figures}, key=lambda method: method.place)
+def methods_of(cells: Iterable[Cell]) -> list[Method]:
+    """List the methods of some cells, in the order of the table."""
+    return sorted({cell.of for cell in cells}, key=lambda method: method.place)
 
 
-def best_of(figures: Iterable[Figure], metric: str, digits: int) -> set[Method]:
-    """The methods with the best value of a metric among those that have one; several where the shown digits agree.
+def best_of(cells: Iterable[Cell], metric: str, digits: int) -> set[Method]:
+    """Find the methods with the best value of a metric among those that have one; several where the shown digits agree.
 
     Nobody is the best of one.
     """
-    known = {figure.of: round(figure.value, digits) for figure in figures if math.isfinite(figure.value)}
+    known = {cell.of: round(cell.value, digits) for cell in cells if math.isfinite(cell.value)}
     if len(known) < 2:
         return set()
     loss = {method: loss_of(metric, value) for method, value in known.items()}
@@ -227,53 +227,55 @@ def best_of(figures: Iterable[Figure], metric: str, digits: int) -> set[Method]:
 
 
 def loss_of(metric: str, value: float) -> float:
-    """What is least for the best value of a metric."""
+    """Turn a value into a loss: least for the best value of the metric."""
     if metric == BEST_AT_ONE:
         return abs(value - 1)
     return -value if metric in MORE_IS_BETTER else value
 
 
-def common_subjects(figures: Sequence[Figure]) -> list[str]:
-    """Subjects on which all methods of these figures were measured, in order: means over others would compare
-    different people."""
-    wanted = set(methods_of(figures))
+def common_subjects(cells: Sequence[Cell]) -> list[str]:
+    """List the subjects on which all these methods were measured, in order: others would compare different people."""
+    wanted = set(methods_of(cells))
     seen: dict[str, set[Method]] = {}
-    for figure in figures:
-        if math.isfinite(figure.value):
-            seen.setdefault(figure.subject, set()).add(figure.of)
+    for cell in cells:
+        if math.isfinite(cell.value):
+            seen.setdefault(cell.subject, set()).add(cell.of)
     return [subject for subject, methods in seen.items() if methods == wanted]
 
 
-def widespread(figures: Sequence[Figure]) -> list[Figure]:
-    """Figures of the methods that were measured on more than half of the subjects of ours: a method tried on a few must
-    not take the means away from all."""
-    counts = Counter(figure.of for figure in figures if math.isfinite(figure.value))
-    return [figure for figure in figures if 2 * counts[figure.of] > counts[OURS]]
+def widespread(cells: Sequence[Cell]) -> list[Cell]:
+    """Keep the methods that were measured on more than half of the subjects of ours.
+
+    A method tried on a few must not take the means away from all.
+    """
+    counts = Counter(cell.of for cell in cells if math.isfinite(cell.value))
+    return [cell for cell in cells if 2 * counts[cell.of] > counts[OURS]]
 
 
-def means(figures: Sequence[Figure], subjects: Sequence[str], name: str) -> list[Figure]:
-    """Mean figures over subjects for every method, region, metric and split, under the subject's name `name`; missing
-    where one of the subjects has none.
+def means(cells: Sequence[Cell], subjects: Sequence[str], name: str) -> list[Cell]:
+    """Average over subjects for every method, region, metric and split, under the subject's name `name`.
+
+    A mean is missing where one of the subjects has no score.
 
     The interval of one subject's is its own. Of several, it would have to say how the mean varies over other people:
     it is drawn over subjects, from `ENOUGH_CLIPS` on; fewer have none.
     """
-    parts: dict[tuple[Method, str, str, str], list[Figure]] = {}
-    for figure in figures:
-        if figure.subject in subjects:
-            parts.setdefault((figure.of, figure.split, figure.region, figure.metric), []).append(figure)
+    parts: dict[tuple[Method, str, str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.subject in subjects:
+            parts.setdefault((cell.of, cell.split, cell.region, cell.metric), []).append(cell)
     return [_mean(part, name) for part in parts.values()]
 
 
-def _mean(part: list[Figure], name: str) -> Figure:
-    reasons = {figure.reason for figure in part}
+def _mean(part: list[Cell], name: str) -> Cell:
+    reasons = {cell.reason for cell in part}
     # What is missing comes first, then what to bear in mind about one of them; what holds of all names nobody.
     first = next((f for f in part if math.isnan(f.value)), next((f for f in part if f.reason), part[0]))
     reason = f"{first.subject}: {first.reason}" if first.reason and len(reasons) > 1 else first.reason
-    value = sum(figure.value for figure in part) / len(part)
+    value = sum(cell.value for cell in part) / len(part)
     low, high = (part[0].low, part[0].high) if len(part) == 1 else (math.nan, math.nan)
     if len(part) >= ENOUGH_CLIPS and not math.isnan(value):
-        people = range(len(part))
-        low, high = mean_interval(np.array([figure.value for figure in part]), people, 1) or (low, high)
-    frames = sum(figure.frames for figure in part)
+        people = np.arange(len(part))
+        low, high = mean_interval(np.array([cell.value for cell in part]), people, 1) or (low, high)
+    frames = sum(cell.frames for cell in part)
     return part[0]._replace(subject=name, value=value, low=low, high=high, frames=frames, reason=reason)

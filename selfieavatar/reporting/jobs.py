@@ -1,4 +1,4 @@
-"""What became of the jobs of a subject: a state for each, and the one sentence that its log says about a failure."""
+"""Find the state of the jobs of a subject, and the one sentence that a log says about a failure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from selfieavatar.io.schemas import STAGES
 
@@ -40,7 +41,7 @@ class Subject:
     clips: int
     frames: dict[str, float]  # train, val, test, left_out
     left_out: dict[str, int]  # reason -> frames
-    figures: dict[str, float]  # psnr_db_full and so on, of metrics.json
+    metrics: dict[str, float]  # psnr_db_full and so on, of metrics.json
     sizes: dict[str, int]  # kind of KINDS -> bytes
     remarks: list[str] = field(default_factory=list)  # what to know about a subject that is done, in sentences
     links: list[tuple[str, str]] = field(default_factory=list)  # words, path as seen from the folder of the results
@@ -50,6 +51,11 @@ class Subject:
     def state(self) -> str:
         """Of all jobs together, but those that have failed to add something."""
         return together(job.state for job in self.jobs if job.state != "failed" or job.stage not in ADDED)
+
+    @property
+    def trained_on(self) -> float:
+        """Frames to train and to validate on; NaN where not known."""
+        return self.frames.get("train", math.nan) + self.frames.get("val", 0)
 
     @property
     def failures(self) -> list[Job]:
@@ -63,27 +69,27 @@ class Subject:
         return self.remarks + [f"{job.stage} {job.of} has failed: {job.reason} ({job.log})" for job in failed]
 
     def stage_state(self, stage: str) -> str:
-        """Of the jobs of a stage together."""
+        """Join the states of the jobs of a stage."""
         return together(job.state for job in self.jobs if job.stage == stage)
 
     def minutes(self, *stages: str) -> float:
-        """Time that the jobs of the stages (of none named: all) have taken, as far as it is known; NaN if it is not."""
+        """Sum the minutes that the jobs of the stages (of none named: all) have taken; NaN where none is known."""
         known = [job.minutes for job in self.jobs if job.stage in (stages or STAGES) and math.isfinite(job.minutes)]
         return sum(known) if known else math.nan
 
 
 def together(states: Iterable[str]) -> str:
-    """The state that outweighs the others; "not asked" where there is none."""
+    """Return the state that outweighs the others; "not asked" where there is none."""
     return min(states, key=STATES.index, default="not asked")
 
 
 def worst_first(subjects: Iterable[Subject]) -> list[Subject]:
-    """Failed subjects first, then what runs and waits; in their own order otherwise."""
+    """Sort failed subjects first, then what runs and waits; in their own order otherwise."""
     return sorted(subjects, key=lambda subject: STATES.index(subject.state))
 
 
 def job_state(made: bool, log: str | None, asked: bool, ended: bool) -> tuple[str, str]:
-    """(state, reason) of a job.
+    """Return state and reason of a job.
 
     Args:
         made: its output is there. Snakemake removes the outputs of a job before it starts, and when it has failed.
@@ -103,7 +109,7 @@ def job_state(made: bool, log: str | None, asked: bool, ended: bool) -> tuple[st
 
 
 def sentence(log: str) -> str | None:
-    """The sentence with which a stage has ended its log, None where there is none.
+    """Find the sentence with which a stage has ended its log, None where there is none.
 
     Where several processes share the log, the first one to fail has said why.
     """
@@ -117,20 +123,20 @@ def sentence(log: str) -> str | None:
 
 
 def silent_end(log: str) -> str:
-    """The sentence for a job that has ended without one."""
+    """Make a sentence for a job that has ended without one."""
     lines = _lines(log)
     last = f"; the last line of its log: {lines[-1]}" if lines else ""
     return f"stopped without saying why, as when it is killed for want of memory{last}"
 
 
 def _lines(log: str) -> list[str]:
-    """Lines without what moves a terminal's cursor or colours it."""
+    """Split into lines, without what moves a terminal's cursor or colours it."""
     lines = ("".join(c if c.isprintable() else " " for c in line).strip() for line in re.split(r"[\r\n]+", log))
     return [line for line in lines if line]
 
 
 def kind_of(folders: tuple[str, ...], name: str) -> str:
-    """What a file of a subject's folder is, of KINDS; folders: those between the subject's and the file."""
+    """Tell the kind (of KINDS) of a file; folders: those between the subject's folder and the file."""
     if len(folders) > 2 and folders[0] == "clips" and folders[2] in IMAGES:
         return "pictures"
     own = folders[2:] if folders[:1] == ("variants",) else folders
@@ -141,10 +147,10 @@ def kind_of(folders: tuple[str, ...], name: str) -> str:
     return "avatar" if name == "avatar.pt" else "other"
 
 
-def columns(subjects: list[Subject]) -> dict[str, list]:
-    """Columns of the manifest `summary`, a row for each subject."""
+def columns(subjects: list[Subject]) -> dict[str, list[Any]]:
+    """Make the columns of the manifest `summary`, a row for each subject."""
     first = [subject.failures[0] if subject.failures else Job("", "", "") for subject in subjects]
-    found: dict[str, list] = {
+    found: dict[str, list[Any]] = {
         "subject": [subject.name for subject in subjects],
         "state": [subject.state for subject in subjects],
         "failed_stage": [job.stage for job in first],
@@ -157,7 +163,7 @@ def columns(subjects: list[Subject]) -> dict[str, list]:
     for split in ("train", "val", "test", "left_out"):
         found[f"frames_{split}"] = [subject.frames.get(split, math.nan) for subject in subjects]
     for name in ("psnr_db_full", "ssim_full", "psnr_db_face", "ssim_face"):
-        found[name] = [subject.figures.get(name, math.nan) for subject in subjects]
+        found[name] = [subject.metrics.get(name, math.nan) for subject in subjects]
     for kind in KINDS:
         found[f"bytes_{kind}"] = [subject.sizes.get(kind, 0) for subject in subjects]
     for stage in STAGES:
@@ -167,6 +173,6 @@ def columns(subjects: list[Subject]) -> dict[str, list]:
 
 
 def counted(subjects: Iterable[Subject]) -> Mapping[str, int]:
-    """How many subjects are in each state that occurs, the worst first."""
+    """Count the subjects in each state that occurs, the worst first."""
     states = [subject.state for subject in subjects]
     return {state: states.count(state) for state in STATES if state in states}

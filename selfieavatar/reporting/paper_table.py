@@ -1,10 +1,10 @@
-"""Table I as the paper prints it. Figures of other people's footage: to be read beside ours, never mixed with them."""
+"""Hold Table I of the paper. Its scores are of other people's footage: to be read beside ours, never mixed with them."""
 
 from __future__ import annotations
 
 SOURCE = "SelfieAvatar: Real-time Head Avatar Reenactment from a Selfie Video, Table I"
 METRICS = ("ssim", "psnr_db", "lpips", "fid")
-OWN = "SelfieAvatar"  # its figures are printed in bold
+OWN = "SelfieAvatar"  # the bold row
 # With the digits of the paper.
 TABLE_I: dict[str, tuple[str, str, str, str]] = {
     "IMAvatar": ("0.78", "19.0", "0.069", "59.7"),

@@ -10,7 +10,7 @@ from selfieavatar.reporting.summary_page import bytes_in_words, summary_page, te
 
 
 def subject(name, *jobs, **rest):
-    given = {"clips": 1, "frames": {}, "left_out": {}, "figures": {}, "sizes": {}} | rest
+    given = {"clips": 1, "frames": {}, "left_out": {}, "metrics": {}, "sizes": {}} | rest
     return Subject(name, list(jobs), **given)
 
 
@@ -21,7 +21,7 @@ GOOD = subject(
     Job("train", "", "done", minutes=12.25),
     frames={"train": 80.0, "val": 4.0, "test": 20.0, "left_out": 3.0},
     left_out={"blurred": 2, "<i>lost</i>": 1},
-    figures={"psnr_db_face": 27.31, "ssim_face": 0.876},
+    metrics={"psnr_db_face": 27.31, "ssim_face": 0.876},
     sizes={"pictures": 3_000_000, "training": 250},
     links=[("video", "anna/self.mp4")],
     images=[("sheet", "anna/clips/talk/contact.png")],

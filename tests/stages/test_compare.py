@@ -36,11 +36,8 @@ def results(tmp_path):
 
 
 def run(results):
-    cli.main(
-        compare.build_parser(),
-        compare.run,
-        ["--results", str(results), "--subjects", str(results.parent / "sheet.tsv")],
-    )
+    argv = ["--results", str(results), "--subjects", str(results.parent / "sheet.tsv")]
+    cli.main(compare.build_parser(), compare.run, argv)
     return (results / "table.md").read_text(), read_manifest(results / "table.parquet", "table").table.to_pandas()
 
 
@@ -57,12 +54,8 @@ def test_every_method_of_every_subject_has_a_row(results):
     rows = rows_of(page, "### selfie, the face")
     assert {subject for subject, _ in rows} == {"mean of 2", "anna", "bert", "carl"}
     assert [method for subject, method in rows if subject == "anna"] == [
-        "mean frame (baseline)",
-        "nearest training frame (baseline)",
-        "peer (external)",
-        "unet (variant)",
-        "ours",
-    ]
+        "mean frame (baseline)", "nearest training frame (baseline)", "peer (external)", "unet (variant)", "ours",
+    ]  # fmt: skip
     assert rows["anna", "ours"][:3] == ["30", "**28.50** (27.50–29.50)", "**0.713**"]
 
 
@@ -137,9 +130,9 @@ def test_the_long_table_is_tidy(results):
     assert not table.method.str.contains("StyleAvatar").any(), "the paper's figures are not ours"
 
 
-def test_the_paper_s_figures_stand_apart(results):
+def test_the_paper_s_scores_stand_apart(results):
     page, _ = run(results)
-    ours, _, printed = page.partition("## For reference: what the paper prints")
+    ours, _, printed = page.partition("## For reference: the table of the paper")
     assert "| StyleAvatar | 0.82 | 23.4 | 0.055 | 27.4 |" in printed and "StyleAvatar" not in ours
     assert "| SelfieAvatar | **0.88** | **28.5** | **0.027** | **13.7** |" in printed
 
@@ -151,15 +144,15 @@ def test_training_and_size_are_said(results):
     assert rows["anna", next(m for s, m in rows if m.startswith("peer"))][4:] == ["—", "—", "—"]
 
 
-def test_figures_without_their_avatar_are_said_to_be_old(results):
+def test_scores_without_their_avatar_are_said_to_be_old(results):
     """A new training that failed has removed the avatar, and the figures of the one before still lie there."""
-    said = "avatar.pt is not there: these figures may be of an earlier one"
+    said = "avatar.pt is not there: these scores may be of an earlier one"
     assert said not in run(results)[0]
     (results / "bert/avatar.pt").unlink()
     assert said in run(results)[0]
 
 
-def test_a_image_equal_to_the_truth_is_said_to_be(results):
+def test_an_image_equal_to_the_truth_is_said_to_be(results):
     write_json(results / "anna/external/peer/metrics.json", metrics("anna", 100.0))
     page, table = run(results)
     mine = table[(table.kind == "external") & (table.metric == "psnr_db") & (table.subject == "anna")]
@@ -241,7 +234,7 @@ def mead(tmp_path):
     return folder
 
 
-def test_figures_by_emotion_and_level(mead):
+def test_scores_by_emotion_and_level(mead):
     page, table = run(mead)
     assert "#### By level, the whole image: PSNR, dB / SSIM" in page
     rows = rows_of(page, "#### By emotion, the face: PSNR, dB / SSIM")
@@ -298,7 +291,7 @@ def test_a_peer_that_failed_says_why(results):
     assert "is missing; 3 images are missing (bert/logs/peer.external.log)" in run(results)[0]
 
 
-def test_figures_that_no_region_has_are_compared_too(results):
+def test_metrics_that_no_region_has_are_compared_too(results):
     further = {
         "tracked": {"found": 29, "akd": 0.0123, "aed": 0.4, "apd_deg": 1.5, "jitter": 0.002},
         "temporal": {"pairs": 28, "difference_error": 0.004, "difference_error_face": None, "flicker_static": 0.001},

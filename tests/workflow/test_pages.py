@@ -45,8 +45,8 @@ def browser():
 def write_summary(folder):
     write_image(folder / "M003/clips/talk/contact.png", np.full((40, 1600, 3), 99, np.uint8))
     frames = {"train": 12345.0, "test": 1234.0, "left_out": 123.0}
-    figures = {f"{name}_{region}": 31.25 for name in ("psnr_db", "ssim") for region in ("full", "face")}
-    given = {"clips": 1, "frames": frames, "left_out": {"blurred": 2}, "figures": figures}
+    metrics = {f"{name}_{region}": 31.25 for name in ("psnr_db", "ssim") for region in ("full", "face")}
+    given = {"clips": 1, "frames": frames, "left_out": {"blurred": 2}, "metrics": metrics}
     given |= {"sizes": dict.fromkeys(KINDS, 123_000_000)}
     given["links"] = [(f"{kind} {name}", "M003/self.mp4") for kind in ("contact sheet", "driven by") for name in CLIPS]
     jobs = [Job(stage, CLIPS[0], "done", minutes=123.5) for stage in STAGES]
