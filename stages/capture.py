@@ -1,4 +1,4 @@
-"""Whether the footage suffices, and what to record again: capture.html and capture.json, before anything is trained.
+"""Say whether the footage suffices, and what to record again, before a training: capture.html and capture.json.
 
 Reads the manifests, frames and mattes of a subject's clips. What the clips to train on show is judged, without the
 frames at their end that are held out to measure on; clips to test on are listed apart. Needs no network to look at.
@@ -23,11 +23,12 @@ from selfieavatar.evaluation.holdout import kept_frames
 from selfieavatar.fitting.person import model_and_camera
 from selfieavatar.footage.checks import judge, overall, record_again
 from selfieavatar.footage.face_image import FaceImage, face_image
-from selfieavatar.footage.measures import CELL_S, COLUMNS, Footage, clip_figures, measure, poses
+from selfieavatar.footage.measures import CELL_S, COLUMNS, Footage, clip_measures, measure, poses
 from selfieavatar.footage.signals import cut_by_border, examples, face_shape, frame_seconds
 from selfieavatar.footage.tracking import head_angles, openings
 from selfieavatar.io.arrays import read_identity
 from selfieavatar.io.files import atomic_file, image_name, read_image, write_json
+from selfieavatar.io.jpeg import encode_jpeg
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.landmark_sets import landmark_set
 from selfieavatar.morphable.model import MorphableModel
@@ -50,7 +51,7 @@ Table = dict[str, np.ndarray]
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage; the lists are in the order of --clips."""
+    """Build the command line of the stage; the lists are in the order of --clips."""
     parser = stage_parser(__doc__, "capture")
     parser.add_argument("--subject", required=True, help="name of the subject")
     parser.add_argument("--identity", required=True, type=Path, help="identity.npz of the subject")
@@ -96,7 +97,7 @@ class Clip:
 
 
 def read_clips(args: argparse.Namespace) -> list[Clip]:
-    """All clips.
+    """Read the manifests of all clips.
 
     Raises:
         UserError: lists of different lengths, no clip to train on, or manifests of different frames or sizes.
@@ -118,7 +119,7 @@ def read_clips(args: argparse.Namespace) -> list[Clip]:
 
 
 def load_model(path: Path, clips: list[Clip]) -> MorphableModel:
-    """The subject's face; UserError if the file is missing, no identity, or not that of the clips."""
+    """Load the subject's face; UserError if the file is missing, no identity, or not that of the clips."""
     model, _ = model_and_camera(read_identity(path), path)
     for clip in clips:
         kind = landmark_set(clip.landmarks.metadata["landmark_set"])
@@ -128,19 +129,19 @@ def load_model(path: Path, clips: list[Clip]) -> MorphableModel:
 
 
 def read_frames(clip: Clip, threads: int) -> Iterator[FaceImage]:
-    """Figures of each frame's face, in order."""
+    """Measure the face of each frame, in order."""
     points, kind = clip.points, landmark_set(clip.landmarks.metadata["landmark_set"])
 
     def look(row: int) -> FaceImage:
         return face_image(clip.image(clip.frames, row), points[row], kind)
 
     with closing(in_order(look, range(len(points)), threads)) as found:
-        for _, figures in progress(found, total=len(points), desc=clip.name):
-            yield figures
+        for _, measured in progress(found, total=len(points), desc=clip.name):
+            yield measured
 
 
 def table_of(clip: Clip, number: int, model: MorphableModel, threads: int) -> Table:
-    """Columns of `capture_measures` for a clip."""
+    """Make the columns `COLUMNS` of a clip."""
     decode, fit, points = clip.decode, clip.fit, clip.points
     kind = landmark_set(clip.landmarks.metadata["landmark_set"])
     lost = fit["quality"] == "lost"
@@ -162,7 +163,7 @@ def table_of(clip: Clip, number: int, model: MorphableModel, threads: int) -> Ta
 
 
 def footage_of(clip: Clip) -> Footage:
-    """Facts about a clip, and how far its background moved."""
+    """Collect facts about a clip, and how far its background moved."""
     facts = clip.decode.metadata
     seen = np.flatnonzero(clip.decode["face"])  # decode refuses clips without any
     rows = seen[np.unique(np.linspace(0, len(seen) - 1, STILL_COUNT).round().astype(int))]
@@ -181,7 +182,7 @@ def footage_of(clip: Clip) -> Footage:
 
 
 def maps_of(table: Table, settings: Mapping[str, Any]) -> list[Image]:
-    """Plots of head and blur."""
+    """Plot directions of the head, and blur."""
     (seconds, yaw, pitch, wanted), _ = poses(table, settings)
     labels = ("yaw, degrees, + to the right of the image", "pitch, degrees, + down")
     directions = coverage_map(seconds, (yaw, pitch), wanted, seconds >= CELL_S, labels)
@@ -192,23 +193,20 @@ def maps_of(table: Table, settings: Mapping[str, Any]) -> list[Image]:
 
 
 def thumbnails_of(table: Table, rows: np.ndarray, clips: list[Clip]) -> list[Image]:
-    """The frames of `examples`, small; rows: of each row of the table, its number among all frames of the clips."""
+    """Shrink the frames of `examples`; rows: of each row of the table, its number among all frames of the clips."""
     first = np.concatenate([[0], np.cumsum([len(clip.decode) for clip in clips])])
     found = []
     for title, row in examples(table).items():
         clip = clips[table["clip"][row]]
         at = int(rows[row] - first[table["clip"][row]])
         image = cut_window(clip.image(clip.frames, at), (0, 0, clip.size_px), THUMBNAIL_PX)
-        ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        if not ok:
-            raise RuntimeError("OpenCV cannot write JPEG")
         caption = f"{title}: {clip.name}, frame {int(clip.decode['frame'][at])}, {table['time_s'][row]:.1f} s"
-        found.append(Image(caption, data.tobytes(), "jpeg"))
+        found.append(Image(caption, encode_jpeg(image, THUMBNAIL_PX, quality=85), "jpeg"))
     return found
 
 
 def curves_of(table: Table, clip: Clip) -> Image:
-    """Curves of one clip's table."""
+    """Plot the curves of one clip."""
     groups = {
         "head, degrees": {name: table[name] for name in ("yaw", "pitch", "roll")},
         "lips, share": {"opening": table["mouth_open"], "width": table["mouth_width"]},
@@ -220,7 +218,7 @@ def curves_of(table: Table, clip: Clip) -> Image:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measures all clips, judges those to train on, and writes both files."""
+    """Measure all clips, grade those to train on, and write both files."""
     cv2.setNumThreads(1)  # frames are looked at side by side instead
     clips, settings = read_clips(args), args.settings
     clips.sort(key=lambda clip: clip.role != "train")
@@ -237,7 +235,7 @@ def run(args: argparse.Namespace) -> None:
     report = {
         "subject": args.subject, "verdict": verdict, "sentence": sentence, "size_px": clips[0].size_px,
         "held_out": sum(map(len, kept)) - len(rows), "record_again": record_again(checks), "checks": checks, "clips": {
-            clip.name: {"role": clip.role} | clip_figures(one | {"clip": np.zeros_like(one["clip"])}, fact, settings)
+            clip.name: {"role": clip.role} | clip_measures(one | {"clip": np.zeros_like(one["clip"])}, fact, settings)
             for clip, one, fact in zip(clips, tables, facts, strict=True)}, "settings": settings,
     }  # fmt: skip
     page = capture_page(report, maps_of(table, settings), thumbnails_of(table, rows, trained),

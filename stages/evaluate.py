@@ -29,7 +29,7 @@ from selfieavatar.evaluation.retrack import retracking_of
 from selfieavatar.evaluation.summary_text import comparison, worse_than
 from selfieavatar.io.files import ImageWriter, atomic_dir, write_json
 from selfieavatar.io.manifest import write_manifest
-from selfieavatar.reporting.tiles import panel_size, side_by_side
+from selfieavatar.reporting.tiles import row_size, side_by_side
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.settings.device import lease_device
 from selfieavatar.video.writer import VideoWriter
@@ -76,7 +76,7 @@ def measure(
     result = Results(METHODS if baselines else METHODS[:1], network, tracked)
     result.notes += [why] if why else []
     rates = images.rates(subject)
-    fps, size = video_rate(subject, rates), panel_size(subject.size_px, tile_px)
+    fps, size = video_rate(subject, rates), row_size(subject.size_px, tile_px)
     video = VideoWriter(args.video, fps, size, settings["video_crf"])
     with video, progress(total=subject.frames) as bar:
         for clip, frames in subject.test.items():

@@ -1,4 +1,4 @@
-"""Summary of a batch: what was made of each subject of the sheet, what has failed and why, figures, time and disk.
+"""Summary of a batch: what was made of each subject of the sheet, what has failed and why, scores, time and disk.
 
 Made at the end of every run of the workflow, and by hand at any time: `python -m stages.summary`. Reads the results'
 files, logs and benchmarks, and changes none of them. Writes summary.html and summary.parquet into the folder of the

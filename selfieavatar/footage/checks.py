@@ -1,4 +1,4 @@
-"""The checks of a recording: each a figure, a verdict, and advice in plain words for the person who films."""
+"""Grade a recording by checks: each a measure, a grade, and advice in plain words for the person who films."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Check:
     """One question to the recording.
 
     group: FOOTAGE spoils all frames and asks for another recording, CONTENT can be added by one more clip.
-    advice: said where the verdict is not good; {value}, {good} and the figures of the measurement are filled in.
-    told: how the figure is told, and what it does not see.
+    advice: said where the grade is thin or missing; {value}, {good} and the details of the measure are filled in.
+    told: how the measure is taken, and what it does not see.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure with what else was seen; value NaN and the reason in `note` where it cannot be told."""
+    """A measure with what else was seen; value NaN and the reason in `note` where it cannot be told."""
 
     value: float
-    figures: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
 
 
@@ -124,8 +124,8 @@ CHECKS = (
 )  # fmt: skip
 
 
-def verdict(value: float, good: float, thin: float) -> str | None:
-    """good, thin or missing; larger is better where good > thin, smaller where good < thin. None for NaN."""
+def grade(value: float, good: float, thin: float) -> str | None:
+    """Grade good, thin or missing; larger is better where good > thin, smaller where good < thin. None for NaN."""
     if math.isnan(value):
         return None
     sign = 1 if good >= thin else -1
@@ -133,13 +133,16 @@ def verdict(value: float, good: float, thin: float) -> str | None:
 
 
 def number(value: float) -> float | None:
-    """The number to four digits after the point; None where it is not known, or without end."""
+    """Round to four digits after the point; None for NaN and infinity."""
     return round(value, 4) if math.isfinite(value) else None
 
 
 def judge(measured: Mapping[str, Measured], limits: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
-    """One entry for each check, in order: name, group, title, value (None where unknown), unit, good and thin (the
-    limits), verdict, advice (None where good), note, told.
+    """Grade all checks, in order.
+
+    Returns:
+        For each check: name, group, title, value (None where unknown), unit, good and thin (the limits), verdict (the
+        grade), advice (None where good), note, told.
 
     Raises:
         KeyError: a check has no measurement or no limits. That is a defect, not bad input.
@@ -147,21 +150,21 @@ def judge(measured: Mapping[str, Measured], limits: Mapping[str, Sequence[float]
     found = []
     for check in CHECKS:
         one, (good, thin) = measured[check.name], limits[check.name]
-        said = verdict(one.value, good, thin)
+        said = grade(one.value, good, thin)
         advice = None
         if said in (THIN, MISSING):
-            advice = check.advice.format(value=one.value, good=good, **one.figures)
+            advice = check.advice.format(value=one.value, good=good, **one.details)
         found.append({
             "name": check.name, "group": check.group, "title": check.title, "unit": check.unit,
             "value": number(one.value), "digits": check.digits, "good": good, "thin": thin,
-            "figures": {name: number(value) for name, value in one.figures.items()}, "verdict": said,
+            "figures": {name: number(value) for name, value in one.details.items()}, "verdict": said,
             "advice": advice, "note": one.note or None, "told": check.told,
         })  # fmt: skip
     return found
 
 
 def overall(checks: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """(verdict, one sentence) over all checks that could be told."""
+    """Join all checks that could be told into a grade and one sentence."""
 
     def titles(group: str, said: str) -> str:
         return ", ".join(c["title"] for c in checks if c["group"] == group and c["verdict"] == said)
@@ -181,6 +184,6 @@ def overall(checks: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
 
 
 def record_again(checks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The advice, ready to read aloud: what is missing before what is thin, the footage before what it shows."""
+    """List the advice, ready to read aloud: what is missing before what is thin, the footage before what it shows."""
     order = [(said, group) for said in (MISSING, THIN) for group in (FOOTAGE, CONTENT)]
     return [c["advice"] for said, group in order for c in checks if (c["verdict"], c["group"]) == (said, group)]

@@ -1,4 +1,4 @@
-"""What one image of a face tells about the recording: blur, brightness, exposure, and whether teeth show.
+"""Measure one image of a face: blur, brightness, exposure, and whether teeth show.
 
 Images are RGB uint8 (S, S, 3); points are in continuous pixel coordinates. What cannot be told is NaN.
 """
@@ -20,7 +20,7 @@ _STRONG = 90  # percentile of the gradient from which on it counts as an edge
 _SHARPEST = 75  # percentile over those edges: soft shading is an edge, too, and says nothing of the lens
 _BLURRIEST_PX = 20.0  # beyond, the two gradients are too alike to be told apart in 8 bits
 _OVER, _UNDER = 250, 8  # levels of 255
-_SIDES = (0.1, 0.6)  # of the outer eye corners' distance from the midline: the strip that stands for a side
+_SIDES = (0.1, 0.6)  # of the inter-ocular distance from the midline: the strip that stands for a side
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Teeth are as bright as the skin, or nearly, and greyer: lips and tongue are red, the open mouth is dark.
 _TOOTH_LUMA, _TOOTH_COLOUR = 0.65, 0.9  # of the skin's
@@ -28,7 +28,7 @@ _TEETH_SHARE, _TEETH_PX = 0.15, 4  # of the opening, and pixels, that must be so
 
 
 class FaceImage(NamedTuple):
-    """Figures of one face.
+    """Measures of one face.
 
     softness: blur of the edges over the face's height; see `face_softness`.
     brightness, left, right: median luma of the face and of the strips at the image's left and right, 0 to 1.
@@ -46,11 +46,11 @@ class FaceImage(NamedTuple):
 UNKNOWN = FaceImage(*[float("nan")] * len(FaceImage._fields))
 
 
-def face_image(image: np.ndarray, points: np.ndarray, kind: LandmarkSet) -> FaceImage:
-    """Figures of the face with landmarks points (L, 2), NaN where there is none or it is out of the image."""
+def face_image(image: np.ndarray, points: np.ndarray, landmark_set: LandmarkSet) -> FaceImage:
+    """Measure the face with landmarks points (L, 2); NaN where there is none or it is out of the image."""
     if not np.isfinite(points).all():
         return UNKNOWN
-    inside = hull_mask(points, image.shape[:2])
+    inside = hull_mask(points, image.shape)
     if not inside.any():
         return UNKNOWN
     rows, columns = (slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(inside))
@@ -58,22 +58,22 @@ def face_image(image: np.ndarray, points: np.ndarray, kind: LandmarkSet) -> Face
     luma = part.astype(np.float32) @ _LUMA
     skin = luma[inside]
     clipped = (part[inside].max(1) >= _OVER) | (skin <= _UNDER)
-    left, right = _sides(luma, inside, points - [columns.start, rows.start], kind)
+    left, right = _sides(luma, inside, points - [columns.start, rows.start], landmark_set)
     return FaceImage(
         face_softness(image, points), float(np.median(skin)) / 255, left, right, float(clipped.mean()),
-        teeth_show(image, points, kind, part[inside]),
+        teeth_show(image, points, landmark_set, part[inside]),
     )  # fmt: skip
 
 
-def hull_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool, True inside the convex hull of points (L, 2)."""
+def hull_mask(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Fill the convex hull of points (L, 2): (H, W) bool."""
     hull = cv2.convexHull((points - 0.5).round().astype(np.int32))
-    return cv2.fillConvexPoly(np.zeros(size, np.uint8), hull, 1).astype(bool)
+    return cv2.fillConvexPoly(np.zeros(shape[:2], np.uint8), hull, (1,)).astype(bool)
 
 
-def _sides(luma: np.ndarray, inside: np.ndarray, points: np.ndarray, kind: LandmarkSet) -> tuple[float, float]:
-    """Median luma, 0 to 1, of the strips left and right of the face's midline in the image."""
-    one, other = points[list(kind.outer_eyes)]
+def _sides(luma: np.ndarray, inside: np.ndarray, points: np.ndarray, landmark_set: LandmarkSet) -> tuple[float, float]:
+    """Take the median luma, 0 to 1, of the strips left and right of the face's midline in the image."""
+    one, other = points[list(landmark_set.outer_eyes)]
     across = (other - one) / max(float(((other - one) ** 2).sum()), 1e-9)
     y, x = np.nonzero(inside)
     place = (np.stack([x, y], 1) + 0.5 - (one + other) / 2) @ across
@@ -85,7 +85,7 @@ def _sides(luma: np.ndarray, inside: np.ndarray, points: np.ndarray, kind: Landm
 
 
 def face_softness(image: np.ndarray, points: np.ndarray) -> float:
-    """Blur of the face's sharpest edges over the face's height, seen at one scale whatever the image's size.
+    """Estimate the blur of the face's sharpest edges over the face's height, seen at one scale whatever the image's size.
 
     What the pixels themselves blur is taken off, so that a sharp face in a small image counts as sharp. NaN where
     there are no edges.
@@ -101,7 +101,7 @@ def face_softness(image: np.ndarray, points: np.ndarray) -> float:
 
 
 def edge_blur(grey: np.ndarray, mask: np.ndarray) -> float:
-    """Deviation, px, of the Gaussian that made sharp edges as soft as those of an image, along the blurrier axis.
+    """Estimate the deviation, px, of the Gaussian that blurred the edges of an image, along the blurrier axis.
 
     The gradient across a step edge that is blurred by s falls by sqrt(1 + t^2 / s^2) when the image is blurred again
     by t (Zhuo and Sim 2011, "Defocus map estimation from a single image"). Both axes are measured by themselves, since
@@ -109,7 +109,8 @@ def edge_blur(grey: np.ndarray, mask: np.ndarray) -> float:
     they are.
 
     Args:
-        grey: (H, W) float32 in [0, 1]. mask: (H, W) bool, where edges are looked for.
+        grey: (H, W) float32 in [0, 1].
+        mask: (H, W) bool, where edges are looked for.
 
     Returns:
         At most 20 px; NaN without an edge.
@@ -134,15 +135,15 @@ def _blur_along(grey: np.ndarray, again: np.ndarray, mask: np.ndarray, axis: int
     return float(np.sqrt(np.clip(variance, 0, _BLURRIEST_PX**2)))
 
 
-def teeth_show(image: np.ndarray, points: np.ndarray, kind: LandmarkSet, skin: np.ndarray) -> float:
-    """1 where enough of what lies between the inner lips is bright and grey, else 0; skin (K, 3) is the face's pixels.
+def teeth_show(image: np.ndarray, points: np.ndarray, landmark_set: LandmarkSet, skin: np.ndarray) -> float:
+    """Return 1 where enough between the inner lips is bright and grey, else 0; skin (K, 3) is the face's pixels.
 
     Told by colour alone: a pale tongue, or a glint, is taken for teeth, and teeth in deep shade are missed.
     """
-    lips = (points[list(kind.lips_inner)] - 0.5).round().astype(np.int32)
-    opening = cv2.fillPoly(np.zeros(image.shape[:2], np.uint8), [lips], 1)
+    lips = (points[list(landmark_set.lips_inner)] - 0.5).round().astype(np.int32)
+    opening = cv2.fillPoly(np.zeros(image.shape[:2], np.uint8), [lips], (1,))
     # The outline itself lies on the lips.
-    opening = cv2.polylines(opening, [lips], True, 0).astype(bool)
+    opening = cv2.polylines(opening, [lips], True, (0,)).astype(bool)
     between = image[opening].astype(np.float32)
     if len(between) < _TEETH_PX:
         return 0.0
@@ -154,6 +155,6 @@ def teeth_show(image: np.ndarray, points: np.ndarray, kind: LandmarkSet, skin: n
 
 
 def _colourfulness(pixels: np.ndarray) -> np.ndarray:
-    """Saturation of HSV of (K, 3)."""
+    """Compute the saturation of HSV of (K, 3)."""
     top = pixels.max(1)
     return (top - pixels.min(1)) / np.maximum(top, 1)

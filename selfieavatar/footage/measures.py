@@ -1,4 +1,4 @@
-"""From the frames of a recording to the figures that `selfieavatar.footage.checks` judges."""
+"""Measure the frames of a recording, for `selfieavatar.footage.checks` to grade."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_LIDS = "told only with MediaPipe's landmarks (landmarks.detector)"
 NO_VERTICES = "the face model has no vertices for these landmarks"
 # Columns of a table of frames, all (N,). `clip` is the clip's number, `fitted` and `bridged` are bool; `face_px` is the
 # face's height in px of the frame; angles are in degrees, yaw + to the right of the image and pitch + down;
-# `lids`, `mouth_open`, `mouth_width`, `brows` over the outer eye corners' distance; the others are of `FaceImage`.
+# `lids`, `mouth_open`, `mouth_width`, `brows` over the inter-ocular distance (outer corners); the others are of `FaceImage`.
 COLUMNS = (
     "clip", "time_s", "seconds", "fitted", "bridged", "duplicate", "error", "face_px", "cut", "yaw", "pitch", "roll",
     "gaze_yaw", "gaze_pitch", "lids", "mouth_open", "mouth_width", "brows", "softness", "brightness", "left", "right",
@@ -29,9 +29,9 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Footage:
-    """Facts about a clip. source_scale: source px per px of the frame. static: decode saw the background stay.
+    """Facts about a clip.
 
-    shifts: how far the background moved from the clip's first image in some others, as a share of the image's side;
+    source_scale: source px per px of the frame. static: decode saw the background stay. shifts: how far the background moved from the clip's first image in some others, as a share of the image's side;
     infinite where it went out of sight, NaN where a flat wall gives nothing to follow.
     """
 
@@ -45,7 +45,7 @@ class Footage:
 def measure(
     table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings: Mapping[str, Any]
 ) -> dict[str, Measured]:
-    """Figures of all checks for the frames of one or more clips, in the checks' units.
+    """Measure for all checks the frames of one or more clips, in the checks' units.
 
     table: columns COLUMNS. settings: of the section `capture`; `softness`, `advised_yaw` and `advised_pitch` are used.
     """
@@ -53,14 +53,14 @@ def measure(
 
 
 def blurred(table: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
-    """(N,) bool: the face is softer than the setting `softness`."""
+    """Find frames whose face is softer than the setting `softness`: (N,) bool."""
     return 100 * table["softness"] > settings["softness"]
 
 
 def footage(
     table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings: Mapping[str, Any]
 ) -> dict[str, Measured]:
-    """Figures that say whether the frames can be trained on."""
+    """Measure whether the frames can be trained on."""
     fitted, soft = table["fitted"], blurred(table, settings)
     usable = fitted & ~table["bridged"] & ~soft
     seconds = float(table["seconds"][usable].sum())
@@ -87,7 +87,7 @@ def footage(
 
 
 def light(table: Mapping[str, np.ndarray]) -> dict[str, Measured]:
-    """Steadiness and evenness of the light on the face."""
+    """Measure steadiness and evenness of the light on the face."""
     frontal = table["fitted"] & signals.near_front(table["yaw"], table["pitch"])
     usual = {name: table[name][frontal] for name in ("brightness", "time_s", "clip", "left", "right")}
     uneven = signals.unevenness(usual["left"], usual["right"])
@@ -100,7 +100,7 @@ def light(table: Mapping[str, np.ndarray]) -> dict[str, Measured]:
 
 
 def camera(clips: Sequence[Footage]) -> Measured:
-    """Movement of the background of the worst clip, % of the image's side."""
+    """Measure the movement of the background of the worst clip, % of the image's side."""
     worst, note = NAN, "a plain wall gives nothing to follow: a camera that moves before it cannot be told"
     for clip in clips:
         shifts = clip.shifts[~np.isnan(clip.shifts)]
@@ -117,7 +117,7 @@ def camera(clips: Sequence[Footage]) -> Measured:
 
 
 def head(table: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> dict[str, Measured]:
-    """How far the head was turned, and which directions were seen."""
+    """Measure how far the head was turned, and which directions were seen."""
     chosen = {name: table[name][table["fitted"]] for name in ("yaw", "pitch", "roll", "seconds")}
     seconds = chosen["seconds"]
     left, right = signals.reached(chosen["yaw"], seconds)
@@ -134,9 +134,12 @@ def head(table: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> dict[s
 def poses(
     table: Mapping[str, np.ndarray], settings: Mapping[str, Any]
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float]:
-    """((seconds (A, D), edges of yaw, edges of pitch, advised (A, D)), share of the advised cells that were seen).
+    """Bin the directions of the head.
 
     Pitch counts from the usual pose, since the camera rarely stands at the height of the eyes.
+
+    Returns:
+        (seconds (A, D), edges of yaw, edges of pitch, advised (A, D)), and the share of the advised cells seen.
     """
     reach = settings["advised_yaw"], settings["advised_pitch"]
     yaw_edges, pitch_edges, advised = signals.advised_poses(*reach, CELL_DEG)
@@ -147,7 +150,7 @@ def poses(
 
 
 def face(table: Mapping[str, np.ndarray]) -> dict[str, Measured]:
-    """What mouth, eyes and brows did."""
+    """Measure what mouth, eyes and brows did."""
     fitted, seconds = table["fitted"], table["seconds"]
 
     def ends(name: str) -> tuple[float, float]:
@@ -173,29 +176,29 @@ def face(table: Mapping[str, np.ndarray]) -> dict[str, Measured]:
     }
 
 
-def clip_figures(table: Mapping[str, np.ndarray], clip: Footage, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A line about one clip, whatever it is for: what it is, not what it should be; None where it is not known.
+def clip_measures(table: Mapping[str, np.ndarray], clip: Footage, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure one clip, whatever it is for, without grades; None where a measure is not known.
 
     lost: % of all its frames, as on the page about the tracking; doubtful ones are apart.
     """
     found = footage(table, [clip], settings)
     wanted = ("minutes", "blurred", "exposure", "cut", "frame_rate", "camera")
-    frames, tracked = len(table["time_s"]), found["lost"].figures
+    frames, tracked = len(table["time_s"]), found["lost"].details
     return {
         "frames": frames, "seconds": number(float(table["seconds"].sum())),
         "lost": number(100 * tracked["without_fit"] / frames),
         "doubtful": number(100 * tracked["far_from_landmarks"] / frames),
-        "face_source_px": number(found["face_scale"].figures["source_px"]),
+        "face_source_px": number(found["face_scale"].details["source_px"]),
     } | {name: number(found[name].value) for name in wanted}  # fmt: skip
 
 
-def _known(value: float, figures: Mapping[str, float] | None = None, note: str = NO_FRAME) -> Measured:
-    """The reason is kept only where the value is not known."""
-    return Measured(float(value), figures or {}, note if np.isnan(value) else "")
+def _known(value: float, details: Mapping[str, float] | None = None, note: str = NO_FRAME) -> Measured:
+    """Make a measure that keeps the reason only where the value is not known."""
+    return Measured(float(value), details or {}, note if np.isnan(value) else "")
 
 
 def _lesser(low: float, high: float) -> float:
-    """The lesser reach to either side of 0; NaN where unknown."""
+    """Return the lesser reach to either side of 0; NaN where unknown."""
     return float(np.maximum(np.minimum(-low, high), 0.0))
 
 

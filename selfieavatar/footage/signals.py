@@ -1,4 +1,4 @@
-"""What a recording holds, from signals over its frames: how far, how long, how often, how steady.
+"""Measure signals over the frames of a recording: how far, how long, how often, how steady.
 
 Signals are (N,) arrays with one value a frame, NaN where it is not known; `seconds` (N,) is how long each frame lasts.
 What cannot be told is NaN, for `selfieavatar.footage.checks` to give the reason.
@@ -15,13 +15,13 @@ from selfieavatar.morphable.landmark_sets import LandmarkSet
 from selfieavatar.morphable.model import MorphableModel
 
 HELD_S = 0.2  # what lasts less in all, over the whole recording, does not count as shown
-LIP_CELL = 0.05  # of the outer eye corners' distance: lips that differ by less in width and opening are one shape
+LIP_CELL = 0.05  # of the inter-ocular distance: lips that differ by less in width and opening are one shape
 _FRONTAL_DEG = 10.0  # from the usual pose: so far, brightness says something of the light and not of the turning head
 _FEWEST = 3  # frames that make the mean of a second
 
 
 def frame_seconds(time_s: np.ndarray) -> np.ndarray:
-    """(N,) how long each frame is shown, s, from its time stamps (N,); a gap in them counts as at most three frames."""
+    """Compute how long each frame is shown, (N,) s, from its time stamps; a gap counts as at most three frames."""
     if len(time_s) < 2:
         return np.zeros(len(time_s))
     steps = np.diff(time_s)
@@ -30,7 +30,7 @@ def frame_seconds(time_s: np.ndarray) -> np.ndarray:
 
 
 def reached(values: np.ndarray, seconds: np.ndarray, held_s: float = HELD_S) -> tuple[float, float]:
-    """(low, high): the signal lay at or below low, and at or above high, for held_s seconds in all.
+    """Find (low, high): the signal lay at or below low, and at or above high, for held_s seconds in all.
 
     Unlike a percentile it does not ask more of a longer recording, and unlike the extremes it does not believe a single
     frame. NaN where less than held_s is known.
@@ -50,14 +50,18 @@ def reached(values: np.ndarray, seconds: np.ndarray, held_s: float = HELD_S) -> 
 def map_of(
     across: np.ndarray, down: np.ndarray, seconds: np.ndarray, edges: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """(A, D) seconds spent in each cell of two signals; edges: (A + 1,) of `across`, (D + 1,) of `down`."""
+    """Sum the seconds in each cell of two signals, (A, D); edges: (A + 1,) of `across`, (D + 1,) of `down`."""
     known = np.isfinite(across) & np.isfinite(down)
     return np.histogram2d(across[known], down[known], bins=edges, weights=seconds[known])[0]
 
 
 def advised_poses(yaw_deg: float, pitch_deg: float, cell_deg: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Edges (A + 1,) of yaw and (D + 1,) of pitch, and (A, D) bool: cells whose middle lies within the ellipse of that
-    reach. Square cells of cell_deg, the middle one around looking straight ahead, one more around the ellipse.
+    """Choose the directions of the head to ask for: cells whose middle lies within the ellipse of that reach.
+
+    Cells are squares of cell_deg, the middle one around looking straight ahead, one more around the ellipse.
+
+    Returns:
+        Edges (A + 1,) of yaw and (D + 1,) of pitch, and (A, D) bool.
     """
     counts = [int(reach // cell_deg) + 1 for reach in (yaw_deg, pitch_deg)]
     edges = [(np.arange(2 * count + 2) - count - 0.5) * cell_deg for count in counts]
@@ -66,9 +70,9 @@ def advised_poses(yaw_deg: float, pitch_deg: float, cell_deg: float) -> tuple[np
 
 
 def lip_shapes(width: np.ndarray, opening: np.ndarray, seconds: np.ndarray, held_s: float = 0.1) -> int:
-    """How many different shapes the lips took for held_s seconds in all: cells of width times opening.
+    """Count the shapes that the lips took for held_s seconds in all: cells of width times opening.
 
-    width, opening: (N,) over the outer eye corners' distance. Speech that hardly moves the lips has about five, every
+    width, opening: (N,) over the inter-ocular distance. Speech that hardly moves the lips has about five, every
     vowel with a smile, a pout and an open mouth several times as many.
     """
     known = np.isfinite(width) & np.isfinite(opening)
@@ -79,37 +83,37 @@ def lip_shapes(width: np.ndarray, opening: np.ndarray, seconds: np.ndarray, held
     return int((np.bincount(cell.ravel(), seconds[known]) >= held_s - 1e-9).sum())
 
 
-def face_shape(model: MorphableModel, expression: np.ndarray, kind: LandmarkSet) -> dict[str, np.ndarray]:
-    """mouth_open, mouth_width, brows (N,) of the fitted face, over the distance of the outer eye corners.
+def face_shape(model: MorphableModel, expression: np.ndarray, landmark_set: LandmarkSet) -> dict[str, np.ndarray]:
+    """Measure mouth_open, mouth_width, brows (N,) of the fitted face over the inter-ocular distance (outer corners).
 
     Read off the model, not the image, so that a turned head changes nothing. Opening and width are of the inner lips,
     brows are the mean height above the eye corners. NaN where the coefficients are, or the model lacks the points.
     """
-    ring, quarter = list(kind.lips_inner), len(kind.lips_inner) // 4
+    ring, quarter = list(landmark_set.lips_inner), len(landmark_set.lips_inner) // 4
     lips = [ring[k * quarter] for k in range(4)]  # corner, lower or upper middle, corner, the other middle
-    brows = [*kind.regions["left_brow"], *kind.regions["right_brow"]]
-    vertices = model.landmark_vertices[[*kind.outer_eyes, *lips, *brows]]
+    brows = [*landmark_set.regions["left_brow"], *landmark_set.regions["right_brow"]]
+    vertices = model.landmark_vertices[[*landmark_set.outer_eyes, *lips, *brows]]
     if (vertices < 0).any():
         return dict.fromkeys(("mouth_open", "mouth_width", "brows"), np.full(len(expression), np.nan))
     basis = model.expression_basis[:, vertices]
     places = model.template[vertices] + np.tensordot(expression, basis, 1)  # (N, M, 3) cm
     eyes = places[:, :2]
-    span = np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1)
+    eye_distance = np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1)
     return {
-        "mouth_open": np.linalg.norm(places[:, 3] - places[:, 5], axis=1) / span,
-        "mouth_width": np.linalg.norm(places[:, 2] - places[:, 4], axis=1) / span,
-        "brows": (eyes[..., 1].mean(1) - places[:, 6:, 1].mean(1)) / span,
+        "mouth_open": np.linalg.norm(places[:, 3] - places[:, 5], axis=1) / eye_distance,
+        "mouth_width": np.linalg.norm(places[:, 2] - places[:, 4], axis=1) / eye_distance,
+        "brows": (eyes[..., 1].mean(1) - places[:, 6:, 1].mean(1)) / eye_distance,
     }
 
 
 def eyes_closed(lids: np.ndarray) -> np.ndarray:
-    """(N,) bool: the mean opening of both lids is below half of the usual, as `count_blinks` has it."""
+    """Find closed eyes, (N,) bool: the mean opening of both lids is below half of the usual, as in `count_blinks`."""
     known = lids[np.isfinite(lids)]
     return lids < BLINK_SHARE * np.percentile(known, 75) if len(known) else np.zeros(len(lids), bool)
 
 
 def near_front(yaw: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-    """(N,) bool: the head is within 10 degrees of how it is usually held."""
+    """Find frames in which the head is within 10 degrees of how it is usually held, (N,) bool."""
     known = np.isfinite(yaw) & np.isfinite(pitch)
     if not known.any():
         return known
@@ -117,7 +121,7 @@ def near_front(yaw: np.ndarray, pitch: np.ndarray) -> np.ndarray:
 
 
 def drift(brightness: np.ndarray, time_s: np.ndarray, clip: np.ndarray) -> float:
-    """Range of the brightness from second to second (5th to 95th percentile) over its median.
+    """Compute the range of the brightness from second to second (5th to 95th percentile) over its median.
 
     brightness, time_s, clip: (N,); clip is the number of the clip that the frame is from.
     """
@@ -134,7 +138,7 @@ def drift(brightness: np.ndarray, time_s: np.ndarray, clip: np.ndarray) -> float
 
 
 def flicker(brightness: np.ndarray, clip: np.ndarray) -> float:
-    """Deviation of the brightness from frame to frame over its median, if it were white noise.
+    """Estimate the deviation of the brightness from frame to frame over its median, if it were white noise.
 
     Half of the second differences lie below 0.67 deviations times sqrt(6); slow changes cancel in them, and cuts are
     too few to move their median. Repeated frames must have been left out.
@@ -148,7 +152,7 @@ def flicker(brightness: np.ndarray, clip: np.ndarray) -> float:
 
 
 def unevenness(left: np.ndarray, right: np.ndarray) -> float:
-    """Median difference of the brightness of both sides of the face over their mean; signed, + brighter at right."""
+    """Compute the median difference of brightness of both sides of the face over their mean; + brighter at right."""
     share = 2 * (right - left) / np.maximum(right + left, 1e-9)
     share = share[np.isfinite(share)]
     return float(np.median(share)) if len(share) else float("nan")
@@ -157,7 +161,7 @@ def unevenness(left: np.ndarray, right: np.ndarray) -> float:
 def cut_by_border(
     points: np.ndarray, crop_px: tuple[float, float, float], source: tuple[int, int], size_px: int
 ) -> np.ndarray:
-    """(N,) bool: a landmark lies outside the source's image or the crop.
+    """Find frames, (N,) bool, in which a landmark lies outside the source's image or the crop.
 
     points: (N, L, 2) px of the frame, NaN where there is none. crop_px: (x0, y0, side) in source px. source: width and
     height, px.
@@ -169,7 +173,7 @@ def cut_by_border(
 
 
 def examples(table: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """Row of the frame to show for each title; only frames with a fit, and titles whose signal is known."""
+    """Choose the row of the frame to show for each title; only frames with a fit, and titles whose signal is known."""
     wanted = {
         "sharpest": ("softness", -1), "most blurred": ("softness", 1), "mouth widest": ("mouth_open", 1),
         "eyes closed": ("lids", -1), "brows highest": ("brows", 1), "turned left": ("yaw", -1),

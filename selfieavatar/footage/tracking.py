@@ -1,4 +1,4 @@
-"""What the manifests of a clip say about its tracking, in figures and in advice for the person who films."""
+"""Summarize the tracking of a clip from its manifests, in measures and in advice for the person who films."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from selfieavatar.fitting.gaze import eye_opening
 from selfieavatar.geometry.camera import rotation_matrix
 from selfieavatar.morphable.landmark_sets import LOWER_LIP, MEDIAPIPE, UPPER_LIP
 
-# A median reprojection error above this share of the outer eye corners' distance can be seen in the overlay.
+# A median reprojection error above this share of the inter-ocular distance (outer corners) can be seen in the overlay.
 LARGE_ERROR = 0.025
 BLINK_SHARE, OPEN_SHARE = 0.5, 0.75  # of the usual opening: a blink goes below the first and comes back above the other
 
 
 def head_angles(rotation: np.ndarray) -> np.ndarray:
-    """Axis-angle (N, 3) -> yaw, pitch, roll (N, 3) in degrees: where the nose points (right, down) and the tilt."""
+    """Convert axis-angle (N, 3) to yaw, pitch, roll (N, 3) in degrees: where the nose points (right, down) and the tilt."""
     matrix = rotation_matrix(np.asarray(rotation, float))
     nose = -matrix[..., :, 2]
     yaw = np.arctan2(nose[:, 0], -nose[:, 2])
@@ -27,19 +27,19 @@ def head_angles(rotation: np.ndarray) -> np.ndarray:
 
 
 def openings(points: np.ndarray, landmark_set: str) -> np.ndarray | None:
-    """Opening of left lids, right lids and lips (N, 3) over the outer eye corners' distance; None for other sets.
+    """Measure the opening of left lids, right lids and lips, (N, 3) over the inter-ocular distance (outer corners).
 
-    points: (N, L, 2) px of the detector, NaN where no face was found.
+    points: (N, L, 2) px of the detector, NaN where no face was found. None for landmark sets but MediaPipe's.
     """
     if landmark_set != MEDIAPIPE:
         return None
-    span = np.linalg.norm(points[:, 33] - points[:, 263], axis=1)
-    lips = np.linalg.norm(points[:, UPPER_LIP] - points[:, LOWER_LIP], axis=1) / span
+    eye_distance = np.linalg.norm(points[:, 33] - points[:, 263], axis=1)
+    lips = np.linalg.norm(points[:, UPPER_LIP] - points[:, LOWER_LIP], axis=1) / eye_distance
     return np.concatenate([eye_opening(points), lips[:, None]], axis=1)
 
 
 def count_blinks(opening: np.ndarray) -> int:
-    """Number of times that the mean opening of both lids (N,) falls below half of the usual and comes back."""
+    """Count how often the mean opening of both lids (N,) falls below half of the usual and comes back."""
     level = opening[np.isfinite(opening)]
     if not len(level):
         return 0
@@ -53,10 +53,13 @@ def count_blinks(opening: np.ndarray) -> int:
 def summary(
     decode: Mapping[str, np.ndarray], facts: Mapping[str, Any], fit: Mapping[str, np.ndarray], lids: np.ndarray | None
 ) -> dict[str, Any]:
-    """Figures of one clip: counts, error in %, range of the head's angles in degrees (5th to 95th percentile).
+    """Measure one clip: counts, error in %, range of the head's angles in degrees (5th to 95th percentile).
 
     Args:
-        decode, fit: columns of the manifests. facts: those of decode. lids: mean opening (N,), None where not known.
+        decode: columns of its manifest.
+        facts: those of decode.
+        fit: columns of its manifest.
+        lids: mean opening (N,), None where not known.
     """
     quality, error = fit["quality"], fit["landmark_error"]
     angles = head_angles(fit["rotation"][quality != "lost"])
@@ -79,27 +82,27 @@ def summary(
     }
 
 
-def advice(figures: Mapping[str, Any]) -> list[str]:
-    """Sentences about what to look at or to film otherwise; none where all is well."""
+def advice(measures: Mapping[str, Any]) -> list[str]:
+    """Say what to look at or to film otherwise; none where all is well."""
     said = []
-    frames = max(figures["frames"], 1)
-    if figures["lost"]:
-        share = 100 * figures["lost"] / frames
+    frames = max(measures["frames"], 1)
+    if measures["lost"]:
+        share = 100 * measures["lost"] / frames
         said.append(
-            f"{figures['lost']} frames ({share:.0f} %) have no fit and are left out: the face is missing, hidden or "
+            f"{measures['lost']} frames ({share:.0f} %) have no fit and are left out: the face is missing, hidden or "
             "turned too far there."
         )
-    if figures["error_median"] is not None and figures["error_median"] > LARGE_ERROR:
+    if measures["error_median"] is not None and measures["error_median"] > LARGE_ERROR:
         said.append(
-            f"The model lies {100 * figures['error_median']:.1f} % of the eye distance beside the landmarks: look at "
+            f"The model lies {100 * measures['error_median']:.1f} % of the eye distance beside the landmarks: look at "
             "overlay.mp4; all clips must show the same person."
         )
-    if not figures["static_camera"]:
+    if not measures["static_camera"]:
         said.append("The camera or the background moves: the avatar paints one background, which will be blurred.")
-    if figures["faces_per_frame_max"] > 1:
+    if measures["faces_per_frame_max"] > 1:
         said.append("More than one face is in view: the largest and most central one is followed.")
-    if figures["repeated"] > 0.3 * frames:
+    if measures["repeated"] > 0.3 * frames:
         said.append("Many frames repeat the one before: the recording was slower than the file says.")
-    if figures["yaw"][1] - figures["yaw"][0] < 10:
+    if measures["yaw"][1] - measures["yaw"][0] < 10:
         said.append("The head hardly turns: the avatar will only look well from where it was filmed.")
     return said

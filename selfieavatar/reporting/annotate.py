@@ -1,4 +1,4 @@
-"""Drawing on images for people to look at: landmarks, wireframes, mask edges, contact sheets, error maps.
+"""Draw on images for people to look at: landmarks, wireframes, mask edges, contact sheets, error maps.
 
 Every function takes and returns RGB uint8 images (H, W, 3) and leaves its input alone. Points are in continuous
 pixel coordinates (the centre of the first pixel is (0.5, 0.5)).
@@ -20,13 +20,13 @@ _RIM_PX = 3
 
 
 def _fixed_point(points: np.ndarray) -> np.ndarray:
-    """Continuous pixel coordinates -> cv2's fixed-point integers, whose origin is the first pixel's centre."""
+    """Convert continuous pixel coordinates to cv2's fixed-point integers, whose origin is the first pixel's centre."""
     bounded = np.clip(np.nan_to_num(np.asarray(points, np.float64), nan=-1e5), -1e5, 1e5)
     return np.round((bounded - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
 def as_rgb8(image: np.ndarray) -> np.ndarray:
-    """Any image -> a fresh (H, W, 3) uint8 one.
+    """Convert any image to a fresh (H, W, 3) uint8 one.
 
     Accepts (H, W) and (H, W, 3), bool, uint8, uint16 (scaled by 257) and floats in [0, 1].
     """
@@ -45,7 +45,7 @@ def as_rgb8(image: np.ndarray) -> np.ndarray:
 def landmarks(
     image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int] = GREEN, radius: float | None = None
 ) -> np.ndarray:
-    """Discs of `radius` pixels (default: 1/300 of the width) at points (K, 2); points that are NaN are left out."""
+    """Draw discs of `radius` pixels (default: 1/300 of the width) at points (K, 2); points that are NaN are left out."""
     canvas = as_rgb8(image)
     points = np.asarray(points, np.float64).reshape(-1, 2)
     points = points[np.isfinite(points).all(axis=1)]
@@ -63,7 +63,7 @@ def wireframe(
     colour: tuple[int, int, int] = CYAN,
     opacity: float = 0.6,
 ) -> np.ndarray:
-    """The edges of triangles tri (F, 3) between points (V, 2), each edge once, blended over the image."""
+    """Draw the edges of triangles tri (F, 3) between points (V, 2), each edge once, blended over the image."""
     canvas = as_rgb8(image)
     edges = np.sort(np.asarray(tri)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     edges = np.unique(edges, axis=0)
@@ -71,7 +71,7 @@ def wireframe(
     ends = points[edges]
     ends = ends[np.isfinite(ends).all(axis=(1, 2))]
     lines = canvas.copy()
-    cv2.polylines(lines, _fixed_point(ends), False, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.polylines(lines, list(_fixed_point(ends)), False, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
     return cv2.addWeighted(lines, opacity, canvas, 1.0 - opacity, 0.0)
 
 
@@ -82,7 +82,7 @@ def arrows(
     colour: tuple[int, int, int] = MAGENTA,
     thickness: int = 1,
 ) -> np.ndarray:
-    """Arrows from starts (K, 2) to ends (K, 2); one with a NaN end is left out."""
+    """Draw arrows from starts (K, 2) to ends (K, 2); one with a NaN end is left out."""
     canvas = as_rgb8(image)
     pairs = np.stack([np.asarray(starts, np.float64), np.asarray(ends, np.float64)], axis=1)
     for start, end in _fixed_point(pairs[np.isfinite(pairs).all(axis=(1, 2))]).tolist():
@@ -97,7 +97,7 @@ def alpha_edge(
     colour: tuple[int, int, int] = ORANGE,
     thickness: int = 1,
 ) -> np.ndarray:
-    """The contour where alpha (H, W; uint8 or float in [0, 1]) crosses `level`, drawn over the image."""
+    """Draw the contour where alpha (H, W; uint8 or float in [0, 1]) crosses `level`."""
     canvas = as_rgb8(image)
     alpha = np.asarray(alpha)
     threshold = level * 255.0 if alpha.dtype == np.uint8 else level
@@ -108,7 +108,7 @@ def alpha_edge(
 
 
 def text(image: np.ndarray, label: str, origin: tuple[int, int] = (4, 4), height: int = 12) -> np.ndarray:
-    """A white line of text with a dark rim; `origin` (x, y) is its top left corner, `height` in pixels."""
+    """Write a white line of text with a dark rim; `origin` (x, y) is its top left corner, `height` in pixels."""
     canvas = as_rgb8(image)
     scale = height / _TEXT_HEIGHT
     place = (origin[0], origin[1] + height)
@@ -118,13 +118,13 @@ def text(image: np.ndarray, label: str, origin: tuple[int, int] = (4, 4), height
 
 
 def text_width(label: str, height: int = 12) -> int:
-    """Pixels that `text` takes of a line, with the rim."""
+    """Measure the pixels that `text` takes of a line, with the rim."""
     (width, _), _ = cv2.getTextSize(label, _FONT, height / _TEXT_HEIGHT, _RIM_PX)
     return width if label else 0
 
 
 def shortened(label: str, width: int, height: int = 12) -> str:
-    """The label, or as much of its beginning and its end as `text` writes on `width` pixels, with dots between them.
+    """Shorten a label to what `text` writes on `width` pixels: its beginning and its end, with dots between them.
 
     Names often begin alike and differ at the end, where the number of a frame stands, too. Empty where nothing fits.
     """
@@ -144,11 +144,13 @@ def contact_sheet(
     cell_px: int | None = None,
     gap: int = 4,
 ) -> np.ndarray:
-    """Images side by side, row by row, each with its label in a strip above it.
+    """Lay out images side by side, row by row, each with its label in a strip above it.
 
     Images may differ in size and type (see `as_rgb8`); each is scaled into a square cell of `cell_px` pixels
-    (default: the largest side of the first image) with its proportions kept. Raises ValueError for no image, or
-    for another number of labels than images.
+    (default: the largest side of the first image) with its proportions kept.
+
+    Raises:
+        ValueError: no image, or another number of labels than images.
     """
     if not len(images):
         raise ValueError("a contact sheet needs at least one image")
@@ -178,9 +180,10 @@ def contact_sheet(
 
 
 def error_map(first: np.ndarray, second: np.ndarray, full_scale: float = 0.25) -> np.ndarray:
-    """Heat map of the mean absolute colour difference; `full_scale` (in [0, 1]) is the difference shown brightest.
+    """Draw the mean absolute colour difference as a heat map; `full_scale` (in [0, 1]) is shown brightest.
 
-    Raises ValueError when the images differ in size.
+    Raises:
+        ValueError: the images differ in size.
     """
     a, b = as_rgb8(first), as_rgb8(second)
     if a.shape != b.shape:

@@ -45,9 +45,13 @@ def avatar_page(
     """Render the page.
 
     Args:
-        metrics: content of a metrics.json that `misfit` accepts. times: seconds of all frames of each clip.
+        metrics: content of a metrics.json that `misfit` accepts.
+        scores: of the frames.
+        times: seconds of all frames of each clip.
         examples: "worst", "typical", "best" -> row of the scores -> JPEG of truth, avatar and error.
-        history, versions: of the training. video: path as seen from the page, and name.
+        history: of the training.
+        versions: of the training.
+        video: path as seen from the page, and name.
     """
     found = {metric: avatar_scores.estimates(metrics, metric) for metric in METRICS}
     missing = avatar_scores.missing(metrics)
@@ -91,7 +95,7 @@ def _example(scores: Scores, row: int, data: bytes) -> Image:
 
 
 def _groups(scores: Scores) -> list[tuple[str, list[tuple], Image | None]]:
-    """What clips show, such as emotions: label, rows (value, frames, estimates of SPREAD), and a plot."""
+    """Score the clips by what they show, such as emotions: label, rows (value, frames, estimates of SPREAD), and a plot."""
     columns = {metric: scores.values[f"{metric}_{scores.region}"] for metric in SPREAD}
     found = []
     for label, rows in avatar_scores.groups_of(scores).items():
@@ -108,11 +112,11 @@ def _groups(scores: Scores) -> list[tuple[str, list[tuple], Image | None]]:
 
 
 def _weakest(scores: Scores, clips: Mapping[str, np.ndarray]) -> list[str]:
-    """All clips, or the MOST_CLIPS with the lowest PSNR, lowest first."""
+    """Choose all clips, or the MOST_CLIPS with the lowest PSNR, lowest first."""
     if len(clips) <= MOST_CLIPS:
         return list(clips)
-    means = {clip: scores.mean(f"psnr_db_{scores.region}", mine).value for clip, mine in clips.items()}
-    return sorted((clip for clip in clips if means[clip] is not None), key=lambda clip: means[clip])[:MOST_CLIPS]
+    means = ((scores.mean(f"psnr_db_{scores.region}", mine).value, clip) for clip, mine in clips.items())
+    return [clip for _, clip in sorted((value, clip) for value, clip in means if value is not None)[:MOST_CLIPS]]
 
 
 def _over_time(scores: Scores, clip: str, mine: np.ndarray, time_s: np.ndarray) -> Image:

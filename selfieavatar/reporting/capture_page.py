@@ -21,7 +21,10 @@ def capture_page(
     """Render the page.
 
     Args:
-        report: content of capture.json. maps: of head and sharpness. thumbnails: frames. curves: one for each clip.
+        report: content of capture.json.
+        maps: of head and sharpness.
+        thumbnails: frames.
+        curves: one for each clip.
     """
     images = {"maps": maps, "thumbnails": thumbnails, "curves": curves}
     title = f"Footage of {report['subject']}"

@@ -71,6 +71,7 @@ class Footnotes:
     """Numbers reasons in the order in which they are first met; equal ones share a number."""
 
     def __init__(self) -> None:
+        """Begin without notes."""
         self._numbers: dict[str, int] = {}
 
     def mark(self, reason: str) -> str:
@@ -114,9 +115,7 @@ def page(measured: Sequence[Measured], groups: Sequence[Cell]) -> str:
                   datasets=datasets, facts=facts, notes=notes)  # fmt: skip
 
 
-def dataset_values(
-    name: str, measured: Sequence[Measured], cells: Sequence[Cell], notes: Footnotes
-) -> dict[str, Any]:
+def dataset_values(name: str, measured: Sequence[Measured], cells: Sequence[Cell], notes: Footnotes) -> dict[str, Any]:
     """Collect the tables of the regions of a data set with the means over its subjects, and what was never asked for.
 
     few: methods that have no means, measured on too few subjects.

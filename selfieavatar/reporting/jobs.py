@@ -94,6 +94,7 @@ def job_state(made: bool, log: str | None, asked: bool, ended: bool) -> tuple[st
     Args:
         made: its output is there. Snakemake removes the outputs of a job before it starts, and when it has failed.
         log: end of its log; None where it has none.
+        asked: its output was asked for.
         ended: no job is running any more.
     """
     if made:

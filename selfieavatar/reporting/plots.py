@@ -70,10 +70,15 @@ def curves(
     """Plot each group of curves on axes of its own, and expression coefficients, if given, as a heat map below them.
 
     Args:
-        x: (N,), seconds or what x_label says. quality: (N,) "ok", "bridged" (drawn yellow) or "lost" (red), or None.
-        groups: title -> name -> values (N,), NaN where unknown. expression: (N, E) in standard deviations.
-        colours: of curves by name. joined: lines go on over unknown values, instead of breaking there.
-        logarithmic: titles of groups whose axis is logarithmic. marked: name -> x of upright lines.
+        x: (N,), seconds or what x_label says.
+        quality: (N,) "ok", "bridged" (drawn yellow) or "lost" (red), or None.
+        groups: title -> name -> values (N,), NaN where unknown.
+        expression: (N, E) in standard deviations.
+        x_label: of the axis.
+        colours: of curves by name.
+        joined: lines go on over unknown values, instead of breaking there.
+        logarithmic: titles of groups whose axis is logarithmic.
+        marked: name -> x of upright lines.
     """
     colours, marked = colours or {}, marked or {}
     ratios = [1.0] * len(groups) + ([] if expression is None else [1.4])
@@ -96,9 +101,9 @@ def curves(
         if quality is not None:
             _shade(axis, x, quality)
     if expression is not None:
-        place = (x[0], x[-1] + _step(x), expression.shape[1], 0)
+        extent = (x[0], x[-1] + _step(x), expression.shape[1], 0)
         axes[-1].imshow(expression.T, aspect="auto", cmap="RdBu_r", vmin=-3, vmax=3, interpolation="nearest",
-                        extent=place)  # fmt: skip
+                        extent=extent)  # fmt: skip
         axes[-1].set_ylabel("expression, sd")
     axes[-1].set_xlabel(x_label)
     figure.align_ylabels(axes)
@@ -127,7 +132,7 @@ def _shade(axis: Axes, time_s: np.ndarray, quality: np.ndarray) -> None:
 
 
 def _step(time_s: np.ndarray) -> float:
-    """Usual time from frame to frame, 1 s for a single frame."""
+    """Return the usual time from frame to frame, 1 s for a single frame."""
     return float(np.median(np.diff(time_s))) if len(time_s) > 1 else 1.0
 
 
@@ -137,7 +142,8 @@ def box_plot(groups: Mapping[str, Mapping[str, np.ndarray]], colours: Mapping[st
 
     Args:
         groups: label of the axis -> name of the box -> values (N,), NaN left out. All groups have the same names; a
-            name without values keeps its place, empty. colours: of boxes by name.
+            name without values keeps its place, empty.
+        colours: of boxes by name.
     """
     names = list(next(iter(groups.values())))
     figure = new_plot(WIDTH_IN, 0.3 * len(names) + 0.75)
@@ -203,8 +209,11 @@ def coverage_map(
     """Draw the 2-D histogram of the time that two signals spent in cells; the second grows downwards, as pixels do.
 
     Args:
-        seconds: (A, D), written into the cells. edges: (A + 1,), (D + 1,). wanted: (A, D) bool, outlined. seen: (A, D)
-            bool; wanted cells that were not seen are hatched and say "none". labels: of the two axes, with unit.
+        seconds: (A, D), written into the cells.
+        edges: (A + 1,), (D + 1,).
+        wanted: (A, D) bool, outlined.
+        seen: (A, D) bool; wanted cells that were not seen are hatched and say "none".
+        labels: of the two axes, with unit.
     """
     figure = new_plot(*MAP_IN)
     axis = figure.subplots()

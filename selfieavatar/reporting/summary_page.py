@@ -29,6 +29,7 @@ def summary_page(subjects: Sequence[Subject], beside: Iterable[str], when: str, 
     """Render the whole summary, failed subjects first.
 
     Args:
+        subjects: in any order.
         beside: names of files in the folder of the page, to be linked.
         when: date and time in words.
         table: why there is no table of all subjects, if it has failed.

@@ -1,4 +1,4 @@
-"""The side-by-side image of a test frame: truth, render, alpha, avatar, error."""
+"""Lay out a test frame as tiles side by side: truth, render, alpha, avatar, error."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MARGIN_PX = 6  # left and right of it
 ERROR_FULL_SCALE = 0.25
 
 
-def panel_size(size_px: int, least_px: int = 256) -> tuple[int, int]:
-    """(width, height) of the panel of frames of ``size_px``; both even, as video wants."""
+def row_size(size_px: int, least_px: int = 256) -> tuple[int, int]:
+    """Compute (width, height) of the row of tiles of frames of `size_px`; both even, as video wants."""
     tile = tile_side(size_px, least_px)
     return tile * len(TILES), tile + STRIP_PX
 
@@ -25,7 +25,7 @@ def panel_size(size_px: int, least_px: int = 256) -> tuple[int, int]:
 def tiles_in_a_row(
     images: Sequence[np.ndarray], labels: Sequence[str], caption: str, side: int, smooth: bool = True, at: int = -1
 ) -> np.ndarray:
-    """Labelled row of square images (S,S) or (S,S,3), each scaled to `side`, as RGB uint8 (side + 24, side * K, 3).
+    """Lay out square images (S, S) or (S, S, 3), scaled to `side`, in a labelled row: uint8 (side + 24, side * K, 3).
 
     caption stands at the right end of the strip over the tile number `at`; what is too long for its tile is shortened.
     smooth: False shows enlarged pixels as they are.
@@ -43,7 +43,7 @@ def tiles_in_a_row(
 
 
 def _titled(strip: np.ndarray, label: str, caption: str) -> np.ndarray:
-    """The strip over a tile with its label, and a caption at the right end; neither is lost to the other."""
+    """Write the label into the strip over a tile, and a caption at the right end; neither is lost to the other."""
     room = strip.shape[1] - (3 if caption else 2) * MARGIN_PX
     caption = annotate.shortened(caption, max(room - annotate.text_width(label, LABEL_PX), room // 2), CAPTION_PX)
     taken = annotate.text_width(caption, CAPTION_PX)
@@ -52,7 +52,7 @@ def _titled(strip: np.ndarray, label: str, caption: str) -> np.ndarray:
 
 
 def tile_side(size_px: int, least_px: int) -> int:
-    """Side of a tile: the frame's size times the least whole number that reaches ``least_px``, made even."""
+    """Compute the side of a tile: the frame's size times the least whole number that reaches `least_px`, made even."""
     side = size_px * max(1, -(-least_px // size_px))
     return side + side % 2
 
@@ -60,7 +60,7 @@ def tile_side(size_px: int, least_px: int) -> int:
 def side_by_side(
     truth: np.ndarray, render: np.ndarray, alpha: np.ndarray, avatar: np.ndarray, caption: str = "", least_px: int = 256
 ) -> np.ndarray:
-    """Labelled row of five tiles as RGB uint8 of `panel_size`.
+    """Lay out a labelled row of five tiles, RGB uint8 of `row_size`.
 
     truth, render, avatar: (S,S,3) float in [0,1]; alpha: (S,S), the avatar's own matte. The error tile is the mean
     absolute difference of truth and avatar, brightest at a quarter of the colour range. caption stands beside the first

@@ -1,4 +1,4 @@
-"""The panels of the tracking videos: what the fit says about a frame, drawn for people to look at.
+"""Draw the tiles of the tracking videos: what the fit says about a frame.
 
 Images are RGB uint8 (S, S, 3); points are in continuous pixel coordinates. Nothing is changed in place.
 """
@@ -14,7 +14,7 @@ _DIM = 0.35  # of the frame behind the drawings
 
 
 def facing_triangles(points: np.ndarray, tri: np.ndarray, outward: float) -> np.ndarray:
-    """Triangles (M, 3) of tri (F, 3) that face the camera; points (V, 3) in camera space, see `orient_outwards`."""
+    """Select the triangles (M, 3) of tri (F, 3) that face the camera; points (V, 3) in camera space, see `orient_outwards`."""
     a, b, c = (points[tri[:, i]] for i in range(3))
     normal = np.cross(b - a, c - a)
     return tri[outward * np.einsum("ij,ij->i", normal, a) < 0]
@@ -23,11 +23,11 @@ def facing_triangles(points: np.ndarray, tri: np.ndarray, outward: float) -> np.
 def normal_image(
     image: np.ndarray, points: np.ndarray, tri: np.ndarray, outward: float, focal_px: float, principal: np.ndarray
 ) -> np.ndarray:
-    """The mesh coloured by its normals over the dimmed image: red right, green up, blue towards the camera.
+    """Draw the mesh, coloured by its normals, over the dimmed image: red right, green up, blue towards the camera.
 
     points (V, 3) in camera space, cm; focal_px and principal (2,) in pixels of the image; see `orient_outwards`.
     """
-    size = image.shape[:2]
+    size = image.shape[0], image.shape[1]
     rast = rasterize(clip_positions(points, focal_px, principal, size), tri, size)
     normals = interpolate(vertex_normals(points, tri) * np.float32(outward), rast, tri)
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
@@ -36,7 +36,7 @@ def normal_image(
 
 
 def uv_checkerboard(image: np.ndarray, uv: np.ndarray, squares: int = 12) -> np.ndarray:
-    """A checkerboard that lies on the face's texture, blended over the dimmed image; uv (S, S, 3) is I_UV, 16 bit.
+    """Draw a checkerboard on the face's texture over the dimmed image; uv (S, S, 3) is I_UV, 16 bit.
 
     It slides where the fit slides on the skin, and breaks where the texture coordinates do.
     """
@@ -47,13 +47,13 @@ def uv_checkerboard(image: np.ndarray, uv: np.ndarray, squares: int = 12) -> np.
 
 
 def gaze_arrows(image: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """An arrow for each eye from starts (2, 2) to ends (2, 2)."""
+    """Draw an arrow for each eye from starts (2, 2) to ends (2, 2)."""
     thickness = max(1, image.shape[0] // 250)
     return annotate.arrows(image, starts, ends, thickness=thickness)
 
 
 def mask_outline(image: np.ndarray, alpha: np.ndarray, thickness: int) -> np.ndarray:
-    """Image with the edge of alpha drawn, but not where the person is merely cut off by the image's border."""
+    """Draw the edge of alpha, but not where the person is merely cut off by the image's border."""
     pad = 2 + thickness
     wide = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
     wide_alpha = cv2.copyMakeBorder(alpha, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
@@ -61,7 +61,7 @@ def mask_outline(image: np.ndarray, alpha: np.ndarray, thickness: int) -> np.nda
 
 
 def on_checkerboard(frame: np.ndarray, alpha: np.ndarray, squares: int = 16) -> np.ndarray:
-    """Frame (S, S, 3) where alpha (S, S) uint8 is 255, a grey checkerboard where it is 0."""
+    """Blend a frame (S, S, 3) over a grey checkerboard by alpha (S, S) uint8."""
     size = frame.shape[0]
     odd = np.arange(size) * squares // size % 2
     board = np.where(odd[:, None] ^ odd[None], 200, 150)[..., None]

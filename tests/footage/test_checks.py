@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from selfieavatar.footage.checks import CHECKS, Measured, judge, overall, record_again, verdict
+from selfieavatar.footage.checks import CHECKS, Measured, grade, judge, overall, record_again
 from selfieavatar.settings.config import stage_defaults
 
 
@@ -17,7 +17,7 @@ from selfieavatar.settings.config import stage_defaults
     ],
 )  # fmt: skip
 def test_larger_or_smaller_is_better_as_the_limits_say(value, good, thin, said):
-    assert verdict(value, good, thin) == said
+    assert grade(value, good, thin) == said
 
 
 def test_every_check_has_limits_and_every_limit_a_check():
@@ -28,9 +28,9 @@ def test_every_check_has_limits_and_every_limit_a_check():
 def judged(**worse):
     """All checks at their good limit, but those given."""
     limits = {name: value for name, value in stage_defaults("capture").items() if isinstance(value, list)}
-    figures = dict.fromkeys(re.findall(r"{(\w+)", "".join(c.advice for c in CHECKS)), 3.0)
-    figures = {name: value for name, value in figures.items() if name not in ("value", "good")}
-    values = {name: Measured(float(worse.get(name, good)), figures, "why") for name, (good, _) in limits.items()}
+    details = dict.fromkeys(re.findall(r"{(\w+)", "".join(c.advice for c in CHECKS)), 3.0)
+    details = {name: value for name, value in details.items() if name not in ("value", "good")}
+    values = {name: Measured(float(worse.get(name, good)), details, "why") for name, (good, _) in limits.items()}
     return judge(values, limits)
 
 
@@ -66,7 +66,7 @@ def test_what_is_not_known_is_named_and_decides_nothing():
     assert next(c for c in checks if c["name"] == "teeth")["note"] == "why"
 
 
-def test_advice_is_whole_sentences_for_any_figures():
+def test_advice_is_whole_sentences_for_any_measures():
     worst = {check.name: 0.0 for check in CHECKS}
     for check in judged(**worst):
         if check["advice"]:

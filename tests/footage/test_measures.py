@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.footage.checks import CHECKS, judge
-from selfieavatar.footage.measures import clip_figures, measure, poses
+from selfieavatar.footage.measures import clip_measures, measure, poses
 from selfieavatar.settings.config import stage_settings
 from tests.footage.makers import FPS, good_footage, good_table
 
@@ -13,12 +13,12 @@ FRAME = np.arange(len(good_table()["time_s"]))
 RNG = np.random.default_rng(1)
 
 
-def verdicts(table, clips):
+def grades(table, clips):
     return {c["name"]: c["verdict"] for c in judge(measure(table, clips, SETTINGS), SETTINGS)}
 
 
 def test_a_recording_without_fault_passes():
-    assert set(verdicts(good_table(), good_footage()).values()) == {"good"}
+    assert set(grades(good_table(), good_footage()).values()) == {"good"}
 
 
 def table_with(**columns):
@@ -52,8 +52,8 @@ FAULTS = [
 
 @pytest.mark.parametrize(("check", "columns", "facts"), FAULTS, ids=[fault[0] for fault in FAULTS])
 def test_a_fault_is_found_by_its_check_alone(check, columns, facts):
-    found = verdicts(table_with(**columns), good_footage(**facts))
-    assert [name for name, verdict in found.items() if verdict != "good"] == [check]
+    found = grades(table_with(**columns), good_footage(**facts))
+    assert [name for name, grade in found.items() if grade != "good"] == [check]
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_a_fault_is_found_by_its_check_alone(check, columns, facts):
     ids=["never turned to the left", "hardly raised", "mumbled", "never blinked"],
 )
 def test_what_is_not_shown_is_missed(columns, expected):
-    found = verdicts(table_with(**columns), good_footage())
-    assert {name for name, verdict in found.items() if verdict != "good"} == expected
+    found = grades(table_with(**columns), good_footage())
+    assert {name for name, grade in found.items() if grade != "good"} == expected
 
 
 def test_the_side_that_was_left_out_is_named():
@@ -81,7 +81,7 @@ def test_usable_time_leaves_out_what_is_blurred_bridged_or_lost():
     table = good_table(1.0)
     table["softness"][:100], table["bridged"][100:150], table["fitted"][150:250] = 9.0, True, False
     found = measure(table, good_footage(), SETTINGS)["minutes"]
-    assert found.value == pytest.approx((1500 - 250) / FPS / 60) and found.figures["frames"] == 1250
+    assert found.value == pytest.approx((1500 - 250) / FPS / 60) and found.details["frames"] == 1250
 
 
 def test_frames_without_a_face_are_lost_and_everything_else_is_judged_by_the_rest():
@@ -96,7 +96,7 @@ def test_frames_without_a_face_are_lost_and_everything_else_is_judged_by_the_res
     assert found["yaw"].value > 25 and found["blurred"].value == 0
 
 
-def test_what_cannot_be_told_has_a_reason_and_no_verdict():
+def test_what_cannot_be_told_has_a_reason_and_no_grade():
     nothing = np.full(len(FRAME), np.nan)
     table = good_table() | dict.fromkeys(("lids", "mouth_open", "mouth_width", "brows"), nothing)
     unknown = {c["name"]: c for c in judge(measure(table, good_footage(), SETTINGS), SETTINGS) if not c["verdict"]}
@@ -122,10 +122,10 @@ def test_poses_are_cells_of_the_ellipse():
     assert share == pytest.approx(1 / advised.sum()) and seconds.sum() == pytest.approx(120)
 
 
-def test_a_clip_to_test_on_gets_the_same_figures_and_no_verdict():
-    figures = clip_figures(good_table(), good_footage()[0], SETTINGS)
-    assert figures["face_source_px"] == pytest.approx(280) and figures["frames"] == len(FRAME)
+def test_a_clip_to_test_on_gets_the_same_measures_and_no_grade():
+    measures = clip_measures(good_table(), good_footage()[0], SETTINGS)
+    assert measures["face_source_px"] == pytest.approx(280) and measures["frames"] == len(FRAME)
     half = table_with(error=lambda v: np.where(FRAME % 4 == 0, 0.1, v), fitted=lambda v: FRAME % 2 == 0)
-    found = clip_figures(half, good_footage()[0], SETTINGS)
-    assert found["lost"] == 50 and found["doubtful"] == 25 and figures["lost"] == figures["doubtful"] == 0
-    assert "verdict" not in figures and {c.name for c in CHECKS} >= {"blurred", "camera", "lost"}
+    found = clip_measures(half, good_footage()[0], SETTINGS)
+    assert found["lost"] == 50 and found["doubtful"] == 25 and measures["lost"] == measures["doubtful"] == 0
+    assert "verdict" not in measures and {c.name for c in CHECKS} >= {"blurred", "camera", "lost"}

@@ -54,10 +54,10 @@ STILL = {"static_camera": True, "faces_per_frame_max": 1}
 
 def test_a_good_clip_needs_no_advice():
     decode, fit = columns()
-    figures = summary(decode, STILL, fit, np.full(50, 0.3))
-    assert figures["frames"] == 50 and figures["lost"] == 0 and figures["error_median"] == pytest.approx(0.004)
-    assert figures["yaw"][1] == pytest.approx(-figures["yaw"][0]) and 14 < figures["yaw"][1] < 17.2
-    assert advice(figures) == []
+    measures = summary(decode, STILL, fit, np.full(50, 0.3))
+    assert measures["frames"] == 50 and measures["lost"] == 0 and measures["error_median"] == pytest.approx(0.004)
+    assert measures["yaw"][1] == pytest.approx(-measures["yaw"][0]) and 14 < measures["yaw"][1] < 17.2
+    assert advice(measures) == []
 
 
 def test_what_is_wrong_is_said():
@@ -75,5 +75,5 @@ def test_what_is_wrong_is_said():
 def test_a_clip_without_any_fit_has_no_error():
     quality = np.full(50, "lost", object)
     decode, fit = columns(quality=quality, landmark_error=np.full(50, np.nan), rotation=np.full((50, 3), np.nan))
-    figures = summary(decode, STILL, fit, None)
-    assert figures["error_median"] is None and figures["blinks"] is None and figures["lost"] == 50
+    measures = summary(decode, STILL, fit, None)
+    assert measures["error_median"] is None and measures["blinks"] is None and measures["lost"] == 50

@@ -81,6 +81,6 @@ def test_unmeasured_frames_are_gaps():
 
 def test_training_curves_leave_out_what_was_never_reported():
     history = [{"images": 8.0, "l1": 0.5, "total": 1.0}, {"images": 16.0, "l1": 0.4, "total": 0.9, "val_face_db": 21.0}]
-    images, panels = avatar_scores.training_curves(history)
-    assert images.tolist() == [8, 16] and list(panels) == ["losses", "validation, dB"]
-    assert list(panels["losses"]) == ["total", "l1"] and math.isnan(panels["validation, dB"]["val_face_db"][0])
+    images, groups = avatar_scores.training_curves(history)
+    assert images.tolist() == [8, 16] and list(groups) == ["losses", "validation, dB"]
+    assert list(groups["losses"]) == ["total", "l1"] and math.isnan(groups["validation, dB"]["val_face_db"][0])

@@ -92,7 +92,7 @@ def run(folder, clips=("talk",), roles=("train",), name="anna", more=(), **lists
     return json.loads((folder / "capture.json").read_text()), (folder / "capture.html").read_text()
 
 
-def figures(report):
+def values(report):
     return {check["name"]: check["value"] for check in report["checks"]}
 
 
@@ -101,7 +101,7 @@ def test_frames_that_are_held_out_are_not_judged(subject):
     assert whole["held_out"] == 0 and "held out" not in page
     part, page = run(subject, more=("--holdout", "0.5", "--gap-s", "0.2"))  # the mouth opens in the second half
     assert part["held_out"] == COUNT // 2 + 4 and f"The last {COUNT // 2 + 4} frames are not judged" in page
-    assert figures(whole)["mouth_open"] > 10 > 5 > figures(part)["mouth_open"]
+    assert values(whole)["mouth_open"] > 10 > 5 > values(part)["mouth_open"]
     assert part["clips"] == whole["clips"]
 
 
@@ -112,13 +112,13 @@ def test_lost_frames_are_those_of_the_page_about_the_tracking(subject):
     fit = read_manifest(subject / "clips/talk/fit.parquet", "fit")
     assert report["clips"]["talk"]["lost"] == pytest.approx(100 * (fit["quality"] == "lost").mean(), abs=0.1)
     assert report["clips"]["talk"]["doubtful"] == 0
-    assert figures(report)["lost"] == pytest.approx(100 * 20 / (COUNT // 2), abs=0.1)
+    assert values(report)["lost"] == pytest.approx(100 * 20 / (COUNT // 2), abs=0.1)
     assert f"of the {COUNT // 2} frames that are judged, 20 are lost and 0 doubtful" in page
 
 
 def test_what_the_clip_shows_is_measured(subject):
     report, page = run(subject)
-    found = figures(report)
+    found = values(report)
     assert set(found) == {check.name for check in CHECKS} and report["size_px"] == SIZE
     assert found["yaw"] == pytest.approx(20, abs=4) and found["lost"] == 0 and found["frame_rate"] == FPS
     assert found["face_scale"] == pytest.approx(4) and found["camera"] < 0.3 and found["minutes"] <= 3 / 60
@@ -130,7 +130,7 @@ def test_what_the_clip_shows_is_measured(subject):
 
 def test_faults_of_the_footage_are_found(subject):
     write_clip(subject / "clips" / "talk", yaw_deg=2, moves=1, lost=range(20, 40))
-    found = figures(run(subject)[0])
+    found = values(run(subject)[0])
     assert found["lost"] == pytest.approx(100 / 3, abs=0.1) and found["yaw"] < 3
     assert found["camera"] is None or found["camera"] > 2
 
@@ -139,7 +139,7 @@ def test_clips_to_test_on_are_listed_and_count_nowhere(subject):
     alone = run(subject)[0]
     write_clip(subject / "clips" / "other", yaw_deg=40, lost=range(30))
     report, page = run(subject, ("other", "talk"), ("test", "train"))
-    assert figures(report) == figures(alone) and report["sentence"] == alone["sentence"]
+    assert values(report) == values(alone) and report["sentence"] == alone["sentence"]
     assert report["clips"]["other"]["role"] == "test" and report["clips"]["other"]["lost"] == pytest.approx(50)
     assert page.index("Clips to test on") < page.index("<td>other</td>") and page.count("over time</h2>") == 1
 

@@ -127,14 +127,14 @@ def test_the_long_table_is_tidy(results):
     mine = table[(table.subject == "anna") & (table.method == "ours") & (table.region == "eyes")].set_index("metric")
     assert tuple(mine.loc["psnr_db", ["value", "low", "high", "frames", "size_px"]]) == (28.5, 27.5, 29.5, 30, 64)
     assert "fid" not in mine.index and np.isnan(mine.loc["ssim", "low"])
-    assert not table.method.str.contains("StyleAvatar").any(), "the paper's figures are not ours"
+    assert not table.method.str.contains("StyleAvatar").any(), "the paper's scores are not ours"
 
 
 def test_the_paper_s_scores_stand_apart(results):
     page, _ = run(results)
-    ours, _, printed = page.partition("## For reference: the table of the paper")
-    assert "| StyleAvatar | 0.82 | 23.4 | 0.055 | 27.4 |" in printed and "StyleAvatar" not in ours
-    assert "| SelfieAvatar | **0.88** | **28.5** | **0.027** | **13.7** |" in printed
+    ours, _, paper = page.partition("## For reference: the table of the paper")
+    assert "| StyleAvatar | 0.82 | 23.4 | 0.055 | 27.4 |" in paper and "StyleAvatar" not in ours
+    assert "| SelfieAvatar | **0.88** | **28.5** | **0.027** | **13.7** |" in paper
 
 
 def test_training_and_size_are_said(results):
@@ -145,7 +145,7 @@ def test_training_and_size_are_said(results):
 
 
 def test_scores_without_their_avatar_are_said_to_be_old(results):
-    """A new training that failed has removed the avatar, and the figures of the one before still lie there."""
+    """A new training that failed has removed the avatar, and the scores of the one before still lie there."""
     said = "avatar.pt is not there: these scores may be of an earlier one"
     assert said not in run(results)[0]
     (results / "bert/avatar.pt").unlink()

@@ -13,7 +13,7 @@ from selfieavatar.evaluation.inference import InferenceRunner
 from selfieavatar.io.files import read_image, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.morphable import landmark_sets as ls
-from selfieavatar.reporting.tiles import panel_size
+from selfieavatar.reporting.tiles import row_size
 from selfieavatar.settings.config import stage_defaults
 from stages import evaluate
 from tests.fitting import makers as face_makers
@@ -281,7 +281,7 @@ def test_video_shows_every_frame(out):
     with av.open(str(out / "self.mp4")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) == 6
-    assert frames[0].shape[1::-1] == panel_size(SIZE)
+    assert frames[0].shape[1::-1] == row_size(SIZE)
 
 
 def test_the_same_again_gives_the_same_but_for_the_speed(subject, out, tmp_path, monkeypatch, metrics):

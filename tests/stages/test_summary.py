@@ -1,4 +1,4 @@
-"""The summary of a batch: states, reasons, figures, time and disk of every subject; odd files do not stop it."""
+"""The summary of a batch: states, reasons, scores, time and disk of every subject; odd files do not stop it."""
 
 import io
 import json
@@ -53,8 +53,8 @@ def make_anna(results):
     touch(results / "anna/benchmarks/train.tsv", b"s\th:m:s\n600\t0:10:00\n")
     write_samples(results / "anna/samples.parquet", ["train", "train", "val"], [True, False, True], ["", "blurred", ""])
     write_samples(results / "anna/test_samples.parquet", ["test", "test"], [True, False], ["", "no face"])
-    figures = {"psnr_db": 27.5, "ssim": 0.9}
-    (results / "anna/metrics.json").write_text(json.dumps({"full": figures, "face": {"psnr_db": 25.25, "ssim": None}}))
+    scores = {"psnr_db": 27.5, "ssim": 0.9}
+    (results / "anna/metrics.json").write_text(json.dumps({"full": scores, "face": {"psnr_db": 25.25, "ssim": None}}))
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_every_subject_has_its_state_and_reason(batch, capsys):
     assert "4 subjects: 1 failed, 2 waiting, 1 done" in said and "failed at decode talk: bert.mp4 is no video" in said
 
 
-def test_frames_time_figures_and_disk(batch):
+def test_frames_time_scores_and_disk(batch):
     anna = run(batch)[0]["anna"]
     assert [anna[f"frames_{split}"] for split in ("train", "val", "test", "left_out")] == [1, 1, 1, 2]
     assert anna["minutes_decode"] == 1 and anna["minutes_train"] == 10 and np.isnan(anna["minutes_fit"])

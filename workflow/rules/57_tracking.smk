@@ -11,7 +11,7 @@ rule tracking:
             caption="../report/tracking.rst",
             category="1 Tracking",
             subcategory="{subject}",
-            labels={"clip": "all", "shows": "page: figures, advice, curves"},
+            labels={"clip": "all", "shows": "page: measures, advice, curves"},
         ),
     log:
         "<log>/tracking.log",

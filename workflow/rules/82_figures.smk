@@ -16,7 +16,7 @@ rule figures:
             caption="../report/figures.rst",
             category="2 Avatar",
             subcategory="{subject}",
-            labels=avatar_labels("page: figures, frames, curves"),
+            labels=avatar_labels("page: scores, frames, curves"),
         ),
     log:
         "<avatar>/logs/figures.log",
