@@ -85,7 +85,7 @@ def _sides(luma: np.ndarray, inside: np.ndarray, points: np.ndarray, landmark_se
 
 
 def face_softness(image: np.ndarray, points: np.ndarray) -> float:
-    """Estimate the blur of the face's sharpest edges over the face's height, seen at one scale whatever the image's size.
+    """Estimate the blur of the face's sharpest edges over its height, seen at one scale whatever the image's size.
 
     What the pixels themselves blur is taken off, so that a sharp face in a small image counts as sharp. NaN where
     there are no edges.

@@ -19,7 +19,7 @@ NO_LIDS = "told only with MediaPipe's landmarks (landmarks.detector)"
 NO_VERTICES = "the face model has no vertices for these landmarks"
 # Columns of a table of frames, all (N,). `clip` is the clip's number, `fitted` and `bridged` are bool; `face_px` is the
 # face's height in px of the frame; angles are in degrees, yaw + to the right of the image and pitch + down;
-# `lids`, `mouth_open`, `mouth_width`, `brows` over the inter-ocular distance (outer corners); the others are of `FaceImage`.
+# `lids`, `mouth_open`, `mouth_width`, `brows` over the inter-ocular distance; the others are of `FaceImage`.
 COLUMNS = (
     "clip", "time_s", "seconds", "fitted", "bridged", "duplicate", "error", "face_px", "cut", "yaw", "pitch", "roll",
     "gaze_yaw", "gaze_pitch", "lids", "mouth_open", "mouth_width", "brows", "softness", "brightness", "left", "right",
@@ -31,7 +31,8 @@ COLUMNS = (
 class Footage:
     """Facts about a clip.
 
-    source_scale: source px per px of the frame. static: decode saw the background stay. shifts: how far the background moved from the clip's first image in some others, as a share of the image's side;
+    source_scale: source px per px of the frame. static: decode saw the background stay.
+    shifts: how far the background moved from the clip's first image in some others, as a share of the image's side;
     infinite where it went out of sight, NaN where a flat wall gives nothing to follow.
     """
 

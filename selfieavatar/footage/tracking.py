@@ -11,13 +11,13 @@ from selfieavatar.fitting.gaze import eye_opening
 from selfieavatar.geometry.camera import rotation_matrix
 from selfieavatar.morphable.landmark_sets import LOWER_LIP, MEDIAPIPE, UPPER_LIP
 
-# A median reprojection error above this share of the inter-ocular distance (outer corners) can be seen in the overlay.
+# A median reprojection error above this share of the inter-ocular distance can be seen in the overlay.
 LARGE_ERROR = 0.025
 BLINK_SHARE, OPEN_SHARE = 0.5, 0.75  # of the usual opening: a blink goes below the first and comes back above the other
 
 
 def head_angles(rotation: np.ndarray) -> np.ndarray:
-    """Convert axis-angle (N, 3) to yaw, pitch, roll (N, 3) in degrees: where the nose points (right, down) and the tilt."""
+    """Convert axis-angle (N, 3) to yaw, pitch, roll (N, 3) in degrees: where the nose points, and the tilt."""
     matrix = rotation_matrix(np.asarray(rotation, float))
     nose = -matrix[..., :, 2]
     yaw = np.arctan2(nose[:, 0], -nose[:, 2])

@@ -45,7 +45,7 @@ def as_rgb8(image: np.ndarray) -> np.ndarray:
 def landmarks(
     image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int] = GREEN, radius: float | None = None
 ) -> np.ndarray:
-    """Draw discs of `radius` pixels (default: 1/300 of the width) at points (K, 2); points that are NaN are left out."""
+    """Draw discs of `radius` pixels (default: 1/300 of the width) at points (K, 2); NaN ones are left out."""
     canvas = as_rgb8(image)
     points = np.asarray(points, np.float64).reshape(-1, 2)
     points = points[np.isfinite(points).all(axis=1)]
@@ -57,11 +57,7 @@ def landmarks(
 
 
 def wireframe(
-    image: np.ndarray,
-    points: np.ndarray,
-    tri: np.ndarray,
-    colour: tuple[int, int, int] = CYAN,
-    opacity: float = 0.6,
+    image: np.ndarray, points: np.ndarray, tri: np.ndarray, colour: tuple[int, int, int] = CYAN, opacity: float = 0.6
 ) -> np.ndarray:
     """Draw the edges of triangles tri (F, 3) between points (V, 2), each edge once, blended over the image."""
     canvas = as_rgb8(image)
@@ -76,11 +72,7 @@ def wireframe(
 
 
 def arrows(
-    image: np.ndarray,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    colour: tuple[int, int, int] = MAGENTA,
-    thickness: int = 1,
+    image: np.ndarray, starts: np.ndarray, ends: np.ndarray, colour: tuple[int, int, int] = MAGENTA, thickness: int = 1
 ) -> np.ndarray:
     """Draw arrows from starts (K, 2) to ends (K, 2); one with a NaN end is left out."""
     canvas = as_rgb8(image)
@@ -91,11 +83,7 @@ def arrows(
 
 
 def alpha_edge(
-    image: np.ndarray,
-    alpha: np.ndarray,
-    level: float = 0.5,
-    colour: tuple[int, int, int] = ORANGE,
-    thickness: int = 1,
+    image: np.ndarray, alpha: np.ndarray, level: float = 0.5, colour: tuple[int, int, int] = ORANGE, thickness: int = 1
 ) -> np.ndarray:
     """Draw the contour where alpha (H, W; uint8 or float in [0, 1]) crosses `level`."""
     canvas = as_rgb8(image)

@@ -95,7 +95,7 @@ def _example(scores: Scores, row: int, data: bytes) -> Image:
 
 
 def _groups(scores: Scores) -> list[tuple[str, list[tuple], Image | None]]:
-    """Score the clips by what they show, such as emotions: label, rows (value, frames, estimates of SPREAD), and a plot."""
+    """Score clips by what they show, such as emotions: label, rows (value, frames, estimates of SPREAD), plot."""
     columns = {metric: scores.values[f"{metric}_{scores.region}"] for metric in SPREAD}
     found = []
     for label, rows in avatar_scores.groups_of(scores).items():

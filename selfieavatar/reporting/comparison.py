@@ -170,8 +170,9 @@ def group_cells(one: Measured, columns: Mapping[str, np.ndarray], labels: Labels
     """
     clips, found = np.asarray(columns["clip"]).astype(str), []
     names, numbers = np.unique(clips, return_inverse=True)  # numbers compare much faster than names
+    second: Any = block
     if isinstance(block, Mapping):
-        block = {number: block[name] for number, name in enumerate(names.tolist())}
+        second = {number: block[name] for number, name in enumerate(names.tolist())}
     rows_of = {
         split: np.isin(clips, [clip for clip in labels if split in _splits(labels[clip])])
         for split in _all_splits(labels)
@@ -183,7 +184,7 @@ def group_cells(one: Measured, columns: Mapping[str, np.ndarray], labels: Labels
         if not count:
             found.append(empty)
             continue
-        low, high = frame_interval(scores, numbers[rows], block) or (math.nan, math.nan)
+        low, high = frame_interval(scores, numbers[rows], second) or (math.nan, math.nan)
         value = float(scores[np.isfinite(scores)].mean())
         found.append(empty._replace(value=value, low=low, high=high, frames=count, reason=""))
     return found

@@ -1,4 +1,4 @@
-"""Hold Table I of the paper. Its scores are of other people's footage: to be read beside ours, never mixed with them."""
+"""Hold Table I of the paper. Its scores are of other people's footage: read them beside ours, never mixed."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _DIM = 0.35  # of the frame behind the drawings
 
 
 def facing_triangles(points: np.ndarray, tri: np.ndarray, outward: float) -> np.ndarray:
-    """Select the triangles (M, 3) of tri (F, 3) that face the camera; points (V, 3) in camera space, see `orient_outwards`."""
+    """Select the triangles of tri (F, 3) that face the camera; points (V, 3) in camera space, see `orient_outwards`."""
     a, b, c = (points[tri[:, i]] for i in range(3))
     normal = np.cross(b - a, c - a)
     return tri[outward * np.einsum("ij,ij->i", normal, a) < 0]
