@@ -37,7 +37,7 @@ from selfieavatar.io.files import image_name, read_image  # noqa: E402
 from selfieavatar.io.manifest import read_manifest, write_manifest  # noqa: E402
 from selfieavatar.morphable.landmark_sets import landmark_weights  # noqa: E402
 from selfieavatar.morphable.model import MorphableModel  # noqa: E402
-from selfieavatar.settings.config import stage_defaults  # noqa: E402
+from selfieavatar.settings.sections import Fit  # noqa: E402
 
 SIZE = 512
 VIDEOS = {
@@ -90,11 +90,11 @@ def prepare(name: str, source: Path, folder: Path) -> Clip:
     return Clip(name, folder, points, found["depth"], times, found["found"], test)
 
 
-def learn(clip: Clip, settings: dict) -> tuple[MorphableModel, Camera]:
+def learn(clip: Clip, settings: Fit) -> tuple[MorphableModel, Camera]:
     """The personal model of the train frames."""
-    camera, train = Camera.default(SIZE, settings["focal_ratio"]), clip.found & ~clip.test
+    camera, train = Camera.default(SIZE, settings.focal_ratio), clip.found & ~clip.test
     model, _, _ = personal_model.learn(
-        clip.points[train], clip.depth[train], camera, settings["components"], settings=solver_settings(settings)
+        clip.points[train], clip.depth[train], camera, settings.components, settings=solver_settings(settings)
     )
     return model, camera
 
@@ -106,11 +106,11 @@ def shown(clip: Clip) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield grey, np.full_like(grey, 255)
 
 
-def register_clip(clip: Clip, settings: dict) -> tuple[MorphableModel, Camera, ClipFit, list[str]]:
+def register_clip(clip: Clip, settings: Fit) -> tuple[MorphableModel, Camera, ClipFit, list[str]]:
     """The same with registration: model, camera, the clip's fit, and what it did to the skin of the test frames."""
     train, solver = np.flatnonzero(clip.found & ~clip.test), solver_settings(settings)
-    camera = Camera.default(SIZE, settings["focal_ratio"])
-    model, fit, used = personal_model.learn(clip.points[train], clip.depth[train], camera, settings["components"],
+    camera = Camera.default(SIZE, settings.focal_ratio)
+    model, fit, used = personal_model.learn(clip.points[train], clip.depth[train], camera, settings.components,
                                       settings=solver)  # fmt: skip
     images = list(shown(clip))
     chosen = [images[i] for i in train[used]]
@@ -186,7 +186,7 @@ def jitter_ratio(points: np.ndarray, fitted: np.ndarray, good: np.ndarray, span:
 
 
 def measure(
-    clip: Clip, model: MorphableModel, camera: Camera, settings: dict, smooth: ClipFit | None = None
+    clip: Clip, model: MorphableModel, camera: Camera, settings: Fit, smooth: ClipFit | None = None
 ) -> list[str]:  # fmt: skip
     """One row of the table of clips: of the landmark fit, or of the given one."""
     smooth = smooth or fit_clip(model, camera, clip.points, clip.time_s, settings)
@@ -328,7 +328,7 @@ def main() -> None:
     parser.add_argument("--clips", nargs="*", default=list(VIDEOS), choices=list(VIDEOS), help="which of them")
     parser.add_argument("--speed", default="demo", help="clip to time (default: demo)")
     args = parser.parse_args()
-    settings, out = stage_defaults("fit"), sys.stdout
+    settings, out = Fit(), sys.stdout
     demo = args.work / "demo"
     if not (demo / "x.npz").exists():
         demo.mkdir(parents=True, exist_ok=True)

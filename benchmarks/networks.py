@@ -32,19 +32,19 @@ from selfieavatar.avatar import Avatar, compile_folded  # noqa: E402 - found onl
 from selfieavatar.networks.avatar_networks import OFF_FACE, AvatarNetworks, build_generator  # noqa: E402
 from selfieavatar.networks.blocks import count_parameters  # noqa: E402
 from selfieavatar.networks.discriminator import Discriminator  # noqa: E402
-from selfieavatar.networks.sizes import network_settings  # noqa: E402
-from selfieavatar.settings.config import load_preset, stage_settings  # noqa: E402
+from selfieavatar.settings.config import load_preset  # noqa: E402
+from selfieavatar.settings.sections import Decode  # noqa: E402
+from selfieavatar.settings.train_section import Networks, Train  # noqa: E402
 
 log = logging.getLogger("networks")
 PRESETS = ("smoke", "cpu-128", "gpu-512", "paper-1024")
 ARITHMETIC = ("plain", "float32", "float32, compiled", "bfloat16", "bfloat16, compiled")
 
 
-def settings_of(preset: str) -> tuple[dict, int]:
+def settings_of(preset: str) -> tuple[Networks, int]:
     """Network settings and side of the image of a preset."""
     layer = load_preset(preset)
-    size_px = stage_settings("decode", layer["decode"])["size_px"]
-    return network_settings(stage_settings("train", layer["train"])), size_px
+    return Train(**layer["train"]), Decode(**layer["decode"]).size_px
 
 
 def flops(call: Callable[[], object]) -> int:
@@ -61,7 +61,8 @@ def table_of_sizes(presets: list[str]) -> None:
         network, size = settings_of(preset)
         with torch.device("meta"):
             nets, disc = AvatarNetworks(network, size), Discriminator(network, size)
-            plain, image = build_generator(network | {"generator": "unet"}, size), torch.zeros(1, 3, size, size)
+            plain = build_generator(network.model_copy(update={"net_generator": "unet"}), size)
+            image = torch.zeros(1, 3, size, size)
             maps = nets.atlas(), nets.back()
         rows = {
             "G_fa": (nets.face.generator, nets.face),
@@ -93,7 +94,7 @@ def face_in_the_middle(size: int) -> torch.Tensor:
     return torch.stack([u, torch.where(face > 0, v, v / 2), face])[None]
 
 
-def painting(network: dict, size: int, arithmetic: str) -> Callable[[], object]:
+def painting(network: Networks, size: int, arithmetic: str) -> Callable[[], object]:
     """Paints one frame as `Avatar.paint` does; arithmetic is one of `ARITHMETIC`."""
     torch.manual_seed(0)
     nets = AvatarNetworks(network, size).requires_grad_(False)

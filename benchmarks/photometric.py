@@ -31,7 +31,6 @@ from selfieavatar.io.manifest import read_manifest  # noqa: E402
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions  # noqa: E402
 from selfieavatar.rendering.renderer import Renderer  # noqa: E402
 from selfieavatar.rendering.shading import default_light  # noqa: E402
-from selfieavatar.settings.config import stage_defaults  # noqa: E402
 
 HOLDOUT = 1.0 / 3.0
 POSE = ("rotation", "translation", "expression", "gaze")
@@ -58,7 +57,7 @@ def prepare(video: str, folder: Path, size_px: int) -> None:
 
 def learn(folder: Path, mode: str) -> tuple[dict[str, np.ndarray], object]:
     """Identity and fit with `fit.photometric` = mode."""
-    settings = ["--settings", json.dumps(stage_defaults("fit") | {"photometric": mode})]
+    settings = ["--settings", json.dumps({"photometric": mode})]
     inputs = [*("--decode", folder / "decode.parquet"), *("--landmarks", folder / "landmarks.parquet")]
     inputs += [*("--frames", folder / "frames"), *("--alpha", folder / "alpha")]
     identity, fit = folder / f"{mode}.npz", folder / f"{mode}.parquet"

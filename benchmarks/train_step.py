@@ -29,7 +29,8 @@ sys.path.insert(0, str(ROOT))
 
 from selfieavatar.io.files import image_name, write_image  # noqa: E402
 from selfieavatar.rendering.offface_uv import paint_hair, paint_torso  # noqa: E402
-from selfieavatar.settings.config import load_preset, stage_settings  # noqa: E402 - found only after the path is set
+from selfieavatar.settings.config import load_preset  # noqa: E402 - found only after the path is set
+from selfieavatar.settings.train_section import Train  # noqa: E402
 from selfieavatar.training.dataset import FrameStore, batch_positions, make_batch  # noqa: E402
 from selfieavatar.training.trainer import Trainer  # noqa: E402
 
@@ -71,7 +72,7 @@ def write_frames(folder: Path, count: int, size_px: int) -> list[tuple[Path, int
 
 def timed(trainer: Trainer, store: FrameStore, share: float, steps: int) -> dict[str, float]:
     """Means of the clock and of the CPU per step in ms, and the share of loading, at a share of the budget."""
-    order = batch_positions(np.ones(len(store)), trainer.settings["batch"], 0)
+    order = batch_positions(np.ones(len(store)), trainer.settings.batch, 0)
     clock, processor, loading = [], [], []
     began, used = time.perf_counter(), time.process_time()
     for number, (positions, arrays) in enumerate(store.prefetch(order)):
@@ -101,13 +102,13 @@ def measure(name: str, steps: int, threads: int) -> dict[str, float]:
     device = "cuda:0" if name in GPU_CASES else "cpu"
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    settings = stage_settings("train", load_preset(preset).get("train") or {}, {"backbone_weights": "random"})
+    settings = Train(**load_preset(preset).get("train", {}) | {"backbone_weights": "random"})
     trainer = Trainer(settings, size_px, device)
-    trainer.images = settings["maps_until"]
+    trainer.images = settings.maps_until
     with tempfile.TemporaryDirectory() as folder:
-        frames = write_frames(Path(folder), 2 * settings["batch"] + 8, size_px)
+        frames = write_frames(Path(folder), 2 * settings.batch + 8, size_px)
         held, read = (FrameStore(frames, size_px, size, threads) for size in (10**10, 0))
-        plain = timed(trainer, held, 0.0 if settings["gan_from"] > 0 else 1.0, steps)
+        plain = timed(trainer, held, 0.0 if settings.gan_from > 0 else 1.0, steps)
         whole = timed(trainer, held, 0.999, steps)
         from_files = timed(trainer, read, 0.999, steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -115,10 +116,10 @@ def measure(name: str, steps: int, threads: int) -> dict[str, float]:
         peak = torch.cuda.max_memory_allocated() / 1e9
     return {
         "px": size_px,
-        "batch": settings["batch"],
+        "batch": settings.batch,
         "clock": whole["clock"],
         "CPU": whole["CPU"],
-        "plain": plain["clock"] if settings["gan_from"] > 0 else float("nan"),
+        "plain": plain["clock"] if settings.gan_from > 0 else float("nan"),
         "held": whole["loading"],
         "read": from_files["loading"],
         "peak": peak,

@@ -23,9 +23,11 @@ from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_set_of
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.networks.avatar_generator import map_channels
 from selfieavatar.networks.avatar_networks import OFF_FACE, build_generator
-from selfieavatar.networks.sizes import PREFIX, check_sizes, network_settings
+from selfieavatar.networks.sizes import check_sizes
 from selfieavatar.retargeting.retarget import Motion, Person, Retarget, driver_of, same_person
-from selfieavatar.settings.config import stage_defaults, stage_settings
+from selfieavatar.settings.config import read_section
+from selfieavatar.settings.sections import Decode
+from selfieavatar.settings.train_section import Networks
 
 if TYPE_CHECKING:
     from selfieavatar.rendering.renderer import Renderer
@@ -38,12 +40,8 @@ NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_rang
 
 def _refuse_misfits(content: dict[str, Any]) -> None:
     """UserError, ValueError or what Python raises on nonsense where the parts do not fit, before anything is built."""
-    network, size_px = network_settings(content["settings"]), content["size_px"]
-    keys = [key for key in stage_defaults("train") if key.startswith(PREFIX)]
-    if missing := [key for key in keys if key not in content["settings"]]:
-        raise ValueError(f"its settings lack {', '.join(missing)}")
-    stage_settings("train", {key: content["settings"][key] for key in keys})
-    stage_settings("decode", {"size_px": size_px})
+    network, size_px = _networks_of(content), content["size_px"]
+    read_section(Decode, {"size_px": size_px}, "decode")
     if problem := check_sizes(network, size_px):
         raise ValueError(problem)
     if not isinstance(content["weights"], dict):
@@ -56,7 +54,7 @@ def _refuse_misfits(content: dict[str, Any]) -> None:
     channels = map_channels(network)
     channels |= dict.fromkeys(OFF_FACE, channels["face"])
     for region in _regions(network):
-        side = network["feature_px" if region == "back" else "map_px"]
+        side = network.net_feature_px if region == "back" else network.net_map_px
         for name, count in (("feature", channels[region]), ("skip", 12)):
             values = content["maps"][region][name]
             _refuse_hollow(values, f"maps.{region}.{name}")
@@ -65,17 +63,23 @@ def _refuse_misfits(content: dict[str, Any]) -> None:
                 raise ValueError(f"the map {name} of {region} is not of this network")
 
 
+def _networks_of(content: dict[str, Any]) -> Networks:
+    """The settings of its networks; those of the training, and of other versions, are passed over."""
+    settings = content["settings"]
+    return read_section(Networks, {key: settings[key] for key in Networks.model_fields}, "train")
+
+
 def _refuse_hollow(values: Any, name: str) -> None:
     """ValueError where a tensor claims more numbers than the file holds."""
     if isinstance(values, Tensor) and values.untyped_storage().nbytes() < values.nbytes:
         raise ValueError(f"{name} claims more numbers than there are")
 
 
-def _regions(network: dict[str, Any]) -> tuple[str, ...]:
+def _regions(network: Networks) -> tuple[str, ...]:
     """Of which regions the network takes maps."""
-    if network["generator"] == "unet":
+    if network.net_generator == "unet":
         return ()
-    return ("face", "back", *(name for name in OFF_FACE if network[name]))
+    return ("face", "back", *(name for name in OFF_FACE if getattr(network, f"net_{name}")))
 
 
 def compile_folded(network: nn.Module, device: torch.device) -> None:
@@ -90,14 +94,14 @@ class Avatar:
     """One person's avatar on a device. Thread-safe as long as nobody moves it.
 
     size_px: side of the images. identity: arrays of identity.npz by name. weights: where the backbones of the losses
-    came from. settings: the train section it was made with. training: images and minutes that it took.
+    came from. settings: of its networks. training: images and minutes that it took.
     """
 
     def __init__(self, content: dict[str, Any], device: torch.device | str, precision: str = "float32") -> None:
         self.device = torch.device(device)
         self.size_px = int(content["size_px"])
         self.subject: str = content.get("subject", "")
-        self.settings: dict[str, Any] = content["settings"]
+        self.settings = _networks_of(content)
         self.weights: dict[str, str] = content["weights"]
         self.training = {name: content.get(name) for name in ("images", "minutes")}
         self.identity = {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
@@ -105,10 +109,10 @@ class Avatar:
         maps = {
             region: {name: content["maps"][region][name].to(self.device, memory_format=torch.channels_last)
                      for name in ("feature", "skip")}
-            for region in _regions(network_settings(self.settings))
+            for region in _regions(self.settings)
         }  # fmt: skip
         with torch.device("meta"):  # memory for what is in the file, not for what its settings claim
-            self._network = build_generator(network_settings(self.settings), self.size_px)
+            self._network = build_generator(self.settings, self.size_px)
         self._network.load_state_dict(content["g_style"], assign=True)
         self._network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self._network.fold(getattr(torch, precision))

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -36,6 +35,7 @@ from selfieavatar.reporting.capture_page import capture_page
 from selfieavatar.reporting.page_templates import Image
 from selfieavatar.reporting.plots import coverage_map, curves, histogram
 from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.settings.sections import Capture
 from selfieavatar.video.prefetch import in_order
 from selfieavatar.video.stillness import COMPARE_PX, background_shift
 from selfieavatar.video.window import cut_window
@@ -181,12 +181,12 @@ def footage_of(clip: Clip) -> Footage:
     )  # fmt: skip
 
 
-def maps_of(table: Table, settings: Mapping[str, Any]) -> list[Image]:
+def maps_of(table: Table, settings: Capture) -> list[Image]:
     """Plot directions of the head, and blur."""
     (seconds, yaw, pitch, wanted), _ = poses(table, settings)
     labels = ("yaw, degrees, + to the right of the image", "pitch, degrees, + down")
     directions = coverage_map(seconds, (yaw, pitch), wanted, seconds >= CELL_S, labels)
-    limit = settings["softness"]
+    limit = settings.softness
     labels = ("softness of edges, % of the face's height", "frames")
     blur = histogram(100 * table["softness"], limit, labels, f"blurred above {limit:g} %")
     return [Image("seconds in each direction of the head", directions), Image("sharpness of the frames", blur)]
@@ -236,7 +236,7 @@ def run(args: argparse.Namespace) -> None:
         "subject": args.subject, "verdict": verdict, "sentence": sentence, "size_px": clips[0].size_px,
         "held_out": sum(map(len, kept)) - len(rows), "record_again": record_again(checks), "checks": checks, "clips": {
             clip.name: {"role": clip.role} | clip_measures(one | {"clip": np.zeros_like(one["clip"])}, fact, settings)
-            for clip, one, fact in zip(clips, tables, facts, strict=True)}, "settings": settings,
+            for clip, one, fact in zip(clips, tables, facts, strict=True)}, "settings": dict(settings),
     }  # fmt: skip
     page = capture_page(report, maps_of(table, settings), thumbnails_of(table, rows, trained),
                         [curves_of(one, clip) for one, clip in zip(tables, trained, strict=False)])  # fmt: skip

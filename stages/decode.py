@@ -167,15 +167,15 @@ def parse_ranges(text: str, start: int | None, end: int | None) -> list[list[int
 
 
 def run(args: argparse.Namespace) -> None:
-    settings, size_px = args.settings, args.settings["size_px"]
+    settings, size_px = args.settings, args.settings.size_px
     cv2.setNumThreads(args.threads)
-    source = open_source(args.source, settings["folder_fps"])
+    source = open_source(args.source, settings.folder_fps)
     # A wrong range or a full disk should not wait for the detector.
     refuse_images(args.out_frames, len(clip_range(source, args.start, args.end)), size_px)
     ranges = parse_ranges(args.ranges, args.start, args.end)
-    with FaceFinder(settings["face_confidence"]) as finder:
-        numbers = sampled_frames(source, ranges, settings["sample_count"])
-        crop, face, faces_max = find_crop(source, numbers, settings["crop_scale"], finder, min(args.threads, 4))
+    with FaceFinder(settings.face_confidence) as finder:
+        numbers = sampled_frames(source, ranges, settings.sample_count)
+        crop, face, faces_max = find_crop(source, numbers, settings.crop_scale, finder, min(args.threads, 4))
         log.info("%s: crop %s of %dx%d, face height %.0f px", args.source, crop, *source.size, face[3] - face[1])
         # The detector and the comparisons need no less than COMPARE_PX; a whole factor makes shrinking exact.
         work_px = size_px * -(-COMPARE_PX // size_px)

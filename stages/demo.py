@@ -30,6 +30,7 @@ from selfieavatar.demo_actor.scene import Scene, Truth
 from selfieavatar.errors import UserError
 from selfieavatar.io.files import atomic_file
 from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.settings.sections import Demo
 from selfieavatar.video.writer import VideoWriter
 
 log = logging.getLogger(__name__)
@@ -122,9 +123,9 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"demo: seed {args.seed} is negative; use a source such as demo:1 in the subjects sheet")
     if args.truth.suffix != ".npz":
         raise UserError(f"demo: the truth file {args.truth} must end in .npz")
-    settings = args.settings
-    size, fps = settings["size_px"], settings["fps"]
-    counts = {"train": settings["train_frames"], "test": settings["test_frames"]}
+    settings: Demo = args.settings
+    size, fps = settings.size_px, settings.fps
+    counts = {"train": settings.train_frames, "test": settings.test_frames}
     scene = Scene(args.seed, size)
     takes = [make_motion(args.seed, take, count, fps) for take, count in counts.items() if count > 0]
     total, truths = sum(counts.values()), []
@@ -132,7 +133,7 @@ def run(args: argparse.Namespace) -> None:
     with (
         bar,
         truth_file(args.truth, total, size) as truth,
-        VideoWriter(args.out, fps, (size, size), crf=settings["crf"]) as video,
+        VideoWriter(args.out, fps, (size, size), crf=settings.crf) as video,
     ):
         for take in takes:
             for image, alpha, state in scene.play(take, args.threads):

@@ -69,19 +69,19 @@ def measure(
     args: argparse.Namespace, subject: Subject, runner: InferenceRunner, images: Images, folder: Path
 ) -> Results:
     """Paint, score, write and film every test frame."""
-    settings, tile_px = args.settings, args.settings["video_tile_px"]
-    baselines = baselines_of(subject, images, settings["mean_frames"]) if settings["baselines"] else None
-    network = NetworkScores(runner.device, settings["network_metrics"])
-    tracked, why = retracking_of(runner.avatar, MediaPipeDetector, settings["retrack_px"])
+    settings, tile_px = args.settings, args.settings.video_tile_px
+    baselines = baselines_of(subject, images, settings.mean_frames) if settings.baselines else None
+    network = NetworkScores(runner.device, settings.network_metrics)
+    tracked, why = retracking_of(runner.avatar, MediaPipeDetector, settings.retrack_px)
     result = Results(METHODS if baselines else METHODS[:1], network, tracked)
     result.notes += [why] if why else []
     rates = images.rates(subject)
     fps, size = video_rate(subject, rates), row_size(subject.size_px, tile_px)
-    video = VideoWriter(args.video, fps, size, settings["video_crf"])
+    video = VideoWriter(args.video, fps, size, settings.video_crf)
     with video, progress(total=subject.frames) as bar:
         for clip, frames in subject.test.items():
             with ImageWriter(folder / clip, args.threads) as writer:
-                for batch in images.batches(clip, frames, settings["batch_size"]):
+                for batch in images.batches(clip, frames, settings.batch_size):
                     render = images.of(clip, batch.frames, "render")
                     image, alpha = runner.paint(render, batch.uv)
                     shown = {METHODS[0]: image} | (baselines.of(clip, batch.frames) if baselines else {})
@@ -92,7 +92,7 @@ def measure(
                         video.put(side_by_side(*row, caption=f"{clip} {number}", least_px=tile_px))
                     bar.update(len(batch.frames))
     result.block = seconds(rates)
-    result.fps = runner.frames_per_second(render, batch.uv, settings["speed_frames"])
+    result.fps = runner.frames_per_second(render, batch.uv, settings.speed_frames)
     return result
 
 
@@ -102,7 +102,7 @@ def report(args: argparse.Namespace, subject: Subject, runner: InferenceRunner, 
     facts = {"subject": subject.name, "variant": args.variant, "split": "self"}
     facts |= {"frames": len(result.frames), "size_px": subject.size_px}
     rest = {
-        "speed": {"fps": result.fps, "device": runner.device_name(), "precision": args.settings["precision"]},
+        "speed": {"fps": result.fps, "device": runner.device_name(), "precision": args.settings.precision},
         "training": runner.avatar.training,
         "weights": runner.avatar.weights | result.network.weights,
     }
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure the avatar and write the four outputs."""
     subject = read_subject(args.samples)
     with lease_device(args.gpu) as device, atomic_dir(args.out_pictures) as folder:
-        runner = load_runner(args.avatar, device, args.threads, subject.size_px, args.settings["precision"])
+        runner = load_runner(args.avatar, device, args.threads, subject.size_px, args.settings.precision)
         result = measure(args, subject, runner, Images(args.clips_dir, args.threads), folder)
         content = report(args, subject, runner, result)
     facts = {"subject": subject.name, "size_px": subject.size_px, "variant": args.variant, "block": result.block}

@@ -145,11 +145,11 @@ def measure(args: argparse.Namespace, subject: Subject, device: str) -> Results:
         raise UserError(sentence)
     peer = Peer(args.pictures, subject, args.threads)
     person = read_person(args.identity, subject.size_px)
-    tracked, why = retracking_of(person, MediaPipeDetector, settings["retrack_px"])
-    result = Results([args.method], NetworkScores(device, settings["network_metrics"]), tracked)
+    tracked, why = retracking_of(person, MediaPipeDetector, settings.retrack_px)
+    result = Results([args.method], NetworkScores(device, settings.network_metrics), tracked)
     with progress(total=subject.frames) as bar:
         for clip, frames in subject.test.items():
-            for batch in images.batches(clip, frames, settings["batch_size"]):
+            for batch in images.batches(clip, frames, settings.batch_size):
                 shown = {args.method: peer.of(clip, batch.frames)}
                 result.add(clip, batch.frames, batch.order, batch.truth, batch.masks, shown)
                 bar.update(len(batch.frames))

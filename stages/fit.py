@@ -159,7 +159,7 @@ def photometric_fit(
 ) -> tuple[ClipFit, np.ndarray]:  # fmt: skip
     """The clip, refined on the images in mode `full`, and its light (N, 9, 3); the fixed light in mode `off`."""
     with lease_device(args.gpu) as device:
-        mode = photometric_mode(args.settings["photometric"], device)
+        mode = photometric_mode(args.settings.photometric, device)
         if mode == "off":
             lights = np.repeat(default_light()[None], len(points), axis=0)
             lights[clip.quality == LOST] = np.nan
@@ -183,7 +183,7 @@ def imported(
     args: argparse.Namespace, model: MorphableModel, camera: Camera, points: np.ndarray, decode: Manifest, set_name: str
 ) -> ClipFit:
     """The clip as its file of coefficients says."""
-    published = load_model(args.settings["model"], expand(args.settings["model_path"]), set_name)
+    published = load_model(args.settings.model, expand(args.settings.model_path), set_name)
     track, rows, crop = read_clip(args.coefficients[0], args.settings, decode)
     placed = place(published, model, camera, track, crop)
     log.info(
@@ -216,7 +216,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         clip = fit_clip(model, camera, points, decode["time_s"], args.settings, kind.name)
     footage = Footage(args.frames, args.alpha, decode["frame"], decode["time_s"])
-    if args.settings["registration"] and args.settings["model"] == personal_model.NAME:
+    if args.settings.registration and args.settings.model == personal_model.NAME:
         clip = registered_fit(args, model, camera, identity.get("reference"), clip, points, footage)
     _report(clip, str(args.landmarks))
     clip, light = photometric_fit(args, model, camera, identity["texture"], clip, points, footage, kind.name)

@@ -6,7 +6,6 @@ import argparse
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -33,6 +32,7 @@ from selfieavatar.morphable.published import load_model
 from selfieavatar.rendering.texture import MOST_FRAMES
 from selfieavatar.settings.cli import main, stage_parser
 from selfieavatar.settings.device import lease_device
+from selfieavatar.settings.sections import Fit
 
 log = logging.getLogger("identity")
 
@@ -96,18 +96,18 @@ def gather(
 
 
 def published_person(
-    settings: dict[str, Any], points: np.ndarray, camera: Camera, set_name: str
+    settings: Fit, points: np.ndarray, camera: Camera, set_name: str
 ) -> tuple[MorphableModel, Camera, FitResult, np.ndarray]:
     """A published model made the subject's: model, camera, and the fit of the frames it was made from with their
     numbers.
     """
-    model = load_model(settings["model"], expand(settings["model_path"]), set_name)
+    model = load_model(settings.model, expand(settings.model_path), set_name)
     used = personal_model.diverse_frames(points.reshape(len(points), -1), IDENTITY_FRAMES)
-    weights, spread = landmark_weights(set_name), FOCAL_SPREAD if settings["focal"] == "estimate" else 0.0
+    weights, spread = landmark_weights(set_name), FOCAL_SPREAD if settings.focal == "estimate" else 0.0
     span = eye_span(points[used], set_name)
     found = fit_identity(model, camera, points[used], weights, span, solver_settings(settings), spread)
     log.info("%s: identity from %d frames, focal length %.2f times the side of the crop",
-             settings["model"], len(used), found.camera.focal_px / camera.size_px)  # fmt: skip
+             settings.model, len(used), found.camera.focal_px / camera.size_px)  # fmt: skip
     return found.model, found.camera, found.fit, used
 
 
@@ -116,8 +116,8 @@ def imported_person(
     set_name: str,
 ) -> tuple[MorphableModel, Camera, FitResult, np.ndarray]:  # fmt: skip
     """The person and camera of the clips' files of coefficients; the rest as `published_person`."""
-    settings = args.settings
-    published = load_model(settings["model"], expand(settings["model_path"]), set_name)
+    settings: Fit = args.settings
+    published = load_model(settings.model, expand(settings.model_path), set_name)
     read = [read_clip(path, settings, own) for path, own in zip(args.coefficients, decode, strict=True)]
     count = len(published.identity_basis)
     model = published.with_identity(np.mean([padded(track.identity, count) for track, _, _ in read], axis=0))
@@ -135,13 +135,13 @@ def imported_person(
         error = reprojection_error(model, camera, points[at], span, pose, placed.expression)
         chosen.append(at)
         fits.append((placed.rotation, placed.translation, placed.expression, error))
-    if not any((error <= settings["max_error"]).any() for *_, error in fits):
+    if not any((error <= settings.max_error).any() for *_, error in fits):
         raise UserError(
             f"the coefficients in {', '.join(map(str, args.coefficients))} do not lie on the faces in the images: "
             "all landmark errors are above `fit.max_error`; check that each file lies beside its own clip"
         )
     log.info("%s: identity and camera of %d files of coefficients, focal length %.2f times the side of the crop",
-             settings["model"], len(read), camera.focal_px / size)  # fmt: skip
+             settings.model, len(read), camera.focal_px / size)  # fmt: skip
     fit = FitResult(*(np.concatenate(values) for values in zip(*fits, strict=True)))
     return model, camera, fit, np.concatenate(chosen)
 
@@ -171,10 +171,10 @@ def learn_look(
     owner = np.unique(clip, return_inverse=True)[1]
     surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
     with lease_device(args.gpu) as device:
-        mode = photometric_mode(args.settings["photometric"], device)
+        mode = photometric_mode(args.settings.photometric, device)
         try:
             look = learn_appearance(
-                model, camera, surface, images, mattes, owner, args.settings["texture_px"], light=mode != "off"
+                model, camera, surface, images, mattes, owner, args.settings.texture_px, light=mode != "off"
             )
         except ValueError as error:
             raise UserError(
@@ -198,24 +198,24 @@ def run(args: argparse.Namespace) -> None:
             "--decode, --landmarks, --frames, --alpha and --coefficients must name the same clips; they name "
             f"{[len(e) for e in lists]}"
         )
-    settings: dict[str, Any] = args.settings
+    settings: Fit = args.settings
     landmarks = [read_manifest(path, "landmarks") for path in args.landmarks]
     decode = [read_manifest(path, "decode") for path in args.decode]
     kept = kept_frames(decode, args.holdout, args.gap_s)
-    personal, set_name = settings["model"] == personal_model.NAME, landmarks[0].metadata["landmark_set"]
+    personal, set_name = settings.model == personal_model.NAME, landmarks[0].metadata["landmark_set"]
     points, depth, clip, frames, size = gather(landmarks, args.landmarks, kept, MEDIAPIPE if personal else None)
-    camera = Camera.default(size, settings["focal_ratio"])
+    camera = Camera.default(size, settings.focal_ratio)
     reference = {}
     if personal:
         solver = solver_settings(settings)
-        model, fit, used = personal_model.learn(points, depth, camera, settings["components"], settings=solver)
-        if settings["registration"]:
+        model, fit, used = personal_model.learn(points, depth, camera, settings.components, settings=solver)
+        if settings.registration:
             part = np.unique(np.linspace(0, len(used) - 1, min(REGISTERED_FRAMES, len(used))).round().astype(int))
             rows = fit.rotation, fit.translation, fit.expression, fit.error
             used, fit = used[part], FitResult(*(values[part] for values in rows))
             shown = [(shrink(image), shrink(matte)) for image, matte in images_of(args, clip, frames, used)]
             model, fit, texture = learn_registered(
-                model, camera, fit, points[used], shown, solver, args.threads, settings["max_error"]
+                model, camera, fit, points[used], shown, solver, args.threads, settings.max_error
             )
             reference = {"reference": texture}
     elif args.coefficients:
@@ -226,7 +226,7 @@ def run(args: argparse.Namespace) -> None:
         "focal_px": np.float32(camera.focal_px), "principal": np.array(camera.principal, np.float32), "size_px":
         np.int32(size),
     }  # fmt: skip
-    good = np.flatnonzero(np.isfinite(fit.error) & (fit.error <= settings["max_error"]))
+    good = np.flatnonzero(np.isfinite(fit.error) & (fit.error <= settings.max_error))
     if not len(good):
         raise UserError("the face could not be fitted in any train frame; check that all clips show the same person")
     arrays |= pose_arrays(fit.rotation[good], fit.translation[good])
@@ -235,9 +235,9 @@ def run(args: argparse.Namespace) -> None:
     part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])
     observations = points[used[good]], clip[used[good]], images, mattes
     arrays |= learn_look(args, model, camera, part, observations, set_name)
-    if settings["hair"]:
+    if settings.hair:
         arrays |= learn_head_sphere(model.template, camera, part.rotation, part.translation, mattes)
-    if settings["torso"]:
+    if settings.torso:
         arrays |= learn_torso(images, mattes, observations[0] / size, landmark_set(set_name))
     with atomic_file(args.out) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, RIGID, landmark_set
 from selfieavatar.settings.assets import asset_path
 from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.settings.sections import Landmarks
 from selfieavatar.video.reader import CropReader
 
 log = logging.getLogger("landmarks")
@@ -36,10 +36,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def make_detector(settings: dict[str, Any]) -> FaceDetector:
+def make_detector(settings: Landmarks) -> FaceDetector:
     """The detector that the settings name; UserError if its weights are not on disk."""
-    if settings["detector"] == "mediapipe":
-        return MediaPipeDetector(settings["min_confidence"])
+    if settings.detector == "mediapipe":
+        return MediaPipeDetector(settings.min_confidence)
     weights, finder = str(asset_path("face_alignment_2d")), str(asset_path("face_alignment_sfd"))
     return FaceAlignmentDetector(load_face_alignment(weights, finder, "cpu"))
 
@@ -82,9 +82,9 @@ def drop_outlier_detections(columns: dict[str, np.ndarray], set_name: str) -> in
 
 def run(args: argparse.Namespace) -> None:
     """Detects, reports and writes the manifest."""
-    settings = args.settings
+    settings: Landmarks = args.settings
     decode: Manifest = read_manifest(args.decode, "decode")
-    size, working = int(decode.metadata["size_px"]), settings["size_px"]
+    size, working = int(decode.metadata["size_px"]), settings.size_px
     detector = make_detector(settings)
     try:
         with CropReader(args.source, args.start, args.end, decode.metadata["crop_px"], working) as reader:

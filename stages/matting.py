@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +26,7 @@ from selfieavatar.matting.segmenter import SelfieSegmenter
 from selfieavatar.matting.temporal import TemporalBlend
 from selfieavatar.settings.assets import asset_path
 from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.settings.sections import Matting
 from selfieavatar.video.prefetch import Prefetch, in_order
 from selfieavatar.video.reader import CropReader
 from selfieavatar.video.window import cut_window
@@ -51,14 +51,14 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Mattes one clip."""
     settings, decode = args.settings, read_manifest(args.decode, "decode")
-    frame_px, size_px = int(decode.metadata["size_px"]), int(settings["size_px"])
+    frame_px, size_px = int(decode.metadata["size_px"]), int(settings.size_px)
     if size_px < frame_px:
         log.warning("matting.size_px %d is below decode.size_px %d: alpha is enlarged; raise it", size_px, frame_px)
     cv2.setNumThreads(1)  # frames run side by side instead
     reader = CropReader(args.source, args.start, args.end, tuple(decode.metadata["crop_px"]), size_px)
     plate = make_plate(reader, decode, settings) if args.plate else None
     rows = {"number": [], "coverage": [], "flicker": []}
-    blend = TemporalBlend(settings["temporal"] if settings["method"] == "mediapipe" else 0.0)
+    blend = TemporalBlend(settings.temporal if settings.method == "mediapipe" else 0.0)
     with ExitStack() as stack:
         folder = stack.enter_context(atomic_dir(args.out_alpha))
         writer = stack.enter_context(ImageWriter(folder, threads=1))
@@ -82,40 +82,40 @@ def matte(
     stack: ExitStack,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yields (number, image (S,S,3) uint8, alpha (S,S) float32) of the clip in order."""
-    settings = args.settings
+    settings: Matting = args.settings
     images = ((number, rgb) for number, _, rgb in reader)
-    if settings["method"] == "given":
+    if settings.method == "given":
         masks = GivenMasks(args.given, decode, args.source)
         return ((number, rgb, masks(number, rgb.shape[0])) for number, rgb in images)
-    if settings["method"] == "rvm":
-        network = RecurrentMatting(asset_path("rvm_mobilenetv3_fp32"), settings["rvm_downsample_ratio"], args.threads)
+    if settings.method == "rvm":
+        network = RecurrentMatting(asset_path("rvm_mobilenetv3_fp32"), settings.rvm_downsample_ratio, args.threads)
         return ((number, rgb, network(rgb)) for number, rgb in images)
     segmenter = stack.enter_context(SelfieSegmenter())
-    refine_one = refiner(settings, plate if settings["plate_correction"] else None)
+    refine_one = refiner(settings, plate if settings.plate_correction else None)
     # A thread for the segmenter alone: its graph is not to be shared, and it waits more than it works.
     masks = Prefetch(lambda: ((number, rgb, segmenter(rgb)) for number, rgb in images), max(1, args.threads))
     refined = in_order(lambda item: refine_one(*item[1:]), stack.enter_context(masks), args.threads)
     return ((number, rgb, alpha) for (number, rgb, _), alpha in stack.enter_context(closing(refined)))
 
 
-def refiner(settings: dict[str, Any], plate: Plate | None) -> Callable[..., np.ndarray]:
+def refiner(settings: Matting, plate: Plate | None) -> Callable[..., np.ndarray]:
     """The function (image, mask) -> alpha that the settings ask for."""
-    if settings["quality"] == "none":
+    if settings.quality == "none":
         return lambda rgb, mask: cv2.resize(mask, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    options = RefineOptions(band_px=settings["band_px"], hair_px=settings["hair_px"])
-    if settings["quality"] == "closed_form":
+    options = RefineOptions(band_px=settings.band_px, hair_px=settings.hair_px)
+    if settings.quality == "closed_form":
         from selfieavatar.matting.closed_form import closed_form
 
         return lambda rgb, mask: closed_form(rgb, mask, options)
     return lambda rgb, mask: refine(rgb, mask, options, plate)
 
 
-def make_plate(reader: CropReader, decode: Manifest, settings: dict[str, Any]) -> Plate | None:
+def make_plate(reader: CropReader, decode: Manifest, settings: Matting) -> Plate | None:
     """Plate (S,S,3) uint8 and where it was seen (S,S) bool at the working size; None if not wanted."""
-    if settings["plate"] == "off" or (settings["plate"] == "auto" and not decode.metadata["static_camera"]):
+    if settings.plate == "off" or (settings.plate == "auto" and not decode.metadata["static_camera"]):
         return None
-    stride = max(1, -(-len(decode) // settings["plate_samples"]))
-    builder = PlateBuilder(settings["plate_samples"])
+    stride = max(1, -(-len(decode) // settings.plate_samples))
+    builder = PlateBuilder(settings.plate_samples)
     with SelfieSegmenter() as segmenter:
         for _, _, rgb in reader.every(stride):
             builder.add(rgb, segmenter(rgb))
@@ -195,7 +195,7 @@ def write_outputs(
     frame_px: int,
 ) -> None:
     """Writes the plate (or removes an outdated one) and the manifest."""
-    metadata = {"method": args.settings["method"], "size_px": frame_px, "plate": plate is not None}
+    metadata = {"method": args.settings.method, "size_px": frame_px, "plate": plate is not None}
     if args.plate:
         seen_path = args.plate.with_name(f"{args.plate.stem}_seen.png")
         if plate is None:

@@ -178,7 +178,7 @@ def read_clip(args: argparse.Namespace) -> Clip:
             )
     if camera.size_px != size_px or found["fit"]["expression"].shape[1] != model.expression_count:
         raise UserError(f"{args.identity} and {args.fit} come from different runs: run the fit stage again")
-    side = max(size_px, args.settings["size_px"])
+    side = max(size_px, args.settings.size_px)
     return Clip(args, found["decode"], found["landmarks"], found["fit"], found["render"], model, camera, side)
 
 
@@ -203,10 +203,10 @@ def run(args: argparse.Namespace) -> None:
     cv2.setNumThreads(max(args.threads, 1))
     clip = read_clip(args)
     fps, size = clip.decode.metadata["fps"], (2 * clip.side, 2 * clip.side)
-    with VideoWriter(args.out_video, fps, size, args.settings["crf"]) as video:
+    with VideoWriter(args.out_video, fps, size, args.settings.crf) as video:
         for row in progress(range(len(clip)), total=len(clip), desc="overlay"):
             video.put(clip.mosaic(row))
-        write_image(args.out_sheet, sheet(clip, args.settings["sheet_frames"], args.settings["cell_px"]))
+        write_image(args.out_sheet, sheet(clip, args.settings.sheet_frames, args.settings.cell_px))
     lost = int((clip.fit["quality"] == "lost").sum())
     log.info("%d frames drawn, %d of them without a fit", len(clip), lost)
 

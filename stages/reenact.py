@@ -36,6 +36,7 @@ from selfieavatar.reporting.tiles import tiles_in_a_row
 from selfieavatar.retargeting.retarget import Carried, Motion, same_person
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.settings.device import lease_device
+from selfieavatar.settings.sections import Reenact
 from selfieavatar.video.writer import VideoWriter
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def video(
     """
     light = driver.fit["light"][driver.rows] if own else None
     torso = held(driver.fit["torso"])[driver.rows] if own else None
-    side, frames = args.settings["video_tile_px"], driver.fit["frame"]
+    side, frames = args.settings.video_tile_px, driver.fit["frame"]
     side = max(side, avatar.size_px)
     names = (f"driver {args.driver}", f"avatar {avatar.subject}")
     place = np.full(len(frames), -1)
@@ -148,11 +149,11 @@ def video(
     black = np.zeros((avatar.size_px, avatar.size_px, 3), np.uint8)
     size = tiles_in_a_row([black, black], names, "", side).shape[1::-1]
     painted: dict[int, np.ndarray] = {}
-    with VideoWriter(args.out_video, driver.fps, size, args.settings["video_crf"]) as video:
+    with VideoWriter(args.out_video, driver.fps, size, args.settings.video_crf) as video:
         for row in progress(range(len(frames)), desc="reenact"):
             at = place[row]
             if at >= 0 and at not in painted:
-                part = np.arange(at, min(at + args.settings["batch_size"], len(driver.rows)))
+                part = np.arange(at, min(at + args.settings.batch_size, len(driver.rows)))
                 render, uv = avatar.pose(
                     *(getattr(asked, name)[part] for name in COEFFICIENTS),
                     *(None if values is None else values[part] for values in (light, torso)),
@@ -194,7 +195,7 @@ def write_table(
         whole[driver.rows] = values
         columns[name] = whole
     facts = {
-        "subject": avatar.subject, "driver": args.driver, "size_px": avatar.size_px, "pose": args.settings["pose"],
+        "subject": avatar.subject, "driver": args.driver, "size_px": avatar.size_px, "pose": args.settings.pose,
         "frames": len(frames), "driven": len(driver.rows),
         "expression_carried": carried.expression, "clamped": carried.clamped,
         "found": int(np.isfinite(measured["aed"]).sum()),
@@ -217,7 +218,7 @@ def in_words(facts: dict[str, Any]) -> str:
 
 def run(args: argparse.Namespace) -> None:
     """Let the avatar follow the clip; writes the video and the table."""
-    settings = args.settings
+    settings: Reenact = args.settings
     driver = read_driver(args)
     measured = dict.fromkeys((*DISTANCES, "identity_similarity"), np.full(len(driver.rows), np.nan))
     with lease_device(args.gpu) as device:
@@ -226,19 +227,19 @@ def run(args: argparse.Namespace) -> None:
         from selfieavatar.avatar import Avatar
 
         torch.set_num_threads(max(args.threads, 1))
-        avatar = Avatar.load(args.avatar, device, settings["precision"])
+        avatar = Avatar.load(args.avatar, device, settings.precision)
         own = same_person(driver.model, avatar.model)
-        chosen = {name: settings[name] for name in ("pose", "gain", "overshoot", "pose_overshoot")}
+        chosen = {name: getattr(settings, name) for name in ("pose", "gain", "overshoot", "pose_overshoot")}
         carry = avatar.retarget(driver.model, driver.camera, driver.motion, **chosen)
         asked, carried = carry(driver.motion), Carried() if own else carry.carried(driver.motion)
         likeness, why = likeness_of(args, device)
         tracker, notes = None, [why] if why else []
-        if not settings["retrack_px"]:
+        if not settings.retrack_px:
             notes.append("aed, apd_deg: left out by reenact.retrack_px: 0")
         elif avatar.landmark_set.name != MEDIAPIPE:
             notes.append(f"aed, apd_deg: images are tracked again by MediaPipe, not by {avatar.landmark_set.name}")
         else:
-            tracker = Tracker(MediaPipeDetector(), settings["retrack_px"])
+            tracker = Tracker(MediaPipeDetector(), settings.retrack_px)
         try:
             video(args, avatar, driver, asked, own, tracker, likeness)
         finally:

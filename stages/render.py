@@ -98,9 +98,9 @@ def run(args: argparse.Namespace) -> None:
     frames = fit["frame"]
     share = np.zeros(len(fit), np.float32)
     with lease_device(args.gpu) as device:
-        backend = choose_backend(args.settings["backend"], device)
-        lit = args.settings["light"] == "fitted"
-        renderer = Renderer(identity, backend=backend, supersample=args.settings["supersample"], light=default_light())
+        backend = choose_backend(args.settings.backend, device)
+        lit = args.settings.light == "fitted"
+        renderer = Renderer(identity, backend=backend, supersample=args.settings.supersample, light=default_light())
         name = "cpu" if backend is None else backend.name
         log.info("drawing %d of %d frames at %d px with %s", len(wanted), len(fit), renderer.size_px, name)
         with atomic_dir(args.out_render) as render_dir, atomic_dir(args.out_uv) as uv_dir:
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> None:
         "uv_hash": [coordinates.hashes.get(int(frame), "") for frame in frames],
         "face_share": share,
     }
-    facts = {"size_px": renderer.size_px, "backend": name, "light": args.settings["light"]}
+    facts = {"size_px": renderer.size_px, "backend": name, "light": args.settings.light}
     write_manifest(args.manifest, "render", columns, facts)
 
 

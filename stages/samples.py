@@ -20,6 +20,7 @@ from selfieavatar.evaluation.holdout import hold_out
 from selfieavatar.io.files import content_hash
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
 from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.sections import Samples
 
 log = logging.getLogger(__name__)
 
@@ -68,22 +69,22 @@ def load_clips(args: argparse.Namespace) -> list[dict[str, Manifest]]:
     return clips
 
 
-def reasons_of(clip: dict[str, Manifest], settings: dict, for_test: bool) -> np.ndarray:
+def reasons_of(clip: dict[str, Manifest], settings: Samples, for_test: bool) -> np.ndarray:
     """Why each frame is left out, "" where it is used; the first reason that holds counts. (N,) of str."""
     decode, fit, render = clip["decode"], clip["fit"], clip["render"]
     sharpness, face = decode["sharpness"].astype(float), decode["face"]
     seen = sharpness[face & np.isfinite(sharpness)]
-    limit = settings["blur_share"] * float(np.median(seen)) if len(seen) else 0.0
+    limit = settings.blur_share * float(np.median(seen)) if len(seen) else 0.0
     checks = [
         ("no face", ~face),
         ("no landmarks", ~clip["landmarks"]["found"]),
         ("lost fit", ~fit["fitted"] | (fit["quality"] == "lost")),
         ("empty rendering", render["face_share"] <= 0),
-        ("empty matte", clip["matting"]["coverage"] < settings["min_coverage"]),
+        ("empty matte", clip["matting"]["coverage"] < settings.min_coverage),
     ]
     if not for_test:  # a measurement takes the frames as they come
         checks += [
-            ("bridged fit", (fit["quality"] == "bridged") & (not settings["use_bridged"])),
+            ("bridged fit", (fit["quality"] == "bridged") & (not settings.use_bridged)),
             ("duplicate", decode["duplicate"]),
             ("blurred", ~(sharpness >= limit)),
         ]
@@ -131,7 +132,7 @@ def choose_validation(used: np.ndarray, share: float) -> np.ndarray:
 
 
 def build_samples(
-    names: list[str], clips: list[dict[str, Manifest]], role: str, settings: dict
+    names: list[str], clips: list[dict[str, Manifest]], role: str, settings: Samples
 ) -> dict[str, np.ndarray]:
     """Columns of samples.parquet."""
 
@@ -144,7 +145,7 @@ def build_samples(
     gap = np.zeros(len(clip_names), bool)
     if role == "holdout":
         fps = frame_rate(clips[-1]["decode"])
-        held = hold_out(len(clip_names), settings["holdout"], round(settings["gap_s"] * fps))
+        held = hold_out(len(clip_names), settings.holdout, round(settings.gap_s * fps))
         split[held == "test"], gap = "test", held == "gap"
     for_test = split == "test"
     strict = np.concatenate([reasons_of(clip, settings, for_test=False) for clip in clips])
@@ -152,11 +153,11 @@ def build_samples(
     reason = np.where(for_test, lenient, strict).astype(object)
     reason[gap & (reason == "")] = "gap before the held-out frames"
     used = reason == ""
-    split[choose_validation(used & (split == "train"), settings["validation"])] = "val"
+    split[choose_validation(used & (split == "train"), settings.validation)] = "val"
     training = used & (split == "train")
     weight = np.where(used, 1.0, 0.0).astype(np.float32)
     weight[training] = rarity_weights(
-        column("fit", "rotation")[training], column("fit", "expression")[training], settings["rarity"]
+        column("fit", "rotation")[training], column("fit", "expression")[training], settings.rarity
     )
     return {
         "clip": clip_names,
@@ -202,7 +203,7 @@ def run(args: argparse.Namespace) -> None:
     """Reads the manifests and writes samples.parquet."""
     clips = load_clips(args)
     columns = build_samples(args.clips, clips, args.role, args.settings)
-    refuse_too_few(columns, args.role, args.subject, args.settings["min_frames"])
+    refuse_too_few(columns, args.role, args.subject, args.settings.min_frames)
     size_px = int(clips[0]["decode"].metadata["size_px"])
     images = {name: images_hash(clip) for name, clip in zip(args.clips, clips, strict=True)}
     light = clips[0]["render"].metadata.get("light", "fixed")  # before there was a choice, it was fixed

@@ -27,12 +27,13 @@ from selfieavatar.io.arrays import read_identity
 from selfieavatar.io.avatar_file import FORMAT
 from selfieavatar.io.files import atomic_file, content_hash
 from selfieavatar.io.manifest import Manifest, read_manifest
-from selfieavatar.networks.sizes import network_settings, refuse_sizes
+from selfieavatar.networks.sizes import refuse_sizes
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.cli import main, stage_parser
 from selfieavatar.settings.config import canonical_json, check_training
 from selfieavatar.settings.device import lease_device, visible_gpus
 from selfieavatar.settings.provenance import code_digest
+from selfieavatar.settings.train_section import Train
 
 if TYPE_CHECKING:
     from selfieavatar.training.trainer import Trainer
@@ -70,7 +71,7 @@ def chosen_frames(samples: Manifest, clips_dir: Path) -> tuple[list[tuple[Path, 
     return frames, weights, np.flatnonzero(split == "val").tolist()
 
 
-def check_settings(settings: dict[str, Any], size_px: int) -> None:
+def check_settings(settings: Train, size_px: int) -> None:
     """Refuses what would fail later.
 
     Raises:
@@ -98,7 +99,7 @@ def avatar_file(
         "format": FORMAT,
         "subject": subject,
         "size_px": trainer.size_px,
-        "settings": trainer.settings,
+        "settings": dict(trainer.settings),
         "g_style": taken["g_style"],
         "maps": taken["maps"],
         "identity": arrays,
@@ -137,7 +138,7 @@ def learn(
     with joined(device) as group:
         if not group.first:
             logging.getLogger().setLevel(logging.ERROR)
-        memory = int(args.settings["cache_gb"] * 1e9 / group.size)
+        memory = int(args.settings.cache_gb * 1e9 / group.size)
         with closing(FrameStore(frames, size_px, memory, args.threads)) as store:
             where = "in memory" if store.cached else f"{store.held} of them in memory, the others read as needed"
             log.info(
@@ -147,7 +148,7 @@ def learn(
             trainer = train(args.settings, size_px, shown, folder, device, group)
             if group.first:
                 taken = avatar_parts(trainer, folder)
-                fill_unseen(taken, network_settings(args.settings), shown, trainer.device)
+                fill_unseen(taken, args.settings, shown, trainer.device)
                 write_torch(out, avatar_file(trainer, taken, identity, samples.metadata["subject"]))
     scores = {k[4:]: v for k, v in trainer.history[-1].items() if k.startswith("val_")} if trainer.history else {}
     log.info(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from selfieavatar.fitting.landmark_solver import LandmarkFit, SolverSettings, fi
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from selfieavatar.morphable.model import MorphableModel
+from selfieavatar.settings.sections import Fit
 
 
 @dataclass
@@ -36,9 +35,9 @@ class ClipFit:
     cuts: np.ndarray
 
 
-def solver_settings(settings: Mapping[str, Any]) -> SolverSettings:
+def solver_settings(settings: Fit) -> SolverSettings:
     """The solver's settings from the configuration's section `fit`."""
-    return SolverSettings(noise=settings["landmark_noise"], prior=settings["prior"], temporal=settings["temporal"])
+    return SolverSettings(noise=settings.landmark_noise, prior=settings.prior, temporal=settings.temporal)
 
 
 def eye_span(points: np.ndarray, set_name: str = MEDIAPIPE) -> np.ndarray:
@@ -63,7 +62,7 @@ def lid_openings(points: np.ndarray, span: np.ndarray, set_name: str = MEDIAPIPE
 
 
 def fit_clip(
-    model: MorphableModel, camera: Camera, points: np.ndarray, time_s: np.ndarray, settings: Mapping[str, Any],
+    model: MorphableModel, camera: Camera, points: np.ndarray, time_s: np.ndarray, settings: Fit,
     set_name: str = MEDIAPIPE,
 ) -> ClipFit:  # fmt: skip
     """Fits a clip.
@@ -72,28 +71,28 @@ def fit_clip(
         model: the subject's model. camera: in the pixels of `points`. points: (N, L, 2) px, NaN where no face was
         found. time_s: (N,) s. settings: the configuration's section `fit`. set_name: the landmark set of `points`.
     """
-    gap = settings["longest_gap_s"]
+    gap = settings.longest_gap_s
     span = eye_span(points, set_name)
     cuts = smoothing.find_cuts(points, time_s, span, gap)
     weights = landmark_weights(set_name)
     raw = fit_landmarks(model, camera, points, weights, span, ~cuts, solver_settings(settings))
-    fitted = np.isfinite(raw.error) & (raw.error <= settings["max_error"])
+    fitted = np.isfinite(raw.error) & (raw.error <= settings.max_error)
     wrong = np.isfinite(raw.error) & ~fitted
     if wrong.any():
         # What is not this face must neither pull its neighbours nor look like a cut.
         points = np.where(wrong[:, None, None], np.nan, points)
         cuts = smoothing.find_cuts(points, time_s, span, gap)
         raw = fit_landmarks(model, camera, points, weights, span, ~cuts, solver_settings(settings), raw)
-        fitted &= np.isfinite(raw.error) & (raw.error <= settings["max_error"])
+        fitted &= np.isfinite(raw.error) & (raw.error <= settings.max_error)
     quality = smoothing.frame_quality(fitted, time_s, cuts, gap)
     runs = smoothing.takes(quality, cuts)
     gaze = gaze_of_irises(model, camera, points, raw.rotation, raw.translation, fitted, set_name)
     gaze = smooth_gaze(gaze, runs, time_s, settings)
     pose = smoothing.bridge(np.concatenate([raw.rotation, raw.translation], 1), quality, time_s)
     expression = smoothing.bridge(raw.expression, quality, time_s)
-    pose = smoothing.smooth(pose, time_s, runs, settings["smooth_pose_s"])
+    pose = smoothing.smooth(pose, time_s, runs, settings.smooth_pose_s)
     openings = smoothing.bridge(lid_openings(points, span, set_name), quality, time_s)
-    expression = smoothing.smooth(expression, time_s, runs, settings["smooth_expression_s"], openings)
+    expression = smoothing.smooth(expression, time_s, runs, settings.smooth_expression_s, openings)
     good = quality != smoothing.LOST
     gaze[~good] = np.nan
     error = reprojection_error(model, camera, points, span, pose, expression)
@@ -117,10 +116,10 @@ def gaze_of_irises(
 
 
 def smooth_gaze(
-    gaze: np.ndarray, runs: list[np.ndarray], time_s: np.ndarray, settings: Mapping[str, Any]
+    gaze: np.ndarray, runs: list[np.ndarray], time_s: np.ndarray, settings: Fit
 ) -> np.ndarray:  # fmt: skip
     """Gaze (N, 4) with its gaps held and its noise smoothed within each take."""
-    return smoothing.smooth(smoothing.hold_gaps(gaze, runs, time_s), time_s, runs, settings["smooth_gaze_s"])
+    return smoothing.smooth(smoothing.hold_gaps(gaze, runs, time_s), time_s, runs, settings.smooth_gaze_s)
 
 
 def reprojection_error(

@@ -7,10 +7,9 @@ nearest to where the file's camera sees them. What is left over is said in pixel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from selfieavatar.morphable.landmark_sets import MEDIAPIPE
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.morphable.published.flame import JAW_NAMES, FlameModel
 from selfieavatar.morphable.published.published_model import PublishedModel, to_ours
+from selfieavatar.settings.sections import Fit
 
 _AT_ONCE = 64  # frames: a whole clip of skinned heads would not fit into memory
 _EYES = slice(2, 4)  # of neck, jaw, left eye, right eye
@@ -65,7 +65,7 @@ class Placement:
     residual: np.ndarray
 
 
-def read_clip(path: Path, settings: Mapping[str, Any], decode: Manifest) -> tuple[Coefficients, np.ndarray, Crop]:
+def read_clip(path: Path, settings: Fit, decode: Manifest) -> tuple[Coefficients, np.ndarray, Crop]:
     """The file's frames that the clip shows (n), their rows in the clip (n,), and the clip's crop.
 
     settings: the section `fit`, of which `model` and `model_path` count.
@@ -74,8 +74,8 @@ def read_clip(path: Path, settings: Mapping[str, Any], decode: Manifest) -> tupl
         UserError: the file is unusable or not of the model, names none of the clip's images, or the source is not
         square.
     """
-    model, source = settings["model"], Path(decode.metadata["source"])
-    check_coefficients(path, model, expand(settings["model_path"]), source)
+    model, source = settings.model, Path(decode.metadata["source"])
+    check_coefficients(path, model, expand(settings.model_path), source)
     track = read_coefficients(path, model)
     width, height = decode.metadata["source_size"]
     if width != height:
@@ -160,7 +160,7 @@ def _gaze(track: Coefficients) -> np.ndarray:
 
 def imported_clip(
     person: MorphableModel, camera: Camera, placed: Placement, rows: np.ndarray, points: np.ndarray, time_s: np.ndarray,
-    settings: Mapping[str, Any], set_name: str = MEDIAPIPE,
+    settings: Fit, set_name: str = MEDIAPIPE,
 ) -> ClipFit:  # fmt: skip
     """A clip's fit as the file says, unsmoothed; frames that it lacks are lost, never bridged.
 
@@ -181,9 +181,9 @@ def imported_clip(
     span = eye_span(points, set_name)
     pose = np.concatenate([rotation, translation], 1)
     error = reprojection_error(person, camera, points, span, pose, expression)
-    fitted = np.isfinite(pose).all(1) & ~(error > settings["max_error"])
+    fitted = np.isfinite(pose).all(1) & ~(error > settings.max_error)
     quality = np.where(fitted, smoothing.OK, smoothing.LOST).astype(object)
-    cuts = smoothing.find_cuts(points, time_s, span, settings["longest_gap_s"])
+    cuts = smoothing.find_cuts(points, time_s, span, settings.longest_gap_s)
     runs = smoothing.takes(quality, cuts)
     if not np.isfinite(gaze).any():
         gaze = gaze_of_irises(person, camera, points, rotation, translation, fitted, set_name)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from selfieavatar.settings.sections import Capture
+
 GOOD, THIN, MISSING = "good", "thin", "missing"
 FOOTAGE, CONTENT = "footage", "content"
 
@@ -137,7 +139,7 @@ def number(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
 
 
-def judge(measured: Mapping[str, Measured], limits: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+def judge(measured: Mapping[str, Measured], limits: Capture) -> list[dict[str, Any]]:
     """Grade all checks, in order.
 
     Returns:
@@ -145,11 +147,11 @@ def judge(measured: Mapping[str, Measured], limits: Mapping[str, Sequence[float]
         grade), advice (None where good), note, told.
 
     Raises:
-        KeyError: a check has no measurement or no limits. That is a defect, not bad input.
+        KeyError: a check has no measurement. That is a defect, not bad input.
     """
     found = []
     for check in CHECKS:
-        one, (good, thin) = measured[check.name], limits[check.name]
+        one, (good, thin) = measured[check.name], getattr(limits, check.name)
         said = grade(one.value, good, thin)
         advice = None
         if said in (THIN, MISSING):

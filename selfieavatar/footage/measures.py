@@ -11,6 +11,7 @@ import numpy as np
 from selfieavatar.footage import signals
 from selfieavatar.footage.checks import Measured, number
 from selfieavatar.footage.tracking import LARGE_ERROR, count_blinks
+from selfieavatar.settings.sections import Capture
 
 NAN = float("nan")
 CELL_DEG, CELL_S = 10.0, 0.1  # a direction of the head counts as seen when it was held for so long
@@ -44,7 +45,7 @@ class Footage:
 
 
 def measure(
-    table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings: Mapping[str, Any]
+    table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings: Capture
 ) -> dict[str, Measured]:
     """Measure for all checks the frames of one or more clips, in the checks' units.
 
@@ -53,13 +54,13 @@ def measure(
     return footage(table, clips, settings) | head(table, settings) | face(table)
 
 
-def blurred(table: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
+def blurred(table: Mapping[str, np.ndarray], settings: Capture) -> np.ndarray:
     """Find frames whose face is softer than the setting `softness`: (N,) bool."""
-    return 100 * table["softness"] > settings["softness"]
+    return 100 * table["softness"] > settings.softness
 
 
 def footage(
-    table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings: Mapping[str, Any]
+    table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings: Capture
 ) -> dict[str, Measured]:
     """Measure whether the frames can be trained on."""
     fitted, soft = table["fitted"], blurred(table, settings)
@@ -117,7 +118,7 @@ def camera(clips: Sequence[Footage]) -> Measured:
     return Measured(worst, note=note)
 
 
-def head(table: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> dict[str, Measured]:
+def head(table: Mapping[str, np.ndarray], settings: Capture) -> dict[str, Measured]:
     """Measure how far the head was turned, and which directions were seen."""
     chosen = {name: table[name][table["fitted"]] for name in ("yaw", "pitch", "roll", "seconds")}
     seconds = chosen["seconds"]
@@ -133,7 +134,7 @@ def head(table: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> dict[s
 
 
 def poses(
-    table: Mapping[str, np.ndarray], settings: Mapping[str, Any]
+    table: Mapping[str, np.ndarray], settings: Capture
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float]:
     """Bin the directions of the head.
 
@@ -142,7 +143,7 @@ def poses(
     Returns:
         (seconds (A, D), edges of yaw, edges of pitch, advised (A, D)), and the share of the advised cells seen.
     """
-    reach = settings["advised_yaw"], settings["advised_pitch"]
+    reach = settings.advised_yaw, settings.advised_pitch
     yaw_edges, pitch_edges, advised = signals.advised_poses(*reach, CELL_DEG)
     fitted = table["fitted"]
     pitch = table["pitch"][fitted] - _median(table["pitch"][fitted])
@@ -177,7 +178,7 @@ def face(table: Mapping[str, np.ndarray]) -> dict[str, Measured]:
     }
 
 
-def clip_measures(table: Mapping[str, np.ndarray], clip: Footage, settings: Mapping[str, Any]) -> dict[str, Any]:
+def clip_measures(table: Mapping[str, np.ndarray], clip: Footage, settings: Capture) -> dict[str, Any]:
     """Measure one clip, whatever it is for, without grades; None where a measure is not known.
 
     lost: % of all its frames, as on the page about the tracking; doubtful ones are apart.

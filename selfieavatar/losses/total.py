@@ -13,6 +13,7 @@ from selfieavatar.losses.id_mrf import IDMRFLoss
 from selfieavatar.losses.l1 import l1_loss
 from selfieavatar.losses.mask import foreground_target, mask_loss
 from selfieavatar.networks.backbones import load_backbone
+from selfieavatar.settings.train_section import Losses
 
 TERMS = ("mask", "mrf", "l1", "cos", "gan")
 
@@ -23,32 +24,31 @@ _CENTRE_CELLS = 16
 class DetailLoss:
     """The terms mask, mrf, l1 and cos of eq. 4 for one batch.
 
-    settings: the section `train` of the configuration; read are weight_*, mrf_every, mrf_crop_px, mrf_positions,
-    cos_every, cos_size_px, cos_layers, cos_vggface2, backbone_weights, backbone_seed, mask_target. A backbone is loaded
-    only where its term has a weight. shared: the mean over the processes that share each batch, if any.
+    A backbone is loaded only where its term has a weight. shared: the mean over the processes that share each batch, if
+    any.
     """
 
     def __init__(
-        self, settings: Mapping, device: torch.device | str, shared: Callable[[Tensor], Tensor] | None = None
+        self, settings: Losses, device: torch.device | str, shared: Callable[[Tensor], Tensor] | None = None
     ) -> None:
         self.device, self.shared = torch.device(device), shared
-        self.weights = {name: float(settings[f"weight_{name}"]) for name in TERMS}
-        self.every = {"mrf": int(settings["mrf_every"]), "cos": int(settings["cos_every"])}
-        self.crop_px = int(settings["mrf_crop_px"])
-        self.mask_target = settings["mask_target"]
-        self.seed = int(settings["backbone_seed"])
+        self.weights = {name: float(getattr(settings, f"weight_{name}")) for name in TERMS}
+        self.every = {"mrf": settings.mrf_every, "cos": settings.cos_every}
+        self.crop_px = settings.mrf_crop_px
+        self.mask_target = settings.mask_target
+        self.seed = settings.backbone_seed
         self.backbone_labels: dict[str, str] = {}
         self._mrf: IDMRFLoss | None = None
         self._cos: CosineLoss | None = None
-        source = settings["backbone_weights"]
+        source = settings.backbone_weights
         if self.weights["mrf"] > 0:
             vgg = load_backbone("vgg19", source, self.seed).to(self.device)
-            self._mrf = IDMRFLoss(vgg, max_positions=int(settings["mrf_positions"]))
+            self._mrf = IDMRFLoss(vgg, max_positions=settings.mrf_positions)
             self.backbone_labels["vgg19"] = vgg.label
         if self.weights["cos"] > 0:
-            face = "vggface2" if settings["cos_vggface2"] else source
+            face = "vggface2" if settings.cos_vggface2 else source
             resnet = load_backbone("resnet50", face, self.seed).to(self.device)
-            self._cos = CosineLoss(resnet, settings["cos_layers"], int(settings["cos_size_px"]))
+            self._cos = CosineLoss(resnet, settings.cos_layers, settings.cos_size_px)
             self.backbone_labels["resnet50"] = resnet.label
 
     def __call__(

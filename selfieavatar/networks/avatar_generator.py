@@ -20,6 +20,7 @@ from selfieavatar.networks.blocks import Conv, ConvBlock, Mapping, StyledConv, T
 from selfieavatar.networks.haar import haar, inverse_haar
 from selfieavatar.networks.resample import downsample2
 from selfieavatar.networks.sizes import width_at
+from selfieavatar.settings.train_section import Networks
 
 Maps = dict[str, Tensor]  # {"feature": (1,C,M,M), "skip": (1,12,M,M)}
 
@@ -32,15 +33,15 @@ class Atlas(NamedTuple):
     beside: tuple[str, ...] = ()  # names of the maps right of the face's, in their order
 
 
-def fused_channels(network: dict) -> int:
+def fused_channels(settings: Networks) -> int:
     """Count the channels of the fused features at `feature_px`."""
-    return width_at(network["feature_px"], network["channel_base"], network["channel_max"])
+    return width_at(settings.net_feature_px, settings.net_channel_base, settings.net_channel_max)
 
 
-def map_channels(network: dict) -> dict[str, int]:
+def map_channels(settings: Networks) -> dict[str, int]:
     """Count the channels of the face map (sampled `warp_scale` times finer, folded by Haar) and the background map."""
-    fused = fused_channels(network)
-    return {"face": fused // network["warp_scale"] ** 2, "back": fused}
+    fused = fused_channels(settings)
+    return {"face": fused // settings.net_warp_scale**2, "back": fused}
 
 
 class RenderEncoder(nn.Module):
@@ -49,12 +50,12 @@ class RenderEncoder(nn.Module):
     By config it sees I_UV and coordinates, too.
     """
 
-    def __init__(self, network: dict, size_px: int) -> None:
+    def __init__(self, settings: Networks, size_px: int) -> None:
         super().__init__()
-        equalized, latent = network["equalized"], network["latent"]
-        top, feature_px, bottom = network["render_px"] // 2, network["feature_px"], network["render_bottom_px"]
-        base, limit = network["render_channel_base"], network["render_channel_max"]
-        self.inputs, self.render_px, self.feature_px = tuple(network["render_inputs"]), network["render_px"], feature_px
+        equalized, latent = settings.net_equalized, settings.net_latent
+        top, feature_px, bottom = settings.net_render_px // 2, settings.net_feature_px, settings.net_render_bottom_px
+        base, limit = settings.net_render_channel_base, settings.net_render_channel_max
+        self.inputs, self.render_px, self.feature_px = settings.net_render_inputs, settings.net_render_px, feature_px
         channels = 4 * sum({"render": 3, "uv": 3, "coordinates": 2}[name] for name in self.inputs)
         self.shrinks = nn.ModuleList()
         width = width_at(top, base, limit)
@@ -70,13 +71,13 @@ class RenderEncoder(nn.Module):
         while px < feature_px:
             px *= 2
             out = width_at(px, base, limit)
-            with_skip = px in self.levels and px <= network["render_skip_px"]
+            with_skip = px in self.levels and px <= settings.net_render_skip_px
             self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
             self.combs.append(Conv(out + self.levels[px], out, equalized=equalized) if with_skip else nn.Identity())
             self.convs.append(StyledConv(out, out, latent, equalized=equalized))
             width = out
-        self.feature = StyledConv(width, fused_channels(network), latent, active=False, equalized=equalized)
-        self.to_rgb = ToRGB(fused_channels(network), latent, equalized=equalized)
+        self.feature = StyledConv(width, fused_channels(settings), latent, active=False, equalized=equalized)
+        self.to_rgb = ToRGB(fused_channels(settings), latent, equalized=equalized)
 
     def forward(self, render: Tensor, uv: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         """Encode render, uv (B,3,S,S) in [0,1] -> feature (B,C,f,f), Haar skip (B,12,f,f)."""
@@ -114,20 +115,20 @@ class ImageUNet(nn.Module):
     Encoder to `bottom_px`, StyleGAN-like decoder up to S/2, Haar out.
     """
 
-    def __init__(self, network: dict, size_px: int) -> None:
+    def __init__(self, settings: Networks, size_px: int) -> None:
         super().__init__()
-        equalized, latent, bottom = network["equalized"], network["latent"], network["bottom_px"]
-        base, limit = network["channel_base"], network["channel_max"]
-        self.feature_px, self.top = network["feature_px"], size_px // 2
+        equalized, latent, bottom = settings.net_equalized, settings.net_latent, settings.net_bottom_px
+        base, limit = settings.net_channel_base, settings.net_channel_max
+        self.feature_px, self.top = settings.net_feature_px, size_px // 2
         self.shrinks = nn.ModuleList()
-        px, width = self.feature_px, fused_channels(network)
+        px, width = self.feature_px, fused_channels(settings)
         self.levels = {px: width}
         while px > bottom:
             px //= 2
             # the first step narrows (it conditions, the Haar skip joins after it), as in the published network
             out = (
                 width_at(2 * px, base, limit) // 2
-                if px == self.feature_px // 2 and network["narrow_condition"]
+                if px == self.feature_px // 2 and settings.net_narrow_condition
                 else width_at(px, base, limit)
             )
             self.shrinks.append(ConvBlock(width, out, equalized=equalized))
@@ -140,7 +141,7 @@ class ImageUNet(nn.Module):
         while px < self.top:
             px *= 2
             out = width_at(px, base, limit)
-            with_skip = px in self.levels and px <= network["skip_px"]
+            with_skip = px in self.levels and px <= settings.net_skip_px
             self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
             self.combs.append(Conv(out + self.levels[px], out, equalized=equalized) if with_skip else nn.Identity())
             self.convs.append(StyledConv(out, out, latent, equalized=equalized))
@@ -195,19 +196,19 @@ class AvatarGenerator(nn.Module):
 
     latent: Tensor
 
-    def __init__(self, network: dict, size_px: int) -> None:
+    def __init__(self, settings: Networks, size_px: int) -> None:
         super().__init__()
-        self.network, self.size_px, self.feature_px = network, size_px, network["feature_px"]
-        self.mapping = Mapping(network["latent"], network["mapping_layers"])
-        self.encoder = RenderEncoder(network, size_px)
-        self.mask = Conv(2 * fused_channels(network), 1, active=False, equalized=network["equalized"])
-        self.unet = ImageUNet(network, size_px)
+        self.settings, self.size_px, self.feature_px = settings, size_px, settings.net_feature_px
+        self.mapping = Mapping(settings.net_latent, settings.net_mapping_layers)
+        self.encoder = RenderEncoder(settings, size_px)
+        self.mask = Conv(2 * fused_channels(settings), 1, active=False, equalized=settings.net_equalized)
+        self.unet = ImageUNet(settings, size_px)
         self.refine: Refinement | None = None
-        if network["refine_channels"]:
-            last = width_at(size_px // 2, network["channel_base"], network["channel_max"])
-            self.refine = Refinement(last, network["refine_channels"], equalized=network["equalized"])
-        self.register_buffer("latent", torch.randn(1, network["latent"]))
-        if network["noise"]:
+        if settings.net_refine_channels:
+            last = width_at(size_px // 2, settings.net_channel_base, settings.net_channel_max)
+            self.refine = Refinement(last, settings.net_refine_channels, equalized=settings.net_equalized)
+        self.register_buffer("latent", torch.randn(1, settings.net_latent))
+        if settings.net_noise:
             # drawn once, at the finest decoder level: what a level adds then belongs to the place, or to the skin
             for name in ("base", "face", "back"):
                 self.register_buffer(f"noise_{name}", torch.randn(1, 1, size_px // 2, size_px // 2))
@@ -244,7 +245,7 @@ class AvatarGenerator(nn.Module):
         feature = feature_base + m.to(depth) * (feature_back - feature_base) + feature_warp.to(depth)
         skip = skip_base + m * (skip_back - skip_base) + skip_warp
         image, last = self.unet(feature.to(feature_base.dtype), skip, self._noises(grid, inside, m), style)
-        if self.network["skip_to_output"] and 2 * skip.shape[-1] == image.shape[-1]:
+        if self.settings.net_skip_to_output and 2 * skip.shape[-1] == image.shape[-1]:
             image = image + inverse_haar(skip)
         return (self.refine(last, image, render) if self.refine is not None else image), out_mask
 
@@ -257,7 +258,7 @@ class AvatarGenerator(nn.Module):
         places, weight = self._places(atlas, uv, *self._grid(uv), self._background_share(background))
         texels = torch.ones_like(atlas.colour[:, :1], requires_grad=True)
         with torch.enable_grad():
-            seen = (_sample(texels, places, self.network["warp_mode"]) * weight).sum()
+            seen = (_sample(texels, places, self.settings.net_warp_mode) * weight).sum()
         return torch.autograd.grad(seen, texels)[0]
 
     def atlas(self, face: Maps, off_face: dict[str, Maps] | None = None) -> Atlas:
@@ -269,7 +270,7 @@ class AvatarGenerator(nn.Module):
         all_maps = face, *off_face.values()
         feature, skip = (torch.cat([maps[key] for maps in all_maps], 3) for key in ("feature", "skip"))
         # finer sampling takes RGB: wavelet bands do not turn with the face
-        colour = skip if self.network["warp_scale"] == 1 else inverse_haar(skip)
+        colour = skip if self.settings.net_warp_scale == 1 else inverse_haar(skip)
         return Atlas(feature, colour, tuple(off_face))
 
     def fold(self, dtype: torch.dtype = torch.float32) -> None:
@@ -291,25 +292,25 @@ class AvatarGenerator(nn.Module):
 
         Without gradient: the mask learns from L_mask and L_mrf alone.
         """
-        return self.network["mask_share"] * (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
+        return self.settings.net_mask_share * (1.1 * out_mask.detach()).clamp(-1, 1) / 2 + 0.5
 
     def _style(self, time: Tensor | None) -> Tensor:
         """Compute the style (B or 1, L): of the time code where there is one, else one for all frames."""
-        if not self.network["time_code"]:
+        if not self.settings.net_time_code:
             return self.mapping(self.latent)
         if time is None:
             time = torch.full((1,), 0.5, device=self.latent.device)
-        return self.mapping(positional_code(time, self.network["latent"]))
+        return self.mapping(positional_code(time, self.settings.net_latent))
 
     def _grid(self, uv: Tensor) -> tuple[Tensor, Tensor]:
         """Convert I_UV to a sampling grid (B,w,w,2) in [-1,1] and a face mask (B,1,w,w) at the warp resolution."""
-        side = self.feature_px * self.network["warp_scale"]
+        side = self.feature_px * self.settings.net_warp_scale
         if uv.shape[-1] != side:
             uv = F.interpolate(uv, size=side, mode="nearest")
         inside = (uv[:, 2:3] > 0.5).to(uv.dtype)
-        if self.network["soft_edge"]:  # fades over the border pixels, or the silhouette of the face shows as stairs
+        if self.settings.net_soft_edge:  # fades over the border pixels, or the silhouette of the face shows as stairs
             inside = inside * _local_mean(inside, 3)
-        if self.network["erode_uv"]:  # drops the border pixel, where a smoothed u, v would be a mixture with black
+        if self.settings.net_erode_uv:  # drops the border pixel, where a smoothed u, v would be a mixture with black
             inside = -F.max_pool2d(-inside, 3, stride=1, padding=1)
         return (2 * uv[:, :2] - 1).permute(0, 2, 3, 1), inside
 
@@ -322,7 +323,7 @@ class AvatarGenerator(nn.Module):
         """
         if not atlas.beside:
             return grid, inside
-        side, edge = grid.shape[1], 1 - 0.5 / self.network["map_px"]  # half a texel of the colours from the next map
+        side, edge = grid.shape[1], 1 - 0.5 / self.settings.net_map_px  # half a texel of the colours from the next map
         u, v, flag = F.interpolate(uv, size=side, mode="nearest").split(1, dim=1)
         foreground = 1 - F.interpolate(m, size=side)
         known = ((flag > 0.5) | (v > 0)).to(v.dtype)
@@ -338,7 +339,7 @@ class AvatarGenerator(nn.Module):
 
     def _warp(self, atlas: Atlas, grid: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Sample the atlas at grid (B,w,w,2), times weight (B,1,w,w): feature and Haar skip at feature_px."""
-        mode, scale = self.network["warp_mode"], self.network["warp_scale"]
+        mode, scale = self.settings.net_warp_mode, self.settings.net_warp_scale
         feature, colour = _sample(atlas.feature, grid, mode) * weight, _sample(atlas.colour, grid, mode) * weight
         if scale == 1:  # published form: wavelet coefficients sampled as they are
             return feature, colour
@@ -350,7 +351,7 @@ class AvatarGenerator(nn.Module):
 
     def _noises(self, grid: Tensor, inside: Tensor, m: Tensor) -> dict[int, Tensor]:
         """Compose noise per decoder level from feature_px on as the features are, so that it sticks to the skin."""
-        if not self.network["noise"]:
+        if not self.settings.net_noise:
             return {}
         noises, px = {}, self.feature_px
         while px <= self.size_px // 2:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from selfieavatar.networks.avatar_generator import Atlas, AvatarGenerator, map_channels
 from selfieavatar.networks.feature_generator import MapBank, NoMap
 from selfieavatar.networks.plain_unet import PlainUNet
+from selfieavatar.settings.train_section import Networks
 
 OFF_FACE = ("torso", "hair")  # what has a map like the face's beside it
 
 
-def build_generator(network: dict[str, Any], size_px: int) -> AvatarGenerator | PlainUNet:
+def build_generator(settings: Networks, size_px: int) -> AvatarGenerator | PlainUNet:
     """Build the network that paints frames: G_style, or the baseline that `net_generator` names."""
     kinds: dict[str, type[AvatarGenerator | PlainUNet]] = {"style": AvatarGenerator, "unet": PlainUNet}
-    return kinds[network["generator"]](network, size_px)
+    return kinds[settings.net_generator](settings, size_px)
 
 
 class AvatarNetworks(nn.Module):
@@ -25,15 +24,15 @@ class AvatarNetworks(nn.Module):
     Maps of `torso` and `hair`, which are not in the paper, stand beside them.
     """
 
-    def __init__(self, network: dict[str, Any], size_px: int) -> None:
+    def __init__(self, settings: Networks, size_px: int) -> None:
         super().__init__()
-        channels, plain = map_channels(network), network["generator"] == "unet"
-        self.face = NoMap() if plain else MapBank(network["map_px"], channels["face"], network)
-        self.back = NoMap() if plain else MapBank(network["feature_px"], channels["back"], network)
+        channels, plain = map_channels(settings), settings.net_generator == "unet"
+        self.face = NoMap() if plain else MapBank(settings.net_map_px, channels["face"], settings)
+        self.back = NoMap() if plain else MapBank(settings.net_feature_px, channels["back"], settings)
         for name in OFF_FACE:
-            with_map = network[name] and not plain
-            setattr(self, name, MapBank(network["map_px"], channels["face"], network) if with_map else NoMap())
-        self.style = build_generator(network, size_px)
+            with_map = getattr(settings, f"net_{name}") and not plain
+            setattr(self, name, MapBank(settings.net_map_px, channels["face"], settings) if with_map else NoMap())
+        self.style = build_generator(settings, size_px)
 
     def forward(
         self, render: Tensor, uv: Tensor, time: Tensor | None = None, shift_px: Tensor | None = None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from selfieavatar.networks.blocks import Conv, ConvBlock, haar_down
 from selfieavatar.networks.haar import haar
 from selfieavatar.networks.sizes import width_at
+from selfieavatar.settings.train_section import Networks
 
 
 def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
@@ -39,17 +40,17 @@ class Discriminator(nn.Module):
     differ, but which are small beside the mean band.
     """
 
-    def __init__(self, network: dict, size_px: int) -> None:
+    def __init__(self, settings: Networks, size_px: int) -> None:
         super().__init__()
-        base, limit = network["disc_channel_base"], network["disc_channel_max"]
+        base, limit = settings.net_disc_channel_base, settings.net_disc_channel_max
         equalized, self.gain, self.patch = (
-            network["equalized"],
-            network["disc_detail_gain"],
-            network["disc_patch_px"] > 0,
+            settings.net_equalized,
+            settings.net_disc_detail_gain,
+            settings.net_disc_patch_px > 0,
         )
         px, width = size_px // 2, width_at(size_px, base, limit)
         self.from_rgb, self.blocks = nn.ModuleList(), nn.ModuleList()
-        while px > max(4, network["disc_patch_px"]):
+        while px > max(4, settings.net_disc_patch_px):
             out = width_at(px // 2, base, limit)
             self.from_rgb.append(Conv(24, width, kernel=1, equalized=equalized))
             self.blocks.append(ConvBlock(width, out, blur=True, equalized=equalized))

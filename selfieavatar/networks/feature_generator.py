@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from selfieavatar.networks.blocks import Mapping, StyledConv, ToRGB
 from selfieavatar.networks.haar import haar
 from selfieavatar.networks.sizes import width_at
+from selfieavatar.settings.train_section import Networks
 
 
 class FeatureGenerator(nn.Module):
@@ -80,21 +81,21 @@ class MapBank(nn.Module):
     feature: Tensor
     skip: Tensor
 
-    def __init__(self, map_px: int, channels: int, network: dict) -> None:
+    def __init__(self, map_px: int, channels: int, settings: Networks) -> None:
         super().__init__()
         self.generator: FeatureGenerator | None = FeatureGenerator(
             map_px,
             channels,
-            base=network["map_channel_base"],
-            limit=network["map_channel_max"],
-            latent=network["latent"],
-            mapping_layers=network["mapping_layers"],
-            noise=network["map_noise"],
-            equalized=network["equalized"],
+            base=settings.net_map_channel_base,
+            limit=settings.net_map_channel_max,
+            latent=settings.net_latent,
+            mapping_layers=settings.net_mapping_layers,
+            noise=settings.net_map_noise,
+            equalized=settings.net_equalized,
         )
         self.register_buffer("feature", torch.zeros(1, channels, map_px, map_px))
         self.register_buffer("skip", torch.zeros(1, 12, map_px, map_px))
-        self.free = network["free_maps"]
+        self.free = settings.net_free_maps
         if self.free:
             self.feature_free = nn.Parameter(torch.zeros(1, channels, map_px, map_px))
             self.skip_free = nn.Parameter(torch.zeros(1, 12, map_px, map_px))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from selfieavatar.networks.blocks import Conv, fold
 from selfieavatar.networks.resample import upsample2
 from selfieavatar.networks.sizes import width_at
+from selfieavatar.settings.train_section import Networks
 
 
 def _pair(cin: int, cout: int, equalized: bool) -> nn.Sequential:
@@ -23,13 +24,13 @@ def _pair(cin: int, cout: int, equalized: bool) -> nn.Sequential:
 class PlainUNet(nn.Module):
     """U-Net with the interface of `AvatarGenerator`, so that training, the runtime and the measuring take either."""
 
-    def __init__(self, network: dict, size_px: int) -> None:
+    def __init__(self, settings: Networks, size_px: int) -> None:
         super().__init__()
-        self.network, self.size_px = network, size_px
-        equalized, px = network["equalized"], size_px
+        self.settings, self.size_px = settings, size_px
+        equalized, px = settings.net_equalized, size_px
         widths = []
-        while px >= network["bottom_px"]:
-            widths.append(width_at(px, network["channel_base"], network["channel_max"]))
+        while px >= settings.net_bottom_px:
+            widths.append(width_at(px, settings.net_channel_base, settings.net_channel_max))
             px //= 2
         self.shrinks = nn.ModuleList(
             _pair(cin, cout, equalized) for cin, cout in zip([3, *widths], widths, strict=False)

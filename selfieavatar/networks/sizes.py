@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from selfieavatar.errors import UserError
+from selfieavatar.settings.train_section import Networks, Train
 
-PREFIX = "net_"
 LEAST_CROP_PX = 8  # of ID-MRF: VGG19 halves it three times
 
 
@@ -16,56 +13,51 @@ def width_at(px: int, base: int, limit: int) -> int:
     return max(8, min(limit, base // px))
 
 
-def network_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Select the keys net_* of the train section, without their prefix."""
-    return {key[len(PREFIX) :]: value for key, value in settings.items() if key.startswith(PREFIX)}
-
-
-def refuse_sizes(train: Mapping[str, Any], size_px: int) -> None:
+def refuse_sizes(train: Train, size_px: int) -> None:
     """Stop where the networks of the section `train` do not fit images of size_px.
 
     Raises:
         UserError: says which keys, and how to fix them.
     """
-    problem = check_sizes(network_settings(train), size_px) or _check_losses(train, size_px)
+    problem = check_sizes(train, size_px) or _check_losses(train, size_px)
     if problem:
         raise UserError(
             f"the section 'train' does not fit decode.size_px {size_px}: {problem}; choose a preset made for that size"
         )
 
 
-def check_sizes(network: Mapping[str, Any], size_px: int) -> str | None:
+def check_sizes(settings: Networks, size_px: int) -> str | None:
     """Say what is wrong with the sizes of the networks for images of size_px; None where all fit."""
-    names = ("feature_px", "map_px", "render_px", "render_bottom_px", "bottom_px")
-    powers = {f"{PREFIX}{name}": network[name] for name in names} | {"decode.size_px": size_px}
+    names = ("net_feature_px", "net_map_px", "net_render_px", "net_render_bottom_px", "net_bottom_px")
+    powers = {name: getattr(settings, name) for name in names} | {"decode.size_px": size_px}
     odd = [f"{name} {value}" for name, value in powers.items() if value & (value - 1) or value < 4]
     if odd:
         return f"sizes must be powers of two of at least 4, but {', '.join(odd)} is not"
-    if not network["bottom_px"] < network["feature_px"] <= size_px // 2:
+    if not settings.net_bottom_px < settings.net_feature_px <= size_px // 2:
         return f"net_feature_px must lie above net_bottom_px and at most at half of {size_px} px"
-    if network["feature_px"] * network["warp_scale"] > size_px or network["render_px"] > size_px:
+    if settings.net_feature_px * settings.net_warp_scale > size_px or settings.net_render_px > size_px:
         return f"net_feature_px * net_warp_scale and net_render_px must not exceed the size {size_px} px"
     if (
-        not network["render_bottom_px"] < network["render_px"] // 2
-        or network["render_bottom_px"] >= network["feature_px"]
+        not settings.net_render_bottom_px < settings.net_render_px // 2
+        or settings.net_render_bottom_px >= settings.net_feature_px
     ):
         return "net_render_bottom_px must lie below net_render_px / 2 and below net_feature_px"
-    if network["map_px"] < 8:
+    if settings.net_map_px < 8:
         return "net_map_px must be at least 8"
-    width = width_at(network["feature_px"], network["channel_base"], network["channel_max"])
-    if width % network["warp_scale"] ** 2:
+    width = width_at(settings.net_feature_px, settings.net_channel_base, settings.net_channel_max)
+    if width % settings.net_warp_scale**2:
         return (
             f"the {width} channels at net_feature_px (net_channel_base / net_feature_px, at most net_channel_max, at "
-            f"least 8) must be a multiple of {network['warp_scale'] ** 2}, the square of net_warp_scale"
+            f"least 8) must be a multiple of {settings.net_warp_scale**2}, the square of net_warp_scale"
         )
-    if network["time_code"] and network["latent"] % 2:
+    if settings.net_time_code and settings.net_latent % 2:
         return "net_latent must be even for net_time_code"
     return None
 
 
-def _check_losses(train: Mapping[str, Any], size_px: int) -> str | None:
+def _check_losses(train: Train, size_px: int) -> str | None:
     """Say, as `check_sizes`, what is wrong with the sizes that only the training looks at."""
-    patch, crop = train["net_disc_patch_px"], train["mrf_crop_px"]
+    patch, crop = train.net_disc_patch_px, train.mrf_crop_px
     if patch and (patch & (patch - 1) or not 4 <= patch <= size_px // 4):
         return f"net_disc_patch_px must be 0 or a power of two from 4 to {size_px // 4}, but is {patch}"
     if 0 < crop < LEAST_CROP_PX:

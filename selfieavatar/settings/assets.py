@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from selfieavatar.errors import UserError
+from selfieavatar.settings.sections import Evaluate, Landmarks, Matting, Section
+from selfieavatar.settings.train_section import Train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,38 +80,32 @@ GIVEN = {
     )
 }
 
-# Settings that ask for published weights: stage, key, value, name of the asset. The stage's rule waits for them.
-NEEDS: tuple[tuple[str, str, str, str], ...] = (
-    ("landmarks", "detector", "face_alignment", "face_alignment_2d"),
-    ("landmarks", "detector", "face_alignment", "face_alignment_sfd"),
-    ("matting", "method", "rvm", "rvm_mobilenetv3_fp32"),
-    ("train", "backbone_weights", "imagenet", "vgg19_imagenet"),
-    ("train", "backbone_weights", "imagenet", "resnet50_imagenet"),
-)
-# Assets of a loss, which nobody needs where its weight is zero.
-ONLY_WEIGHTED = {"vgg19_imagenet": "weight_mrf", "resnet50_imagenet": "weight_cos"}
-
-
 # Assets that figures are measured with where they are there; without them the figures are null.
 MEASURED_WITH = ("alexnet_imagenet", "inception_fid")
 
 
-def measuring_files(settings: Mapping[str, Any]) -> list[Path]:
-    """Paths of the weights that are there and that measuring takes with these settings of `evaluate`."""
-    if not settings["network_metrics"]:
+def measuring_files(settings: Evaluate) -> list[Path]:
+    """Paths of the weights that are there and that measuring takes with these settings."""
+    if not settings.network_metrics:
         return []
     files = [*(asset_folder() / ASSETS[name].file for name in MEASURED_WITH), given_file("resnet50_vggface2")]
     return [path for path in files if path.is_file()]
 
 
-def needed_files(stage: str, settings: Mapping[str, Any]) -> list[Path]:
-    """Paths of the assets that a stage needs with these settings, downloaded or not."""
-    names = [name for of, key, value, name in NEEDS if of == stage and settings[key] == value]
-    names = [name for name in names if name not in ONLY_WEIGHTED or settings[ONLY_WEIGHTED[name]] > 0]
-    if stage == "train" and settings["cos_vggface2"] and settings["weight_cos"] > 0:
-        names = [name for name in names if name != "resnet50_imagenet"]
-        return [given_path("resnet50_vggface2"), *(asset_folder() / ASSETS[name].file for name in names)]
-    return [asset_folder() / ASSETS[name].file for name in names]
+def needed_files(settings: Section) -> list[Path]:
+    """Paths of the assets that a stage needs with these settings, downloaded or not; none for a loss of weight 0."""
+    names, given = [], []
+    match settings:
+        case Landmarks(detector="face_alignment"):
+            names = ["face_alignment_2d", "face_alignment_sfd"]
+        case Matting(method="rvm"):
+            names = ["rvm_mobilenetv3_fp32"]
+        case Train():
+            published, by_face = settings.backbone_weights == "imagenet", settings.cos_vggface2
+            names += ["vgg19_imagenet"] if published and settings.weight_mrf > 0 else []
+            names += ["resnet50_imagenet"] if published and settings.weight_cos > 0 and not by_face else []
+            given += [given_path("resnet50_vggface2")] if settings.weight_cos > 0 and by_face else []
+    return [*given, *(asset_folder() / ASSETS[name].file for name in names)]
 
 
 def asset_folder() -> Path:

@@ -44,8 +44,7 @@ def stage_parser(doc: str | None, stage: str, section: str | None = None) -> arg
         "--settings",
         default="{}",
         metavar="JSON",
-        help=f"the stage's section of the configuration as JSON; keys left out take the defaults of "
-        f"selfieavatar/settings/schemas/{section}.schema.yaml",
+        help="the stage's section of the configuration as JSON; keys left out take their defaults (config/README.md)",
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU cores to use (default: all)")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])

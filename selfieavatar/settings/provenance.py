@@ -20,10 +20,8 @@ _TEMPLATE = re.compile(r"[\w.]+\.j2")  # its name, as a string in the code or in
 
 # Plumbing that cannot change what a stage writes: argument parsing, reading of settings (whose values are parameters
 # of the rule anyway), wording of errors, choice of the device.
-PLUMBING = frozenset(
-    {"selfieavatar", "selfieavatar.errors"}
-    | {f"selfieavatar.settings.{name}" for name in ("assets", "cli", "config", "device", "provenance", "subjects")}
-)
+SETTINGS = ("assets", "cli", "config", "device", "provenance", "sections", "subjects", "train_section")
+PLUMBING = frozenset({"selfieavatar", "selfieavatar.errors", *(f"selfieavatar.settings.{name}" for name in SETTINGS)})
 
 
 def code_digest(module: str, root: Path = ROOT) -> str:

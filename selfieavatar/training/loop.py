@@ -17,6 +17,7 @@ from torch import Tensor
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.cli import progress
+from selfieavatar.settings.train_section import Train
 from selfieavatar.training.dataset import FrameStore, batch_positions, make_batch
 from selfieavatar.training.monitor import Monitor, psnr_db, sharpness_share
 from selfieavatar.training.parallel import SINGLE_PROCESS, ProcessGroup
@@ -67,7 +68,7 @@ class Frames:
 
 
 def train(
-    settings: dict[str, Any],
+    settings: Train,
     size_px: int,
     frames: Frames,
     folder: Path,
@@ -91,9 +92,9 @@ def train(
     Raises:
         UserError: the loss became NaN several times, or the batch cannot be shared.
     """
-    if settings["batch"] % group.size:
+    if settings.batch % group.size:
         raise UserError(
-            f"train.batch {settings['batch']} cannot be shared by {group.size} GPUs; make it a multiple, or lower gpu"
+            f"train.batch {settings.batch} cannot be shared by {group.size} GPUs; make it a multiple, or lower gpu"
         )
     run = Run(Trainer(settings, size_px, device, group), frames, folder)
     try:
@@ -116,7 +117,7 @@ class Run:
     def __init__(self, trainer: Trainer, frames: Frames, folder: Path) -> None:
         self.trainer, self.frames, self.folder, self.group = trainer, frames, folder, trainer.group
         self.settings = trainer.settings
-        self.budget = Budget(self.settings["images"], self.settings["minutes"])
+        self.budget = Budget(self.settings.images, self.settings.minutes)
         trainer.restore(load_state(folder, trainer.device))
         self.group.most(0)  # all have read before the first writes
         self.monitor = Monitor(folder, trainer.images) if self.group.first else None
@@ -144,7 +145,7 @@ class Run:
         trainer, frames, settings = self.trainer, self.frames, self.settings
         chosen = np.flatnonzero(frames.weights > 0)
         order = batch_positions(
-            frames.weights[chosen], settings["batch"], settings["seed"] + trainer.returns_in_all, trainer.images
+            frames.weights[chosen], settings.batch, settings.seed + trainer.returns_in_all, trainer.images
         )
         parts = (self.group.part(chosen[batch].tolist()) for batch in order)
         began = time.monotonic()
@@ -158,15 +159,15 @@ class Run:
             if self.monitor:
                 self.monitor.add(data_share=(loaded - began) / max(now - began, 1e-9), **figures)
                 self.show()
-            if int(self.share * settings["validations"]) > int(trainer.share * settings["validations"]):
+            if int(self.share * settings.validations) > int(trainer.share * settings.validations):
                 self.check()
             if stop:
                 raise KeyboardInterrupt
             if self.share >= 1:
                 return
-            if now - self.reported > settings["report_s"]:
+            if now - self.reported > settings.report_s:
                 self.report()
-            if now - self.saved > settings["save_s"]:
+            if now - self.saved > settings.save_s:
                 self.save()
             began = time.monotonic()  # the time that reports and saves take is not the training's
 
@@ -181,8 +182,8 @@ class Run:
             self.monitor.grid(trainer.images, rows)
             figures["val_score"] = score = validation_score(figures)
             # before the discriminator joins, the networks learn for another objective
-            joined = trainer.share >= self.settings["gan_from"] or not trainer.gan
-            if self.settings["keep_best"] and joined and score > trainer.best["score"]:
+            joined = trainer.share >= self.settings.gan_from or not trainer.gan
+            if self.settings.keep_best and joined and score > trainer.best["score"]:
                 trainer.best = {"score": score, "images": trainer.images}
                 write_torch(self.folder / best_name(trainer.images), trainer.taken())
         self.report(**figures)

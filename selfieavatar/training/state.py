@@ -24,6 +24,7 @@ import torch
 from selfieavatar.io.files import atomic_file, content_hash
 from selfieavatar.settings.cli import STOPPING
 from selfieavatar.settings.config import canonical_json
+from selfieavatar.settings.train_section import Train
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ STATE_PARTS = (
 IMPATIENT_S = 1.0  # one request to stop may reach a process by several ways, but not so far apart
 
 
-def run_key(settings: dict[str, Any], code: str, data: str) -> str:
+def run_key(settings: Train, code: str, data: str) -> str:
     """Name a run's folder: a hash of configuration, code digest and data hash. Another of any is another run."""
     return content_hash(canonical_json({"settings": settings, "code": code, "data": data}).encode())
 

@@ -15,7 +15,7 @@ from selfieavatar.losses.adversarial import discriminator_loss, generator_loss, 
 from selfieavatar.losses.total import DetailLoss
 from selfieavatar.networks.avatar_networks import OFF_FACE, AvatarNetworks
 from selfieavatar.networks.discriminator import Discriminator
-from selfieavatar.networks.sizes import network_settings
+from selfieavatar.settings.train_section import Train
 from selfieavatar.training.dataset import Batch, blur_render, jitter_render, shift_window
 from selfieavatar.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS, CollapseWatch
 from selfieavatar.training.optimizer import adamw
@@ -45,35 +45,33 @@ class Trainer:
     best: score and images of the best averaged networks so far.
     """
 
-    def __init__(
-        self, settings: dict[str, Any], size_px: int, device: str, group: ProcessGroup = SINGLE_PROCESS
-    ) -> None:
-        torch.manual_seed(settings["seed"])
+    def __init__(self, settings: Train, size_px: int, device: str, group: ProcessGroup = SINGLE_PROCESS) -> None:
+        torch.manual_seed(settings.seed)
         self.settings, self.size_px, self.device, self.group = settings, size_px, torch.device(device), group
-        self.layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
+        self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self._make_generators()
         self.losses = DetailLoss(settings, self.device, group.mean)
-        self.gan = settings["weight_gan"] > 0
-        self.disc = self._placed(Discriminator(network_settings(settings), size_px)) if self.gan else nn.Identity()
-        self.disc_optimizer = adamw(self.disc, settings, settings["lr_disc"]) if self.gan else None
+        self.gan = settings.weight_gan > 0
+        self.disc = self._placed(Discriminator(settings, size_px)) if self.gan else nn.Identity()
+        self.disc_optimizer = adamw(self.disc, settings, settings.lr_disc) if self.gan else None
         self.images, self.minutes, self.steps, self.returns, self.collapses = 0, 0.0, 0, 0, 0
         self.share, self.rate, self.disc_rate, self.whole = 0.0, 1.0, 1.0, True
         self.good: list[int] = []
         self.best = {"score": -math.inf, "images": 0}
         self.history: list[dict[str, float]] = []
-        self.collapse = CollapseWatch(settings["collapse_below"])
-        self.half = self.device.type == "cuda" and settings["precision"] == "bfloat16"
+        self.collapse = CollapseWatch(settings.collapse_below)
+        self.half = self.device.type == "cuda" and settings.precision == "bfloat16"
 
     def _make_generators(self) -> None:
-        self.nets = AvatarNetworks(network_settings(self.settings), self.size_px)
+        self.nets = AvatarNetworks(self.settings, self.size_px)
         self.average = copy.deepcopy(self.nets).to(self.device, memory_format=self.layout).requires_grad_(False)
         self.nets = self._placed(self.nets)
-        self.optimizer = adamw(self.nets, self.settings, self.settings["lr_net"])
+        self.optimizer = adamw(self.nets, self.settings, self.settings.lr_net)
 
     def _placed(self, module: nn.Module) -> nn.Module:
         """Put a module on the device, in its memory format, and compile it if asked for."""
         module.to(device=self.device, memory_format=self.layout)
-        if self.settings["compile"]:
+        if self.settings.compile:
             module.compile()
         return module
 
@@ -82,21 +80,21 @@ class Trainer:
         """Sets learning rates for this share of the budget, and caches the maps when their time has come."""
         settings = self.settings
         self.share = share
-        decay = min(1.0, (1 - share) / max(1 - settings["decay_from"], 1e-6))
-        warm_up = min(1.0, (self.images + settings["batch"]) / WARM_UP_IMAGES)
-        factor = self.rate * warm_up * max(decay, settings["lr_floor"])
+        decay = min(1.0, (1 - share) / max(1 - settings.decay_from, 1e-6))
+        warm_up = min(1.0, (self.images + settings.batch) / WARM_UP_IMAGES)
+        factor = self.rate * warm_up * max(decay, settings.lr_floor)
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["base_lr"]
         if self.disc_optimizer:
             for group in self.disc_optimizer.param_groups:  # it does not decay: a judge that stops learning is deceived
                 group["lr"] = self.rate * self.disc_rate * group["base_lr"]
-        if not self.nets.maps_frozen and self.images >= settings["maps_until"]:
+        if not self.nets.maps_frozen and self.images >= settings.maps_until:
             self._cache_maps()
 
     @property
     def adversarial(self) -> bool:
         """Whether the discriminator takes part: it is weighted and its warm-up share is over."""
-        return self.gan and self.share >= self.settings["gan_from"]
+        return self.gan and self.share >= self.settings.gan_from
 
     def augment(self, batch: Batch) -> Batch:
         """Augment by sliding window, colour and blur of the rendering, by configuration.
@@ -105,17 +103,17 @@ class Trainer:
         """
         settings, part = self.settings, self.group.part
         count = batch.image.shape[0] * self.group.size
-        random = torch.Generator().manual_seed(settings["seed"] * 1_000_003 + self.images)
-        if settings["window_px"] > 0:
-            limit = math.ceil(3 * settings["window_px"])
-            shift = (torch.randn(count, 2, generator=random) * settings["window_px"]).round().clamp(-limit, limit)
+        random = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.images)
+        if settings.window_px > 0:
+            limit = math.ceil(3 * settings.window_px)
+            shift = (torch.randn(count, 2, generator=random) * settings.window_px).round().clamp(-limit, limit)
             batch = shift_window(batch, part(shift.long()), limit)
-        if settings["colour_jitter"] > 0:
-            gain, offset = (settings["colour_jitter"] * torch.randn(count, 3, 1, 1, generator=random) for _ in range(2))
+        if settings.colour_jitter > 0:
+            gain, offset = (settings.colour_jitter * torch.randn(count, 3, 1, 1, generator=random) for _ in range(2))
             batch = jitter_render(batch, part(1 + gain), part(offset))
-        if settings["blur_jitter_px"] > 0:
-            sigma = settings["blur_jitter_px"] * torch.rand(count, generator=random)
-            batch = blur_render(batch, part(sigma), settings["blur_jitter_px"])
+        if settings.blur_jitter_px > 0:
+            sigma = settings.blur_jitter_px * torch.rand(count, generator=random)
+            batch = blur_render(batch, part(sigma), settings.blur_jitter_px)
         return batch
 
     # ------------------------------------------------------------------------------------------------ one step
@@ -133,7 +131,7 @@ class Trainer:
         if self.steps % CHECK_EVERY == 0:
             self._look(dict(zip(figures, means.tolist(), strict=True)))
         self._move_average()
-        self.images += self.settings["batch"]
+        self.images += self.settings.batch
         self.steps += 1
         self.whole = True
         return dict(zip(figures, means, strict=True))
@@ -150,7 +148,7 @@ class Trainer:
 
     def _generator_step(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         settings = self.settings
-        time_code = batch.time if settings["net_time_code"] else None
+        time_code = batch.time if settings.net_time_code else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             fake, out_mask = self.nets(batch.render, batch.uv, time_code, batch.shift_px)
         fake, out_mask = fake.float(), out_mask.float()
@@ -159,7 +157,7 @@ class Trainer:
         if self.adversarial:
             self.disc.requires_grad_(False)
             judged = fake
-            if settings["gan_region"] == "around_face":  # it sees all, but moves only what the face does not determine
+            if settings.gan_region == "around_face":  # it sees all, but moves only what the face does not determine
                 judged = torch.lerp(fake, fake.detach(), batch.uv[:, 2:3])
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                 logits = self.disc(judged, batch.render)
@@ -172,7 +170,7 @@ class Trainer:
         norms = {"total": total}
         for name in ("face", "back", *OFF_FACE, "style"):
             own = list(getattr(self.nets, name).parameters())  # none of an absent map, whose norm is 0
-            norms[f"norm_{name}"] = nn.utils.clip_grad_norm_(own, settings["clip_norm"], foreach=True)
+            norms[f"norm_{name}"] = nn.utils.clip_grad_norm_(own, settings.clip_norm, foreach=True)
         self.optimizer.step()
         return terms | norms, fake.detach()
 
@@ -186,12 +184,12 @@ class Trainer:
             logits_real, logits_fake = self.disc(real, batch.render), self.disc(fake, batch.render)
         loss = discriminator_loss(logits_real, logits_fake)
         figures = {"disc": loss, "d_real": logits_real.mean(), "d_fake": logits_fake.mean()}
-        loss = settings["weight_disc"] * loss
-        if self.steps % settings["r1_every"] == 0:  # lazily, weighted up; in full precision
+        loss = settings.weight_disc * loss
+        if self.steps % settings.r1_every == 0:  # lazily, weighted up; in full precision
             real = real.detach().requires_grad_(True)
             # of the mean logit, which makes patches and the whole alike; a compiled network has no second backward
             penalty = r1_penalty(self.disc.forward(real, batch.render).flatten(1).mean(1), real)
-            loss = loss + settings["r1_gamma"] / 2 * settings["r1_every"] * penalty
+            loss = loss + settings.r1_gamma / 2 * settings.r1_every * penalty
             figures["r1"] = penalty
         self.disc_optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -203,9 +201,9 @@ class Trainer:
     @torch.no_grad()
     def _move_average(self) -> None:
         """Update the EMA of all generators; the half-life is counted in images, and is shorter at the start."""
-        batch = self.settings["batch"]
+        batch = self.settings.batch
         start = ((4 + self.images) / (40 + self.images)) ** (batch / 4)
-        decay = min(0.5 ** (batch / self.settings["ema_images"]), start)
+        decay = min(0.5 ** (batch / self.settings.ema_images), start)
         mine, averaged = self.nets.state_dict(), self.average.state_dict()
         torch._foreach_lerp_(list(averaged.values()), [mine[name] for name in averaged], 1 - decay)
 
@@ -319,6 +317,6 @@ class Trainer:
         self.nets.freeze_maps()
         self.average.freeze_maps()
         moments = self.optimizer.state
-        self.optimizer = adamw(self.nets, self.settings, self.settings["lr_net"])
+        self.optimizer = adamw(self.nets, self.settings, self.settings.lr_net)
         alive = {parameter for group in self.optimizer.param_groups for parameter in group["params"]}
         self.optimizer.state.update({parameter: state for parameter, state in moments.items() if parameter in alive})

@@ -16,6 +16,7 @@ from torch import Tensor
 from selfieavatar.networks.avatar_networks import OFF_FACE, build_generator
 from selfieavatar.networks.haar import haar
 from selfieavatar.rendering.texture import fill_holes
+from selfieavatar.settings.train_section import Networks
 from selfieavatar.training.dataset import make_batch
 from selfieavatar.training.loop import Frames
 
@@ -24,18 +25,18 @@ LEAST_SHARE = 0.002  # of them have to show a texel
 
 
 @torch.no_grad()
-def fill_unseen(parts: dict[str, Any], network: dict[str, Any], frames: Frames, device: torch.device) -> None:
+def fill_unseen(parts: dict[str, Any], settings: Networks, frames: Frames, device: torch.device) -> None:
     """Fill unseen texels of the maps of face, torso and hair.
 
     Args:
         parts: what the avatar takes from the networks (`Trainer.taken`), on the CPU; its maps are changed.
-        network: settings of the networks. frames: that they were trained on.
+        settings: of the networks. frames: that they were trained on.
 
-    Maps that are a generator's own output, without free texels (`free_maps`), stay as they are.
+    Maps that are a generator's own output, without free texels (`net_free_maps`), stay as they are.
     """
-    if not network["free_maps"]:
+    if not settings.net_free_maps:
         return
-    style = build_generator(network, frames.store.size_px)
+    style = build_generator(settings, frames.store.size_px)
     style.load_state_dict(parts["g_style"])
     style.to(device)
     maps = {name: {key: map.to(device) for key, map in pair.items()} for name, pair in parts["maps"].items()}

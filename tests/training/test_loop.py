@@ -153,7 +153,7 @@ def collapsing(monkeypatch):
         if self.steps % CHECK_EVERY == 0:
             lost = self.steps >= 100 and self.disc_rate == 1
             self._look({"disc": 0.0 if lost else 1.0})
-        self.images += self.settings["batch"]
+        self.images += self.settings.batch
         self.steps += 1
         self.whole = True
         return {"l1": torch.tensor(0.1)}
@@ -271,7 +271,7 @@ def rate_at(trainer, images):
 def test_the_start_is_counted_in_images(frames):
     """The same after as many images, in steps of 4 or of 8; for 4, what 50 steps and (1 + steps) / (10 + steps) are."""
     four, eight = (Trainer(settings(batch=b, maps_until=10**6, decay_from=1), SIZE, "cpu") for b in (4, 8))
-    assert rate_at(four, 92) == rate_at(eight, 88) == 24 / 50 * four.settings["lr_net"]
+    assert rate_at(four, 92) == rate_at(eight, 88) == 24 / 50 * four.settings.lr_net
     kept = {}
     for batch in (4, 8):
         trainer = Trainer(settings(batch=batch, ema_images=10**6), SIZE, "cpu")

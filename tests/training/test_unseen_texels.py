@@ -29,7 +29,7 @@ def networks(**changes):
     network = network_settings(stage_settings("train", TINY, changes))
     nets = AvatarNetworks(network, SIZE).eval()
     maps = {name: getattr(nets, name).cached() for name in ("face", "back", "torso", "hair")}
-    side = 2 * network["map_px"]
+    side = 2 * network.net_map_px
     colour = torch.full((1, 3, side, side), 0.25)
     colour[:, 1, :3, :3] = colour[:, 1, -3:, -3:] = 40.0
     maps["face"]["skip"] = haar(colour)

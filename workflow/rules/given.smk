@@ -17,9 +17,9 @@ def warn(sentence):
 def masks_folder(wildcards):
     """Params function: where the masks of the clip belong, if the matting takes them from there."""
     matting, clip = settings_of("matting", wildcards.subject), clip_of(wildcards)
-    if matting["method"] != "given":
+    if matting.method != "given":
         return []
-    return NOWHERE if clip.demo_seed is not None else str(beside(or_stop(expand, clip.source), matting["masks"]))
+    return NOWHERE if clip.demo_seed is not None else str(beside(or_stop(expand, clip.source), matting.masks))
 
 
 def given_masks(wildcards):
@@ -33,7 +33,7 @@ def given_masks(wildcards):
 
 def coefficients_path(subject, clip):
     """Where the coefficients that others have fitted to a clip belong, as a list; empty where the clip is to be fitted."""
-    name = settings_of("fit", subject)["coefficients"]
+    name = settings_of("fit", subject).coefficients
     if not name:
         return []
     return [NOWHERE if clip.demo_seed is not None else str(beside(or_stop(expand, clip.source), name))]
@@ -44,7 +44,7 @@ def coefficients_file(subject, clip):
     fit, found = settings_of("fit", subject), coefficients_path(subject, clip)
     try:
         for path in found:
-            check_coefficients(Path(path), fit["model"], expand(fit["model_path"]), expand(clip.source))
+            check_coefficients(Path(path), fit.model, expand(fit.model_path), expand(clip.source))
     except UserError as error:
         warn(f"subject '{subject}', clip '{clip.clip}' will fail: {error}")
     return [path for path in found if Path(path).is_file()]
@@ -67,4 +67,4 @@ def all_coefficients(of):
 
 def imported_model(wildcards):
     """Input function: the face model that the rule fit needs again where coefficients are taken as they are."""
-    return face_model(wildcards) if settings_of("fit", wildcards.subject)["coefficients"] else []
+    return face_model(wildcards) if settings_of("fit", wildcards.subject).coefficients else []

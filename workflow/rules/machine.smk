@@ -21,5 +21,5 @@ def training_threads(wildcards):
 
 def photometric_gpu(wildcards):
     """Resource function: a GPU where the fit may refine on the images, none for landmarks and light alone."""
-    asked = settings_of("fit", wildcards.subject)["photometric"] in ("auto", "full")
+    asked = settings_of("fit", wildcards.subject).photometric in ("auto", "full")
     return gpu_need(wildcards) if asked else 0

@@ -11,8 +11,8 @@ def settings_of(stage, subject, variant=""):
 def check_subject(subject, variant=""):
     """Stop where the settings of the stages do not go together."""
     found = {stage: settings_of(stage, subject, variant) for stage in STAGES}
-    or_stop(check_choices, found)
-    or_stop(refuse_sizes, found["train"], found["decode"]["size_px"])
+    or_stop(check_choices, found["landmarks"], found["fit"], found["train"])
+    or_stop(refuse_sizes, found["train"], found["decode"].size_px)
 
 
 for subject in dict.fromkeys(clip.subject for clip in SHEET.clips):
@@ -46,7 +46,7 @@ def weights_of(stage):
 
     def files(wildcards):
         settings = settings_of(stage, wildcards.subject, variant_of(wildcards))
-        return [str(path) for path in or_stop(needed_files, stage, settings)]
+        return [str(path) for path in or_stop(needed_files, settings)]
 
     return files
 
@@ -60,4 +60,4 @@ def weights_there(wildcards):
 def image_folder(path):
     """Output of a folder of images, which Snakemake removes after its last use where storage.keep_pictures says so."""
     settings = or_stop(stage_settings, "storage", config.get("storage") or {})
-    return directory(path) if settings["keep_pictures"] else temp(directory(path))
+    return directory(path) if settings.keep_pictures else temp(directory(path))

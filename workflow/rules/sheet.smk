@@ -6,9 +6,9 @@ from pathlib import Path
 def face_model(wildcards):
     """Input function: the file or folder of the published face model, nothing for the personal one."""
     model = settings_of("fit", wildcards.subject)
-    if model["model"] == "facemesh":
+    if model.model == "facemesh":
         return []
-    path = or_stop(expand, model["model_path"])
+    path = or_stop(expand, model.model_path)
     if not path.exists():
         raise WorkflowError(
             f"fit.model_path {path.absolute()} does not exist; see docs/models.md for where models come from"
@@ -44,7 +44,7 @@ def held_out(wildcards):
     if to_test(wildcards.subject) or not SHEET.of(wildcards.subject, "train"):
         return ""
     samples = settings_of("samples", wildcards.subject)
-    return f"--holdout {samples['holdout']} --gap-s {samples['gap_s']}"
+    return f"--holdout {samples.holdout} --gap-s {samples.gap_s}"
 
 
 def shown_clips(subject):
