@@ -81,6 +81,6 @@ def test_the_wheel_holds_the_library_alone(wheel):
     with zipfile.ZipFile(wheel) as file:
         names = file.namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"selfieavatar"}
-    assert "selfieavatar/py.typed" in names and "selfieavatar/settings/schemas/train.schema.yaml" in names
+    assert "selfieavatar/py.typed" in names and "selfieavatar/settings/train_section.py" in names
     package = ROOT / "selfieavatar"
     assert {str(path.relative_to(ROOT)) for kind in ("*.py", "*.j2") for path in package.rglob(kind)} <= set(names)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from selfieavatar.settings.config import stage_schema
+from selfieavatar.settings.config import SECTIONS
 
 TEXT = (Path(__file__).parent.parent / "docs" / "paper-map.md").read_text()
 CODE = sorted(set(re.findall(r"`((?:stages|selfieavatar)(?:\.\w+)+)`", TEXT)))
@@ -33,7 +33,7 @@ def test_code_exists(name):
 @pytest.mark.parametrize("name", [key for key in KEYS if not key.endswith((".json", ".yaml", ".parquet"))])
 def test_key_exists(name):
     stage, key = name.split(".")
-    known = stage_schema(stage)["properties"]
+    known = SECTIONS[stage].model_fields
     if key.endswith("*"):
         assert any(entry.startswith(key[:-1]) for entry in known)
     elif key:

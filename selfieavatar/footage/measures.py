@@ -44,9 +44,7 @@ class Footage:
     shifts: np.ndarray
 
 
-def measure(
-    table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings: Capture
-) -> dict[str, Measured]:
+def measure(table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings: Capture) -> dict[str, Measured]:
     """Measure for all checks the frames of one or more clips, in the checks' units.
 
     table: columns COLUMNS. settings: of the section `capture`; `softness`, `advised_yaw` and `advised_pitch` are used.
@@ -59,9 +57,7 @@ def blurred(table: Mapping[str, np.ndarray], settings: Capture) -> np.ndarray:
     return 100 * table["softness"] > settings.softness
 
 
-def footage(
-    table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings: Capture
-) -> dict[str, Measured]:
+def footage(table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings: Capture) -> dict[str, Measured]:
     """Measure whether the frames can be trained on."""
     fitted, soft = table["fitted"], blurred(table, settings)
     usable = fitted & ~table["bridged"] & ~soft

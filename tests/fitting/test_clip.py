@@ -6,7 +6,7 @@ import pytest
 from selfieavatar.fitting import gaze
 from selfieavatar.fitting.clip import eye_span, fit_clip
 from selfieavatar.geometry.camera import transform
-from selfieavatar.settings.config import stage_defaults
+from selfieavatar.settings.sections import Fit
 from tests.fitting import makers
 
 
@@ -18,7 +18,7 @@ def clip():
     points[40:43] = np.nan  # a short gap
     points[60:75] = np.nan  # a long one
     points[90] = points[90][np.random.default_rng(0).permutation(478)]  # nothing like this face
-    fit = fit_clip(subject, makers.camera(), points, np.arange(120) / 25, stage_defaults("fit"))
+    fit = fit_clip(subject, makers.camera(), points, np.arange(120) / 25, Fit())
     return subject, rotation, translation, expression, points, fit
 
 
@@ -62,7 +62,7 @@ def test_a_cut_is_not_smoothed_over():
     rotation, translation, expression = (np.array(v) for v in (rotation, translation, expression))
     translation[30:, 0] += 6
     points, _ = makers.landmarks(subject, rotation, translation, expression, noise_px=0.1)
-    fit = fit_clip(subject, makers.camera(), points, np.arange(60) / 25, stage_defaults("fit"))
+    fit = fit_clip(subject, makers.camera(), points, np.arange(60) / 25, Fit())
     assert np.flatnonzero(fit.cuts).tolist() == [29]
     assert np.abs(fit.translation - translation)[28:32, 0].max() < 0.1
 
@@ -80,7 +80,7 @@ def test_a_still_face_is_at_least_twice_as_calm_as_the_detector():
     subject = makers.model()
     still = [np.repeat(values[:1], 80, axis=0) for values in makers.movement(1)]
     points, _ = makers.landmarks(subject, *still, noise_px=0.3)
-    fit = fit_clip(subject, makers.camera(), points, np.arange(80) / 25, stage_defaults("fit"))
+    fit = fit_clip(subject, makers.camera(), points, np.arange(80) / 25, Fit())
     shown = makers.camera().project(transform(subject.vertices(fit.expression), fit.rotation, fit.translation))
     bends = [np.diff(values, n=2, axis=0).std() for values in (shown, points[:, :468])]
     assert bends[0] < 0.5 * bends[1]
@@ -91,7 +91,7 @@ def test_mouth_and_yaw_do_not_lag():
     rotation, translation, expression = makers.movement(100, seed=3)
     assert np.ptp(expression[:, 1]) > 0.9, "it speaks"
     points, _ = makers.landmarks(subject, rotation, translation, expression, noise_px=0.15)
-    fit = fit_clip(subject, makers.camera(), points, np.arange(100) / 25, stage_defaults("fit"))
+    fit = fit_clip(subject, makers.camera(), points, np.arange(100) / 25, Fit())
     shown = makers.camera().project(transform(subject.vertices(fit.expression), fit.rotation, fit.translation))
     for value in (lambda p: np.linalg.norm(p[:, 13] - p[:, 14], axis=1), lambda p: p[:, 4, 0] - p[:, 33, 0]):
         before, after = np.diff(value(points)), np.diff(value(shown))

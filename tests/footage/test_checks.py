@@ -5,7 +5,7 @@ import re
 import pytest
 
 from selfieavatar.footage.checks import CHECKS, Measured, grade, judge, overall, record_again
-from selfieavatar.settings.config import stage_defaults
+from selfieavatar.settings.sections import Capture
 
 
 @pytest.mark.parametrize(
@@ -21,17 +21,15 @@ def test_larger_or_smaller_is_better_as_the_limits_say(value, good, thin, said):
 
 
 def test_every_check_has_limits_and_every_limit_a_check():
-    limits = {name for name, value in stage_defaults("capture").items() if isinstance(value, list)}
-    assert limits == {check.name for check in CHECKS}
+    assert {name for name, value in Capture() if isinstance(value, list)} == {check.name for check in CHECKS}
 
 
 def judged(**worse):
     """All checks at their good limit, but those given."""
-    limits = {name: value for name, value in stage_defaults("capture").items() if isinstance(value, list)}
     details = dict.fromkeys(re.findall(r"{(\w+)", "".join(c.advice for c in CHECKS)), 3.0)
     details = {name: value for name, value in details.items() if name not in ("value", "good")}
-    values = {name: Measured(float(worse.get(name, good)), details, "why") for name, (good, _) in limits.items()}
-    return judge(values, limits)
+    good = {check.name: getattr(Capture(), check.name)[0] for check in CHECKS}
+    return judge({name: Measured(float(value), details, "why") for name, value in (good | worse).items()}, Capture())
 
 
 def test_nothing_to_say_of_a_good_recording():

@@ -5,10 +5,10 @@ import pytest
 
 from selfieavatar.footage.checks import CHECKS, judge
 from selfieavatar.footage.measures import clip_measures, measure, poses
-from selfieavatar.settings.config import stage_settings
+from selfieavatar.settings.sections import Capture
 from tests.footage.makers import FPS, good_footage, good_table
 
-SETTINGS = stage_settings("capture")
+SETTINGS = Capture()
 FRAME = np.arange(len(good_table()["time_s"]))
 RNG = np.random.default_rng(1)
 

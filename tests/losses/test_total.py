@@ -5,24 +5,9 @@ import torch
 
 from selfieavatar.losses.adversarial import generator_loss
 from selfieavatar.losses.total import DetailLoss, crop, crop_corners
+from selfieavatar.settings.train_section import Losses
 
-SETTINGS = {
-    "weight_mask": 3,
-    "weight_mrf": 0.05,
-    "weight_l1": 1,
-    "weight_cos": 1,
-    "weight_gan": 1,
-    "mrf_every": 4,
-    "mrf_crop_px": 32,
-    "mrf_positions": 4096,
-    "cos_every": 2,
-    "cos_size_px": 32,
-    "cos_layers": "pooled",
-    "cos_vggface2": False,
-    "backbone_weights": "random",
-    "backbone_seed": 0,
-    "mask_target": "binary",
-}
+SETTINGS = Losses(mrf_every=4, mrf_crop_px=32, cos_every=2, cos_size_px=32, backbone_weights="random", backbone_seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +86,7 @@ def test_random_choices_depend_on_the_step_alone(loss, batch):
 
 
 def test_a_term_without_weight_loads_no_backbone():
-    plain = DetailLoss({**SETTINGS, "weight_mrf": 0, "weight_cos": 0, "backbone_weights": "imagenet"}, "cpu")
+    plain = DetailLoss(Losses(weight_mrf=0, weight_cos=0, backbone_weights="imagenet"), "cpu")
     assert plain.backbone_labels == {}
     terms = plain(torch.rand(1, 3, 16, 16), torch.rand(1, 1, 8, 8), torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16))
     assert set(terms) == {"mask", "l1"}

@@ -1,7 +1,7 @@
 """Network settings of tests: a tiny avatar, and the published structure."""
 
-from selfieavatar.networks.sizes import network_settings
-from selfieavatar.settings.config import load_preset, stage_settings
+from selfieavatar.settings.config import load_preset
+from selfieavatar.settings.train_section import Train
 
 TINY = {
     "net_feature_px": 16,
@@ -28,11 +28,10 @@ TINY = {
 
 
 def tiny(**changes):
-    """Network section of a 32 px avatar; keys without the prefix net_."""
-    overlay = TINY | {f"net_{name}": value for name, value in changes.items()}
-    return network_settings(stage_settings("train", overlay))
+    """Settings of a 32 px avatar's networks; keys without the prefix net_."""
+    return Train(**TINY | {f"net_{name}": value for name, value in changes.items()})
 
 
 def preset(name):
-    """Network section of a preset."""
-    return network_settings(stage_settings("train", load_preset(name)["train"]))
+    """The section `train` of a preset."""
+    return Train(**load_preset(name)["train"])

@@ -10,7 +10,7 @@ from selfieavatar.networks.blocks import count_parameters
 from selfieavatar.networks.discriminator import Discriminator
 from selfieavatar.networks.haar import haar, inverse_haar
 from selfieavatar.networks.sizes import check_sizes, refuse_sizes
-from selfieavatar.settings.config import stage_settings
+from selfieavatar.settings.train_section import Train
 from tests.networks.settings import TINY, preset, tiny
 
 
@@ -39,13 +39,12 @@ def test_presets_fit_their_size(name, size_px):
         nets = AvatarNetworks(network, size_px).to(memory_format=torch.channels_last)
         image, mask = nets(torch.zeros(2, 3, size_px, size_px), torch.zeros(2, 3, size_px, size_px))
     assert image.shape == (2, 3, size_px, size_px)
-    assert mask.shape == (2, 1, network["feature_px"], network["feature_px"])
+    assert mask.shape == (2, 1, network.net_feature_px, network.net_feature_px)
 
 
 @pytest.mark.parametrize("size_px", [64, 128, 256, 512, 1024])
 def test_one_definition_paints_every_size(size_px):
     network = tiny(feature_px=size_px // 8, render_px=size_px // 4, render_bottom_px=4, warp_scale=1, noise=True)
-    network["bottom_px"] = 4
     torch.manual_seed(0)
     nets = AvatarNetworks(network, size_px)
     with torch.no_grad():
@@ -68,10 +67,10 @@ def test_wrong_sizes_are_named():
     "change", [{"net_disc_patch_px": 16}, {"net_disc_patch_px": 5}, {"net_disc_patch_px": 2}, {"mrf_crop_px": 4}]
 )
 def test_sizes_of_losses_that_do_not_fit_are_named(change):
-    fitting = stage_settings("train", TINY, {"net_disc_patch_px": 8, "mrf_crop_px": 8})
-    refuse_sizes(fitting, 32)
+    fitting = TINY | {"net_disc_patch_px": 8, "mrf_crop_px": 8}
+    refuse_sizes(Train(**fitting), 32)
     with pytest.raises(UserError, match=next(iter(change))):
-        refuse_sizes(fitting | change, 32)
+        refuse_sizes(Train(**fitting | change), 32)
 
 
 def test_face_map_is_painted_where_the_uv_image_says():

@@ -5,28 +5,23 @@ import yaml
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.config import (
-    CONFIG_FILE,
-    README_FILE,
     SECTIONS,
-    STAGES,
     canonical_json,
     check_choices,
     check_config,
-    config_yaml,
     load_preset,
     load_variant,
     preset_names,
-    readme_with_table,
-    stage_defaults,
-    stage_schema,
     stage_settings,
     variant_names,
 )
+from selfieavatar.settings.sections import Decode, Fit, Landmarks
+from selfieavatar.settings.train_section import Train
 
 
 def test_every_key_has_type_description_and_default():
-    for stage in SECTIONS:
-        schema = stage_schema(stage)
+    for stage, section in SECTIONS.items():
+        schema = section.model_json_schema()
         assert schema["additionalProperties"] is False and schema.get("description"), stage
         for key, entry in schema["properties"].items():
             assert entry.get("description") and "default" in entry and ("type" in entry or "enum" in entry), (
@@ -36,7 +31,7 @@ def test_every_key_has_type_description_and_default():
 
 def test_defaults_and_presets_are_valid():
     for stage in SECTIONS:
-        stage_settings(stage)
+        assert dict(stage_settings(stage)) == yaml.safe_load(canonical_json(stage_settings(stage)))
     assert {"demo", "cpu-128", "gpu-512", "paper-1024", "smoke"} <= set(preset_names())
     for name in preset_names():
         load_preset(name)
@@ -46,11 +41,11 @@ def test_variants_are_valid_on_every_preset_and_change_what_they_say():
     assert {"no_mrf", "no_cos", "no_mask", "l1_only", "styleavatar", "unet"} <= set(variant_names())
     for preset in preset_names():
         layer = load_preset(preset)["train"]
-        own = {name: stage_settings("train", layer, load_variant(name)["train"]) for name in variant_names()}
-        assert own["no_mrf"]["weight_mrf"] == own["no_cos"]["weight_cos"] == own["no_mask"]["weight_mask"] == 0
-        assert [own["l1_only"][f"weight_{term}"] for term in ("mask", "mrf", "cos", "gan")] == [0] * 4
-        assert own["styleavatar"]["weight_gan"] > 0 and own["styleavatar"]["weight_mask"] > 0
-        assert own["unet"]["net_generator"] == "unet" and own["no_cos"]["net_generator"] == "style"
+        own = {name: Train(**layer | load_variant(name)["train"]) for name in variant_names()}
+        assert own["no_mrf"].weight_mrf == own["no_cos"].weight_cos == own["no_mask"].weight_mask == 0
+        assert [getattr(own["l1_only"], f"weight_{term}") for term in ("mask", "mrf", "cos", "gan")] == [0] * 4
+        assert own["styleavatar"].weight_gan > 0 and own["styleavatar"].weight_mask > 0
+        assert own["unet"].net_generator == "unet" and own["no_cos"].net_generator == "style"
 
 
 def test_wrong_variants_are_named(tmp_path, monkeypatch):
@@ -75,14 +70,8 @@ def test_what_holds_for_a_whole_run_is_no_matter_of_a_preset(tmp_path, monkeypat
         load_preset("small")
 
 
-def test_written_files_are_in_step_with_the_schemas():
-    assert CONFIG_FILE.read_text() == config_yaml(), "run `python -m selfieavatar.settings.config --write`"
-    assert README_FILE.read_text() == readme_with_table(README_FILE.read_text()), "run the same"
-    assert yaml.safe_load(config_yaml())["decode"] == stage_defaults("decode")
-
-
 def test_later_overlays_win():
-    assert stage_settings("decode", {"size_px": 128}, {"size_px": 64})["size_px"] == 64
+    assert stage_settings("decode", {"size_px": 128}, {"size_px": 64}).size_px == 64
 
 
 def test_a_typo_is_named_with_the_nearest_key():
@@ -92,8 +81,27 @@ def test_a_typo_is_named_with_the_nearest_key():
         check_config({"trian": {}}, "my.yaml")
 
 
+@pytest.mark.parametrize(
+    ("stage", "change", "words"),
+    [
+        ("train", {"lr_net": 0}, "config key 'train.lr_net' must be greater than 0, not 0; see config/README.md"),
+        ("train", {"lr_net": True}, "config key 'train.lr_net' must be a valid number, not True"),
+        ("train", {"lr_net": "0.001"}, "config key 'train.lr_net' must be a valid number, not '0.001'"),
+        ("train", {"net_warp_scale": 3}, "config key 'train.net_warp_scale' must be 1, 2 or 4, not 3"),
+        ("train", {"net_render_inputs": ["uv", "uv"]}, "must differ from one another, not .'uv', 'uv'"),
+        ("capture", {"minutes": [1]}, "config key 'capture.minutes' must have at least 2 items, not .1.;"),
+        ("demo", {"size_px": 65}, "config key 'demo.size_px' must be a multiple of 2, not 65"),
+        ("matting", {"masks": "a/b"}, "config key 'matting.masks' must match pattern .*, not 'a/b'"),
+        ("compare", {"x": 1}, "unknown config key 'compare.x'"),
+    ],
+)
+def test_values_out_of_bounds_are_named(stage, change, words):
+    with pytest.raises(UserError, match=words):
+        stage_settings(stage, change)
+
+
 def test_a_wrong_value_is_named():
-    with pytest.raises(UserError, match="config key 'decode.size_px' in x: 'big' is not of type"):
+    with pytest.raises(UserError, match="config key 'decode.size_px' in x must be a valid integer, not 'big'"):
         stage_settings("decode", {"size_px": "big"}, where="x")
     with pytest.raises(UserError, match="section 'decode'"):
         check_config({"decode": 3}, "x")
@@ -105,10 +113,9 @@ def test_a_path_must_be_a_path():
 
 
 def test_choices_that_cannot_work_together():
-    settings = {name: stage_settings(name) for name in STAGES}
-    check_choices(settings)
+    check_choices(Landmarks(), Fit(), Train())
     with pytest.raises(UserError, match="landmarks.detector '.*set landmarks"):
-        check_choices(settings | {"landmarks": settings["landmarks"] | {"detector": "face_alignment"}})
+        check_choices(Landmarks(detector="face_alignment"), Fit(), Train())
 
 
 FLAME = {"model": "flame", "model_path": "x", "coefficients": "flame_params.json"}
@@ -126,15 +133,13 @@ FLAME = {"model": "flame", "model_path": "x", "coefficients": "flame_params.json
     ],
 )
 def test_a_fit_that_cannot_be_is_refused(change, words):
-    settings = {stage: stage_settings(stage) for stage in STAGES}
     with pytest.raises(UserError, match=words):
-        check_choices(settings | {"fit": settings["fit"] | change})
+        check_choices(Landmarks(), Fit(**change), Train())
 
 
 def test_training_without_end_is_refused_at_once():
-    settings = {stage: stage_settings(stage) for stage in STAGES}
     with pytest.raises(UserError, match=r"train.images and train.minutes are both 0"):
-        check_choices(settings | {"train": settings["train"] | {"images": 0, "minutes": 0}})
+        check_choices(Landmarks(), Fit(), Train(images=0, minutes=0))
 
 
 def test_the_demo_is_the_preset_for_processors_but_for_its_minutes():
@@ -153,9 +158,8 @@ def test_a_plain_off_is_explained():
 
 
 def test_numbers_have_one_form_and_are_finite():
-    assert canonical_json(stage_settings("decode", {"size_px": 64.0})) == canonical_json(
-        stage_settings("decode", {"size_px": 64})
-    )
+    assert canonical_json(Decode(size_px=64.0)) == canonical_json(Decode(size_px=64))
+    assert '"minutes":40,' in canonical_json(Train(minutes=40.0)) and '"lr_floor":0,' in canonical_json(Train())
     with pytest.raises(UserError, match="config key 'train.lr_net' must be a finite number, not inf"):
         stage_settings("train", {"lr_net": float("inf")})
 

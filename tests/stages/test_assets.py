@@ -8,7 +8,8 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.assets import ASSETS, Asset, asset_path, given_file, measuring_files, needed_files
-from selfieavatar.settings.config import stage_settings
+from selfieavatar.settings.sections import Evaluate
+from selfieavatar.settings.train_section import Train
 from stages.assets import download
 
 CONTENT = bytes(range(256)) * 4096
@@ -96,19 +97,19 @@ def test_an_answer_of_no_length_that_breaks(server, tmp_path):
     [({}, ["vgg19", "resnet50"]), ({"weight_mrf": 0}, ["resnet50"]), ({"weight_mrf": 0, "weight_cos": 0}, [])],
 )
 def test_losses_without_weight_ask_for_no_file(change, wanted):
-    files = needed_files("train", stage_settings("train", {"backbone_weights": "imagenet"}, change))
+    files = needed_files(Train(backbone_weights="imagenet", **change))
     assert [path.name.split("-")[0] for path in files] == wanted
-    assert needed_files("train", stage_settings("train", {"backbone_weights": "random"}, change)) == []
+    assert needed_files(Train(backbone_weights="random", **change)) == []
 
 
 def test_the_users_own_file_takes_the_place_of_the_published_one(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
-    asked = stage_settings("train", {"backbone_weights": "imagenet", "cos_vggface2": True})
+    asked = Train(backbone_weights="imagenet", cos_vggface2=True)
     with pytest.raises(UserError, match="resnet50_ft_weight.pkl is missing"):
-        needed_files("train", asked)
+        needed_files(asked)
     (tmp_path / "resnet50_ft_weight.pkl").touch()
-    assert [path.name for path in needed_files("train", asked)] == ["resnet50_ft_weight.pkl", "vgg19-dcbb9e9d.pth"]
-    assert len(needed_files("train", asked | {"weight_cos": 0})) == 1
+    assert [path.name for path in needed_files(asked)] == ["resnet50_ft_weight.pkl", "vgg19-dcbb9e9d.pth"]
+    assert len(needed_files(asked.model_copy(update={"weight_cos": 0}))) == 1
 
 
 def test_a_wrong_file_is_refused_and_removed(server, tmp_path):
@@ -137,9 +138,9 @@ def test_weights_that_are_not_there_say_what_to_do(tmp_path, monkeypatch):
 
 def test_measuring_takes_the_weights_that_are_there(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
-    assert measuring_files({"network_metrics": True}) == []
+    assert measuring_files(Evaluate()) == []
     there = [tmp_path / ASSETS["inception_fid"].file, given_file("resnet50_vggface2")]
     for path in (*there, tmp_path / ASSETS["vgg19_imagenet"].file):
         path.touch()
-    assert measuring_files({"network_metrics": True}) == there
-    assert measuring_files({"network_metrics": False}) == []
+    assert measuring_files(Evaluate()) == there
+    assert measuring_files(Evaluate(network_metrics=False)) == []

@@ -11,7 +11,7 @@ from selfieavatar.footage.checks import CHECKS
 from selfieavatar.io.files import ImageWriter
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.settings import cli
-from selfieavatar.settings.config import stage_defaults
+from selfieavatar.settings.sections import Capture
 from stages import capture
 from tests.fitting import makers
 
@@ -124,7 +124,7 @@ def test_what_the_clip_shows_is_measured(subject):
     assert found["face_scale"] == pytest.approx(4) and found["camera"] < 0.3 and found["minutes"] <= 3 / 60
     # An even colour, the same everywhere.
     assert found["light_sides"] < 2 and found["exposure"] == 0
-    assert report["verdict"] == "missing" and report["settings"] == stage_defaults("capture")
+    assert report["verdict"] == "missing" and report["settings"] == dict(Capture())
     assert page.count("<tr><td>") == len(CHECKS) + 1 and "Record longer" in page
 
 

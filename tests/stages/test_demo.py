@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.settings.config import stage_defaults
+from selfieavatar.settings.sections import Demo
 from stages.demo import build_parser, run
 
 SMALL = {"size_px": 96, "train_frames": 5, "test_frames": 3}
@@ -17,7 +17,7 @@ def arguments(folder, seed=0, truth="demo.npz", **settings):
     args = build_parser().parse_args(
         ["--seed", str(seed), "--out", str(folder / "demo.mp4"), "--truth", str(folder / truth), "--threads", "2"]
     )
-    args.settings = stage_defaults("demo") | SMALL | settings
+    args.settings = Demo(**SMALL | settings)
     return args
 
 
@@ -82,6 +82,6 @@ def test_interruption_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_settings_are_json_of_the_schema():
-    assert json.loads(json.dumps(stage_defaults("demo"))) == stage_defaults("demo")
-    assert set(stage_defaults("demo")) == {"size_px", "fps", "train_frames", "test_frames", "crf"}
+def test_settings_are_json():
+    assert json.loads(json.dumps(dict(Demo()))) == dict(Demo())
+    assert set(Demo.model_fields) == {"size_px", "fps", "train_frames", "test_frames", "crf"}

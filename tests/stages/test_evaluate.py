@@ -14,7 +14,7 @@ from selfieavatar.io.files import read_image, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.morphable import landmark_sets as ls
 from selfieavatar.reporting.tiles import row_size
-from selfieavatar.settings.config import stage_defaults
+from selfieavatar.settings.sections import Evaluate
 from stages import evaluate
 from tests.fitting import makers as face_makers
 
@@ -123,7 +123,7 @@ def arguments(subject, out, **settings):
             "--threads", "1",
         ]
     )  # fmt: skip
-    args.settings = stage_defaults("evaluate") | {"speed_frames": 1, "batch_size": 4, "retrack_px": 0} | settings
+    args.settings = Evaluate(**{"speed_frames": 1, "batch_size": 4, "retrack_px": 0} | settings)
     return args
 
 

@@ -14,7 +14,7 @@ from selfieavatar.fitting.photometric_refinement import JointSettings
 from selfieavatar.io.files import image_name, read_image, write_image
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.rendering.shading import default_light, shade
-from selfieavatar.settings.config import stage_defaults
+from selfieavatar.settings.sections import Fit
 from stages import fit, identity
 from tests.fitting import makers
 
@@ -56,7 +56,7 @@ def learn(folder, clips, **settings):
          "--frames", *(str(c / "frames") for c in clips), "--alpha", *(str(c / "alpha") for c in clips),
          "--out", str(folder / "identity.npz")]
     )  # fmt: skip
-    args.settings = stage_defaults("fit") | {"components": 6, "texture_px": 64} | settings
+    args.settings = Fit(**{"components": 6, "texture_px": 64} | settings)
     identity.run(args)
     return folder / "identity.npz"
 
@@ -67,7 +67,7 @@ def fit_one(path, clip, **settings):
         "decode.parquet"),
          "--frames", str(clip / "frames"), "--alpha", str(clip / "alpha"), "--out", str(clip / "fit.parquet")]
     )  # fmt: skip
-    args.settings = stage_defaults("fit") | settings
+    args.settings = Fit(**settings)
     fit.run(args)
     return read_manifest(clip / "fit.parquet", "fit")
 

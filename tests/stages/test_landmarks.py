@@ -7,6 +7,7 @@ from selfieavatar.detection.landmarks import Detection
 from selfieavatar.errors import UserError
 from selfieavatar.io.files import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.settings.sections import Landmarks
 from stages import landmarks
 
 SIZE = 64
@@ -67,7 +68,7 @@ def stage(folder, source, **settings):
         str(folder / "out.parquet"),
     ]
     args = parser.parse_args(paths)
-    args.settings = {"detector": "mediapipe", "size_px": 192, "min_confidence": 0.5} | settings
+    args.settings = Landmarks(**{"size_px": 192} | settings)
     landmarks.run(args)
     return read_manifest(folder / "out.parquet", "landmarks")
 

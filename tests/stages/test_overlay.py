@@ -12,6 +12,7 @@ from selfieavatar.io.manifest import write_manifest
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.reporting import annotate, tracking_tiles
 from selfieavatar.settings import cli
+from selfieavatar.settings.sections import Overlay
 from selfieavatar.video.reader import open_source
 from stages import overlay
 
@@ -95,7 +96,7 @@ def run(folder, **settings):
 
 def the_clip(folder):
     args = overlay.build_parser().parse_args(arguments(folder))
-    args.settings = json.loads(args.settings)
+    args.settings = Overlay(**json.loads(args.settings))
     return overlay.read_clip(args)
 
 

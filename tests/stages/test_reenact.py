@@ -14,7 +14,7 @@ from selfieavatar.geometry.reference_pose import pose_arrays
 from selfieavatar.io.files import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.rendering.shading import default_light
-from selfieavatar.settings.config import stage_defaults
+from selfieavatar.settings.sections import Reenact
 from selfieavatar.training.dataset import FrameStore
 from selfieavatar.training.loop import Frames, train
 from stages import reenact
@@ -83,7 +83,7 @@ def arguments(made, driver, out, **changes):
          str(clip / "frames"), "--out-video", str(out / "x.mp4"), "--manifest", str(out / "x.parquet"),
          "--threads", "1"]
     )  # fmt: skip
-    args.settings = stage_defaults("reenact") | {"retrack_px": 0, "batch_size": 4, "video_tile_px": 64} | changes
+    args.settings = Reenact(**{"retrack_px": 0, "batch_size": 4, "video_tile_px": 64} | changes)
     return args
 
 

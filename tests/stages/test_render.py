@@ -12,6 +12,7 @@ from selfieavatar.io.files import content_hash, image_name, read_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import default_light
+from selfieavatar.settings.sections import Render
 from stages.render import COEFFICIENTS, build_parser, choose_backend, run
 
 SIZE = 32
@@ -57,7 +58,7 @@ def _run(folder: Path, **settings: object) -> None:
          str(folder / "render"), "--out-uv", str(folder / "uv"), "--manifest", str(folder / "render.parquet"),
          "--threads", "2", "--settings", json.dumps(settings)]
     )  # fmt: skip
-    args.settings = {"backend": "cpu", "supersample": 2, "light": "fitted"} | settings
+    args.settings = Render(**{"backend": "cpu"} | settings)
     run(args)
 
 

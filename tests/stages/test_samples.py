@@ -6,7 +6,7 @@ import pytest
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.holdout import hold_out
 from selfieavatar.io.manifest import read_manifest
-from selfieavatar.settings.config import stage_settings
+from selfieavatar.settings.sections import Samples
 from stages import samples
 from stages.samples import rarity_weights
 from tests.training.makers import write_manifests
@@ -22,7 +22,7 @@ def choose(tmp_path, counts=(60,), role="train", changes=None, **settings):
     manifests = [[f"--{kind}", *(str(tmp_path / name / f"{kind}.parquet") for name in names)] for kind in KINDS]
     line = ["--subject", "x", "--clips", *names, "--role", role, "--out", str(tmp_path / "samples.parquet")]
     args = samples.build_parser().parse_args(line + [word for words in manifests for word in words])
-    args.settings = stage_settings("samples", settings)
+    args.settings = Samples(**settings)
     samples.run(args)
     return read_manifest(tmp_path / "samples.parquet", "samples")
 
@@ -108,7 +108,7 @@ def test_manifests_of_another_clip_are_refused(tmp_path):
     for kind in KINDS:
         line += [f"--{kind}", str(tmp_path / ("b" if kind == "fit" else "a") / f"{kind}.parquet")]
     args = samples.build_parser().parse_args(line)
-    args.settings = stage_settings("samples")
+    args.settings = Samples()
     with pytest.raises(UserError, match="is not about the frames of"):
         samples.run(args)
 

@@ -16,6 +16,8 @@ from selfieavatar.errors import UserError
 from selfieavatar.io.avatar_file import FORMAT
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.rendering.shading import default_light
+from selfieavatar.settings.config import canonical_json
+from selfieavatar.settings.train_section import Train
 from stages import train
 from tests.training.makers import SIZE, settings, write_clip, write_identity
 
@@ -163,7 +165,7 @@ EVERYTHING = {
 
 def start(folder, out, *before, **changes):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
-    said = [sys.executable, *before, "-m", "stages.train", "--settings", json.dumps(settings(**changes))]
+    said = [sys.executable, *before, "-m", "stages.train", "--settings", canonical_json(settings(**changes))]
     return subprocess.Popen(said + words(folder, out), env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -238,7 +240,7 @@ def test_two_processes_train_as_one_does_on_their_batches_together(subject):
 
 def start_team(folder, out, **changes):
     """The stage as it is on a machine with two GPUs; here both processes train on the CPU."""
-    changed = json.dumps(settings(**changes))
+    changed = canonical_json(settings(**changes))
     code = f"""
 import sys
 from stages import train
@@ -297,7 +299,7 @@ def test_several_gpus_start_the_stage_once_per_gpu(subject, monkeypatch):
     launcher, stage = started[0][: started[0].index("stages.train")], started[0][started[0].index("stages.train") + 1 :]
     assert launcher[1:] == ["-m", "selfieavatar.training.parallel", "--standalone", "--nproc-per-node", "2", "-m"]
     worker = train.build_parser().parse_args(stage)
-    assert json.loads(worker.settings) == args.settings and worker.threads == 4
+    assert Train(**json.loads(worker.settings)) == args.settings and worker.threads == 4
     for name in ("samples", "identity", "clips_dir", "train_dir", "out", "gpu"):
         assert getattr(worker, name) == getattr(args, name)
     with pytest.raises(UserError, match="training on 2 GPUs has failed"):

@@ -4,7 +4,7 @@ import numpy as np
 
 from selfieavatar.io.files import image_name, write_image
 from selfieavatar.io.manifest import write_manifest
-from selfieavatar.settings.config import stage_settings
+from selfieavatar.settings.train_section import Train
 from tests.networks.settings import TINY
 
 SIZE = 32
@@ -28,7 +28,7 @@ SETTINGS = TINY | {
 
 def settings(**changes):
     """Whole train section of a tiny run."""
-    return stage_settings("train", SETTINGS, changes)
+    return Train(**SETTINGS | changes)
 
 
 def images(number):

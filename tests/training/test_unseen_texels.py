@@ -6,8 +6,7 @@ import torch
 
 from selfieavatar.networks.avatar_networks import AvatarNetworks
 from selfieavatar.networks.haar import haar, inverse_haar
-from selfieavatar.networks.sizes import network_settings
-from selfieavatar.settings.config import stage_settings
+from selfieavatar.settings.train_section import Train
 from selfieavatar.training.dataset import FrameStore, make_batch
 from selfieavatar.training.loop import Frames
 from selfieavatar.training.unseen_texels import fill_unseen
@@ -26,7 +25,7 @@ def frames(tmp_path_factory):
 def networks(**changes):
     """Settings of the networks, and parts of an avatar whose face map is grey with two garish corners."""
     torch.manual_seed(0)
-    network = network_settings(stage_settings("train", TINY, changes))
+    network = Train(**TINY | changes)
     nets = AvatarNetworks(network, SIZE).eval()
     maps = {name: getattr(nets, name).cached() for name in ("face", "back", "torso", "hair")}
     side = 2 * network.net_map_px
@@ -102,7 +101,7 @@ def test_maps_of_many_channels(frames):
 
 def test_a_generator_without_maps_has_nothing_to_fill(frames):
     torch.manual_seed(0)
-    network = network_settings(stage_settings("train", TINY, {"net_generator": "unet"}))
+    network = Train(**TINY, net_generator="unet")
     nets = AvatarNetworks(network, SIZE)
     parts = {"g_style": nets.style.state_dict(), "maps": {"face": {}, "back": {}}}
     fill_unseen(parts, network, frames, torch.device("cpu"))
