@@ -27,7 +27,7 @@ FIND_PYTHON = IFS=:; for folder in $$PATH; do for name in python3 python3.12 pyt
 	&& "$$folder/$$name" -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 \
 	&& { echo "$$folder/$$name"; exit 0; }; done; done
 
-.PHONY: help setup demo test test-fast lint bench gpu-check report lock clean
+.PHONY: help setup demo test test-fast lint bench gpu-check report docs lock clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -67,6 +67,10 @@ gpu-check: setup ## say which CUDA GPU is found and run the tests that need one
 
 report: setup ## results/report.html: pages, videos and figures of what has been made; opened in a browser
 	@$(PY) tools/report.py $(if $(REPORT),--config $(REPORT))
+
+docs: setup ## site/index.html: this documentation and the API reference as a site
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "The documentation is in site/index.html."
 
 lock: ## write requirements.lock and environment.yaml from what .venv holds (see CONTRIBUTING.md)
 	@$(PY) tools/lock.py
