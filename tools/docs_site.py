@@ -20,9 +20,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.remove(file)
     for path in sorted(path.relative_to(ROOT).as_posix() for pattern in PAGES for path in ROOT.glob(pattern)):
         files.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
-    for package in sorted(path.parent.name for path in ROOT.glob("selfieavatar/*/__init__.py")):
-        page = f"# selfieavatar.{package}\n\n::: selfieavatar.{package}\n    options: {{show_root_heading: false}}\n"
-        files.append(File.generated(config, f"docs/api/{package}.md", content=page))
+    for package in sorted(path.parent for path in ROOT.glob("selfieavatar/*/__init__.py")):
+        modules = sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in package.rglob("*.py"))
+        blocks = "\n\n".join(f"::: {module.removesuffix('.__init__')}" for module in modules)
+        text = f"# selfieavatar.{package.name}\n\n{blocks}\n"
+        files.append(File.generated(config, f"docs/api/{package.name}.md", content=text))
     pages = sorted(file.src_uri for file in files.documentation_pages())
     config.nav = _expanded(config.nav, pages)
     return files
