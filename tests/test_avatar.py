@@ -1,5 +1,6 @@
 """The avatar at run time: it paints what the trained networks paint, drives from coefficients, refuses other files."""
 
+import re
 import resource
 import shutil
 
@@ -14,6 +15,7 @@ from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.training.dataset import FrameStore, make_batch
 from selfieavatar.training.loop import Frames, train
 from stages import train as stage
+from tests.conftest import ROOT
 from tests.training.makers import SIZE, settings, write_clip, write_identity
 
 
@@ -198,3 +200,14 @@ def test_an_avatar_without_maps_off_the_face_paints(trained, tmp_path):
     torch.save(content, tmp_path / "avatar.pt")
     without = Avatar.load(tmp_path / "avatar.pt").paint(render, uv)[0]
     assert without.isfinite().all() and without.shape == with_torso.shape
+
+
+def test_the_lines_of_the_readme_drive_an_avatar(trained, tmp_path):
+    content = torch.load(trained[0] / "avatar.pt", weights_only=True)
+    content["identity"] |= dict.fromkeys(("pose_rest", "pose_low", "pose_high"), torch.tensor([0, 0, 0, 0, 0, 40.0]))
+    torch.save(content, tmp_path / "avatar.pt")
+    [lines] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names = {}
+    exec(lines.replace("results/demo/avatar.pt", str(tmp_path / "avatar.pt")), names)
+    assert names["image"].shape == (25, 3, SIZE, SIZE) and names["alpha"].shape == (25, 1, SIZE, SIZE)
+    assert (names["image"][0] - names["image"][6]).abs().max() > 0.01, "the head turns"
