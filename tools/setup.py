@@ -2,54 +2,56 @@
 
     python3 tools/setup.py            # what `make setup`, `make demo` and `make test` call first
 
-Standard library only, and readable by Python 3.8, so that an old Python can still say that it is too old. A stamp with
-the hash of the lock is written last: an environment whose installation was interrupted never counts as ready, and a
-changed lock installs again. Every failure is one sentence on stderr and exit status 2.
+Standard library only, and readable by Python 3.8, so that an old Python can still say that it is too old. pip brings uv
+into the new environment, uv does the work. A stamp with the hash of the lock is written last: an interrupted
+installation never counts as ready, and a changed lock installs again. Every failure is one sentence and exit status 2.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
+import ast
 import fcntl
 import hashlib
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
-import threading
+import tempfile
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST, NEWEST = (3, 11), (3, 12)  # Snakemake 9.27 asks for 3.11; MediaPipe 0.10.21 has no wheels after 3.12
 NAMES = ("python3.12", "python3.11", "python3", "python")
-STAMP = "selfieavatar-lock.sha256"  # in the environment's folder, written last
-MARK = "selfieavatar-installing"  # there while pip works: what is left behind by an interruption is not trusted
+STAMP = "selfieavatar-lock.sha256"  # in the environment: hash of the lock it was made of
+UNFINISHED = "unfinished"  # the stamp while an installation is at work: what an interruption leaves is not trusted
 GIB = 2**30
-NEED_VENV_GIB = 8.0  # the finished environment (7.4 GiB measured)
-NEED_TEMP_GIB = 4.0  # pip's wheels while they wait to be unpacked, in a folder beside the environment
-NEED_CACHE_GIB = 5.0  # below this, pip is told not to keep the wheels in its cache
+NEED_GIB = 9.0  # the finished environment (7.4 GiB measured) and what is being unpacked
 
-# Prints "3 11 7 64 ok" or the name of what is missing; run in each candidate because the name alone proves nothing.
+# Prints "3 11 7 64 ok", or instead of "ok" the missing module, or the shared library that wheels lack.
 PROBE = """
-import sys, struct
+import struct, sys
 missing = "ok"
-for name in ("venv", "ensurepip", "ssl", "sqlite3"):
-    try:
+try:
+    for name in ("venv", "ensurepip", "ssl", "sqlite3", "ctypes"):
         __import__(name)
-    except ImportError:
-        missing = name
-        break
+    for name in ("libstdc++.so.6", "libgcc_s.so.1", "libz.so.1") if sys.platform == "linux" else ():
+        sys.modules["ctypes"].CDLL(name)
+except (ImportError, OSError):
+    missing = name
 print(*sys.version_info[:3], struct.calcsize("P") * 8, missing)
 """
+# Debian's package of a library; a missing module comes with `pythonX.Y-venv`.
+DEBIAN = {"libstdc++.so.6": "libstdc++6", "libgcc_s.so.1": "libgcc-s1", "libz.so.1": "zlib1g"}
 
 OFFLINE = re.compile(
-    r"NewConnectionError|ConnectTimeout|ReadTimeout|Name or service not known|Temporary failure in name resolution"
-    r"|Network is unreachable|Connection refused|Connection reset|Failed to establish|getaddrinfo|ProxyError"
-    r"|nodename nor servname|RemoteDisconnected|IncompleteRead|SSLError|CERTIFICATE_VERIFY_FAILED"
+    r"Name or service not known|Temporary failure in name resolution|Network is unreachable|No route to host"
+    r"|Connection refused|Connection reset|[Tt]imed out|dns error|nodename nor servname|ProxyError|RemoteDisconnected"
+    r"|IncompleteRead|SSLError|CERTIFICATE_VERIFY_FAILED|invalid peer certificate|client error \(Connect\)"
 )
 
 
@@ -58,28 +60,27 @@ class SetupError(Exception):
 
 
 class Candidate(NamedTuple):
-    """A Python on this machine: path, version, pointer size in bits, and `ok` or the module that it lacks."""
+    """A Python on this machine: path, version, pointer size in bits, and `ok` or what it lacks."""
 
     path: str
-    version: Tuple[int, int, int]
+    version: tuple[int, int, int]
     bits: int
     missing: str
 
     @property
-    def fits(self) -> bool:
-        return OLDEST <= self.version[:2] <= NEWEST and self.bits == 64 and self.missing == "ok"
+    def complete(self) -> bool:
+        return self.bits == 64 and self.missing == "ok"
+
+    @property
+    def right_version(self) -> bool:
+        return OLDEST <= self.version[:2] <= NEWEST
 
     def __str__(self) -> str:
-        text = "{} ({}".format(self.path, ".".join(map(str, self.version)))
-        if OLDEST <= self.version[:2] <= NEWEST:
-            if self.bits != 64:
-                text += ", 32-bit"
-            elif self.missing != "ok":
-                text += ", without its module " + self.missing
-        return text + ")"
+        lacks = ", 32-bit" if self.bits != 64 else "" if self.missing == "ok" else ", without " + self.missing
+        return "{} ({}{})".format(self.path, ".".join(map(str, self.version)), lacks)
 
 
-def probe(path: str) -> Optional[Candidate]:
+def probe(path: str) -> Candidate | None:
     """Run one interpreter and read its version; None if it does not run (a pyenv shim without a version, a stub)."""
     try:
         done = subprocess.run([path, "-c", PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30)
@@ -89,52 +90,178 @@ def probe(path: str) -> Optional[Candidate]:
         return None
 
 
-def candidates(search_path: str) -> Iterator[Candidate]:
-    """Working Pythons of NAMES in every folder of `search_path`, the best name first."""
-    seen = set()
-    for name in NAMES:
-        for folder in search_path.split(os.pathsep):
-            path = os.path.join(folder or ".", name)
-            if not os.access(path, os.X_OK) or os.path.isdir(path) or path in seen:
-                continue
-            seen.add(path)
-            found = probe(path)
-            if found:
-                yield found
+def find_python(search_path: str, lock: Path, wanted: str | None = None) -> str:
+    """Path of the first Python that fits, else of one that uv fetches. Raises SetupError naming what is there.
 
-
-def find_python(search_path: str, wanted: Optional[str] = None) -> Candidate:
-    """First Python that fits, or the user's `wanted` path or name. Raises SetupError naming what is there."""
-    rejected: List[str] = []
+    With `wanted`, a path or a name, no other Python is tried.
+    """
+    folders = [folder or "." for folder in search_path.split(os.pathsep)]
+    paths = [os.path.join(folder, name) for name in NAMES for folder in folders]
     if wanted:
-        found = probe(shutil.which(wanted, path=search_path) or wanted)
-        if found and found.fits:
-            return found
-        rejected.append(str(found) if found else wanted + " (does not run)")
-    else:
-        for found in candidates(search_path):
-            if found.fits:
-                return found
-            if str(found) not in rejected:
-                rejected.append(str(found))
-    listed = ", ".join(rejected) if rejected else "no working Python"
+        paths = [shutil.which(wanted, path=search_path) or wanted]
+    found = [probe(path) for path in dict.fromkeys(paths) if os.access(path, os.X_OK) and not os.path.isdir(path)]
+    seen = [python for python in found if python]
+    fitting = [python.path for python in seen if python.complete and python.right_version]
+    helpers = [python.path for python in seen if python.complete and python.version >= (3, 8)]
+    path = fitting[0] if fitting else fetch_python(helpers[0], lock) if helpers and not wanted else None
+    if path:
+        return path
+    packages = {
+        DEBIAN.get(python.missing, "python{}.{}-venv".format(*python.version))
+        for python in seen
+        if python.missing != "ok"
+    }
     raise SetupError(
         "SelfieAvatar needs a 64-bit Python 3.11 or 3.12 with venv and ssl, but found {}; install one of them "
-        "(for example `apt install python3.11-venv`, `brew install python@3.12`, `pyenv install 3.11` or conda with "
-        "environment.yaml) and run the same command again.".format(listed)
+        "(for example `apt-get install {}`, `brew install python@3.12`, `pyenv install 3.11` or conda with "
+        "environment.yaml) and run the same command again.".format(
+            ", ".join(dict.fromkeys(map(str, seen))) or (wanted + " (does not run)" if wanted else "no working Python"),
+            " ".join(sorted(packages)) or "python3.11-venv",
+        )
     )
 
 
-def free_gib(folder: Path) -> float:
-    """Free space in GiB where `folder` is, or will be."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(str(folder)).free / GIB
+def fetch_python(helper: str, lock: Path) -> str | None:
+    """Have uv fetch a Python 3.11, uv being brought by pip of the Python at `helper`; None where that cannot be had."""
+    sys.stderr.write("Found no Python 3.11 or 3.12 that fits; trying to fetch one.\n")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            uv = install_uv(helper, Path(folder), lock)
+            run([uv, "python", "install", "3.11"])
+            python = probe(run([uv, "python", "find", "--managed-python", "3.11"]).split("\n")[-1])
+        except SetupError:
+            return None
+    return python.path if python and python.complete and python.right_version else None
+
+
+def run(command: list[str]) -> str:
+    """Run a command and return what it said, without the last line's end. Raises SetupError with the cause."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ, LC_ALL="C"))
+    said = done.stdout.decode(errors="replace").rstrip()
+    if done.returncode:
+        raise reason(said)
+    return said
+
+
+def install_uv(python: str | None, venv: Path, lock: Path) -> str:
+    """Create `venv` if `python` is given, have pip install the lock's uv there, and return uv's path."""
+    if python:
+        run([python, "-m", "venv", str(venv)])
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"]
+    run(pip + ["uv=={}".format(pinned(lock)["uv"])])
+    return str(venv / "bin" / "uv")
+
+
+def pip_settings(python: str) -> tuple[list[str], dict[str, str]]:
+    """Options and environment variables that tell uv what pip was told in its files and by PIP_ variables.
+
+    uv reads none of them; what uv has been told itself stays. pip weighs all indexes alike and joins what they have of
+    one version, uv takes the files of the first index that has it: the main index comes first, therefore.
+    """
+    pip = [python, "-m", "pip"]
+    listed = run(pip + ["config", "list"])
+    told: dict[str, str] = {}
+    for section in ("global.", "install.", ":env:."):
+        for key, value in re.findall("^" + section + r"([\w-]+)=(.*)$", listed, flags=re.MULTILINE):
+            told[key] = " ".join(str(ast.literal_eval(value)).split())
+    main, extra = told.get("index-url"), told.get("extra-index-url")
+    if extra and not main:  # pip names its own in its help
+        default = re.search(r"\(default\s+(http[^\s)]+)\)", run(pip + ["install", "--help"]))
+        main = default.group(1) if default else None
+    variables = {
+        "UV_DEFAULT_INDEX": main,
+        "UV_INDEX": " ".join(filter(None, (main, extra))) if extra else None,
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "UV_FIND_LINKS": told.get("find-links", "").replace(" ", ","),
+        "UV_INSECURE_HOST": told.get("trusted-host"),
+        "UV_HTTP_TIMEOUT": told.get("timeout", told.get("default-timeout")),
+        "UV_HTTP_RETRIES": told.get("retries"),
+        "SSL_CERT_FILE": told.get("cert"),
+        "SSL_CLIENT_CERT": told.get("client-cert"),
+        "HTTPS_PROXY": told.get("proxy"),
+        "HTTP_PROXY": told.get("proxy"),
+    }
+    no_index = told.get("no-index", "").lower() in ("1", "true", "yes", "on")
+    return ["--no-index"] * no_index, {**{name: value for name, value in variables.items() if value}, **os.environ}
+
+
+def progress(said: str, seconds: float, venv: Path, total: int) -> str:
+    """One line on how far uv is, from what it has said and, at the end, from what is in the environment."""
+    clock = "[{:d}:{:02d}]".format(*divmod(int(seconds), 60))
+    if "\nPrepared " in said:
+        ready = sum(1 for _ in venv.glob("lib/python*/site-packages/*.dist-info/RECORD"))
+        return "{} installing: {} of {} packages".format(clock, min(ready, total), total)
+    large = {  # uv tells of the large ones only
+        name: float(size) / {"K": 2**20, "M": 2**10, "G": 1}[unit]
+        for name, size, unit in re.findall(r"^Downloading (\S+) \(([\d.]+)([KMG])iB\)", said, flags=re.MULTILINE)
+    }
+    here = re.findall(r"^ Downloaded (\S+)", said, flags=re.MULTILINE)
+    now = [name for name in large if name not in here]
+    gib = sum(large.get(name, 0.0) for name in here)
+    more = " and {} more".format(len(now) - 3) if len(now) > 3 else ""
+    return "{} fetching: {:.2f} GiB are here, now {}{}".format(clock, gib, ", ".join(now[:3]) or "small ones", more)
+
+
+def reason(said: str) -> SetupError:
+    """The one sentence for a failed pip or uv, from what it said."""
+    errors = re.findall(r"^ *(?:ERROR|error|cause|Caused by): (.*?)\.?$", said, flags=re.MULTILINE)
+    cause = ": ".join(errors[:2]) or said.strip().split("\n")[-1].rstrip(".") or "no reason given"
+    if re.search(r"No space left on device|os error 28", said):
+        return SetupError("The disk became full while packages were installed; free some space and run the same again.")
+    offline = OFFLINE.search(said)
+    if offline or "(from versions: none)" in said:
+        return SetupError(
+            "The package index could not be reached, is there no network? ({}); run the same command again when there "
+            "is, what was fetched is kept.".format(offline.group() if offline else cause)
+        )
+    return SetupError("The packages of requirements.lock could not be installed: {}.".format(cause))
+
+
+def run_uv(venv: Path, lock: Path) -> None:
+    """Bring the environment to exactly the lock's packages, telling the progress. Raises SetupError with the cause."""
+    options, env = pip_settings(str(venv / "bin" / "python"))
+    cache = Path(env.get("UV_CACHE_DIR") or env.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    own_cache = None if device(cache) == device(venv) else venv.parent / (venv.name + "-cache")
+    if own_cache:  # uv links its cache's files into the environment: free of cost, but only within one disk
+        env["UV_CACHE_DIR"] = str(own_cache)
+    command = [str(venv / "bin" / "uv"), "pip", "sync", "--no-build", "--color", "never", *options, str(lock)]
+    env["VIRTUAL_ENV"] = str(venv)
+    terminal = sys.stderr.isatty()
+    start = told = time.monotonic()
+    said = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=str(venv)) as process:
+        while True:
+            if select.select([process.stdout], [], [], 1.0)[0]:
+                heard = os.read(process.stdout.fileno(), 2**16)
+                if not heard:
+                    break
+                said += heard.decode(errors="replace")
+            if time.monotonic() - told > (0.5 if terminal else 5.0):
+                told = time.monotonic()
+                line = progress(said, told - start, venv, len(pinned(lock)))
+                width = shutil.get_terminal_size().columns - 1
+                sys.stderr.write("\r\x1b[K" + line[:width] if terminal else line + "\n")
+                sys.stderr.flush()
+    sys.stderr.write("\r\x1b[K" if terminal else "")
+    if process.returncode:
+        raise reason(said)
+    if own_cache:
+        shutil.rmtree(str(own_cache), ignore_errors=True)
+
+
+def pinned(lock: Path) -> dict[str, str]:
+    """Canonical name -> version of the lock's lines, those with a marker for other machines included."""
+    return dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", lock.read_text(), flags=re.MULTILINE))
+
+
+def device(path: Path) -> int:
+    """Number of the file system where `path` is, or will be."""
+    return next(folder for folder in (path, *path.parents) if folder.exists()).stat().st_dev
 
 
 def check_disk(venv: Path, need_gib: float) -> None:
-    """Raises SetupError unless `need_gib` GiB are free for the environment and for pip's wheels beside it."""
-    free = free_gib(venv)
+    """Raises SetupError unless `need_gib` GiB are free where the environment is to be."""
+    free = shutil.disk_usage(str(next(folder for folder in venv.parents if folder.exists()))).free / GIB
     if free < need_gib:
         raise SetupError(
             "Too little disk space for the environment: {} has {:.1f} GiB free and {:.0f} GiB are needed; free some, "
@@ -150,173 +277,31 @@ def lock_digest(lock: Path) -> str:
         raise SetupError("Cannot read {}: {}; restore it from git.".format(lock, error.strerror)) from None
 
 
-def is_ready(venv: Path, digest: str) -> bool:
-    """True if the environment's stamp holds this lock's digest, nothing interrupted it, and its Python runs."""
-    stamp = venv / STAMP
-    if (venv / MARK).exists() or not stamp.is_file() or stamp.read_text().strip() != digest:
-        return False
-    found = probe(str(venv / "bin" / "python"))
-    return found is not None and OLDEST <= found.version[:2] <= NEWEST
+def stamp_of(venv: Path) -> str:
+    """Hash of the lock that the environment was made of; UNFINISHED where there is none or its Python does not run."""
+    stamp = (venv / STAMP).read_text().strip() if (venv / STAMP).is_file() else UNFINISHED
+    python = probe(str(venv / "bin" / "python")) if stamp != UNFINISHED else None
+    return stamp if python and python.complete and python.right_version else UNFINISHED
 
 
-class Progress:
-    """What pip has said and written so far, told in one line every few seconds (rewritten in place on a terminal)."""
-
-    def __init__(self, venv: Path, temp: Path, total: int, every_s: float = 5.0) -> None:
-        self.temp, self.total = temp, total
-        self.site = venv / "lib"
-        self.every_s = every_s if not sys.stderr.isatty() else 1.0
-        self.start = time.monotonic()
-        self.collected, self.current, self.installing = 0, "", False
-        self.done = threading.Event()
-        self.thread = threading.Thread(target=self._tell, daemon=True)
-
-    def hear(self, line: str) -> None:
-        """Take one line of pip's output."""
-        if line.startswith("Collecting ") or line.startswith("Requirement already satisfied"):
-            self.collected += 1
-        if line.startswith("Collecting "):
-            self.current = line.split()[1]
-        if line.startswith("Installing collected"):
-            self.installing = True
-
-    def _state(self) -> str:
-        seconds = int(time.monotonic() - self.start)
-        clock = "[{:d}:{:02d}]".format(*divmod(seconds, 60))
-        if self.installing:
-            ready = sum(1 for _ in self.site.glob("python*/site-packages/*.dist-info/RECORD"))
-            return "{} unpacking: {} of {} packages".format(clock, min(ready, self.total), self.total)
-        wheels = [p for p in self.temp.rglob("*") if p.is_file()]
-        size = 0
-        for path in wheels:
-            try:
-                size += path.stat().st_size
-            except OSError:  # pip has moved the file since it was listed
-                continue
-        return "{} fetching: {} of {} packages, {:.2f} GiB, now {}".format(
-            clock, min(self.collected, self.total), self.total, size / GIB, self.current or "asking the index"
-        )
-
-    def _tell(self) -> None:
-        while not self.done.wait(self.every_s):
-            text = self._state()
-            if sys.stderr.isatty():
-                sys.stderr.write("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1])
-            else:
-                sys.stderr.write(text + "\n")
-            sys.stderr.flush()
-
-    def __enter__(self) -> Progress:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.done.set()
-        self.thread.join()
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
-
-
-def pip_reason(lines: List[str], folder: Path) -> SetupError:
-    """The one sentence for a failed pip, from its last lines of output."""
-    text = "\n".join(lines)
-    errors = [line[len("ERROR: ") :].strip() for line in lines if line.startswith("ERROR: ")]
-    last = (errors or [line.strip() for line in lines if line.strip()] or ["pip said nothing"])[-1].rstrip(".")
-    if "No space left on device" in text or "Errno 28" in text:
-        return SetupError(
-            "The disk became full while packages were installed ({}); free some space and run the same "
-            "command again.".format(folder)
-        )
-    offline = [line for line in lines if OFFLINE.search(line)]
-    if offline:
-        cause = offline[-1].strip()
-        quoted = re.search(r"(\[Errno -?\d+\][^')\"]*|Read timed out|timed out|CERTIFICATE_VERIFY_FAILED)", cause)
-        return SetupError(
-            "The package index could not be reached, is there no network? ({}); run the same command "
-            "again when there is, what was fetched is kept.".format(quoted.group(1) if quoted else last)
-        )
-    if "(from versions: none)" in text and "require a different python" not in text:
-        return SetupError(
-            "The package index offered no version at all of a package, is there no network? ({}); run "
-            "the same command again when there is.".format(last)
-        )
-    return SetupError("pip could not install the packages of requirements.lock: {}.".format(last))
-
-
-def run_pip(venv: Path, lock: Path) -> None:
-    """Install the lock into `venv`, telling the progress. Raises SetupError with the cause."""
-    total = len(pinned(lock))
-    temp = venv / "tmp"  # not the system's: /tmp is often a small memory disk
-    temp.mkdir(exist_ok=True)
-    env = dict(os.environ, TMPDIR=str(temp), PYTHONUNBUFFERED="1", LC_ALL="C")
-    command = [
-        str(venv / "bin" / "python"),
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--progress-bar",
-        "off",
-        "--no-warn-script-location",
-        "-r",
-        str(lock),
-    ]
-    if free_gib(Path.home() / ".cache") < NEED_CACHE_GIB:
-        command.append("--no-cache-dir")
-    last: collections.deque = collections.deque(maxlen=60)
-    try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env) as process:
-            with Progress(venv, temp, total) as progress:
-                for raw in process.stdout:  # type: ignore[union-attr]
-                    line = raw.decode(errors="replace").rstrip()
-                    last.append(line)
-                    progress.hear(line)
-        if process.returncode:
-            if not progress.installing:  # pip only looked and fetched: the environment is as it was before
-                (venv / MARK).unlink()
-            raise pip_reason(list(last), venv.parent)
-    finally:
-        shutil.rmtree(str(temp), ignore_errors=True)
-
-
-def pinned(lock: Path) -> Dict[str, str]:
-    """Canonical name -> version of the lock's lines, those with a marker for other machines included."""
-    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", lock.read_text(), flags=re.MULTILINE)
-    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
-
-
-def make_venv(python: Candidate, venv: Path) -> None:
-    """Create the environment anew with `python`, marked as unfinished from the first moment. Raises SetupError."""
-    if venv.exists():
-        if any(venv.iterdir()) and not any((venv / name).exists() for name in (MARK, STAMP, "pyvenv.cfg")):
+def install(venv: Path, lock: Path, python: str | None) -> None:
+    """Install the lock, in an environment created anew if `python` is given. Raises SetupError."""
+    if python and venv.exists():
+        if any(venv.iterdir()) and not any((venv / name).exists() for name in (STAMP, "pyvenv.cfg")):
             raise SetupError(
                 "{} exists and is not a Python environment; move it away and run the same command again.".format(venv)
             )
         shutil.rmtree(str(venv))
-    venv.mkdir(parents=True)
-    mark(venv)
-    done = subprocess.run([python.path, "-m", "venv", str(venv)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if done.returncode:
-        lines = [line for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
-        raise SetupError(
-            "{} could not create {}: {}.".format(
-                python.path, venv, lines[-1].rstrip(".") if lines else "no reason given"
-            )
-        )
+    venv.mkdir(parents=True, exist_ok=True)
+    (venv / STAMP).write_text(UNFINISHED + "\n")
+    install_uv(python, venv, lock)
+    run_uv(venv, lock)
 
 
-def mark(venv: Path) -> None:
-    """Say in the environment that an installation is at work; takes the stamp away."""
-    (venv / MARK).write_text("An installation began here and did not end; the next `make` starts it again.\n")
-    if (venv / STAMP).exists():
-        (venv / STAMP).unlink()
-
-
-def setup(venv: Path, lock: Path, wanted: Optional[str], need_gib: float, say=lambda text: None) -> bool:
+def setup(venv: Path, lock: Path, wanted: str | None, need_gib: float, say=lambda text: None) -> bool:
     """Bring `venv` to the state of `lock`. Returns False if it was there already. Raises SetupError."""
     digest = lock_digest(lock)
-    if is_ready(venv, digest):
+    if stamp_of(venv) == digest:
         return False
     with open(str(lock)) as held:  # two `make` at once: the second waits, then finds the work done
         try:
@@ -324,36 +309,30 @@ def setup(venv: Path, lock: Path, wanted: Optional[str], need_gib: float, say=la
         except OSError:
             say("Another set-up is at work in this folder; waiting for it.")
             fcntl.flock(held, fcntl.LOCK_EX)
-        if is_ready(venv, digest):
+        stamp = stamp_of(venv)
+        if stamp == digest:
             return False
-        interrupted = (venv / MARK).exists()
-        existing = None if interrupted else probe(str(venv / "bin" / "python"))
-        fresh = not (existing and existing.fits)
-        python = find_python(os.environ.get("PATH", os.defpath), wanted) if fresh else existing
-        check_disk(venv, need_gib if fresh else min(need_gib, NEED_TEMP_GIB))
-        say("Setting up {} with {} (about 3.3 GB to fetch, some minutes; once).".format(venv, python))
+        check_disk(venv, need_gib)
+        fresh = stamp == UNFINISHED
+        python = find_python(os.environ.get("PATH", os.defpath), lock, wanted) if fresh else None
+        say("Setting up {} with {} (3.3 GB to fetch, some minutes; once).".format(venv, python or "its own Python"))
         try:
-            if fresh:
-                make_venv(python, venv)
-            mark(venv)
-            run_pip(venv, lock)
+            install(venv, lock, python)
             (venv / (STAMP + ".part")).write_text(digest + "\n")
             os.replace(str(venv / (STAMP + ".part")), str(venv / STAMP))
-            (venv / MARK).unlink()
         except OSError as error:
             raise SetupError("Cannot write the environment {}: {}.".format(venv, error.strerror or error)) from None
     return True
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status: 0 ready, 2 a sentence was said, 130 interrupted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="folder of the environment")
     parser.add_argument("--lock", type=Path, default=ROOT / "requirements.lock", help="versions to install")
     insisted = os.environ.get("PYTHON") or None
     parser.add_argument("--python", default=insisted, help="the Python to use, else the first that fits")
-    need_gib = NEED_VENV_GIB + NEED_TEMP_GIB
-    parser.add_argument("--need-gib", type=float, default=need_gib, help="free disk space asked for, GiB")
+    parser.add_argument("--need-gib", type=float, default=NEED_GIB, help="free disk space asked for, GiB")
     args = parser.parse_args(argv)
 
     def say(text: str) -> None:
