@@ -1,10 +1,12 @@
 # Thin aliases; each line says what it calls. `make` alone prints the list.
 # Variables: ENV=active uses the python on PATH (conda, a given image) and installs nothing;
-#            PYTHON=/path/to/python3.11 makes .venv with that one; CORES=2; PYTEST_ARGS="-k raster";
+#            PYTHON=/path/to/python3.11 makes .venv with that one; CORES=2; WORKERS=4 tests at a time (0: in one process);
+#            PYTEST_ARGS="-k raster";
 #            REPORT="subjects=my.tsv results=/data/avatars": the report of another sheet or folder.
 
 ENV ?= .venv
 CORES ?= all
+WORKERS ?= logical
 PYTEST_ARGS ?=
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -19,9 +21,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 endif
 export PYTHON
 SNAKEMAKE = $(PY) -m snakemake --cores $(CORES)
+# Tests of one file share what they have made, and stay together; each process keeps to one thread (tests/conftest.py).
+PYTEST = $(PY) -m pytest -q -n $(WORKERS) --dist loadfile
 
-# The first python that runs at all; it may be too old for the project, bootstrap.py says so. The environment's own
-# folder is left out: bootstrap.py may have to make it anew.
+# The first python that runs at all; it may be too old for the project, tools/setup.py says so. The environment's own
+# folder is left out: it may have to be made anew.
 FIND_PYTHON = IFS=:; for folder in $$PATH; do for name in python3 python3.12 python3.11 python; do \
 	[ "$$folder" != "$(CURDIR)/.venv/bin" ] && [ -x "$$folder/$$name" ] \
 	&& "$$folder/$$name" -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 \
@@ -35,7 +39,7 @@ help: ## print this list
 setup: ## create .venv and install requirements.lock (done by the others when needed)
 ifneq ($(ENV),active)
 	@found=$$($(FIND_PYTHON)); \
-	if [ -z "$$found" ]; then echo "error: SelfieAvatar needs Python 3.11 or 3.12, but no Python 3 (3.8 or newer) runs on this machine; install one and run the same command again." >&2; exit 2; fi; \
+	if [ -z "$$found" ]; then echo "error: SelfieAvatar needs Python 3.11 or 3.12, but no Python 3 (3.8 or newer) runs on this machine; install one (Debian: apt-get install python3-venv) and run the same command again." >&2; exit 2; fi; \
 	"$$found" tools/setup.py
 endif
 
@@ -46,13 +50,18 @@ demo: setup ## make an avatar of the procedural demo subject, and measure it (ab
 	  if [ -e "$$path" ]; then echo "  $$path"; fi; done
 
 test: setup lint ## style, workflow checks and every test, the slow ones too
-	@$(PY) -m pytest -q --durations=15 $(PYTEST_ARGS)
+	@$(PYTEST) --durations=15 $(PYTEST_ARGS)
 
 test-fast: setup ## the tests that take a few seconds each
-	@$(PY) -m pytest -q -m "not slow" $(PYTEST_ARGS)
+	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-lint: setup ## ruff, snakefmt --check, snakemake --lint
+lint: setup ## ruff, import-linter, codespell, snakefmt --check, snakemake --lint
 	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --check --quiet .
+	@lint-imports --no-logo --no-color --contract-summary 2>/dev/null || lint-imports
+	# mypy joins when it is clean
+	# @$(PY) -m mypy
+	@codespell
 	@snakefiles="$(wildcard Snakefile workflow/rules/*.smk)"; \
 	if [ -n "$$snakefiles" ]; then $(PY) -m snakefmt --check --compact-diff $$snakefiles; fi
 	@if [ -f Snakefile ]; then $(PY) -m snakemake --lint; fi
@@ -72,8 +81,8 @@ docs: setup ## site/index.html: this documentation and the API reference as a si
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 	@echo "The documentation is in site/index.html."
 
-lock: ## write requirements.lock and environment.yaml from what .venv holds (see CONTRIBUTING.md)
-	@$(PY) tools/lock.py
+lock: setup ## make requirements.lock anew from pyproject.toml; LOCK_ARGS="--upgrade" (see CONTRIBUTING.md)
+	@$(PY) -m tools.lock $(LOCK_ARGS)
 
 clean: ## remove caches; results and .venv stay
 	@find stages tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -95,17 +95,19 @@ def find_python(search_path: str, lock: Path, wanted: str | None = None) -> str:
 
     With `wanted`, a path or a name, no other Python is tried.
     """
-    folders = [folder or "." for folder in search_path.split(os.pathsep)]
-    paths = [os.path.join(folder, name) for name in NAMES for folder in folders]
+    paths = [os.path.join(folder or ".", name) for name in NAMES for folder in search_path.split(os.pathsep)]
     if wanted:
         paths = [shutil.which(wanted, path=search_path) or wanted]
-    found = [probe(path) for path in dict.fromkeys(paths) if os.access(path, os.X_OK) and not os.path.isdir(path)]
-    seen = [python for python in found if python]
-    fitting = [python.path for python in seen if python.complete and python.right_version]
+    seen: list[Candidate] = []
+    for path in dict.fromkeys(paths):
+        python = probe(path) if os.access(path, os.X_OK) and not os.path.isdir(path) else None
+        if python and python.complete and python.right_version:
+            return path
+        seen += [python] if python else []
     helpers = [python.path for python in seen if python.complete and python.version >= (3, 8)]
-    path = fitting[0] if fitting else fetch_python(helpers[0], lock) if helpers and not wanted else None
-    if path:
-        return path
+    fetched = fetch_python(helpers[0], lock) if helpers and not wanted else None
+    if fetched:
+        return fetched
     packages = {
         DEBIAN.get(python.missing, "python{}.{}-venv".format(*python.version))
         for python in seen
@@ -224,7 +226,7 @@ def run_uv(venv: Path, lock: Path) -> None:
     own_cache = None if device(cache) == device(venv) else venv.parent / (venv.name + "-cache")
     if own_cache:  # uv links its cache's files into the environment: free of cost, but only within one disk
         env["UV_CACHE_DIR"] = str(own_cache)
-    command = [str(venv / "bin" / "uv"), "pip", "sync", "--no-build", "--color", "never", *options, str(lock)]
+    command = [str(venv / "bin" / "uv"), "pip", "sync", "--color", "never", *options, str(lock)]
     env["VIRTUAL_ENV"] = str(venv)
     terminal = sys.stderr.isatty()
     start = told = time.monotonic()
