@@ -4,7 +4,8 @@ import os
 import signal
 from pathlib import Path
 
-THREADS = os.environ.get("SELFIEAVATAR_TEST_THREADS", "2")
+# Of several test processes (pytest-xdist) each keeps to one thread, or they take the cores from each other.
+THREADS = os.environ.get("SELFIEAVATAR_TEST_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 ROOT = Path(__file__).resolve().parent.parent
 
 # Read by numpy, numba, torch and MediaPipe when they are imported: set before any test module is.

@@ -210,11 +210,11 @@ def reason(said: str) -> SetupError:
     cause = ": ".join(errors[:2]) or said.strip().split("\n")[-1].rstrip(".") or "no reason given"
     if re.search(r"No space left on device|os error 28", said):
         return SetupError("The disk became full while packages were installed; free some space and run the same again.")
-    offline = OFFLINE.search(said)
+    offline = OFFLINE.findall(said)
     if offline or "(from versions: none)" in said:
         return SetupError(
             "The package index could not be reached, is there no network? ({}); run the same command again when there "
-            "is, what was fetched is kept.".format(offline.group() if offline else cause)
+            "is, what was fetched is kept.".format(offline[-1] if offline else cause)
         )
     return SetupError("The packages of requirements.lock could not be installed: {}.".format(cause))
 
