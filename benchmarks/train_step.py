@@ -76,7 +76,7 @@ def timed(trainer: Trainer, store: FrameStore, share: float, steps: int) -> dict
     clock, processor, loading = [], [], []
     began, used = time.perf_counter(), time.process_time()
     for number, (positions, arrays) in enumerate(store.prefetch(order)):
-        trainer.enter(share)
+        trainer.set_schedule(share)
         batch = make_batch(arrays, np.zeros(len(positions)), trainer.device, trainer.layout)
         loaded = time.perf_counter()
         figures = trainer.step(trainer.augment(batch))

@@ -136,7 +136,7 @@ def learn(
     torch.set_flush_denormal(True)
     torch.set_float32_matmul_precision("high")
     with joined(device) as group:
-        if not group.first:
+        if not group.is_main:
             logging.getLogger().setLevel(logging.ERROR)
         memory = int(args.settings.cache_gb * 1e9 / group.size)
         with closing(FrameStore(frames, size_px, memory, args.threads)) as store:
@@ -146,7 +146,7 @@ def learn(
             )
             shown = Frames(store, weights, validation)
             trainer = train(args.settings, size_px, shown, folder, device, group)
-            if group.first:
+            if group.is_main:
                 taken = avatar_parts(trainer, folder)
                 fill_unseen(taken, args.settings, shown, trainer.device)
                 write_torch(out, avatar_file(trainer, taken, identity, samples.metadata["subject"]))

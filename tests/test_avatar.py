@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
     frames = Frames(FrameStore([(folder / "a", k) for k in range(12)], SIZE, 10**9, 1), np.ones(12), [])
     trainer = train(settings(images=40), SIZE, frames, folder / "run", "cpu")
     identity = read_identity(write_identity(folder / "identity.npz"))
-    torch.save(stage.avatar_file(trainer, trainer.taken(), identity, "x"), folder / "avatar.pt")
+    torch.save(stage.avatar_file(trainer, trainer.averaged_weights(), identity, "x"), folder / "avatar.pt")
     return folder, trainer, frames
 
 

@@ -56,7 +56,7 @@ def avatar_pt(tmp_path_factory) -> Path:
     frames = Frames(FrameStore([(folder / "a", k) for k in range(4)], SIZE, 10**9, 1), np.ones(4), [])
     trainer = train(settings(images=8), SIZE, frames, folder / "run", "cpu")
     identity = read_identity(write_identity(folder / "identity.npz"))
-    torch.save(avatar_file(trainer, trainer.taken(), identity, "x"), folder / "avatar.pt")
+    torch.save(avatar_file(trainer, trainer.averaged_weights(), identity, "x"), folder / "avatar.pt")
     return folder / "avatar.pt"
 
 

@@ -20,7 +20,7 @@ from selfieavatar.settings.cli import main, stage_parser
 from selfieavatar.settings.config import PATHS
 
 KEY = re.compile(r"[0-9a-f]{16}")
-STATE = re.compile(r"state\.pt|(good|best)_\d+\.pt")
+STATE = re.compile(r"state\.pt|(checkpoint|best)_\d+\.pt")
 AVATAR = "avatar.pt"
 
 

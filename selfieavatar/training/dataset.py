@@ -176,8 +176,8 @@ def make_batch(
 
     def tensor(values: np.ndarray) -> Tensor:
         # uint8 travels, floats are made on the device; (B,S,S,C) seen as (B,C,S,S) is channels-last already
-        values = torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
-        return values.permute(0, 3, 1, 2).contiguous(memory_format=layout).float()
+        placed = torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+        return placed.permute(0, 3, 1, 2).contiguous(memory_format=layout).float()
 
     image, render = tensor(arrays["image"]) / 255, tensor(arrays["render"]) / 255
     # 16 bits without a sign are not understood by every torch; int32 is

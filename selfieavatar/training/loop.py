@@ -24,8 +24,8 @@ from selfieavatar.training.parallel import SINGLE_PROCESS, ProcessGroup
 from selfieavatar.training.state import (
     best_name,
     drop_others,
-    keep_good,
-    load_good,
+    keep_checkpoint,
+    load_checkpoint,
     load_state,
     save_state,
     stop_between_steps,
@@ -43,7 +43,7 @@ class Budget:
     images: int
     minutes: float
 
-    def share(self, images: int, minutes: float) -> float:
+    def progress(self, images: int, minutes: float) -> float:
         """Compute the share of the budget that is used, at least 0; 1 and more is the end."""
         used = [images / self.images] if self.images else []
         return max([*used, minutes / self.minutes] if self.minutes else used, default=0.0)
@@ -83,7 +83,7 @@ def train(
 
     Args:
         settings: the section `train`.
-        frames: all of them; each process of the team reads its own part of every batch.
+        frames: all of them; each process reads its own shard of every batch.
         folder: where state, TensorBoard events, stats.jsonl and grids go.
 
     Returns:
@@ -101,11 +101,11 @@ def train(
         with stop_between_steps() as asked:
             while not run.finished:
                 try:
-                    if run.share < 1:
+                    if run.progress < 1:
                         run.steps(asked)
                     run.finish()
                 except Diverged as problem:
-                    run.fall_back(problem)
+                    run.roll_back(problem)
     finally:
         run.close()
     return run.trainer
@@ -119,21 +119,21 @@ class Run:
         self.settings = trainer.settings
         self.budget = Budget(self.settings.images, self.settings.minutes)
         trainer.restore(load_state(folder, trainer.device))
-        self.group.most(0)  # all have read before the first writes
-        self.monitor = Monitor(folder, trainer.images) if self.group.first else None
-        self.bar = progress(total=1000, desc="train", unit="‰") if self.group.first else None
-        if not trainer.good:
-            trainer.mark_good()  # the first to return to
+        self.group.barrier()  # all have read before the first writes
+        self.monitor = Monitor(folder, trainer.images) if self.group.is_main else None
+        self.bar = progress(total=1000, desc="train", unit="‰") if self.group.is_main else None
+        if not trainer.checkpoints:
+            trainer.mark_checkpoint()  # the first to return to
             self.save()
-        if self.group.first and trainer.good[-1] == trainer.steps:  # or killed before it was kept
-            keep_good(folder, trainer.good)
+        if self.group.is_main and trainer.checkpoints[-1] == trainer.steps:  # or killed before it was kept
+            keep_checkpoint(folder, trainer.checkpoints)
         self.saved = self.reported = time.monotonic()
         self.finished = False
 
     @property
-    def share(self) -> float:
+    def progress(self) -> float:
         """Share of the budget that is used."""
-        return self.budget.share(self.trainer.images, self.trainer.minutes)
+        return self.budget.progress(self.trainer.images, self.trainer.minutes)
 
     def steps(self, asked: Callable[[], bool]) -> None:
         """Step until the budget is used.
@@ -147,23 +147,23 @@ class Run:
         order = batch_positions(
             frames.weights[chosen], settings.batch, settings.seed + trainer.returns_in_all, trainer.images
         )
-        parts = (self.group.part(chosen[batch].tolist()) for batch in order)
+        parts = (self.group.shard(chosen[batch].tolist()) for batch in order)
         began = time.monotonic()
         for positions, arrays in frames.store.prefetch(parts):
-            trainer.enter(self.share)
+            trainer.set_schedule(self.progress)
             batch = make_batch(arrays, frames.times[positions], trainer.device, trainer.layout)
             loaded = time.monotonic()
-            figures = trainer.step(trainer.augment(batch))
+            metrics = trainer.step(trainer.augment(batch))
             now = time.monotonic()
-            stop, trainer.minutes = self.group.most(asked(), trainer.minutes + (now - began) / 60)
+            stop, trainer.minutes = self.group.all_reduce_max(asked(), trainer.minutes + (now - began) / 60)
             if self.monitor:
-                self.monitor.add(data_share=(loaded - began) / max(now - began, 1e-9), **figures)
+                self.monitor.add(data_share=(loaded - began) / max(now - began, 1e-9), **metrics)
                 self.show()
-            if int(self.share * settings.validations) > int(trainer.share * settings.validations):
+            if int(self.progress * settings.validations) > int(trainer.progress * settings.validations):
                 self.check()
             if stop:
                 raise KeyboardInterrupt
-            if self.share >= 1:
+            if self.progress >= 1:
                 return
             if now - self.reported > settings.report_s:
                 self.report()
@@ -174,59 +174,63 @@ class Run:
     def check(self) -> None:
         """Validate, and keep the averaged networks if they are the best so far, and a checkpoint."""
         trainer = self.trainer
-        trainer.mark_good()
-        if not self.group.first:
+        trainer.mark_checkpoint()
+        if self.monitor is None:
             return
-        figures, rows = validate(trainer.average, self.frames, trainer.device)
+        metrics, rows = validate(trainer.average, self.frames, trainer.device)
         if rows:
             self.monitor.grid(trainer.images, rows)
-            figures["val_score"] = score = validation_score(figures)
+            metrics["val_score"] = score = validation_score(metrics)
             # before the discriminator joins, the networks learn for another objective
-            joined = trainer.share >= self.settings.gan_from or not trainer.gan
+            joined = trainer.progress >= self.settings.gan_from or not trainer.gan
             if self.settings.keep_best and joined and score > trainer.best["score"]:
                 trainer.best = {"score": score, "images": trainer.images}
-                write_torch(self.folder / best_name(trainer.images), trainer.taken())
-        self.report(**figures)
+                write_torch(self.folder / best_name(trainer.images), trainer.averaged_weights())
+        self.report(**metrics)
         self.save()
-        keep_good(self.folder, trainer.good)
+        keep_checkpoint(self.folder, trainer.checkpoints)
         drop_others(self.folder, "best", [best_name(trainer.best["images"])])
 
-    def report(self, **figures: float) -> None:
+    def report(self, **metrics: float) -> None:
         """Write the means since the last report and these metrics, and append them to the history."""
         trainer = self.trainer
         self.reported = time.monotonic()
-        if not self.group.first:
+        if self.monitor is None:
             return
         last = trainer.history[-1] if trainer.history else {"images": 0, "minutes": 0.0}
         speed = (trainer.images - last["images"]) / max(60 * (trainer.minutes - last["minutes"]), 1e-3)
         rate = trainer.optimizer.param_groups[-1]["lr"]  # lr_net's: the free maps, if any, are the first group
-        figures = self.monitor.report(trainer.images, trainer.minutes, images_per_s=speed, rate=rate, **figures)
-        trainer.history.append({"images": trainer.images, "minutes": trainer.minutes} | figures)
+        metrics = self.monitor.report(trainer.images, trainer.minutes, images_per_s=speed, rate=rate, **metrics)
+        trainer.history.append({"images": trainer.images, "minutes": trainer.minutes} | metrics)
         log.debug("%s", trainer.history[-1])
         self.show()
 
     def show(self) -> None:
         """Move the progress line, which draws itself only every so often."""
+        if self.bar is None:
+            return
         if self.trainer.history:
             self.bar.set_postfix_str(self.trainer.headline(), refresh=False)
-        self.bar.update(int(1000 * min(self.share, 1)) - self.bar.n)
+        self.bar.update(int(1000 * min(self.progress, 1)) - self.bar.n)
 
     def save(self) -> None:
         """Write the state to go on from."""
         self.saved = time.monotonic()
-        if self.group.first:
+        if self.group.is_main:
             save_state(self.folder, self.trainer.state())
 
-    def fall_back(self, problem: Diverged) -> None:
-        """Goes on from a good state; what was reported since then is dropped, the best networks stay."""
+    def roll_back(self, problem: Diverged) -> None:
+        """Roll back to a checkpoint; what was reported since then is dropped, the best networks stay."""
         trainer = self.trainer
-        self.group.most(0)  # the first has written what the others read
-        trainer.fall_back(problem, load_good(self.folder, trainer.good, trainer.good_before(problem), trainer.device))
-        self.group.most(0)  # all have read
-        if self.group.first:
+        self.group.barrier()  # the first has written what the others read
+        trainer.roll_back(
+            problem, load_checkpoint(self.folder, trainer.checkpoints, trainer.last_sound_step(problem), trainer.device)
+        )
+        self.group.barrier()  # all have read
+        if self.monitor is not None:
             self.monitor.forget_after(trainer.images)
             self.save()
-            keep_good(self.folder, trainer.good)
+            keep_checkpoint(self.folder, trainer.checkpoints)
 
     def finish(self) -> None:
         """Validate a last time, unless a run that was killed after it has done so."""
@@ -236,32 +240,33 @@ class Run:
 
     def close(self) -> None:
         """Save where no step was cut in two: Ctrl-C and the end of a batch job come through here, too."""
-        if self.group.first:
-            if self.trainer.whole:
-                self.save()
-                if self.share < 1:
-                    log.info("saved after %d images; run the same command to go on", self.trainer.images)
-            self.monitor.close()
-            self.bar.close()
+        if self.monitor is None or self.bar is None:
+            return
+        if self.trainer.consistent:
+            self.save()
+            if self.progress < 1:
+                log.info("saved after %d images; run the same command to go on", self.trainer.images)
+        self.monitor.close()
+        self.bar.close()
 
 
 def avatar_parts(trainer: Trainer, folder: Path) -> dict[str, Any]:
-    """The averaged networks that become the avatar, as `Trainer.taken`: the best by validation, or the last ones."""
+    """Choose the averaged networks that become the avatar: the best by validation, or the last ones."""
     path = folder / best_name(trainer.best["images"])
     scores = [row["val_score"] for row in trainer.history if "val_score" in row]
     if not scores or trainer.best["score"] <= scores[-1] or not path.is_file():
-        return trainer.taken()
+        return trainer.averaged_weights()
     log.info("the validation was best after %d images: the avatar is the one of then", trainer.best["images"])
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def validation_score(figures: dict[str, float]) -> float:
+def validation_score(metrics: dict[str, float]) -> float:
     """Score validated networks in dB: the mean PSNR of whole image and face, less the error of the sharpness.
 
     PSNR alone prefers blurred images. Sharpness is a ratio of amplitudes, so that its distance from 1 is in dB, too.
     """
-    blur_db = abs(20 * math.log10(max(figures["val_sharpness"], 1e-3)))
-    return (figures["val_full_db"] + figures["val_face_db"]) / 2 - blur_db
+    blur_db = abs(20 * math.log10(max(metrics["val_sharpness"], 1e-3)))
+    return (metrics["val_full_db"] + metrics["val_face_db"]) / 2 - blur_db
 
 
 @torch.no_grad()
@@ -287,6 +292,6 @@ def validate(
         mask = F.interpolate((1 - background) / 2, size=image.shape[-1], mode="bilinear")
         for row, value in zip(rows, (batch.image, batch.render, image, mask.expand(-1, 3, -1, -1)), strict=True):
             row.append(value)
-    figures = {name: torch.cat(values).mean().item() for name, values in scores.items() if values}
+    metrics = {name: torch.cat(values).mean().item() for name, values in scores.items() if values}
     spread = np.linspace(0, max(len(positions) - 1, 0), min(8, len(positions))).astype(int).tolist()
-    return figures, [torch.cat(row)[spread] for row in rows] if positions else []
+    return metrics, [torch.cat(row)[spread] for row in rows] if positions else []

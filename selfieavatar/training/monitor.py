@@ -29,16 +29,19 @@ class Monitor:
 
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._open, self._writer = SummaryWriter, None
+        self._open = SummaryWriter
         self._noted: dict[str, list[float | Tensor]] = defaultdict(list)
-        self.forget_after(images)
+        self._writer = self._open(str(folder), purge_step=images + 1)  # which TensorBoard reads when it is opened
+        self._forget_rows(images)
 
     def forget_after(self, images: int) -> None:
         """Drop what was collected, and what was reported beyond `images`: the run goes on from before that."""
         self._noted.clear()
-        if self._writer:
-            self._writer.close()
-        self._writer = self._open(str(self.folder), purge_step=images + 1)  # which TensorBoard reads when it is opened
+        self._writer.close()
+        self._writer = self._open(str(self.folder), purge_step=images + 1)
+        self._forget_rows(images)
+
+    def _forget_rows(self, images: int) -> None:
         path = self.folder / "stats.jsonl"
         if not path.is_file():
             return
@@ -53,9 +56,9 @@ class Monitor:
         with atomic_file(path) as temporary:
             temporary.write_text("".join(kept))
 
-    def add(self, **figures: float | Tensor) -> None:
+    def add(self, **metrics: float | Tensor) -> None:
         """Collect values of one step; those on a GPU are fetched at the next report only."""
-        for name, value in figures.items():
+        for name, value in metrics.items():
             self._noted[name].append(value)
 
     def mean(self, name: str) -> float:
@@ -65,16 +68,16 @@ class Monitor:
 
     def report(self, images: int, minutes: float, **extra: float) -> dict[str, float]:
         """Write the means since the last report, and further values, and forget them."""
-        figures = {name: self.mean(name) for name in self._noted} | extra
+        metrics = {name: self.mean(name) for name in self._noted} | extra
         self._noted.clear()
         row: dict[str, Any] = {"images": images, "minutes": round(minutes, 3)} | {
-            name: round(value, 6) if math.isfinite(value) else None for name, value in figures.items()
+            name: round(value, 6) if math.isfinite(value) else None for name, value in metrics.items()
         }
         with (self.folder / "stats.jsonl").open("a") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
-        for name, value in figures.items():
+        for name, value in metrics.items():
             self._writer.add_scalar(name, value, images)
-        return figures
+        return metrics
 
     def grid(self, images: int, rows: list[Tensor]) -> Path:
         """Write rows of images, each (B,3,S,S) in [0,1], under each other: grid_<images>.png and TensorBoard."""

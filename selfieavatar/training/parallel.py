@@ -2,9 +2,8 @@
 
 All hold the same networks: gradients are averaged before they are used, and means over known pixels are over those of
 all, so that the step is the one that a single process would take on the whole batch. Two things differ: ID-MRF draws
-its squares, and takes the centre of its features, per process; and see `Team.part`. The gradients are averaged in one
-piece after backward, not by DistributedDataParallel, whose hooks do not go through the second backward of the R1
-penalty.
+its squares, and takes the centre of its features, per process; and see `ProcessGroup.shard`. The gradients are averaged
+in one piece after backward, since the hooks of DistributedDataParallel miss the second backward of the R1 penalty.
 
 `python -m selfieavatar.training.parallel` is torchrun without its pages of report where a process failed or ended:
 that process has said why.
@@ -34,11 +33,11 @@ class ProcessGroup:
     size: int = 1
 
     @property
-    def first(self) -> bool:
-        """This process writes for all."""
+    def is_main(self) -> bool:
+        """Whether this process writes files and logs for all."""
         return self.rank == 0
 
-    def part(self, rows: Rows) -> Rows:
+    def shard(self, rows: Rows) -> Rows:
         """Select this process's rows of a batch: every size-th.
 
         The discriminator's minibatch deviation groups rows by the same stride, so that its groups are those of one
@@ -53,8 +52,12 @@ class ProcessGroup:
             values = values / self.size
         return values
 
-    def most(self, *values: float) -> list[float]:
-        """Largest of each value over the processes; also waits for all of them."""
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        self.all_reduce_max(0)
+
+    def all_reduce_max(self, *values: float) -> list[float]:
+        """Find the largest of each value over the processes."""
         if self.size == 1:
             return list(values)
         shared = torch.tensor(values, dtype=torch.float64)

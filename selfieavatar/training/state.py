@@ -1,7 +1,7 @@
 """Save and load what a training run needs to resume bit-exactly after a kill, and to roll back after a collapse.
 
 state.pt          the last state; a killed run goes on from it
-good_<steps>.pt   states at validations, to return to when the loss is not finite or the discriminator has won
+checkpoint_<steps>.pt   states at validations, to return to when the loss is not finite or the discriminator has won
 best_<images>.pt  the averaged networks with the best validation score
 """
 
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 STATE_NAME = "state.pt"
 # What `Trainer.state` holds.
 STATE_PARTS = (
-    "nets", "average", "frozen", "disc", "optimizer", "disc_optimizer", "history", "collapse", "good", "best",
-    "counters",
+    "nets", "average", "frozen", "disc", "optimizer", "discriminator_optimizer", "history", "collapse", "checkpoints",
+    "best", "counters",
 )  # fmt: skip
 IMPATIENT_S = 1.0  # one request to stop may reach a process by several ways, but not so far apart
 
@@ -47,9 +47,9 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     write_torch(folder / STATE_NAME, state)
 
 
-def good_name(steps: int) -> str:
-    """File of the good state after so many steps."""
-    return f"good_{steps:09d}.pt"
+def checkpoint_name(steps: int) -> str:
+    """Name the file of the checkpoint after so many steps."""
+    return f"checkpoint_{steps:09d}.pt"
 
 
 def best_name(images: int) -> str:
@@ -57,20 +57,20 @@ def best_name(images: int) -> str:
     return f"best_{images:09d}.pt"
 
 
-def keep_good(folder: Path, steps: list[int]) -> None:
-    """Keeps the state just saved as the good one of the last of `steps`, and drops those of no step in the list."""
-    path = folder / good_name(steps[-1])
+def keep_checkpoint(folder: Path, steps: list[int]) -> None:
+    """Keep the state just saved as the checkpoint of the last of `steps`, and drop those of no step in the list."""
+    path = folder / checkpoint_name(steps[-1])
     path.unlink(missing_ok=True)
     try:  # state.pt is only ever replaced, never written to: both names may share the bytes
         os.link(folder / STATE_NAME, path)
     except OSError:  # a file system without hard links
         with atomic_file(path) as temporary:
             shutil.copyfile(folder / STATE_NAME, temporary)
-    drop_others(folder, "good", [good_name(number) for number in steps])
+    drop_others(folder, "checkpoint", [checkpoint_name(number) for number in steps])
 
 
 def drop_others(folder: Path, kind: str, names: list[str]) -> None:
-    """Removes the files of a kind (good, best) that are not among `names`."""
+    """Remove the files of a kind (checkpoint, best) that are not among `names`."""
     for path in folder.glob(f"{kind}_*.pt"):
         if path.name not in names:
             path.unlink()
@@ -79,7 +79,7 @@ def drop_others(folder: Path, kind: str, names: list[str]) -> None:
 def discard_state(folder: Path) -> None:
     """Remove the states of a finished run; its avatar, curves and grids stay."""
     (folder / STATE_NAME).unlink(missing_ok=True)
-    for kind in ("good", "best"):
+    for kind in ("checkpoint", "best"):
         drop_others(folder, kind, [])
 
 
@@ -112,9 +112,8 @@ def _read_state(path: Path, device: torch.device | str) -> dict[str, Any]:
 
 
 def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | None:
-    """The last state of a run, the last good one where it is damaged, or None where none can be read (said in the
-    log)."""
-    for path in (folder / STATE_NAME, *sorted(folder.glob("good_*.pt"), reverse=True)):
+    """Load the last state of a run, the last checkpoint where it is damaged, or None where none can be read."""
+    for path in (folder / STATE_NAME, *sorted(folder.glob("checkpoint_*.pt"), reverse=True)):
         if not path.is_file():
             continue
         try:
@@ -126,15 +125,17 @@ def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | Non
     return None
 
 
-def load_good(folder: Path, steps: list[int], before: int, device: torch.device | str) -> dict[str, Any] | None:
-    """The newest good state of at most `before` steps, else the oldest that there is; None where there is none."""
-    there = sorted(number for number in steps if (folder / good_name(number)).is_file())
+def load_checkpoint(folder: Path, steps: list[int], before: int, device: torch.device | str) -> dict[str, Any] | None:
+    """Load the newest checkpoint of at most `before` steps, else the oldest that there is; None without any."""
+    there = sorted(number for number in steps if (folder / checkpoint_name(number)).is_file())
     wanted = [number for number in reversed(there) if number <= before]
     for number in [*wanted, *(other for other in there if other not in wanted)]:
         try:
-            return _read_state(folder / good_name(number), device)
+            return _read_state(folder / checkpoint_name(number), device)
         except Exception as error:  # depending on the damage, torch raises a dozen different ones
-            log.warning("the good state %s cannot be read (%s); taking another", folder / good_name(number), error)
+            log.warning(
+                "the checkpoint %s cannot be read (%s); taking another", folder / checkpoint_name(number), error
+            )
     return None
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfieavatar.networks.avatar_generator import AvatarGenerator
 from selfieavatar.networks.avatar_networks import OFF_FACE, build_generator
 from selfieavatar.networks.haar import haar
 from selfieavatar.rendering.texture import fill_holes
@@ -29,21 +30,19 @@ def fill_unseen(parts: dict[str, Any], settings: Networks, frames: Frames, devic
     """Fill unseen texels of the maps of face, torso and hair.
 
     Args:
-        parts: what the avatar takes from the networks (`Trainer.taken`), on the CPU; its maps are changed.
+        parts: what the avatar takes from the networks (`Trainer.averaged_weights`), on the CPU; its maps are changed.
         settings: of the networks. frames: that they were trained on.
 
     Maps that are a generator's own output, without free texels (`net_free_maps`), stay as they are.
     """
-    if not settings.net_free_maps:
-        return
     style = build_generator(settings, frames.store.size_px)
+    if not settings.net_free_maps or not isinstance(style, AvatarGenerator):
+        return
     style.load_state_dict(parts["g_style"])
     style.to(device)
     maps = {name: {key: map.to(device) for key, map in pair.items()} for name, pair in parts["maps"].items()}
     names = ("face", *(name for name in OFF_FACE if name in maps))
     atlas = style.atlas(maps["face"], {name: maps[name] for name in names[1:]})
-    if atlas is None:
-        return
     seen, rows = torch.zeros_like(atlas.colour[:, :1]), np.flatnonzero(frames.weights)
     rows = rows[np.linspace(0, len(rows) - 1, min(MOST_FRAMES, len(rows))).astype(int)]
     for part in np.array_split(rows, -(-len(rows) // 8)):

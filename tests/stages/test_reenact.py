@@ -68,7 +68,9 @@ def made(tmp_path_factory):
     frames = Frames(FrameStore([(folder / "a", k) for k in range(8)], SIZE, 10**9, 1), np.ones(8), [])
     trainer = train(settings(images=16), SIZE, frames, folder / "run", "cpu")
     own = makers.model()
-    torch.save(train_stage.avatar_file(trainer, trainer.taken(), identity(own), "anna"), folder / "avatar.pt")
+    torch.save(
+        train_stage.avatar_file(trainer, trainer.averaged_weights(), identity(own), "anna"), folder / "avatar.pt"
+    )
     write_driver(folder / "own", own)
     write_driver(folder / "other", replace(own, template=own.template * 1.1,
                                            expression_basis=own.expression_basis[[3, 1, 0, 2]]), seed=4)  # fmt: skip

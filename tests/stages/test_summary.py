@@ -197,7 +197,7 @@ def test_damaged_files_do_not_stop_it(batch, caplog):
 def test_a_file_of_two_names_counts_once_and_links_are_not_followed(batch, tmp_path):
     state = batch / "anna/train/0123456789abcdef/state.pt"
     touch(state, b"x" * 3000)
-    os.link(state, state.with_name("good_000000010.pt"))
+    os.link(state, state.with_name("checkpoint_000000010.pt"))
     touch(tmp_path / "elsewhere/big.bin", b"x" * 9000)
     (batch / "anna/train/link").symlink_to(tmp_path / "elsewhere")
     assert run(batch)[0]["anna"]["bytes_training"] == 3000

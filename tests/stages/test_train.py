@@ -262,7 +262,9 @@ def test_ctrl_c_stops_several_processes_between_two_steps(subject):
     known = set(subject.glob("train/*"))
     process = start_team(subject, "never.pt", images=10**6, validations=1, maps_until=10**6)
     end = time.monotonic() + 600
-    while time.monotonic() < end and not [p for p in set(subject.glob("train/*")) - known if list(p.glob("good_*"))]:
+    while time.monotonic() < end and not [
+        p for p in set(subject.glob("train/*")) - known if list(p.glob("checkpoint_*"))
+    ]:
         time.sleep(0.1)
     time.sleep(3)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does

@@ -8,7 +8,7 @@ import pytest
 from selfieavatar.settings import cli
 from tools import prune
 
-FILES = ("state.pt", "good_000000100.pt", "best_000000800.pt", "avatar.pt", "stats.jsonl", "grid_0000100.png")
+FILES = ("state.pt", "checkpoint_000000100.pt", "best_000000800.pt", "avatar.pt", "stats.jsonl", "grid_0000100.png")
 
 
 def training(folder, key, age, avatar=b"old"):
@@ -60,8 +60,8 @@ def test_it_removes_the_states_of_old_trainings(results):
 
 def test_two_names_of_one_file_are_counted_once(results, capsys):
     path = results / "anna/train" / ("a" * 16)
-    (path / "good_000000100.pt").unlink()
-    os.link(path / "state.pt", path / "good_000000100.pt")
+    (path / "checkpoint_000000100.pt").unlink()
+    os.link(path / "state.pt", path / "checkpoint_000000100.pt")
     os.utime(path / "state.pt", (1, 1))
     run(results)
     assert "3 files, 200 bytes" in capsys.readouterr().out

@@ -30,10 +30,10 @@ def weights_of(trainer):
 
 
 def test_budget_ends_with_the_first_bound():
-    assert Budget(100, 0).share(50, 9.0) == 0.5
-    assert Budget(0, 10).share(50, 9.0) == 0.9
-    assert Budget(100, 10).share(50, 9.0) == 0.9
-    assert Budget(100, 10).share(95, 1.0) == 0.95
+    assert Budget(100, 0).progress(50, 9.0) == 0.5
+    assert Budget(0, 10).progress(50, 9.0) == 0.9
+    assert Budget(100, 10).progress(50, 9.0) == 0.9
+    assert Budget(100, 10).progress(95, 1.0) == 0.95
 
 
 def test_it_learns(frames, tmp_path):
@@ -96,7 +96,7 @@ def test_not_finite_returns_to_the_last_good_state_then_gives_up(frames, tmp_pat
     with monkeypatch.context() as patch:
         spoil_at(patch, 28, 1)
         trainer = train(settings(maps_until=24), SIZE, frames, tmp_path / "once", "cpu")
-    assert (trainer.returns, trainer.rate, trainer.disc_rate, trainer.images) == (1, 0.5, 1.0, 40)
+    assert (trainer.returns, trainer.rate, trainer.discriminator_rate, trainer.images) == (1, 0.5, 1.0, 40)
     assert [row["images"] for row in trainer.history] == [12, 20, 32, 40], "back to 20, the last validation"
     assert trainer.nets.maps_frozen, "once more: at 20 they were not"
     assert all(torch.isfinite(value).all() for value in weights_of(trainer).values())
@@ -112,10 +112,10 @@ def test_weights_that_are_not_finite_are_never_a_good_state(frames, tmp_path, mo
     step, spoiled = Trainer.step, []
 
     def step_that_breaks(self, batch):
-        figures = step(self, batch)
+        metrics = step(self, batch)
         if self.images == 16 and not spoiled:
             spoiled.append(self.nets.style.mask.bias.data.fill_(float("nan")))
-        return figures
+        return metrics
 
     monkeypatch.setattr(Trainer, "step", step_that_breaks)
     trainer = train(settings(), SIZE, frames, tmp_path, "cpu")
@@ -124,16 +124,16 @@ def test_weights_that_are_not_finite_are_never_a_good_state(frames, tmp_path, mo
 
 
 def test_a_last_step_that_is_not_finite_is_taken_back(frames, tmp_path, monkeypatch):
-    mark, spoiled = Trainer.mark_good, []
+    mark, spoiled = Trainer.mark_checkpoint, []
 
     def mark_that_fails(self):
         if self.images == 40 and not spoiled:
             spoiled.append(1)
-            self.whole = False
+            self.consistent = False
             raise Diverged(collapse=False)
         mark(self)
 
-    monkeypatch.setattr(Trainer, "mark_good", mark_that_fails)
+    monkeypatch.setattr(Trainer, "mark_checkpoint", mark_that_fails)
     trainer = train(settings(images=38, validations=1, report_s=1e-9), SIZE, frames, tmp_path, "cpu")
     assert trainer.returns == 1 and trainer.images == 40 and "val_face_db" in trainer.history[-1]
 
@@ -141,7 +141,7 @@ def test_a_last_step_that_is_not_finite_is_taken_back(frames, tmp_path, monkeypa
 def test_a_return_without_a_state_says_so(frames):
     trainer = Trainer(settings(), SIZE, "cpu")
     with pytest.raises(UserError, match="the discriminator has won at 0 images, and no state from before can be read"):
-        trainer.fall_back(Diverged(collapse=True), None)
+        trainer.roll_back(Diverged(collapse=True), None)
 
 
 def collapsing(monkeypatch):
@@ -149,13 +149,13 @@ def collapsing(monkeypatch):
     monkeypatch.setattr("selfieavatar.training.trainer.CHECK_EVERY", 10)
 
     def step(self, batch):
-        self.whole = False
+        self.consistent = False
         if self.steps % CHECK_EVERY == 0:
-            lost = self.steps >= 100 and self.disc_rate == 1
-            self._look({"disc": 0.0 if lost else 1.0})
+            lost = self.steps >= 100 and self.discriminator_rate == 1
+            self._check_divergence({"disc": 0.0 if lost else 1.0})
         self.images += self.settings.batch
         self.steps += 1
-        self.whole = True
+        self.consistent = True
         return {"l1": torch.tensor(0.1)}
 
     monkeypatch.setattr(Trainer, "step", step)
@@ -164,48 +164,48 @@ def collapsing(monkeypatch):
 
 def test_collapse_returns_to_a_state_from_before_it_began(frames, tmp_path, monkeypatch):
     went_back = []
-    fall_back = Trainer.fall_back
+    roll_back = Trainer.roll_back
 
     def noting(self, problem, state):
         went_back.append((problem.collapse, self.steps, state["counters"]["steps"]))
-        fall_back(self, problem, state)
+        roll_back(self, problem, state)
 
-    monkeypatch.setattr(Trainer, "fall_back", noting)
+    monkeypatch.setattr(Trainer, "roll_back", noting)
     trainer = train(collapsing(monkeypatch), SIZE, frames, tmp_path, "cpu")
     (collapse, seen_at, state_of), window = went_back[0], COLLAPSE_LOOKS * CHECK_EVERY
     assert len(went_back) == 1 and collapse and 100 + window // 2 <= seen_at < 100 + window
     assert state_of <= seen_at - window, "a state of during the collapse is not good"
-    assert (trainer.collapses, trainer.returns, trainer.disc_rate, trainer.rate) == (1, 0, 0.5, 1.0)
+    assert (trainer.collapses, trainer.returns, trainer.discriminator_rate, trainer.rate) == (1, 0, 0.5, 1.0)
     assert trainer.images == 1600
 
 
 def test_good_states_lie_a_window_apart(frames):
     trainer, window = Trainer(settings(), SIZE, "cpu"), COLLAPSE_LOOKS * CHECK_EVERY
     for trainer.steps in range(0, 1500, 36):
-        trainer.mark_good()
-        assert trainer.good[-1] == trainer.steps and len(trainer.good) <= 3
+        trainer.mark_checkpoint()
+        assert trainer.checkpoints[-1] == trainer.steps and len(trainer.checkpoints) <= 3
         if trainer.steps >= 2 * window:
-            assert any(window <= trainer.steps - good <= 3 * window for good in trainer.good)
+            assert any(window <= trainer.steps - good <= 3 * window for good in trainer.checkpoints)
 
 
 def test_after_too_many_collapses_only_the_rate_falls(frames):
     trainer = Trainer(settings(weight_gan=0.1, collapse_below=0.05), SIZE, "cpu")
     trainer.collapse.losses = [0.0] * (COLLAPSE_LOOKS - 1)
     with pytest.raises(Diverged):
-        trainer._look({"disc": 0.01})
+        trainer._check_divergence({"disc": 0.01})
     trainer.collapses, trainer.collapse.losses = MOST_RETURNS, [0.0] * (COLLAPSE_LOOKS - 1)
-    trainer._look({"disc": 0.01})
-    assert trainer.disc_rate == 0.5
+    trainer._check_divergence({"disc": 0.01})
+    assert trainer.discriminator_rate == 0.5
 
 
 def test_the_best_by_validation_becomes_the_avatar(frames, tmp_path, monkeypatch):
     scores, kept = iter([1.0, 3.0, 2.0, 2.5]), {}
-    monkeypatch.setattr(loop, "validation_score", lambda figures: next(scores))
+    monkeypatch.setattr(loop, "validation_score", lambda metrics: next(scores))
     check = loop.Run.check
 
     def noting(self):
         check(self)
-        kept[self.trainer.images] = self.trainer.taken()
+        kept[self.trainer.images] = self.trainer.averaged_weights()
 
     monkeypatch.setattr(loop.Run, "check", noting)
     trainer = train(settings(maps_until=30), SIZE, frames, tmp_path, "cpu")
@@ -226,10 +226,10 @@ def test_before_the_discriminator_joins_nothing_is_best(frames, tmp_path):
 
 
 def test_validation_score_dislikes_blur_and_ringing_alike():
-    figures = {"val_full_db": 20.0, "val_face_db": 30.0}
-    assert validation_score(figures | {"val_sharpness": 1.0}) == pytest.approx(25)
+    metrics = {"val_full_db": 20.0, "val_face_db": 30.0}
+    assert validation_score(metrics | {"val_sharpness": 1.0}) == pytest.approx(25)
     for ratio in (10 ** (1 / 20), 10 ** (-1 / 20)):
-        assert validation_score(figures | {"val_sharpness": ratio}) == pytest.approx(24)
+        assert validation_score(metrics | {"val_sharpness": ratio}) == pytest.approx(24)
 
 
 def test_a_step_that_was_cut_in_two_is_not_saved(frames, tmp_path, monkeypatch):
@@ -264,7 +264,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(frames, tmp_path):
 
 def rate_at(trainer, images):
     trainer.images = images
-    trainer.enter(0.2)
+    trainer.set_schedule(0.2)
     return trainer.optimizer.param_groups[-1]["lr"]
 
 
@@ -288,7 +288,7 @@ def test_learning_rates_warm_up_and_fall(frames):
     assert [rate_at(trainer, images) for images in (0, 96, 196, 400)] == pytest.approx([2e-5, 5e-4, 1e-3, 1e-3])
     rates = {}
     for share in (0.2, 0.75, 1.0):
-        trainer.enter(share)
+        trainer.set_schedule(share)
         rates[share] = sorted({group["lr"] for group in trainer.optimizer.param_groups})
     assert rates[0.2] == pytest.approx([1e-3, 1e-2])
     assert rates[0.75] == pytest.approx([0.5e-3, 0.5e-2])
@@ -307,9 +307,9 @@ def test_decay_spares_biases_noise_weights_constants_and_maps():
 
 def test_discriminator_joins_after_its_share(frames, tmp_path):
     trainer = Trainer(settings(weight_gan=0.1, gan_from=0.5), SIZE, "cpu")
-    trainer.enter(0.49)
+    trainer.set_schedule(0.49)
     assert not trainer.adversarial
-    trainer.enter(0.5)
+    trainer.set_schedule(0.5)
     assert trainer.adversarial
     assert not Trainer(settings(weight_gan=0.0, gan_from=0.0), SIZE, "cpu").adversarial
 
@@ -320,7 +320,7 @@ def test_adversarial_loss_can_leave_the_face_alone(frames):
 
     def moved(region):
         trainer = Trainer(settings(gan_region=region, **chosen), SIZE, "cpu")
-        trainer.enter(0.5)
+        trainer.set_schedule(0.5)
         kept = []
         forward = trainer.nets.forward
         trainer.nets.forward = lambda *words: kept.append(forward(*words)) or kept[-1]
@@ -348,6 +348,6 @@ def test_compiled_networks_train_as_others_do(frames, tmp_path, monkeypatch):
     plain = train(settings(**chosen), SIZE, frames, tmp_path / "plain", "cpu")
     monkeypatch.setattr(torch.nn.Module, "compile", compile_by_aot)
     trainer = train(settings(compile=True, **chosen), SIZE, frames, tmp_path / "compiled", "cpu")
-    assert compiled == [trainer.nets, trainer.disc]
+    assert compiled == [trainer.nets, trainer.discriminator]
     assert trainer.history[-1]["l1"] == pytest.approx(plain.history[-1]["l1"], rel=1e-3)
     assert trainer.history[-1]["disc"] == pytest.approx(plain.history[-1]["disc"], rel=1e-3)

@@ -8,9 +8,9 @@ import torch
 from selfieavatar.training.state import (
     STATE_NAME,
     STATE_PARTS,
-    good_name,
-    keep_good,
-    load_good,
+    checkpoint_name,
+    keep_checkpoint,
+    load_checkpoint,
     load_state,
     run_key,
     save_state,
@@ -41,7 +41,7 @@ def test_absent_and_damaged_states_start_anew(tmp_path, caplog):
 @pytest.mark.parametrize("content", [{}, [], {"nets": {}}])
 def test_what_is_no_state_counts_as_damaged(tmp_path, caplog, content):
     save_state(tmp_path, state_of(counters={"images": 7}))
-    keep_good(tmp_path, [3])
+    keep_checkpoint(tmp_path, [3])
     save_state(tmp_path, content)
     assert load_state(tmp_path, "cpu")["counters"] == {"images": 7}
     assert "it holds no state of a training" in caplog.text
@@ -61,27 +61,29 @@ def test_key_depends_on_configuration_code_and_data():
 def test_a_damaged_state_is_replaced_by_the_last_good_one(tmp_path):
     for steps in (100, 400):
         save_state(tmp_path, state_of(history=steps))
-        keep_good(tmp_path, [steps] if steps == 100 else [100, 400])
+        keep_checkpoint(tmp_path, [steps] if steps == 100 else [100, 400])
     (tmp_path / STATE_NAME).unlink()
     (tmp_path / STATE_NAME).write_bytes(b"junk")
     assert load_state(tmp_path, "cpu")["history"] == 400
     save_state(tmp_path, state_of(history=500))
-    assert load_good(tmp_path, [100, 400], 400, "cpu")["history"] == 400, "a later save leaves the good state alone"
+    assert load_checkpoint(tmp_path, [100, 400], 400, "cpu")["history"] == 400, (
+        "a later save leaves the checkpoint alone"
+    )
 
 
 def test_good_states_are_chosen_by_age_and_others_dropped(tmp_path):
     for steps, good in ((0, [0]), (250, [0, 250]), (600, [0, 250, 600])):
         save_state(tmp_path, state_of(history=steps))
-        keep_good(tmp_path, good)
-    assert [load_good(tmp_path, [0, 250, 600], before, "cpu")["history"] for before in (700, 599, 250, 10)] == [
+        keep_checkpoint(tmp_path, good)
+    assert [load_checkpoint(tmp_path, [0, 250, 600], before, "cpu")["history"] for before in (700, 599, 250, 10)] == [
         600, 250, 250, 0,
     ]  # fmt: skip
     save_state(tmp_path, state_of(history=250))
-    keep_good(tmp_path, [0, 250])
-    assert sorted(path.name for path in tmp_path.glob("good_*")) == [good_name(0), good_name(250)]
-    (tmp_path / good_name(0)).unlink()
-    assert load_good(tmp_path, [0, 250], 10, "cpu")["history"] == 250, "the oldest that there is"
-    assert load_good(tmp_path, [1, 2], 10, "cpu") is None
+    keep_checkpoint(tmp_path, [0, 250])
+    assert sorted(path.name for path in tmp_path.glob("checkpoint_*")) == [checkpoint_name(0), checkpoint_name(250)]
+    (tmp_path / checkpoint_name(0)).unlink()
+    assert load_checkpoint(tmp_path, [0, 250], 10, "cpu")["history"] == 250, "the oldest that there is"
+    assert load_checkpoint(tmp_path, [1, 2], 10, "cpu") is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
