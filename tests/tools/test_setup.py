@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from packaging.requirements import Requirement
 from tools import setup
 
 ROOT = Path(setup.__file__).resolve().parents[1]
+BROKEN_SHIM = 'echo "pyenv: command not found" >&2\nexit 127\n'  # what pyenv puts on PATH for a version not selected
 NOWHERE = "http://127.0.0.1:9/simple"  # a closed port
 
 # Modules whose distribution has another name than the module.
@@ -46,11 +49,6 @@ def script(path: Path, text: str) -> str:
 def fake_python(path: Path, version: str, missing: str = "ok") -> str:
     """A Python that answers the question of the set-up with the given version."""
     return script(path, f"echo {version.replace('.', ' ')} 64 {missing}\n")
-
-
-def broken_shim(path: Path) -> str:
-    """What pyenv puts on PATH for a version that is not selected."""
-    return script(path, f'echo "pyenv: {path.name}: command not found" >&2\nexit 127\n')
 
 
 def wheel(folder: Path, name: str, version: str, files: dict[str, bytes]) -> None:
@@ -108,7 +106,7 @@ def one_error(done: subprocess.CompletedProcess) -> str:
 
 @pytest.mark.parametrize("name", ["python3.12", "python3.11"])
 def test_a_shim_that_only_prints_command_not_found_is_passed_over(tmp_path, name):
-    broken_shim(tmp_path / "shims" / "python3.12")
+    script(tmp_path / "shims" / "python3.12", BROKEN_SHIM)
     fake_python(tmp_path / "usr" / "python3", "3.10.4")
     good = fake_python(tmp_path / "usr" / name, "3.11.7")
     assert setup.find_python(f"{tmp_path}/shims{os.pathsep}{tmp_path}/usr", tmp_path) == good
@@ -117,7 +115,7 @@ def test_a_shim_that_only_prints_command_not_found_is_passed_over(tmp_path, name
 def test_what_is_there_and_the_packages_that_debian_lacks_are_named_in_one_sentence(project):
     fake_python(project / "bin" / "python3.11", "3.11.2", missing="ensurepip")
     fake_python(project / "bin" / "python3.12", "3.12.3", missing="libstdc++.so.6")
-    broken_shim(project / "bin" / "python3")
+    script(project / "bin" / "python3", BROKEN_SHIM)
     said = one_error(run(project, PATH=str(project / "bin")))
     assert "3.11 or 3.12" in said and "python3 (" not in said
     assert "python3.11 (3.11.2, without ensurepip)" in said and "(3.12.3, without libstdc++.so.6)" in said
@@ -150,14 +148,12 @@ def test_another_python_has_uv_fetch_one_where_the_network_allows(tmp_path, monk
             setup.find_python(str(tmp_path / "bin"), tmp_path)
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_says_that_there_is_no_python(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
-    make = shutil.which("make")
-    if make is None:
-        pytest.skip("needs make")
-    done = subprocess.run([make, "setup"], cwd=tmp_path, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "error: SelfieAvatar needs Python 3.11 or 3.12, but no Python 3" in done.stderr
+    make = [shutil.which("make"), "setup"]
+    done = subprocess.run(make, cwd=tmp_path, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert "error: SelfieAvatar needs Python 3.11 or 3.12, but no Python 3" in done.stderr and done.returncode == 2
 
 
 def test_set_up_is_readable_by_python_3_8():
@@ -175,6 +171,7 @@ def test_too_little_disk_is_said_before_anything_is_written(project):
     assert not (project / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_no_network_is_one_sentence_and_nothing_counts_as_ready(project):
     offline = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": NOWHERE, "PIP_RETRIES": "0"}
     (project / "requirements.lock").open("a").write("absent==3.0\n")  # pip finds uv, uv finds nobody who has `absent`
@@ -222,19 +219,16 @@ def test_uv_is_told_what_pip_was_told(tmp_path, monkeypatch):
     assert env["UV_HTTP_TIMEOUT"] == "8" and env["SSL_CERT_FILE"] == "/ca.pem"
     assert env["UV_INSECURE_HOST"] == "mine", "what uv itself was told stays"
 
-
-def test_the_main_index_stays_the_first_beside_extra_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "file:///extra")
-    monkeypatch.delenv("UV_INDEX", raising=False)
     main, extra = setup.pip_settings(sys.executable)[1]["UV_INDEX"].split()
-    assert main.startswith("http") and extra == "file:///extra"
+    assert main.startswith("http") and extra == "file:///extra", "the main index stays the first"
 
 
 # --- a whole course, and what counts as ready
 
 
+@pytest.mark.slow
 def test_an_environment_is_made_kept_brought_up_to_date_and_made_anew_after_an_interruption(project):
     venv, options = project / ".venv", ("--python", sys.executable)
     ask = [str(venv / "bin" / "python"), "-c", "import tiny; print(tiny.version)"]
@@ -255,13 +249,20 @@ def test_an_environment_is_made_kept_brought_up_to_date_and_made_anew_after_an_i
     assert not (venv / "kept").exists() and setup.stamp_of(venv) == setup.lock_digest(lock)
 
 
-def test_a_second_set_up_waits_for_the_first_and_finds_the_work_done(project):
-    env = os.environ | {"HOME": str(project / "home"), "PIP_FIND_LINKS": str(project / "wheels"), "PIP_NO_INDEX": "1"}
-    command = [sys.executable, str(project / "tools" / "setup.py"), "--need-gib", "0", "--python", sys.executable]
-    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) for _ in range(2)]
-    said = "".join(process.communicate(timeout=300)[1] for process in both)
-    assert [process.returncode for process in both] == [0, 0]
-    assert said.count("ready after") == 1 and said.count("waiting for it") == 1
+def test_a_second_set_up_waits_for_the_first_and_finds_the_work_done(tmp_path, monkeypatch):
+    def install(venv, lock, python):
+        time.sleep(1.0)
+        (venv / "bin").mkdir(parents=True)
+        (venv / "bin" / "python").symlink_to(sys.executable)
+
+    monkeypatch.setattr(setup, "install", install)
+    (tmp_path / "lock").write_text("uv==1\n")
+    said: list[str] = []
+    with ThreadPoolExecutor() as pool:
+        arguments = (tmp_path / "venv", tmp_path / "lock", sys.executable, 0, said.append)
+        both = [pool.submit(setup.setup, *arguments) for _ in range(2)]
+    assert sorted(work.result() for work in both) == [False, True]
+    assert sum("waiting for it" in text for text in said) == 1
 
 
 def test_a_folder_that_is_no_environment_is_never_removed(project):
