@@ -58,11 +58,11 @@ test-fast: setup ## the tests that take a few seconds each
 lint: setup ## ruff, import-linter, codespell, snakefmt --check, snakemake --lint
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --check --quiet .
-	@lint-imports --no-logo --no-color --contract-summary 2>/dev/null || lint-imports
-	# mypy joins when it is clean
-	# @$(PY) -m mypy
+	@said=$$(lint-imports --no-logo) || { echo "$$said"; exit 1; }
+# mypy joins when it is clean
+#	@$(PY) -m mypy
 	@codespell
-	@snakefiles="$(wildcard Snakefile workflow/rules/*.smk)"; \
+	@snakefiles="$(wildcard Snakefile workflow/Snakefile workflow/rules/*.smk)"; \
 	if [ -n "$$snakefiles" ]; then $(PY) -m snakefmt --check --compact-diff $$snakefiles; fi
 	@if [ -f Snakefile ]; then $(PY) -m snakemake --lint; fi
 

@@ -232,9 +232,10 @@ def run_uv(venv: Path, lock: Path) -> None:
     start = told = time.monotonic()
     said = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=str(venv)) as process:
+        pipe = process.stdout.fileno() if process.stdout else 0
         while True:
-            if select.select([process.stdout], [], [], 1.0)[0]:
-                heard = os.read(process.stdout.fileno(), 2**16)
+            if select.select([pipe], [], [], 1.0)[0]:
+                heard = os.read(pipe, 2**16)
                 if not heard:
                     break
                 said += heard.decode(errors="replace")
