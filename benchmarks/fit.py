@@ -27,8 +27,9 @@ from scipy.spatial.transform import Rotation
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from selfieavatar.fitting import gaze, personal_model, registration  # noqa: E402
-from selfieavatar.fitting.clip import ClipFit, eye_span, fit_clip, solver_settings  # noqa: E402
+from selfieavatar.fitting import personal_model, registration  # noqa: E402
+from selfieavatar.fitting.clip import ClipFit, fit_clip, solver_settings  # noqa: E402
+from selfieavatar.fitting.landmark_measures import inter_ocular_distance, lid_opening  # noqa: E402
 from selfieavatar.fitting.landmark_solver import fit_landmarks  # noqa: E402
 from selfieavatar.fitting.online import OnlineFit  # noqa: E402
 from selfieavatar.fitting.registration import shrink  # noqa: E402
@@ -174,12 +175,13 @@ def blinks_kept(raw: np.ndarray, smooth: np.ndarray, good: np.ndarray, reach: in
     return kept
 
 
-def jitter_ratio(points: np.ndarray, fitted: np.ndarray, good: np.ndarray, span: np.ndarray) -> float:
+def jitter_ratio(points: np.ndarray, fitted: np.ndarray, good: np.ndarray, eye_distance: np.ndarray) -> float:
     """Median over the stillest fifth of the frames: second differences of the mesh over those of the detector."""
     calm = uniform_filter1d(np.nan_to_num(points), 5, axis=0)
     middle = np.arange(4, len(points) - 4)
     middle = middle[[good[i - 4 : i + 5].all() for i in middle]]
-    moved = np.percentile(np.linalg.norm(calm[middle + 2] - calm[middle - 2], axis=2), 90, axis=1) / span[middle]
+    moved = np.percentile(np.linalg.norm(calm[middle + 2] - calm[middle - 2], axis=2), 90, axis=1)
+    moved = moved / eye_distance[middle]
     still = middle[np.argsort(moved)[: max(1, len(middle) // 5)]]
     bend = [np.sqrt(((v[still + 1] - 2 * v[still] + v[still - 1]) ** 2).mean((1, 2))) for v in (points, fitted)]
     return float(np.median(bend[1]) / np.median(bend[0]))
@@ -190,8 +192,9 @@ def measure(
 ) -> list[str]:  # fmt: skip
     """One row of the table of clips: of the landmark fit, or of the given one."""
     smooth = smooth or fit_clip(model, camera, clip.points, clip.time_s, settings)
-    span = eye_span(clip.points)
-    raw = fit_landmarks(model, camera, clip.points, landmark_weights(), span, ~smooth.cuts, solver_settings(settings))
+    eye_distance = inter_ocular_distance(clip.points)
+    solver = solver_settings(settings)
+    raw = fit_landmarks(model, camera, clip.points, landmark_weights(), eye_distance, ~smooth.cuts, solver)
     good, eyes = smooth.quality == "ok", np.linalg.norm(clip.points[:, 33] - clip.points[:, 263], axis=1)
     errors, shown = [], {}
     for name, fit in (("raw", raw), ("smooth", smooth)):
@@ -207,8 +210,8 @@ def measure(
     for value in (lambda p: np.linalg.norm(p[run, 13] - p[run, 14], axis=1),
                   lambda p: p[run, 4, 0] - 0.5 * (p[run, 33, 0] + p[run, 263, 0])):  # fmt: skip
         lags.append(lag_frames(value(clip.points), value(shown["smooth"])))
-    jitter = [jitter_ratio(clip.points[:, :468], shown[k][:, :468], whole, span) for k in ("raw", "smooth")]
-    opening = [gaze.eye_opening(p).mean(1) for p in (clip.points, shown["smooth"])]
+    jitter = [jitter_ratio(clip.points[:, :468], shown[k][:, :468], whole, eye_distance) for k in ("raw", "smooth")]
+    opening = [lid_opening(p).mean(1) for p in (clip.points, shown["smooth"])]
     kept = blinks_kept(*opening, whole)
     blink = f"{100 * np.mean(kept):.0f} % of {len(kept)}" if kept else "none"
     lost = int((smooth.quality == "lost").sum())

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from selfieavatar.fitting.lighting import EVEN_LIGHT  # noqa: E402
-from selfieavatar.io.arrays import read_identity  # noqa: E402
+from selfieavatar.identity import Identity  # noqa: E402
 from selfieavatar.io.files import image_name, read_image, write_image  # noqa: E402
 from selfieavatar.io.manifest import read_manifest  # noqa: E402
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions  # noqa: E402
@@ -55,7 +55,7 @@ def prepare(video: str, folder: Path, size_px: int) -> None:
     run_stage("matting", folder / "matting.parquet", *cut, *matting, "--manifest", folder / "matting.parquet")
 
 
-def learn(folder: Path, mode: str) -> tuple[dict[str, np.ndarray], object]:
+def learn(folder: Path, mode: str) -> tuple[Identity, object]:
     """Identity and fit with `fit.photometric` = mode."""
     settings = ["--settings", json.dumps({"photometric": mode})]
     inputs = [*("--decode", folder / "decode.parquet"), *("--landmarks", folder / "landmarks.parquet")]
@@ -63,7 +63,7 @@ def learn(folder: Path, mode: str) -> tuple[dict[str, np.ndarray], object]:
     identity, fit = folder / f"{mode}.npz", folder / f"{mode}.parquet"
     run_stage("identity", identity, *settings, *inputs, "--holdout", str(HOLDOUT), "--out", identity)
     run_stage("fit", fit, *settings, *inputs, "--identity", identity, "--out", fit)
-    return read_identity(identity), read_manifest(fit, "fit")
+    return Identity.load(identity), read_manifest(fit, "fit")
 
 
 def skin(renderer: Renderer, points: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ def measure(video: str, folder: Path, mode: str, images: Path | None) -> list[st
     new, new_fit = learn(folder, mode)
     test, count = Test(folder, old_fit), len(old_fit)
     even, fixed = (np.repeat(light.reshape(1, 27), count, axis=0) for light in (EVEN_LIGHT, default_light()))
-    own = np.repeat(np.asarray(new["light"]).reshape(1, 27), count, axis=0)
+    own = np.repeat(np.asarray(new.light).reshape(1, 27), count, axis=0)
     drawn = {
         "before": test.draw(old, old_fit, fixed), "even": test.draw(old, old_fit, even),
         "subject": test.draw(new, new_fit, own), "fitted": test.draw(new, new_fit, new_fit["light"]),

@@ -24,10 +24,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "rendering")]
 
 from faces import identity as made_up  # noqa: E402 - found only after the path is set
 
-from selfieavatar.io.arrays import read_identity  # noqa: E402
+from selfieavatar.identity import Identity  # noqa: E402
 from selfieavatar.io.files import ImageWriter  # noqa: E402
+from selfieavatar.rendering.face_mesh import FaceImages  # noqa: E402
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions  # noqa: E402
-from selfieavatar.rendering.renderer import FaceImages, Renderer  # noqa: E402
+from selfieavatar.rendering.renderer import Renderer  # noqa: E402
 
 log = logging.getLogger("raster")
 
@@ -43,7 +44,7 @@ def poses(count: int, expressions: int, distance: float) -> list[tuple[np.ndarra
     return list(zip(rotation, translation, weight, gaze, strict=True))
 
 
-def ict_identity(path: Path, size: int) -> dict[str, np.ndarray]:
+def ict_identity(path: Path, size: int) -> Identity:
     """ICT-FaceKit's neutral head and expressions as an identity; vertices on seams of its UV are split."""
     with np.load(path) as model:
         corners = np.stack([model["tri"].ravel(), model["tri_uv"].ravel()], axis=1)
@@ -55,7 +56,9 @@ def ict_identity(path: Path, size: int) -> dict[str, np.ndarray]:
             "tri": tri.reshape(-1, 3).astype(np.int32),
             "uv": model["uv"][pairs[:, 1]] % 1.0,
         }
-    return arrays | {"tri_part": np.zeros(len(arrays["tri"]), np.int8)}
+    weights = np.ones(len(arrays["expression_basis"]), np.float32)
+    arrays |= {"expression_scale": weights, "expression_low": 0 * weights, "expression_high": weights}
+    return Identity.from_arrays(arrays | {"tri_part": np.zeros(len(arrays["tri"]), np.int8)})
 
 
 def measure(work: Callable[[], object], frames: int, repeats: int) -> tuple[float, float]:
@@ -72,9 +75,9 @@ def measure(work: Callable[[], object], frames: int, repeats: int) -> tuple[floa
     return float(np.median(rates)), min(costs)
 
 
-def table_row(name: str, arrays: dict[str, np.ndarray], size: int, args: argparse.Namespace) -> str:
+def table_row(name: str, identity: Identity, size: int, args: argparse.Namespace) -> str:
     """One line of the table: one mesh at one size."""
-    renderer = Renderer(arrays, size_px=size)
+    renderer = Renderer(identity, size_px=size)
     # Far enough for the face to fill about half of the image's height, as it does in a selfie crop.
     height = np.ptp(renderer.template[:, 1])
     sequence = poses(args.frames, renderer.basis.shape[0], 2.0 * height * renderer.focal_px / size)
@@ -114,16 +117,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    meshes = {"made-up face": made_up(256, texture_px=256, step=21)}
+    meshes = {"made-up face": Identity.from_arrays(made_up(256, texture_px=256, step=21))}
     if args.identity:
-        meshes = {"face mesh": read_identity(args.identity)}
+        meshes = {"face mesh": Identity.load(args.identity)}
     if args.ict:
         meshes["ICT-FaceKit"] = ict_identity(args.ict, 256)
     log.info("ms: of CPU time a frame; /s: frames a second on %d threads", args.threads)
     log.info("\n| mesh | triangles | px | face | z-buffer ms | images ms | images/s | files/s |\n|%s", "---|" * 8)
-    for name, arrays in meshes.items():
+    for name, identity in meshes.items():
         for size in args.sizes:
-            log.info("%s", table_row(name, arrays, size, args))
+            log.info("%s", table_row(name, identity, size, args))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,16 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from selfieavatar.avatar import Avatar
     from selfieavatar.errors import UserError
+    from selfieavatar.identity import Identity
 
 # Imported on first use, so that `import selfieavatar` loads neither torch nor mediapipe (PEP 562).
-_HOMES = {"Avatar": "selfieavatar.avatar", "UserError": "selfieavatar.errors"}
+_HOMES = {
+    "Avatar": "selfieavatar.avatar",
+    "Identity": "selfieavatar.identity",
+    "UserError": "selfieavatar.errors",
+}
 
-__all__ = ["Avatar", "UserError", "__version__"]
+__all__ = ["Avatar", "Identity", "UserError", "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -7,9 +7,9 @@ both, and `retarget` carries another person's motion over to this one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,19 +18,19 @@ from torch import Tensor, nn
 
 from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import Camera
+from selfieavatar.identity import Identity
 from selfieavatar.io.avatar_file import read_avatar
-from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_set_of
+from selfieavatar.morphable.landmark_sets import LandmarkSet
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.networks.avatar_generator import map_channels
 from selfieavatar.networks.avatar_networks import OFF_FACE, build_generator
 from selfieavatar.networks.sizes import check_sizes
-from selfieavatar.retargeting.retarget import Motion, Person, Retarget, driver_of, same_person
+from selfieavatar.rendering.raster import RasterBackend
+from selfieavatar.rendering.renderer import Renderer
+from selfieavatar.retargeting.retarget import Actor, Motion, Retarget, driver_of, same_person
 from selfieavatar.settings.config import read_section
 from selfieavatar.settings.sections import Decode
 from selfieavatar.settings.train_section import Networks
-
-if TYPE_CHECKING:
-    from selfieavatar.rendering.renderer import Renderer
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_rang
 
 
 def _refuse_misfits(content: dict[str, Any]) -> None:
-    """UserError, ValueError or what Python raises on nonsense where the parts do not fit, before anything is built."""
+    """Raise UserError, ValueError or what Python raises on nonsense where parts do not fit, before any is built."""
     network, size_px = _networks_of(content), content["size_px"]
     read_section(Decode, {"size_px": size_px}, "decode")
     if problem := check_sizes(network, size_px):
@@ -64,26 +64,26 @@ def _refuse_misfits(content: dict[str, Any]) -> None:
 
 
 def _networks_of(content: dict[str, Any]) -> Networks:
-    """The settings of its networks; those of the training, and of other versions, are passed over."""
+    """Read the settings of its networks; those of the training, and of other versions, are passed over."""
     settings = content["settings"]
     return read_section(Networks, {key: settings[key] for key in Networks.model_fields}, "train")
 
 
 def _refuse_hollow(values: Any, name: str) -> None:
-    """ValueError where a tensor claims more numbers than the file holds."""
+    """Raise ValueError where a tensor claims more numbers than the file holds."""
     if isinstance(values, Tensor) and values.untyped_storage().nbytes() < values.nbytes:
         raise ValueError(f"{name} claims more numbers than there are")
 
 
 def _regions(network: Networks) -> tuple[str, ...]:
-    """Of which regions the network takes maps."""
+    """Return the regions of which the network takes maps."""
     if network.net_generator == "unet":
         return ()
     return ("face", "back", *(name for name in OFF_FACE if getattr(network, f"net_{name}")))
 
 
 def compile_folded(network: nn.Module, device: torch.device) -> None:
-    """Has a folded network translated at its next call."""
+    """Have a folded network compiled at its next call."""
     if device.type == "cpu":  # without freezing, kernels are laid out anew at each frame
         network.compile(dynamic=False, options={"freezing": True, "cpp_wrapper": True})
     else:
@@ -93,18 +93,28 @@ def compile_folded(network: nn.Module, device: torch.device) -> None:
 class Avatar:
     """One person's avatar on a device. Thread-safe as long as nobody moves it.
 
-    size_px: side of the images. identity: arrays of identity.npz by name. weights: where the backbones of the losses
-    came from. settings: of its networks. training: images and minutes that it took.
+    Attributes:
+        size_px: side of the images. identity: who is shown. weights: where the backbones of the losses came from.
+        settings: of its networks. training: images and minutes that it took.
+        camera: of the avatar's images.
     """
 
-    def __init__(self, content: dict[str, Any], device: torch.device | str, precision: str = "float32") -> None:
+    def __init__(
+        self, content: dict[str, Any], device: torch.device | str, precision: str = "float32",
+        backend: RasterBackend | None = None,
+    ) -> None:  # fmt: skip
+        """Build the avatar from the content of avatar.pt; arguments as of `load`."""
         self.device = torch.device(device)
         self.size_px = int(content["size_px"])
         self.subject: str = content.get("subject", "")
         self.settings = _networks_of(content)
         self.weights: dict[str, str] = content["weights"]
         self.training = {name: content.get(name) for name in ("images", "minutes")}
-        self.identity = {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
+        self.identity = Identity.from_arrays(
+            {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
+        )
+        self.camera: Camera = self.identity.camera.scaled(self.size_px)
+        self._renderer = Renderer(self.identity, self.size_px, backend)
         self.expression_range = {k: v.numpy() for k, v in content["expression_range"].items()}
         maps = {
             region: {name: content["maps"][region][name].to(self.device, memory_format=torch.channels_last)
@@ -114,33 +124,33 @@ class Avatar:
         with torch.device("meta"):  # memory for what is in the file, not for what its settings claim
             self._network = build_generator(self.settings, self.size_px)
         self._network.load_state_dict(content["g_style"], assign=True)
-        self._network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self._network.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
         self._network.fold(getattr(torch, precision))
         off_face = {region: maps[region] for region in OFF_FACE if region in maps}
         self._atlas, self._back = self._network.atlas(maps.get("face", {}), off_face), maps.get("back", {})
         if self._back:
             self._back["feature"] = self._back["feature"].to(getattr(torch, precision))
-        self._renderer: Renderer | None = None
 
     @classmethod
     def load(
-        cls, path: Path | str, device: torch.device | str = "cpu", precision: str = "float32", compile: bool = False
-    ) -> Avatar:
-        """Reads avatar.pt; nothing in the file is executed.
+        cls, path: Path | str, device: torch.device | str = "cpu", precision: str = "float32", compile: bool = False,
+        backend: RasterBackend | None = None,
+    ) -> Avatar:  # fmt: skip
+        """Read avatar.pt; nothing in the file is executed.
 
         Args:
+            path: of the file. device: for the networks.
             precision: of the convolutions, "float32" or "bfloat16"; the latter is several times faster on CPUs
                 that have it (AMX, AVX512-BF16, GPUs), and slightly coarser (benchmarks/results/networks.md).
-            compile: translates the network for this machine, which takes a minute or so here and again at the first
+            compile: compiles the network for this machine, which takes a minute or so here and again at the first
                 frame of each other batch size, up to eight of them; then frames come faster. Needs a C++ compiler on a
                 CPU, Triton on a GPU.
+            backend: rasteriser that `pose` draws with, see `rendering.raster.backend_for`; None draws on the CPU.
 
         Raises:
             UserError: missing, damaged, not an avatar, of another format, or not for this device; or it cannot be
                 compiled here.
         """
-        from selfieavatar.rendering.renderer import check_identity
-
         if precision not in PRECISIONS:
             raise UserError(f"there is no precision '{precision}'; use {' or '.join(PRECISIONS)}")
         if torch.device(device).type == "cuda" and not torch.cuda.is_available():
@@ -151,9 +161,7 @@ class Avatar:
             raise UserError(f"{path} lacks {', '.join(missing)}; train the avatar again")
         try:
             _refuse_misfits(content)
-            avatar = cls(content, device, precision)
-            check_identity(avatar.identity)
-            _ = avatar.camera  # what drivers ask for, as well as the model
+            avatar = cls(content, device, precision, backend)
             ends = {name: avatar.expression_range[name].shape for name in ("low", "high")}
             if any(shape != (avatar.model.expression_count,) for shape in ends.values()):
                 raise ValueError("expression_range is not of its model")
@@ -165,7 +173,7 @@ class Avatar:
         return avatar
 
     def _compile(self) -> None:
-        """Translates the network, and paints a black frame to see that it can be done."""
+        """Compile the network, and paint a black frame to see that it can be done."""
         log.info("compiling the avatar's networks for this machine; a minute or so, longer where it is busy")
         compile_folded(self._network, self.device)
         black = torch.zeros(1, 3, self.size_px, self.size_px)
@@ -179,7 +187,7 @@ class Avatar:
 
     @torch.inference_mode()
     def paint(self, render: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
-        """Paints frames from their driving images (paper eq. 3).
+        """Paint frames from their driving images (paper eq. 3).
 
         Args:
             render: I_R (B,3,S,S) in [0,1]. uv: I_UV (B,3,S,S) in [0,1], channel 2 is 1 on the face, else 0.
@@ -208,7 +216,7 @@ class Avatar:
         light: np.ndarray | None = None,
         torso: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Draws the driving images of frames from coefficients of this avatar's own model.
+        """Draw the driving images of frames from coefficients of this avatar's own model.
 
         Args:
             rotation: axis-angle (B,3) rad. translation: (B,3) cm. expression: (B,E). gaze: (B,4) rad, None looks ahead.
@@ -221,19 +229,15 @@ class Avatar:
         Raises:
             ValueError: coefficients of another shape.
         """
-        if self._renderer is None:
-            from selfieavatar.rendering.renderer import Renderer
-
-            self._renderer = Renderer(self.identity, self.size_px)
         frames, needed = len(np.atleast_2d(rotation)), ("rotation", "translation", "expression")
         widths = {"rotation": 3, "translation": 3, "expression": self.model.expression_count}
         widths |= {"gaze": 4, "light": 27, "torso": 2}
-        given = []
+        rows_of: list[Any] = []
         for name, rows in zip(widths, (rotation, translation, expression, gaze, light, torso), strict=True):
-            given.append(np.atleast_2d(rows) if rows is not None or name in needed else None)
-            if given[-1] is not None and (given[-1].shape != (frames, widths[name]) or not frames):
-                raise ValueError(f"{name} must be {(frames or 'B', widths[name])}, not {given[-1].shape}")
-        drawn = self._renderer.render_batch(*given)
+            rows_of.append(np.atleast_2d(np.asarray(rows)) if rows is not None or name in needed else None)
+            if rows_of[-1] is not None and (rows_of[-1].shape != (frames, widths[name]) or not frames):
+                raise ValueError(f"{name} must be {(frames or 'B', widths[name])}, not {rows_of[-1].shape}")
+        drawn = self._renderer.render_batch(*rows_of)
         render = torch.from_numpy(drawn.image).permute(0, 3, 1, 2).float() / 255
         uv = torch.from_numpy(drawn.uv.astype(np.int32)).permute(0, 3, 1, 2).float() / 65535
         return render, uv
@@ -247,29 +251,24 @@ class Avatar:
         light: np.ndarray | None = None,
         torso: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Paints frames from coefficients of this avatar's own model: arguments as of `pose`, returns as of `paint`."""
+        """Paint frames from coefficients of this avatar's own model: arguments as of `pose`, returns as of `paint`."""
         return self.paint(*self.pose(rotation, translation, expression, gaze, light, torso))
 
     @property
     def model(self) -> MorphableModel:
         """The person's face."""
-        return MorphableModel.from_arrays(self.identity)
-
-    @property
-    def camera(self) -> Camera:
-        """The camera of the avatar's images."""
-        return camera_of(self.identity).scaled(self.size_px)
+        return self.identity.model
 
     @property
     def landmark_set(self) -> LandmarkSet:
         """The landmarks that the person was tracked by."""
-        return landmark_set_of(len(self.identity["landmark_vertices"]))
+        return self.identity.landmark_set
 
     def retarget(
         self, driver: MorphableModel, camera: Camera, motion: Motion, pose: str = "relative", gain: float = 1.0,
         overshoot: float = 1.0, pose_overshoot: float = 0.3,
     ) -> Callable[[Motion], Motion]:  # fmt: skip
-        """Function from motions of the driver to motions of this avatar.
+        """Make a function from motions of the driver to motions of this avatar.
 
         Args:
             driver, camera: model and camera of the person who drives. motion: frames of theirs that tell their neutral
@@ -281,24 +280,18 @@ class Avatar:
         Raises:
             UserError: the driver was tracked by other landmarks, or the avatar does not know its usual pose.
         """
-        own, kind = self.model, self.landmark_set
+        own, poses = self.model, self.identity.pose_range
         if same_person(driver, own):
             return lambda motion: motion
-        missing = [name for name in ("pose_rest", "pose_low", "pose_high") if name not in self.identity]
-        if missing:
-            raise UserError(f"the avatar's identity lacks {', '.join(missing)}; train it again with this version")
+        if poses is None:
+            raise UserError("the avatar's identity lacks pose_rest, pose_low, pose_high; train it again")
+        kind = self.landmark_set
         if len(driver.landmark_vertices) != kind.count:
             raise UserError(
                 f"the driver was tracked by {len(driver.landmark_vertices)} landmarks, the avatar by {kind.count}; use "
                 "one `landmarks.detector` for both"
             )
-        target = Person(own, self.camera, np.zeros(own.expression_count), self.identity["pose_rest"].astype(float))
-        reach = np.stack([self.identity["pose_low"], self.identity["pose_high"]]).astype(float)
+        target = Actor(own, self.camera, np.zeros(own.expression_count), poses.reference.astype(float))
+        reach = np.stack([poses.low, poses.high]).astype(float)
         mover = driver_of(driver, camera, motion, kind)
         return Retarget(mover, target, kind, reach, pose, gain, overshoot, pose_overshoot)
-
-
-def camera_of(identity: Mapping[str, np.ndarray]) -> Camera:
-    """The camera in the arrays of identity.npz."""
-    x, y = np.asarray(identity["principal"], float)
-    return Camera(float(identity["focal_px"]), (float(x), float(y)), int(identity["size_px"]))

@@ -19,13 +19,12 @@ import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.holdout import kept_frames
-from selfieavatar.fitting.person import model_and_camera
 from selfieavatar.footage.checks import judge, overall, record_again
 from selfieavatar.footage.face_image import FaceImage, face_image
 from selfieavatar.footage.measures import CELL_S, COLUMNS, Footage, clip_measures, measure, poses
 from selfieavatar.footage.signals import cut_by_border, examples, face_shape, frame_seconds
 from selfieavatar.footage.tracking import head_angles, openings
-from selfieavatar.io.arrays import read_identity
+from selfieavatar.identity import Identity
 from selfieavatar.io.files import atomic_file, image_name, read_image, write_json
 from selfieavatar.io.jpeg import encode_jpeg
 from selfieavatar.io.manifest import Manifest, read_manifest
@@ -118,9 +117,9 @@ def read_clips(args: argparse.Namespace) -> list[Clip]:
     return clips
 
 
-def load_model(path: Path, clips: list[Clip]) -> MorphableModel:
-    """Load the subject's face; UserError if the file is missing, no identity, or not that of the clips."""
-    model, _ = model_and_camera(read_identity(path), path)
+def read_model(path: Path, clips: list[Clip]) -> MorphableModel:
+    """Read the subject's model; UserError if the file is missing, damaged, or not of the clips."""
+    model = Identity.load(path).model
     for clip in clips:
         kind = landmark_set(clip.landmarks.metadata["landmark_set"])
         if (len(model.landmark_vertices), model.expression_count) != (kind.count, clip.fit["expression"].shape[1]):
@@ -222,7 +221,7 @@ def run(args: argparse.Namespace) -> None:
     cv2.setNumThreads(1)  # frames are looked at side by side instead
     clips, settings = read_clips(args), args.settings
     clips.sort(key=lambda clip: clip.role != "train")
-    model = load_model(args.identity, clips)
+    model = read_model(args.identity, clips)
     tables = [table_of(clip, number, model, args.threads) for number, clip in enumerate(clips)]
     facts = [footage_of(clip) for clip in clips]
     trained = [clip for clip in clips if clip.role == "train"]

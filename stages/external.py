@@ -12,7 +12,7 @@ import argparse
 import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -27,14 +27,10 @@ from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.results import Results
 from selfieavatar.evaluation.retrack import retracking_of
 from selfieavatar.evaluation.summary_text import comparison
-from selfieavatar.fitting.person import model_and_camera
-from selfieavatar.geometry.camera import Camera
+from selfieavatar.identity import Identity
 from selfieavatar.interop.exporters.image import peer_image
-from selfieavatar.io.arrays import read_identity
 from selfieavatar.io.files import write_json
 from selfieavatar.io.manifest import write_manifest
-from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_set_of
-from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.settings.device import lease_device
 from selfieavatar.settings.methods import method_images, no_methods
@@ -56,24 +52,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames-table", required=True, type=Path, help="frames.parquet")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted; 0 runs on the CPU")
     return parser
-
-
-@dataclass
-class Person:
-    """What the subject was tracked with."""
-
-    model: MorphableModel
-    camera: Camera
-    landmark_set: LandmarkSet
-
-
-def read_person(path: Path, size_px: int) -> Person:
-    """Read identity.npz, its camera for images of size_px. UserError where it is damaged."""
-    model, camera = model_and_camera(read_identity(path), path)
-    try:
-        return Person(model, camera.scaled(size_px), landmark_set_of(len(model.landmark_vertices)))
-    except ValueError as error:
-        raise UserError(f"{path} is of unknown landmarks ({error}); run the workflow again") from error
 
 
 class Peer:
@@ -144,8 +122,9 @@ def measure(args: argparse.Namespace, subject: Subject, device: str) -> Results:
     for sentence in no_methods(args.pictures.parent.parent):
         raise UserError(sentence)
     peer = Peer(args.pictures, subject, args.threads)
-    person = read_person(args.identity, subject.size_px)
-    tracked, why = retracking_of(person, MediaPipeDetector, settings.retrack_px)
+    identity = Identity.load(args.identity)
+    identity = replace(identity, camera=identity.camera.scaled(subject.size_px))
+    tracked, why = retracking_of(identity, MediaPipeDetector, settings.retrack_px)
     result = Results([args.method], NetworkScores(device, settings.network_metrics), tracked)
     with progress(total=subject.frames) as bar:
         for clip, frames in subject.test.items():

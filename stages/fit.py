@@ -12,14 +12,15 @@ import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.fitting import personal_model
-from selfieavatar.fitting.clip import ClipFit, eye_span, fit_clip, reprojection_error
+from selfieavatar.fitting.clip import ClipFit, fit_clip, reprojection_error
 from selfieavatar.fitting.imported import imported_clip, place, read_clip
+from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.fitting.lighting import albedo_at, lights_over_time, photometric_mode, skin_readings
 from selfieavatar.fitting.registration import PASSES, register, shrink
 from selfieavatar.fitting.smoothing import BRIDGED, LOST, OK, takes
-from selfieavatar.fitting.torso import TORSO_PX, Torso, follow_torso, small
+from selfieavatar.fitting.torso import follow_torso, small
 from selfieavatar.geometry.camera import Camera, transform
-from selfieavatar.io.arrays import read_identity
+from selfieavatar.identity import Identity, Torso
 from selfieavatar.io.files import expand, image_name, read_image
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.morphable.landmark_sets import landmark_set, landmark_weights
@@ -49,25 +50,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load_identity(path: Path) -> tuple[MorphableModel, Camera, dict[str, np.ndarray]]:
-    """Model, camera and all arrays of a subject; UserError if the file is missing or no identity."""
-    arrays = read_identity(path)
-    try:
-        model = MorphableModel.from_arrays(arrays)
-        principal = (float(arrays["principal"][0]), float(arrays["principal"][1]))
-        camera = Camera(float(arrays["focal_px"]), principal, int(arrays["size_px"]))
-        if not (camera.focal_px > 0 and camera.size_px > 0 and np.isfinite(principal).all()):
-            raise ValueError("its camera has no size or focal length")
-        for name, dimensions in (("texture", 3), ("reference", 2), ("torso_picture", 2), ("torso_mask", 2)):
-            image = arrays[name] if name in arrays or dimensions == 3 else np.zeros((TORSO_PX, TORSO_PX), np.uint8)
-            square = image.ndim == dimensions and image.shape[0] == image.shape[1] >= 8
-            if image.dtype != np.uint8 or not square or image.shape[2:] not in ((), (3,)):
-                raise ValueError(f"its {name} is no square image")
-        return model, camera, arrays
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise UserError(f"{path} is not a readable identity ({error}); delete it and run the workflow again") from error
-
-
 @dataclass
 class Footage:
     """The clip's images: the folders of frames and mattes, and the frames' numbers and times by row."""
@@ -85,7 +67,7 @@ class Footage:
         )
 
     def grey(self, row: int) -> np.ndarray:
-        """The grey image of `small` alone."""
+        """Read the grey image of `small` alone."""
         return self.kept[row][0] if row in self.kept else shrink(read_image(self._path(self.frames, row)))
 
     def _path(self, folder: Path, row: int) -> Path:
@@ -105,7 +87,7 @@ def registered_fit(
     args: argparse.Namespace, model: MorphableModel, camera: Camera, reference: np.ndarray | None, clip: ClipFit,
     points: np.ndarray, footage: Footage,
 ) -> ClipFit:  # fmt: skip
-    """The clip fitted anew to landmarks (N, L, 2) that follow the skin; frames that did not show this face stay so.
+    """Fit the clip anew to landmarks (N, L, 2) that follow the skin; frames that did not show this face stay so.
 
     Its error is still the distance from the detector's landmarks.
     """
@@ -120,13 +102,13 @@ def registered_fit(
             raise UserError(f"{args.frames} and {args.alpha} do not go together: {error}") from error
         clip = fit_clip(model, camera, moved, footage.time_s, args.settings)
     pose = np.concatenate([clip.rotation, clip.translation], axis=1)
-    error = reprojection_error(model, camera, points, eye_span(points), pose, clip.expression)
+    error = reprojection_error(model, camera, points, inter_ocular_distance(points), pose, clip.expression)
     return replace(clip, error=np.where(clip.quality == OK, error, np.nan))
 
 
-def clip_torso(identity: dict[str, np.ndarray], footage: Footage) -> np.ndarray:
+def clip_torso(torso: Torso | None, footage: Footage) -> np.ndarray:
     """(N, 2) shift of the torso in each frame; NaN where the subject's images, or the clip's, do not show it."""
-    torso, count = Torso.from_arrays(identity), len(footage.number)
+    count = len(footage.number)
     if torso is None:
         return np.full((count, 2), np.nan)
     shift = follow_torso(torso, (small(footage.grey(row)) for row in range(count)))
@@ -157,7 +139,7 @@ def photometric_fit(
     args: argparse.Namespace, model: MorphableModel, camera: Camera, texture: np.ndarray, clip: ClipFit,
     points: np.ndarray, footage: Footage, set_name: str,
 ) -> tuple[ClipFit, np.ndarray]:  # fmt: skip
-    """The clip, refined on the images in mode `full`, and its light (N, 9, 3); the fixed light in mode `off`."""
+    """Refine the clip on the images in mode `full`; also its light (N, 9, 3), the fixed light in mode `off`."""
     with lease_device(args.gpu) as device:
         mode = photometric_mode(args.settings.photometric, device)
         if mode == "off":
@@ -182,7 +164,7 @@ def photometric_fit(
 def imported(
     args: argparse.Namespace, model: MorphableModel, camera: Camera, points: np.ndarray, decode: Manifest, set_name: str
 ) -> ClipFit:
-    """The clip as its file of coefficients says."""
+    """Read the clip as its file of coefficients says."""
     published = load_model(args.settings.model, expand(args.settings.model_path), set_name)
     track, rows, crop = read_clip(args.coefficients[0], args.settings, decode)
     placed = place(published, model, camera, track, crop)
@@ -196,7 +178,8 @@ def imported(
 def run(args: argparse.Namespace) -> None:
     """Fits the clip and writes the manifest."""
     cv2.setNumThreads(1)  # frames are registered side by side instead
-    model, camera, identity = load_identity(args.identity)
+    identity = Identity.load(args.identity)
+    model = identity.model
     landmarks, decode = read_manifest(args.landmarks, "landmarks"), read_manifest(args.decode, "decode")
     if not np.array_equal(landmarks["frame"], decode["frame"]):
         raise UserError(
@@ -209,7 +192,7 @@ def run(args: argparse.Namespace) -> None:
             f"holds {kind.count}; use one `landmarks.detector` for all clips of a subject"
         )
     size = int(landmarks.metadata["size_px"])
-    camera = camera.scaled(size)
+    camera = identity.camera.scaled(size)
     points = landmarks["points_px"].reshape(len(landmarks), kind.count, 2)
     if args.coefficients:
         clip = imported(args, model, camera, points, decode, kind.name)
@@ -217,13 +200,13 @@ def run(args: argparse.Namespace) -> None:
         clip = fit_clip(model, camera, points, decode["time_s"], args.settings, kind.name)
     footage = Footage(args.frames, args.alpha, decode["frame"], decode["time_s"])
     if args.settings.registration and args.settings.model == personal_model.NAME:
-        clip = registered_fit(args, model, camera, identity.get("reference"), clip, points, footage)
+        clip = registered_fit(args, model, camera, identity.registration_reference, clip, points, footage)
     _report(clip, str(args.landmarks))
-    clip, light = photometric_fit(args, model, camera, identity["texture"], clip, points, footage, kind.name)
+    clip, light = photometric_fit(args, model, camera, identity.texture, clip, points, footage, kind.name)
     columns = {
         "frame": landmarks["frame"], "fitted": clip.fitted, "rotation": clip.rotation, "translation": clip.translation,
         "expression": clip.expression, "gaze": clip.gaze, "light": light.reshape(-1, 27),
-        "torso": clip_torso(identity, footage).astype(np.float32),
+        "torso": clip_torso(identity.torso, footage).astype(np.float32),
         "landmark_error": clip.error.astype(np.float32), "quality": clip.quality.astype(str),
     }  # fmt: skip
     metadata = {

@@ -13,18 +13,20 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.holdout import kept_frames
 from selfieavatar.fitting import personal_model
-from selfieavatar.fitting.clip import eye_span, reprojection_error, solver_settings
+from selfieavatar.fitting.clip import reprojection_error, solver_settings
 from selfieavatar.fitting.head_sphere import learn_head_sphere
 from selfieavatar.fitting.identity_fit import fit_identity
 from selfieavatar.fitting.imported import common_camera, padded, place, read_clip
+from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.fitting.landmark_solver import FitResult
 from selfieavatar.fitting.lighting import learn_appearance, photometric_mode
 from selfieavatar.fitting.registration import learn as learn_registered
 from selfieavatar.fitting.registration import shrink
 from selfieavatar.fitting.torso import learn_torso
 from selfieavatar.geometry.camera import Camera, transform
-from selfieavatar.geometry.reference_pose import pose_arrays
-from selfieavatar.io.files import atomic_file, expand, image_name, read_image
+from selfieavatar.geometry.reference_pose import PoseRange
+from selfieavatar.identity import Identity
+from selfieavatar.io.files import expand, image_name, read_image
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from selfieavatar.morphable.model import MorphableModel
@@ -61,8 +63,10 @@ def build_parser() -> argparse.ArgumentParser:
 def gather(
     landmarks: list[Manifest], names: list[Path], kept: list[np.ndarray], wanted: str | None = MEDIAPIPE
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """Points (N, L, 2) and depths (N, L) of all kept frames with a face, their clip and frame numbers, and the size
-    of the frames. `wanted` is the landmark set that they must have, None the set of the first clip.
+    """Collect all kept frames with a face.
+
+    Returns points (N, L, 2) and depths (N, L), their clip and frame numbers, and the size of the frames. `wanted` is
+    the landmark set that they must have, None the set of the first clip.
     """
     wanted = wanted or landmarks[0].metadata["landmark_set"]
     sizes = {int(manifest.metadata["size_px"]) for manifest in landmarks}
@@ -98,14 +102,12 @@ def gather(
 def published_person(
     settings: Fit, points: np.ndarray, camera: Camera, set_name: str
 ) -> tuple[MorphableModel, Camera, FitResult, np.ndarray]:
-    """A published model made the subject's: model, camera, and the fit of the frames it was made from with their
-    numbers.
-    """
+    """Fit a published model to the subject: model, camera, and the fit of the frames it was made from, with numbers."""
     model = load_model(settings.model, expand(settings.model_path), set_name)
     used = personal_model.diverse_frames(points.reshape(len(points), -1), IDENTITY_FRAMES)
     weights, spread = landmark_weights(set_name), FOCAL_SPREAD if settings.focal == "estimate" else 0.0
-    span = eye_span(points[used], set_name)
-    found = fit_identity(model, camera, points[used], weights, span, solver_settings(settings), spread)
+    eye_distance = inter_ocular_distance(points[used], set_name)
+    found = fit_identity(model, camera, points[used], weights, eye_distance, solver_settings(settings), spread)
     log.info("%s: identity from %d frames, focal length %.2f times the side of the crop",
              settings.model, len(used), found.camera.focal_px / camera.size_px)  # fmt: skip
     return found.model, found.camera, found.fit, used
@@ -115,11 +117,11 @@ def imported_person(
     args: argparse.Namespace, decode: list[Manifest], points: np.ndarray, clip: np.ndarray, frames: np.ndarray,
     set_name: str,
 ) -> tuple[MorphableModel, Camera, FitResult, np.ndarray]:  # fmt: skip
-    """The person and camera of the clips' files of coefficients; the rest as `published_person`."""
+    """Take person and camera from the clips' files of coefficients; returns as `published_person`."""
     settings: Fit = args.settings
     published = load_model(settings.model, expand(settings.model_path), set_name)
     read = [read_clip(path, settings, own) for path, own in zip(args.coefficients, decode, strict=True)]
-    count = len(published.identity_basis)
+    count = published.identity_count
     model = published.with_identity(np.mean([padded(track.identity, count) for track, _, _ in read], axis=0))
     size = read[0][2].size_px
     camera = common_camera([crop.camera(track) for track, _, crop in read], size)
@@ -131,8 +133,8 @@ def imported_person(
         at = at[np.unique(np.linspace(0, len(at) - 1, min(share, len(at))).round().astype(int))]
         placed = place(published, model, camera, track.take(np.searchsorted(rows, frames[at])), crop)
         pose = np.concatenate([placed.rotation, placed.translation], 1)
-        span = eye_span(points[at], set_name)
-        error = reprojection_error(model, camera, points[at], span, pose, placed.expression)
+        eye_distance = inter_ocular_distance(points[at], set_name)
+        error = reprojection_error(model, camera, points[at], eye_distance, pose, placed.expression)
         chosen.append(at)
         fits.append((placed.rotation, placed.translation, placed.expression, error))
     if not any((error <= settings.max_error).any() for *_, error in fits):
@@ -142,7 +144,8 @@ def imported_person(
         )
     log.info("%s: identity and camera of %d files of coefficients, focal length %.2f times the side of the crop",
              settings.model, len(read), camera.focal_px / size)  # fmt: skip
-    fit = FitResult(*(np.concatenate(values) for values in zip(*fits, strict=True)))
+    rotation, translation, expression, error = (np.concatenate(values) for values in zip(*fits, strict=True))
+    fit = FitResult(rotation, translation, expression, error)
     return model, camera, fit, np.concatenate(chosen)
 
 
@@ -155,7 +158,7 @@ def images_of(
         yield read_image(args.frames[clip[i]] / name), read_image(args.alpha[clip[i]] / name)
 
 
-def learn_look(
+def learn_texture(
     args: argparse.Namespace,
     model: MorphableModel,
     camera: Camera,
@@ -163,9 +166,9 @@ def learn_look(
     observations: tuple[np.ndarray, ...],
     set_name: str,
 ) -> dict[str, np.ndarray]:
-    """Texture (T, T, 3) uint8, its weight (T, T) float32 and the mean light (9, 3) from fitted frames.
+    """Learn texture (T, T, 3) uint8, its weight (T, T) float32 and the mean light (9, 3) from fitted frames.
 
-    shots: of each frame the landmarks (n, L, 2) of the set `set_name`, the number of the clip (n,), image and matte.
+    observations: of each frame the landmarks (n, L, 2) of the set `set_name`, the clip's number (n,), image and matte.
     """
     points, clip, images, mattes = observations
     owner = np.unique(clip, return_inverse=True)[1]
@@ -173,7 +176,7 @@ def learn_look(
     with lease_device(args.gpu) as device:
         mode = photometric_mode(args.settings.photometric, device)
         try:
-            look = learn_appearance(
+            appearance = learn_appearance(
                 model, camera, surface, images, mattes, owner, args.settings.texture_px, light=mode != "off"
             )
         except ValueError as error:
@@ -181,12 +184,13 @@ def learn_look(
                 f"the mattes hide the face in every train frame ({error}); look at the folder {args.alpha[0]}"
             ) from error
         if mode == "full":
-            from selfieavatar.fitting.photometric_refinement import refine_look  # torch comes only with this mode
+            from selfieavatar.fitting.photometric_refinement import refine_appearance  # torch comes only with this mode
             from selfieavatar.rendering.raster import backend_for
 
-            look |= refine_look(backend_for(device), model, camera, fit, observations, owner, look, set_name)
+            backend = backend_for(device)
+            appearance |= refine_appearance(backend, model, camera, fit, observations, owner, appearance, set_name)
     log.info("texture of %d frames; photometric fit: %s", len(points), mode)
-    return {name: look[name] for name in ("texture", "texture_weight", "light")}
+    return {name: appearance[name] for name in ("texture", "texture_weight", "light")}
 
 
 def run(args: argparse.Namespace) -> None:
@@ -205,7 +209,7 @@ def run(args: argparse.Namespace) -> None:
     personal, set_name = settings.model == personal_model.NAME, landmarks[0].metadata["landmark_set"]
     points, depth, clip, frames, size = gather(landmarks, args.landmarks, kept, MEDIAPIPE if personal else None)
     camera = Camera.default(size, settings.focal_ratio)
-    reference = {}
+    reference = None
     if personal:
         solver = solver_settings(settings)
         model, fit, used = personal_model.learn(points, depth, camera, settings.components, settings=solver)
@@ -214,33 +218,31 @@ def run(args: argparse.Namespace) -> None:
             rows = fit.rotation, fit.translation, fit.expression, fit.error
             used, fit = used[part], FitResult(*(values[part] for values in rows))
             shown = [(shrink(image), shrink(matte)) for image, matte in images_of(args, clip, frames, used)]
-            model, fit, texture = learn_registered(
+            model, fit, reference = learn_registered(
                 model, camera, fit, points[used], shown, solver, args.threads, settings.max_error
             )
-            reference = {"reference": texture}
     elif args.coefficients:
         model, camera, fit, used = imported_person(args, decode, points, clip, frames, set_name)
     else:
         model, camera, fit, used = published_person(settings, points, camera, set_name)
-    arrays = model.to_arrays() | reference | {
-        "focal_px": np.float32(camera.focal_px), "principal": np.array(camera.principal, np.float32), "size_px":
-        np.int32(size),
-    }  # fmt: skip
     good = np.flatnonzero(np.isfinite(fit.error) & (fit.error <= settings.max_error))
     if not len(good):
         raise UserError("the face could not be fitted in any train frame; check that all clips show the same person")
-    arrays |= pose_arrays(fit.rotation[good], fit.translation[good])
+    pose_range = PoseRange.of(fit.rotation[good], fit.translation[good])
     good = good[np.unique(np.linspace(0, len(good) - 1, min(MOST_FRAMES, len(good))).round().astype(int))]
     images, mattes = map(np.stack, zip(*images_of(args, clip, frames, used[good]), strict=True))
     part = FitResult(fit.rotation[good], fit.translation[good], fit.expression[good], fit.error[good])
     observations = points[used[good]], clip[used[good]], images, mattes
-    arrays |= learn_look(args, model, camera, part, observations, set_name)
+    appearance = learn_texture(args, model, camera, part, observations, set_name)
+    sphere, torso = None, None
     if settings.hair:
-        arrays |= learn_head_sphere(model.template, camera, part.rotation, part.translation, mattes)
+        sphere = learn_head_sphere(model.template, camera, part.rotation, part.translation, mattes)
     if settings.torso:
-        arrays |= learn_torso(images, mattes, observations[0] / size, landmark_set(set_name))
-    with atomic_file(args.out) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        torso = learn_torso(images, mattes, observations[0] / size, landmark_set(set_name))
+    Identity(
+        model, camera, **appearance, pose_range=pose_range, head_sphere=sphere, torso=torso,
+        registration_reference=reference,
+    ).save(args.out)  # fmt: skip
     log.info(
         "%s: %d expressions from %d frames of %d clips", args.out, model.expression_count, len(used), len(landmarks)
     )

@@ -8,7 +8,6 @@ the frame, its overlay, the drawn face I_R, and the person on a checkerboard.
 
 import argparse
 import logging
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +15,12 @@ import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.geometry.camera import Camera, transform
+from selfieavatar.geometry.camera import transform
 from selfieavatar.geometry.normals import orient_outwards
+from selfieavatar.identity import Identity
 from selfieavatar.io.files import image_name, read_image, write_image
 from selfieavatar.io.manifest import Manifest, read_manifest
-from selfieavatar.morphable.model import MorphableModel
-from selfieavatar.rendering.renderer import gaze_axes
+from selfieavatar.rendering.eyes import gaze_axes
 from selfieavatar.reporting import annotate, tracking_tiles
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.video.writer import VideoWriter
@@ -47,19 +46,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load_model(path: Path) -> tuple[MorphableModel, Camera]:
-    """The subject's face and camera. Raises UserError when the file is missing or damaged."""
-    if not path.is_file():
-        raise UserError(f"the identity {path} is missing; run the fit stage to make it")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            model = MorphableModel.from_arrays(dict(arrays))
-            principal = tuple(float(v) for v in arrays["principal"])
-            return model, Camera(float(arrays["focal_px"]), principal, int(arrays["size_px"]))
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a readable identity ({error}); delete it and run the fit again") from error
-
-
 @dataclass
 class Clip:
     """All that is known of a clip, row by row, and the mesh of each frame."""
@@ -69,8 +55,7 @@ class Clip:
     landmarks: Manifest
     fit: Manifest
     render: Manifest
-    model: MorphableModel
-    camera: Camera
+    identity: Identity
     side: int  # of the overlay, px
 
     def __post_init__(self) -> None:
@@ -79,6 +64,7 @@ class Clip:
         self._quality = self.fit["quality"]
         self._points = self.landmarks["points_px"]
         self._drawn = self.render["render_hash"]
+        self.model, self.camera = self.identity.model, self.identity.camera
         self._outward = orient_outwards(self.model.template, self.model.tri)
         self.zoom = self.side / int(self.decode.metadata["size_px"])
 
@@ -169,17 +155,17 @@ def read_clip(args: argparse.Namespace) -> Clip:
     """All manifests, checked to speak of the same frames, sizes and model."""
     kinds = ("decode", "landmarks", "matting", "fit", "render")
     found = {kind: read_manifest(getattr(args, kind), kind) for kind in kinds}
-    model, camera = load_model(args.identity)
+    identity = Identity.load(args.identity)
     frames, size_px = found["decode"]["frame"], int(found["decode"].metadata["size_px"])
     for kind, manifest in found.items():
         if not np.array_equal(manifest["frame"], frames) or int(manifest.metadata["size_px"]) != size_px:
             raise UserError(
                 f"{getattr(args, kind)} and {args.decode} describe different frames or sizes: run the workflow again"
             )
-    if camera.size_px != size_px or found["fit"]["expression"].shape[1] != model.expression_count:
+    if identity.camera.size_px != size_px or found["fit"]["expression"].shape[1] != identity.model.expression_count:
         raise UserError(f"{args.identity} and {args.fit} come from different runs: run the fit stage again")
     side = max(size_px, args.settings.size_px)
-    return Clip(args, found["decode"], found["landmarks"], found["fit"], found["render"], model, camera, side)
+    return Clip(args, found["decode"], found["landmarks"], found["fit"], found["render"], identity, side)
 
 
 def sheet(clip: Clip, frames: int, cell_px: int) -> np.ndarray:

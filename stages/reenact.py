@@ -24,10 +24,9 @@ from selfieavatar.evaluation.frames import Images
 from selfieavatar.evaluation.metrics_file import as_json
 from selfieavatar.evaluation.regions import mean_or_none
 from selfieavatar.evaluation.retrack import Tracker, expression_distance, fit_points, pose_distance_deg
-from selfieavatar.fitting.person import model_and_camera
-from selfieavatar.fitting.torso import held
+from selfieavatar.fitting.torso import fill_nearest
 from selfieavatar.geometry.camera import Camera
-from selfieavatar.io.arrays import read_identity
+from selfieavatar.identity import Identity
 from selfieavatar.io.files import image_name, read_image
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE
@@ -85,7 +84,8 @@ def read_driver(args: argparse.Namespace) -> Driver:
     Raises:
         UserError: files of different runs, or no frame with a face.
     """
-    model, camera = model_and_camera(read_identity(args.identity), args.identity)
+    identity = Identity.load(args.identity)
+    model, camera = identity.model, identity.camera
     fit, decode = read_manifest(args.fit, "fit"), read_manifest(args.decode, "decode")
     if not np.array_equal(fit["frame"], decode["frame"]) or fit["expression"].shape[1:] != (model.expression_count,):
         raise UserError(f"{args.fit}, {args.decode} and {args.identity} come from different runs; run the fit again")
@@ -140,7 +140,7 @@ def video(
     own: the driver is the avatar's person, whose light and torso are those of the clip; else both stay as they are.
     """
     light = driver.fit["light"][driver.rows] if own else None
-    torso = held(driver.fit["torso"])[driver.rows] if own else None
+    torso = fill_nearest(driver.fit["torso"])[driver.rows] if own else None
     side, frames = args.settings.video_tile_px, driver.fit["frame"]
     side = max(side, avatar.size_px)
     names = (f"driver {args.driver}", f"avatar {avatar.subject}")

@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.fitting.torso import held
-from selfieavatar.io.arrays import read_identity
+from selfieavatar.fitting.torso import fill_nearest
+from selfieavatar.identity import Identity
 from selfieavatar.io.files import ImageWriter, atomic_dir
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
-from selfieavatar.rendering.renderer import FaceImages, Renderer
+from selfieavatar.rendering.face_mesh import FaceImages
+from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.settings.device import lease_device
@@ -65,7 +66,7 @@ def drawn_frames(
     lit: under the light of each row, else under the renderer's own.
     """
     rotation, translation, expression, gaze, light = (fit[name] for name in COEFFICIENTS)
-    torso = held(fit["torso"])
+    torso = fill_nearest(fit["torso"])
 
     def draw(row: int) -> FaceImages:
         lights = light[row] if lit else None
@@ -85,9 +86,9 @@ def usable_rows(fit: Manifest) -> np.ndarray:
 
 def run(args: argparse.Namespace) -> None:
     """Draw one clip."""
-    identity = read_identity(args.identity)
+    identity = Identity.load(args.identity)
     fit = read_manifest(args.fit, "fit")
-    expressions = identity["expression_basis"].shape[0]
+    expressions = identity.model.expression_count
     if len(fit) and fit["expression"].shape[1] != expressions:
         raise UserError(
             f"{args.fit} has {fit['expression'].shape[1]} expression coefficients but {args.identity} has "

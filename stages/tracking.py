@@ -15,7 +15,7 @@ import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.footage.tracking import advice, head_angles, openings, summary
-from selfieavatar.io.arrays import read_identity
+from selfieavatar.identity import Identity
 from selfieavatar.io.files import atomic_file, read_image
 from selfieavatar.io.jpeg import encode_jpeg
 from selfieavatar.io.manifest import Manifest, read_manifest
@@ -73,7 +73,7 @@ def clip_curves(clip: dict[str, Manifest], scale: np.ndarray, open_shares: np.nd
 
 def run(args: argparse.Namespace) -> None:
     """Write the page."""
-    scale = np.maximum(read_identity(args.identity)["expression_scale"], 1e-6)
+    scale = np.maximum(Identity.load(args.identity).model.expression_scale, 1e-6)
     shown = []
     for name, path, sheet, clip in zip(args.clips, args.decode, args.sheet, read_clips(args), strict=True):
         landmarks = clip["landmarks"]

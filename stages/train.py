@@ -17,13 +17,14 @@ import signal
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.arrays import read_identity
+from selfieavatar.identity import Identity
 from selfieavatar.io.avatar_file import FORMAT
 from selfieavatar.io.files import atomic_file, content_hash
 from selfieavatar.io.manifest import Manifest, read_manifest
@@ -82,7 +83,7 @@ def check_settings(settings: Train, size_px: int) -> None:
 
 
 def avatar_file(
-    trainer: Trainer, taken: dict[str, Any], identity: dict[str, np.ndarray], subject: str
+    trainer: Trainer, taken: dict[str, Any], identity: Identity, subject: str
 ) -> dict[str, Any]:
     """Content of avatar.pt: tensors, numbers and strings only, so that torch.load(weights_only=True) reads it.
 
@@ -90,8 +91,9 @@ def avatar_file(
     """
     import torch
 
+    arrays = identity.to_arrays()
     arrays = {
-        k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.array(v, order="C")) for k, v in identity.items()
+        k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.array(v, order="C")) for k, v in arrays.items()
     }
     history = [{key: float(value) for key, value in row.items()} for row in trainer.history]
     history[-1]["taken_images"] = float(taken["images"])
@@ -113,7 +115,7 @@ def avatar_file(
 
 
 def learn(
-    args: argparse.Namespace, samples: Manifest, identity: dict[str, np.ndarray], folder: Path, out: Path, device: str
+    args: argparse.Namespace, samples: Manifest, identity: Identity, folder: Path, out: Path, device: str
 ) -> None:
     """Trains on the device, keeping the state in `folder`, and writes the avatar to `out`; of torchrun's processes the
     first does."""
@@ -127,7 +129,7 @@ def learn(
 
     if samples.metadata.get("light") == "fixed":
         # The avatar is driven under the light that it was trained under.
-        identity = identity | {"light": default_light()}
+        identity = replace(identity, light=default_light())
     size_px = int(samples.metadata["size_px"])
     check_settings(args.settings, size_px)
     frames, weights, validation = chosen_frames(samples, args.clips_dir)
@@ -198,7 +200,7 @@ def run(args: argparse.Namespace) -> None:
     from selfieavatar.training.parallel import group_from_environment
     from selfieavatar.training.state import discard_state, is_whole, run_key
 
-    samples, identity = read_manifest(args.samples, "samples"), read_identity(args.identity)
+    samples, identity = read_manifest(args.samples, "samples"), Identity.load(args.identity)
     data = content_hash((content_hash(args.samples) + content_hash(args.identity)).encode())
     folder = args.train_dir / run_key(args.settings, code_digest("stages.train"), data)
     kept = folder / args.out.name

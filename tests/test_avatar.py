@@ -10,7 +10,7 @@ import torch
 
 from selfieavatar.avatar import Avatar
 from selfieavatar.errors import UserError
-from selfieavatar.io.arrays import read_identity
+from selfieavatar.identity import Identity
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.training.dataset import FrameStore, make_batch
 from selfieavatar.training.loop import Frames, train
@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
     write_clip(folder / "a", 12)
     frames = Frames(FrameStore([(folder / "a", k) for k in range(12)], SIZE, 10**9, 1), np.ones(12), [])
     trainer = train(settings(images=40), SIZE, frames, folder / "run", "cpu")
-    identity = read_identity(write_identity(folder / "identity.npz"))
+    identity = Identity.load(write_identity(folder / "identity.npz"))
     torch.save(stage.avatar_file(trainer, trainer.averaged_weights(), identity, "x"), folder / "avatar.pt")
     return folder, trainer, frames
 
@@ -55,10 +55,10 @@ def test_alpha_is_one_on_the_person(trained):
 
 def test_identity_comes_back_as_arrays(trained):
     avatar = Avatar.load(trained[0] / "avatar.pt")
-    assert avatar.size_px == SIZE and str(avatar.identity["model"]) == "facemesh" and avatar.subject == "x"
-    np.testing.assert_array_equal(avatar.identity["tri"], [[0, 1, 2], [0, 2, 3]])
-    assert avatar.identity["focal_px"].shape == ()
-    assert avatar.identity["texture"].dtype == np.uint8
+    assert avatar.size_px == SIZE and avatar.identity.model.name == "facemesh" and avatar.subject == "x"
+    np.testing.assert_array_equal(avatar.identity.model.tri, [[0, 1, 2], [0, 2, 3]])
+    assert avatar.identity.camera.size_px == SIZE
+    assert avatar.identity.texture.dtype == np.uint8
 
 
 def test_driving_is_rendering_then_painting(trained):

@@ -4,13 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from selfieavatar.fitting.torso import TORSO_PX, Torso
+from selfieavatar.fitting.torso import TORSO_PX, torso_shift
 from selfieavatar.geometry.camera import Camera
+from selfieavatar.identity import Torso
 from selfieavatar.io.files import image_name, read_image, write_image
 from selfieavatar.matting.refine import RefineOptions, refine
+from selfieavatar.rendering.eyes import gaze_axes
 from selfieavatar.rendering.offface_uv import paint_torso
-from selfieavatar.rendering.raster_cpu import bilinear, clip_positions, interpolate, rasterize
-from selfieavatar.rendering.renderer import gaze_axes, uv_clip
+from selfieavatar.rendering.raster_cpu import bilinear, clip_positions, interpolate, rasterize, uv_clip
 from selfieavatar.rendering.shading import shade
 from selfieavatar.video.reader import CropReader
 from selfieavatar.video.window import cut_window
@@ -123,7 +124,7 @@ def test_uv_origin_is_the_first_texel_row():
 
 def test_a_shifted_torso_reads_its_reference_where_it_came_from():
     reference, moved = (rgb8(blob(TORSO_PX, centre))[..., 0] for centre in ((60, 90), (66, 86)))
-    shift, _ = Torso(reference, np.full_like(reference, 255)).shift(moved, np.zeros(2))
+    shift, _ = torso_shift(Torso(reference, np.full_like(reference, 255), 0.0), moved, np.zeros(2))
     assert shift * TORSO_PX == pytest.approx([6, -4], abs=0.1)
     uv, face = np.zeros((TORSO_PX, TORSO_PX, 3), np.uint16), np.zeros((TORSO_PX, TORSO_PX), bool)
     face[80, 60] = True

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfieavatar.io.arrays import read_identity
+from selfieavatar.identity import Identity
 from selfieavatar.training.dataset import FrameStore
 from selfieavatar.training.loop import Frames, train
 from stages.train import avatar_file
@@ -55,7 +55,7 @@ def avatar_pt(tmp_path_factory) -> Path:
     write_clip(folder / "a", 4)
     frames = Frames(FrameStore([(folder / "a", k) for k in range(4)], SIZE, 10**9, 1), np.ones(4), [])
     trainer = train(settings(images=8), SIZE, frames, folder / "run", "cpu")
-    identity = read_identity(write_identity(folder / "identity.npz"))
+    identity = Identity.load(write_identity(folder / "identity.npz"))
     torch.save(avatar_file(trainer, trainer.averaged_weights(), identity, "x"), folder / "avatar.pt")
     return folder / "avatar.pt"
 

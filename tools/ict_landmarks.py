@@ -16,6 +16,7 @@ import argparse
 import logging
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from selfieavatar.detection.landmarks import MediaPipeDetector  # noqa: E402
 from selfieavatar.geometry.camera import Camera, transform  # noqa: E402
 from selfieavatar.geometry.normals import orient_outwards, vertex_normals  # noqa: E402
+from selfieavatar.identity import Identity  # noqa: E402
 from selfieavatar.morphable.landmark_sets import FACE_VERTICES, HIDDEN_PART, IBUG, SKIN_PART, mirror_pairs  # noqa: E402
 from selfieavatar.morphable.published import ict  # noqa: E402
 from selfieavatar.morphable.published.published_model import PublishedModel  # noqa: E402
@@ -76,11 +78,8 @@ def look(model: PublishedModel, count: int, seed: int = 0) -> tuple[np.ndarray, 
     while len(landmarks) < count:
         identity, expression, rotation, translation, gaze = random_head(model, rng)
         person = model.with_identity(identity)
-        arrays = person.to_arrays() | {
-            "focal_px": np.float32(camera.focal_px), "principal": np.array(camera.principal, np.float32),
-            "size_px": np.int32(SIZE), "texture": texture, "tri_part": part,
-        }  # fmt: skip
-        image = Renderer(arrays).render(rotation, translation, expression, gaze).image
+        shown = Identity(replace(person, tri_part=part), camera, texture)
+        image = Renderer(shown).render(rotation, translation, expression, gaze).image
         image = np.where(image.any(2, keepdims=True), image, np.uint8(150))
         detector = MediaPipeDetector()  # a new one for each head: nothing is tracked from the last
         found = [detector.detect(image) for _ in range(3)][-1]  # the first look at a face is coarse

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfieavatar.geometry.pnp import kabsch
+
 LARGEST_CHANGE = 2.0  # of a face's size against the clip's median
 LARGEST_MISFIT = 0.12  # of the stiff points against the clip's usual shape, over their spread
 
@@ -42,7 +44,4 @@ def outlier_detections(points: np.ndarray, depth: np.ndarray, stiff: tuple[int, 
 
 def _turned_onto(shapes: np.ndarray, usual: np.ndarray) -> np.ndarray:
     """Centred shapes (N, K, 3) turned onto a centred shape (K, 3), reflections left out (Kabsch)."""
-    u, _, vt = np.linalg.svd(np.einsum("nki,kj->nij", shapes, usual))
-    sign = np.ones((len(shapes), 3))
-    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
-    return shapes @ ((u * sign[:, None]) @ vt)
+    return shapes @ kabsch(np.einsum("nki,kj->nij", shapes, usual))[0]

@@ -16,7 +16,7 @@ import numpy as np
 
 from selfieavatar.detection.landmarks import FaceDetector
 from selfieavatar.evaluation.regions import mean_or_none
-from selfieavatar.fitting.clip import eye_span
+from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.fitting.landmark_solver import FitResult, SolverSettings, fit_landmarks
 from selfieavatar.geometry.camera import Camera, rotation_matrix
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, LandmarkSet, landmark_set, landmark_weights
@@ -54,15 +54,15 @@ class Tracker:
 
 def fit_points(model: MorphableModel, camera: Camera, points: np.ndarray, set_name: str) -> FitResult:
     """Fit pose and expression of each frame for itself to landmarks (N, L, 2) px; NaN rows stay NaN."""
-    span = eye_span(points, set_name) if len(points) else np.zeros(0)
+    distance = np.nan_to_num(inter_ocular_distance(points, set_name)) if len(points) else np.zeros(0)
     apart = np.zeros(max(len(points) - 1, 0), bool)
     settings = replace(SolverSettings(), temporal=0.0)
-    return fit_landmarks(model, camera, points, landmark_weights(set_name), np.nan_to_num(span), apart, settings)
+    return fit_landmarks(model, camera, points, landmark_weights(set_name), distance, apart, settings)
 
 
 def keypoint_distance(points: np.ndarray, wanted: np.ndarray, set_name: str) -> np.ndarray:
     """Compute AKD (N,): mean distance of landmarks (N, L, 2) over the inter-ocular distance of the wanted ones."""
-    return np.linalg.norm(points - wanted, axis=2).mean(1) / eye_span(wanted, set_name)
+    return np.linalg.norm(points - wanted, axis=2).mean(1) / inter_ocular_distance(wanted, set_name)
 
 
 def expression_distance(expression: np.ndarray, wanted: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ def jitter(points: np.ndarray, order: np.ndarray, set_name: str) -> np.ndarray:
     found = np.full(len(points), np.nan)
     middle = np.flatnonzero((np.diff(order[:-1]) == 1) & (np.diff(order[1:]) == 1)) + 1
     second = points[middle - 1] - 2 * points[middle] + points[middle + 1]
-    found[middle] = np.linalg.norm(second, axis=2).mean(1) / eye_span(points[middle], set_name)
+    found[middle] = np.linalg.norm(second, axis=2).mean(1) / inter_ocular_distance(points[middle], set_name)
     return found
 
 
@@ -166,9 +166,17 @@ class Retracking:
 class Tracked(Protocol):
     """Interface of an avatar here: the model that its person was tracked with."""
 
-    model: MorphableModel
-    camera: Camera
-    landmark_set: LandmarkSet
+    @property
+    def model(self) -> MorphableModel:
+        """Return the face model."""
+
+    @property
+    def camera(self) -> Camera:
+        """Return the camera of the images."""
+
+    @property
+    def landmark_set(self) -> LandmarkSet:
+        """Return the landmarks that the model has."""
 
 
 def retracking_of(

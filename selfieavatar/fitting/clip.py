@@ -8,9 +8,10 @@ import numpy as np
 
 from selfieavatar.fitting import smoothing
 from selfieavatar.fitting.gaze import conjugate, gaze_angles
+from selfieavatar.fitting.landmark_measures import inter_ocular_distance, lid_area
 from selfieavatar.fitting.landmark_solver import LandmarkFit, SolverSettings, fit_landmarks
 from selfieavatar.geometry.camera import Camera
-from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
+from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_weights
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.settings.sections import Fit
 
@@ -19,10 +20,9 @@ from selfieavatar.settings.sections import Fit
 class ClipFit:
     """Coefficients of a clip's N frames; rows of lost frames are NaN.
 
-    fitted (N,) bool; rotation (N, 3) rad; translation (N, 3) cm; expression (N, E); gaze (N, 4) rad; error (N,)
-    median distance over
-    the outer eye corners' distance (NaN for bridged and lost frames); quality (N,) "ok", "bridged" or "lost"; cuts (N
-    - 1,) bool.
+    fitted (N,) bool; rotation (N, 3) rad; translation (N, 3) cm; expression (N, E); gaze (N, 4) rad; error (N,) median
+    reprojection error over the eye distance (NaN for bridged and lost frames); quality (N,) "ok", "bridged" or "lost";
+    cuts (N - 1,) bool.
     """
 
     fitted: np.ndarray
@@ -36,53 +36,32 @@ class ClipFit:
 
 
 def solver_settings(settings: Fit) -> SolverSettings:
-    """The solver's settings from the configuration's section `fit`."""
+    """Read the solver's settings from the configuration's section `fit`."""
     return SolverSettings(noise=settings.landmark_noise, prior=settings.prior, temporal=settings.temporal)
-
-
-def eye_span(points: np.ndarray, set_name: str = MEDIAPIPE) -> np.ndarray:
-    """(N,) distance of the outer eye corners in px: a running maximum-like measure that a turned head does not shrink.
-
-    The corners' distance shrinks with the cosine of the yaw; the face's height does not. Their usual ratio links both.
-    """
-    right, left = landmark_set(set_name).outer_eyes
-    eyes = np.linalg.norm(points[:, right] - points[:, left], axis=1)
-    nose = points[:, list(landmark_set(set_name).regions["nose"])]
-    height = np.ptp(nose[..., 1], axis=1)
-    ratio = eyes / np.maximum(height, 1e-6)
-    usual = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else 1.0
-    return np.maximum(eyes, np.minimum(height * usual, 2 * eyes))
-
-
-def lid_openings(points: np.ndarray, span: np.ndarray, set_name: str = MEDIAPIPE) -> np.ndarray:
-    """(N, 2) area within the lids of the left and the right eye over the squared span."""
-    rings = [points[:, list(ring)].astype(float) for ring in landmark_set(set_name).eyes]
-    areas = [0.5 * np.abs(np.cross(ring, np.roll(ring, -1, axis=1)).sum(1)) for ring in rings]
-    return np.stack(areas, 1) / span[:, None] ** 2
 
 
 def fit_clip(
     model: MorphableModel, camera: Camera, points: np.ndarray, time_s: np.ndarray, settings: Fit,
     set_name: str = MEDIAPIPE,
 ) -> ClipFit:  # fmt: skip
-    """Fits a clip.
+    """Fit a clip.
 
     Args:
         model: the subject's model. camera: in the pixels of `points`. points: (N, L, 2) px, NaN where no face was
         found. time_s: (N,) s. settings: the configuration's section `fit`. set_name: the landmark set of `points`.
     """
     gap = settings.longest_gap_s
-    span = eye_span(points, set_name)
-    cuts = smoothing.find_cuts(points, time_s, span, gap)
+    eye_distance = inter_ocular_distance(points, set_name)
+    cuts = smoothing.find_cuts(points, time_s, eye_distance, gap)
     weights = landmark_weights(set_name)
-    raw = fit_landmarks(model, camera, points, weights, span, ~cuts, solver_settings(settings))
+    raw = fit_landmarks(model, camera, points, weights, eye_distance, ~cuts, solver_settings(settings))
     fitted = np.isfinite(raw.error) & (raw.error <= settings.max_error)
     wrong = np.isfinite(raw.error) & ~fitted
     if wrong.any():
         # What is not this face must neither pull its neighbours nor look like a cut.
         points = np.where(wrong[:, None, None], np.nan, points)
-        cuts = smoothing.find_cuts(points, time_s, span, gap)
-        raw = fit_landmarks(model, camera, points, weights, span, ~cuts, solver_settings(settings), raw)
+        cuts = smoothing.find_cuts(points, time_s, eye_distance, gap)
+        raw = fit_landmarks(model, camera, points, weights, eye_distance, ~cuts, solver_settings(settings), raw)
         fitted &= np.isfinite(raw.error) & (raw.error <= settings.max_error)
     quality = smoothing.frame_quality(fitted, time_s, cuts, gap)
     runs = smoothing.takes(quality, cuts)
@@ -91,11 +70,11 @@ def fit_clip(
     pose = smoothing.bridge(np.concatenate([raw.rotation, raw.translation], 1), quality, time_s)
     expression = smoothing.bridge(raw.expression, quality, time_s)
     pose = smoothing.smooth(pose, time_s, runs, settings.smooth_pose_s)
-    openings = smoothing.bridge(lid_openings(points, span, set_name), quality, time_s)
+    openings = smoothing.bridge(lid_area(points, eye_distance, set_name), quality, time_s)
     expression = smoothing.smooth(expression, time_s, runs, settings.smooth_expression_s, openings)
     good = quality != smoothing.LOST
     gaze[~good] = np.nan
-    error = reprojection_error(model, camera, points, span, pose, expression)
+    error = reprojection_error(model, camera, points, eye_distance, pose, expression)
     error[quality != smoothing.OK] = np.nan
     return ClipFit(good, pose[:, :3], pose[:, 3:], expression, gaze, error, quality, cuts)
 
@@ -104,8 +83,10 @@ def gaze_of_irises(
     model: MorphableModel, camera: Camera, points: np.ndarray, rotation: np.ndarray, translation: np.ndarray,
     fitted: np.ndarray, set_name: str,
 ) -> np.ndarray:  # fmt: skip
-    """(N, 4) gaze, rad, from the irises of points (N, L, 2) px at poses (N, 3), (N, 3); NaN where `fitted` (N,) is
-    False, where the irises tell nothing, as behind closed lids, and of sets without irises."""
+    """Estimate the gaze (N, 4), rad, from the irises of points (N, L, 2) px at poses (N, 3), (N, 3).
+
+    NaN where `fitted` (N,) is False, where the irises tell nothing, as behind closed lids, and of sets without irises.
+    """
     if set_name != MEDIAPIPE:
         return np.full((len(points), 4), np.nan)
     eyes = model.eye_center, model.eye_radius, model.iris_radius
@@ -126,13 +107,14 @@ def reprojection_error(
     model: MorphableModel,
     camera: Camera,
     points: np.ndarray,
-    span: np.ndarray,
+    eye_distance: np.ndarray,
     pose: np.ndarray,
     expression: np.ndarray,
 ) -> np.ndarray:
-    """(N,) median distance between projected and given landmarks over the span; NaN where either is missing."""
+    """Measure the median reprojection error of landmarks over the eye distance: (N,), NaN where either is missing."""
     shown = np.where((np.isfinite(pose).all(1))[:, None, None], points, np.nan)
+    apart = np.zeros(max(len(points) - 1, 0), bool)
     task = LandmarkFit(
-        model, camera, shown, np.ones(points.shape[1]), span, np.zeros(max(len(points) - 1, 0), bool), SolverSettings()
+        model, camera, shown, np.ones(points.shape[1]), eye_distance, apart, SolverSettings()
     )
     return task.result(task.start(pose[:, :3], pose[:, 3:], expression)).error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfieavatar.fitting.landmark_measures import lid_opening
 from selfieavatar.geometry.camera import Camera, rotation_matrix
-from selfieavatar.morphable.landmark_sets import LEFT_LIDS, RIGHT_LIDS
 
 # Adults: eyeball radius 12.0 mm, iris radius 5.85 mm (Bekerman et al. 2014; Rufer et al. 2005): the ratio ties one to
 # the other.
@@ -24,24 +24,8 @@ _SEEN_WELL = 0.75  # weight of eyes whose difference is believed
 _FEW_FRAMES = 10  # seen well, after which the usual difference of the eyes is half believed
 
 
-def eye_opening(points: np.ndarray) -> np.ndarray:
-    """(N, 2) opening of the left and right eye: mean distance between the lids over the outer eye corners' distance.
-
-    Args:
-        points: (N, 478, 2) px.
-    """
-    span = np.linalg.norm(points[:, 33] - points[:, 263], axis=1)
-    openings = [
-        np.mean([np.linalg.norm(points[:, up] - points[:, low], axis=1) for up, low in lids], axis=0)
-        for lids in (LEFT_LIDS, RIGHT_LIDS)
-    ]
-    return np.stack(openings, 1) / span[:, None]
-
-
 def iris_pixels(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Iris centres (N, 2, 2) px and radii (N, 2) px, left eye first; the centre is the mean of the point and its
-    ring.
-    """
+    """Locate the irises: centres (N, 2, 2) px, the mean of point and ring, and radii (N, 2) px, left eye first."""
     centres, radii = [], []
     for first in (473, 468):
         ring = points[:, first + 1 : first + 5]
@@ -54,19 +38,18 @@ def iris_pixels(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def estimate_eyes(
     points: np.ndarray, rotation: np.ndarray, translation: np.ndarray, camera: Camera, corners: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Eyeball centres (2, 3), radii (2,) and the iris radius, all in cm, in the template.
+    """Estimate eyeball centres (2, 3), radii (2,) and the iris radius, all in cm, in the template.
 
     The usual place of the iris, carried into the template at the depth of the eye corners, is taken for looking
     straight ahead; the eyeball's centre lies behind it.
 
     Args:
-        points: (N, 478, 2) px. rotation, translation: (N, 3) of the fitted frames. corners: (2, 2, 3) outer and inner
-        corner
-            of the left, then the right eye in the template, cm.
+        points: (N, 478, 2) px. rotation, translation: (N, 3) of the fitted frames. camera: in the pixels of `points`.
+        corners: (2, 2, 3) outer and inner corner of the left, then the right eye in the template, cm.
     """
     rotations = rotation_matrix(rotation)
     centres, radii = iris_pixels(points)
-    opening = eye_opening(points)
+    opening = lid_opening(points)
     is_open = opening > CLOSED_SHARE * np.median(opening, axis=0)
     rays = camera.rays(centres)  # (N, 2, 3)
     middle = corners.mean(1)  # (2, 3)
@@ -91,9 +74,9 @@ def gaze_angles(
     points: np.ndarray, rotation: np.ndarray, translation: np.ndarray, camera: Camera, eye_center: np.ndarray,
     eye_radius: np.ndarray, iris_radius: float, usual: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """What each iris says by itself, and what that is worth.
+    """Intersect the ray through each iris with the sphere that its centre moves on; weigh what that tells.
 
-    The ray through the iris meets the sphere on which the iris centre moves. Where it meets it at a flat angle, as of
+    Where the ray meets the sphere at a flat angle, as of
     an eye that looks aside in a turned head, a pixel is many degrees; half-closed lids hide where the iris is.
 
     Args:
@@ -107,7 +90,7 @@ def gaze_angles(
     """
     rotations = rotation_matrix(np.nan_to_num(rotation))
     centres, _ = iris_pixels(points)
-    opening = eye_opening(points)
+    opening = lid_opening(points)
     if usual is None:
         usual = np.nanmedian(opening, axis=0) if np.isfinite(opening).any() else np.ones(2)
     shown = np.clip((opening / usual - CLOSED_SHARE) / (_OPEN_SHARE - CLOSED_SHARE), 0, 1)
@@ -130,7 +113,7 @@ def gaze_angles(
 
 
 def _seen_from_ahead(direction: np.ndarray, ray: np.ndarray) -> np.ndarray:
-    """(N, 2) squared share of a small turn of the eye in yaw and in pitch that shows in the image.
+    """Compute the squared share (N, 2) of a small turn of the eye in yaw and in pitch that shows in the image.
 
     Args:
         direction, ray: (N, 3) unit vectors in the head: where the eye looks, and the camera's ray to it.
@@ -142,7 +125,7 @@ def _seen_from_ahead(direction: np.ndarray, ray: np.ndarray) -> np.ndarray:
 
 
 def conjugate(gaze: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(N, 4) rad: the most likely gaze of both eyes, from the angles and weights of `gaze_angles`, (N, 4) each.
+    """Estimate the most likely gaze (N, 4), rad, of both eyes from angles and weights (N, 4) of `gaze_angles`.
 
     Eyes turn together (Hering's law): the common gaze is the weighted mean of both, drawn a little towards straight
     ahead, the less the irises tell, and within `RANGE`. The usual difference between both, a squint or a near object,
@@ -161,7 +144,7 @@ def conjugate(gaze: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _usual_difference(angles: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(2,) left minus right, rad, of angles (N, 2, 2) with weights: in a turned head they differ for other reasons."""
+    """Return the usual left minus right (2,), rad, of angles (N, 2, 2) with weights, among eyes that are seen well."""
     seen = (weight > _SEEN_WELL).all((1, 2))
     if not seen.any():
         return np.zeros(2)

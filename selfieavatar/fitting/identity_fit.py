@@ -1,6 +1,6 @@
-"""Who is in the clips: the identity of a published model and the focal length, from many frames at once.
+"""Fit identity coefficients of a published model and the focal length to many frames at once.
 
-One problem: identity coefficients and log focal length are shared, pose and expression are each frame's own. The
+Bundle adjustment: identity coefficients and log focal length are shared, pose and expression are each frame's own. The
 frames' unknowns are eliminated block by block (Schur complement), so a step costs one small system for each frame and
 one of the shared unknowns' size.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from selfieavatar.fitting.landmark_solver import COARSE, FINE, TRUSTING, FitResult, LandmarkFit, SolverSettings
+from selfieavatar.fitting.landmark_solver import COARSE, COARSE_ITERATIONS, FINE, FitResult, LandmarkFit, SolverSettings
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.morphable.model import MorphableModel
 
@@ -27,24 +27,24 @@ class IdentityFit:
 
 
 def fit_identity(
-    model: MorphableModel, camera: Camera, points: np.ndarray, weights: np.ndarray, span: np.ndarray,
+    model: MorphableModel, camera: Camera, points: np.ndarray, weights: np.ndarray, eye_distance: np.ndarray,
     settings: SolverSettings | None = None, focal_spread: float = 0.0,
 ) -> IdentityFit:  # fmt: skip
-    """Fits identity, pose and expression of N frames that need not follow one another; a hundred diverse ones do.
+    """Fit identity, pose and expression of N frames in any order; a hundred diverse ones do.
 
     Args:
         model: with an identity space. camera: first guess, in the pixels of `points`. points: (N, L, 2) px, frames
-            with a NaN are left out. weights: (L,). span: (N,) px. settings: of the solver.
+            with a NaN are left out. weights: (L,). eye_distance: (N,) px. settings: of the solver.
         focal_spread: standard deviation of the log focal length around the camera's; 0 keeps it fixed.
 
     Raises:
         ValueError: no frame has landmarks, or the model has no identity space.
     """
-    if model.identity_basis is None:
+    if model.identity_basis is None or model.identity_scale is None:
         raise ValueError(f"the model {model.name} has no identity space")
     settings = replace(settings or SolverSettings(), temporal=0.0)
     apart = np.zeros(max(len(points) - 1, 0), bool)
-    task = LandmarkFit(_with_shapes(model), camera, points, weights, span, apart, settings)
+    task = LandmarkFit(_with_shapes(model), camera, points, weights, eye_distance, apart, settings)
     if not len(task.points):
         raise ValueError("no frame has landmarks")
     problem = _Joint(task, model, focal_spread)
@@ -52,15 +52,15 @@ def fit_identity(
     problem.solve(parameters)
     person = model.with_identity(problem.shared[:-1])
     camera = replace(camera, focal_px=float(camera.focal_px * np.exp(problem.shared[-1])))
-    last = LandmarkFit(person, camera, points, weights, span, apart, settings)
+    last = LandmarkFit(person, camera, points, weights, eye_distance, apart, settings)
     count = 6 + model.expression_count
     fit = last.result(*last.solve(parameters[:, :count], warm=True))
     return IdentityFit(person, camera, fit, problem.shared[:-1])
 
 
 def _with_shapes(model: MorphableModel) -> MorphableModel:
-    """The model with its identity space as further coefficients of each frame, without limits."""
-    count = len(model.identity_basis)
+    """Return the model with its identity space as further coefficients of each frame, without limits."""
+    count = model.identity_count
     return replace(
         model, identity_basis=None, identity_scale=None,
         expression_basis=np.concatenate([model.expression_basis, model.identity_basis]),
@@ -71,14 +71,15 @@ def _with_shapes(model: MorphableModel) -> MorphableModel:
 
 
 class _Joint:
-    """Frames' parameters (n, 6 + E + K), whose last K are the same everywhere, and shared unknowns (K + 1,): identity,
-    then the log of the focal length over the first guess.
+    """Frames' parameters (n, 6 + E + K), whose last K are the same everywhere, and shared unknowns (K + 1,).
+
+    The shared ones are identity, then the log of the focal length over the first guess.
     """
 
     def __init__(self, task: LandmarkFit, model: MorphableModel, focal_spread: float) -> None:
         self.task, self.own = task, 6 + model.expression_count
         self.frames = np.arange(len(task.points))
-        self.shared = np.zeros(len(model.identity_basis) + 1)
+        self.shared = np.zeros(model.identity_count + 1)
         self.first_focal = task.camera.focal_px
         # The frames' errors go together: the prior of what they share grows with them.
         identity = len(self.frames) * task.ridge[self.own :]
@@ -94,11 +95,11 @@ class _Joint:
                      + (parameters[:, :own] ** 2 * task.ridge[:own]).sum())  # fmt: skip
 
     def solve(self, parameters: np.ndarray, rounds: int = 40) -> None:
-        """Levenberg-Marquardt; changes the parameters (n, 6 + E + K) in place."""
+        """Minimise by Levenberg-Marquardt; changes the parameters (n, 6 + E + K) in place."""
         task, damping, own = self.task, 1e-2, self.own
         for number in range(rounds):
-            if number <= TRUSTING + 1:
-                task.energy.turn = COARSE if number <= TRUSTING else FINE
+            if number <= COARSE_ITERATIONS + 1:
+                task.energy.robust_scale = COARSE if number <= COARSE_ITERATIONS else FINE
             task.weigh(parameters)
             cost = self._cost(parameters, self.shared)
             step, shared_step = self._step(parameters, damping)
@@ -111,27 +112,27 @@ class _Joint:
             trial_cost = self._cost(trial, shared)
             if trial_cost < cost:
                 parameters[:], self.shared, damping = trial, shared, max(damping * 0.2, 1e-6)
-                if number > TRUSTING + 1 and cost - trial_cost < 1e-4 * cost:
+                if number > COARSE_ITERATIONS + 1 and cost - trial_cost < 1e-4 * cost:
                     break
             else:
                 self._cost(parameters, self.shared)  # sets the camera back
                 damping = min(damping * 6, 1e6)
 
     def _step(self, parameters: np.ndarray, damping: float) -> tuple[np.ndarray, np.ndarray]:
-        """Steps of the frames' own (n, 6 + E) and of the shared (K + 1,) unknowns."""
+        """Return steps of the frames' own (n, 6 + E) and of the shared (K + 1,) unknowns, by the Schur complement."""
         task, own, free = self.task, self.own, self.free
         hessian, gradient = task.energy.normal_equations(parameters, self.frames, focal=True)
         own_hessian, mixed = hessian[:, :own, :own].copy(), hessian[:, :own, own:][..., free]
         diagonal = np.arange(own)
         own_hessian[:, diagonal, diagonal] += task.ridge[:own]
         own_hessian[:, diagonal, diagonal] *= 1 + damping
-        pull = gradient[:, :own] + parameters[:, :own] * task.ridge[:own]
-        held = task.held(parameters, gradient[:, :-1])[:, :own]
-        own_hessian *= ~(held[:, :, None] | held[:, None, :])
-        own_hessian[:, diagonal, diagonal] += held + 1e-9
-        mixed = mixed * ~held[..., None]
-        pull[held] = 0
-        solved = np.linalg.solve(own_hessian, np.concatenate([mixed, pull[..., None]], 2))
+        own_gradient = gradient[:, :own] + parameters[:, :own] * task.ridge[:own]
+        active = task.active_set(parameters, gradient[:, :-1])[:, :own]
+        own_hessian *= ~(active[:, :, None] | active[:, None, :])
+        own_hessian[:, diagonal, diagonal] += active + 1e-9
+        mixed = mixed * ~active[..., None]
+        own_gradient[active] = 0
+        solved = np.linalg.solve(own_hessian, np.concatenate([mixed, own_gradient[..., None]], 2))
         shared_hessian = hessian[:, own:, own:].sum(0)[np.ix_(free, free)] + np.diag(self.ridge[free])
         shared_hessian += np.diag(np.diag(shared_hessian)) * damping
         reduced = shared_hessian - np.einsum("nfs,nft->st", mixed, solved[..., :-1])

@@ -15,7 +15,8 @@ import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.fitting import smoothing
-from selfieavatar.fitting.clip import ClipFit, eye_span, gaze_of_irises, reprojection_error, smooth_gaze
+from selfieavatar.fitting.clip import ClipFit, gaze_of_irises, reprojection_error, smooth_gaze
+from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.geometry.camera import Camera, rotation_matrix
 from selfieavatar.geometry.pnp import rigid_pose, solve_pnp
 from selfieavatar.io.files import expand
@@ -53,9 +54,10 @@ class Crop:
 
 @dataclass(frozen=True)
 class Placement:
-    """N imported frames: rotation (N, 3) rad, translation (N, 3) cm, expression (N, E), gaze (N, 4) rad, NaN where the
-    file does not say, residual (N,) px, root mean square distance between the landmarks as our and the file's camera
-    see them.
+    """Coefficients of N imported frames.
+
+    rotation (N, 3) rad, translation (N, 3) cm, expression (N, E), gaze (N, 4) rad, NaN where the file does not say,
+    residual (N,) px, root mean square distance between the landmarks as our and the file's camera see them.
     """
 
     rotation: np.ndarray
@@ -66,7 +68,7 @@ class Placement:
 
 
 def read_clip(path: Path, settings: Fit, decode: Manifest) -> tuple[Coefficients, np.ndarray, Crop]:
-    """The file's frames that the clip shows (n), their rows in the clip (n,), and the clip's crop.
+    """Read the file's frames that the clip shows (n), their rows in the clip (n,), and the clip's crop.
 
     settings: the section `fit`, of which `model` and `model_path` count.
 
@@ -91,12 +93,12 @@ def read_clip(path: Path, settings: Fit, decode: Manifest) -> tuple[Coefficients
 
 
 def padded(coefficients: np.ndarray, count: int) -> np.ndarray:
-    """(..., K) with zeros to (..., count): files hold the first of a model's coefficients."""
+    """Return (..., K) with zeros to (..., count): files hold the first of a model's coefficients."""
     return np.pad(coefficients, [(0, 0)] * (coefficients.ndim - 1) + [(0, count - coefficients.shape[-1])])
 
 
 def common_camera(cameras: list[tuple[np.ndarray, np.ndarray]], size_px: int) -> Camera:
-    """The one camera of a subject: the mean of the clips' focal lengths (geometric) and principal points."""
+    """Average the clips' cameras to that of the subject: focal lengths geometrically, principal points plainly."""
     focal = float(np.exp(np.mean([np.log(focal).mean() for focal, _ in cameras])))
     principal = np.mean([principal for _, principal in cameras], axis=0)
     return Camera(focal, (float(principal[0]), float(principal[1])), size_px)
@@ -105,7 +107,7 @@ def common_camera(cameras: list[tuple[np.ndarray, np.ndarray]], size_px: int) ->
 def place(
     published: PublishedModel, person: MorphableModel, camera: Camera, track: Coefficients, crop: Crop
 ) -> Placement:
-    """The frames of `track` as poses and coefficients of the subject's `person`, seen by the subject's `camera`."""
+    """Convert the frames of `track` to poses and coefficients of the subject's `person`, seen by its `camera` (PnP)."""
     expression, landmarks = _posed(published, track)
     places = (landmarks + published.origin) @ np.swapaxes(track.rotation, 1, 2) + track.translation[:, None]
     focal, principal = crop.camera(track)
@@ -123,7 +125,7 @@ def place(
 
 def _posed(published: PublishedModel, track: Coefficients) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients (N, E) of the linear model, and the landmarks (N, M, 3) by the file's own model in its own place."""
-    owner = published.with_identity(padded(track.identity, len(published.identity_basis)))
+    owner = published.with_identity(padded(track.identity, published.identity_count))
     corners = owner.landmark_vertices[owner.used_landmarks]
     if not isinstance(published, FlameModel):
         return track.expression, _in_parts(lambda part: owner.vertices(part)[:, corners], track.expression)
@@ -149,7 +151,7 @@ def _in_parts(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.nd
 
 
 def _gaze(track: Coefficients) -> np.ndarray:
-    """(N, 4) yaw and pitch of both eyes from their joints; NaN where the file has none, or none that ever turned."""
+    """Return yaw and pitch (N, 4) of both eyes from their joints; NaN where there are none, or none ever turned."""
     if track.joints.shape[1] < _EYES.stop or not track.joints[:, _EYES].any():
         return np.full((len(track.number), 4), np.nan)
     # An eye at rest looks along -z.
@@ -162,7 +164,7 @@ def imported_clip(
     person: MorphableModel, camera: Camera, placed: Placement, rows: np.ndarray, points: np.ndarray, time_s: np.ndarray,
     settings: Fit, set_name: str = MEDIAPIPE,
 ) -> ClipFit:  # fmt: skip
-    """A clip's fit as the file says, unsmoothed; frames that it lacks are lost, never bridged.
+    """Assemble a clip's fit as the file says, unsmoothed; frames that it lacks are lost, never bridged.
 
     Args:
         placed: the n frames that the file has, rows: (n,) their rows in the clip. points: (N, L, 2) px of our detector,
@@ -178,12 +180,12 @@ def imported_clip(
     rotation, translation, expression, gaze = map(
         spread, (placed.rotation, placed.translation, placed.expression, placed.gaze)
     )
-    span = eye_span(points, set_name)
+    eye_distance = inter_ocular_distance(points, set_name)
     pose = np.concatenate([rotation, translation], 1)
-    error = reprojection_error(person, camera, points, span, pose, expression)
+    error = reprojection_error(person, camera, points, eye_distance, pose, expression)
     fitted = np.isfinite(pose).all(1) & ~(error > settings.max_error)
     quality = np.where(fitted, smoothing.OK, smoothing.LOST).astype(object)
-    cuts = smoothing.find_cuts(points, time_s, span, settings.longest_gap_s)
+    cuts = smoothing.find_cuts(points, time_s, eye_distance, settings.longest_gap_s)
     runs = smoothing.takes(quality, cuts)
     if not np.isfinite(gaze).any():
         gaze = gaze_of_irises(person, camera, points, rotation, translation, fitted, set_name)

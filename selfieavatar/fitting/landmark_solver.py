@@ -1,4 +1,4 @@
-"""Fits pose and expression of a clip to landmarks: Gauss-Newton with Levenberg damping, all frames at once.
+"""Fit pose and expression of a clip to landmarks by Levenberg-Marquardt, all frames at once.
 
 The unknowns of a frame are rotation (3), translation (3) and E expression coefficients. Frames are coupled by first
 differences only, so the normal equations are banded and the cost is linear in the number of frames. What is large is
@@ -17,11 +17,11 @@ from selfieavatar.fitting.visibility import Sight
 from selfieavatar.geometry.camera import Camera, rotation_vector
 from selfieavatar.morphable.model import MorphableModel
 
-# Turning points of the robust cost, in medians of a frame's distances: in the first iterations, and afterwards.
-COARSE, FINE, TRUSTING = 100.0, 8.0, 3
+# Scales of the robust cost, coarse to fine, in medians of a frame's distances: in the first iterations, and afterwards.
+COARSE, FINE, COARSE_ITERATIONS = 100.0, 8.0, 3
 # Frames whose normal equations are solved together, and frames beyond them on each side that are solved along. A step
-# fades along the chain, by the expression prior alone to 0.7 of it from one frame to the next: at the end of so many
-# frames what is cut off is far below 32-bit coordinates.
+# fades by the expression prior alone to 0.7 of it from one frame to the next: at the end of so many frames what is cut
+# off is far below 32-bit coordinates.
 BLOCK, HALO = 512, 64
 _FRAMES_IN_VIEW = 256
 
@@ -33,8 +33,8 @@ class SolverSettings:
     noise: expected error of a landmark. support: how many independent landmarks the whole set counts for
     (neighbouring points err together, so fewer than there are). prior: weight of (expression / expression_scale)^2.
     temporal: weight of the first differences over their spreads `rotation_step` (rad), `translation_step` (cm; three
-    times as much in depth) and `expression_step` (of expression_scale); large steps are let go (Geman-McClure), so a
-    blink keeps its amplitude. occlusion: trust landmarks on the far side of a turned head less.
+    times as much in depth) and `expression_step` (of expression_scale); large steps are down-weighted (Geman-McClure),
+    so a blink keeps its amplitude. occlusion: trust landmarks on the far side of a turned head less.
     """
 
     noise: float = 0.006
@@ -71,10 +71,10 @@ def _parts(count: int, size: int) -> list[slice]:
 def initial_pose(
     template: np.ndarray, points: np.ndarray, weights: np.ndarray, camera: Camera
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scaled-orthographic pose (DeMenthon and Davis' POS, least squares over all points).
+    """Estimate the scaled-orthographic pose by least squares over all points (POS of DeMenthon and Davis, 1995).
 
     Args:
-        template: (M, 3) cm. points: (N, M, 2) px. weights: (M,).
+        template: (M, 3) cm. points: (N, M, 2) px. weights: (M,). camera: in the pixels of `points`.
 
     Returns:
         Rotation (N, 3) and translation (N, 3).
@@ -98,25 +98,26 @@ class LandmarkFit:
         camera: in the pixels of `points`.
         points: (N, L, 2) px; frames with a NaN are left out.
         weights: (L,) of the landmarks.
-        span: (N,) distance of the outer eye corners in px, the yardstick; it should change slowly or not at all.
+        eye_distance: (N,) px, the unit of distances; it should change slowly or not at all.
         linked: (N - 1,) True where frame n + 1 continues frame n.
     """
 
     def __init__(
-        self, model: MorphableModel, camera: Camera, points: np.ndarray, weights: np.ndarray, span: np.ndarray,
+        self, model: MorphableModel, camera: Camera, points: np.ndarray, weights: np.ndarray, eye_distance: np.ndarray,
         linked: np.ndarray, settings: SolverSettings,
     ) -> None:  # fmt: skip
         used = model.used_landmarks
         self.sight = sight = Sight(model, weights, settings.occlusion)
-        self.good = np.isfinite(points).all(2)[:, used].all(1) & (span > 0)
+        self.good = np.isfinite(points).all(2)[:, used].all(1) & (eye_distance > 0)
         self.points = points[np.ix_(self.good, sight.landmarks)]
-        self.span = span[self.good].astype(float)
+        self.eye_distance = eye_distance[self.good].astype(float)
         self.camera, self.settings = camera, settings
         self.template = model.template[sight.vertices].astype(float)
         basis = model.expression_basis[:, sight.vertices].astype(float)
         self.energy = LandmarkEnergy(
-            self.template, basis, camera, self.points, sight.upright, self.span, settings.noise, settings.support
-        )
+            self.template, basis, camera, self.points, sight.upright, self.eye_distance, settings.noise,
+            settings.support,
+        )  # fmt: skip
         scale = np.maximum(model.expression_scale.astype(float), 1e-6)
         self.expressions = len(basis)
         numbers = np.flatnonzero(self.good)
@@ -125,13 +126,13 @@ class LandmarkFit:
         st = settings
         step = np.array([1, 1, 3]) * st.translation_step
         step = np.concatenate([np.full(3, st.rotation_step), step, st.expression_step * scale])
-        self.chain = TemporalPrior(adjacent, st.temporal, step)
+        self.temporal_prior = TemporalPrior(adjacent, st.temporal, step)
         self.ridge = np.concatenate([np.zeros(6), st.prior / scale**2])
         self.low, self.high = model.expression_limits()
 
     def start(self, rotation: np.ndarray | None = None, translation: np.ndarray | None = None,
               expression: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
-        """(n, 6 + E) first guess of the good frames, from given values or from the scaled-orthographic pose."""
+        """Return the first guess (n, 6 + E) of the good frames, from what is known or by `initial_pose`."""
         parameters = np.zeros((len(self.points), 6 + self.expressions))
         if rotation is None or translation is None:
             for part in _parts(len(parameters), BLOCK):
@@ -145,77 +146,77 @@ class LandmarkFit:
         return parameters
 
     def weigh(self, parameters: np.ndarray) -> None:
-        """Finds what is seen of the head as it is posed now."""
+        """Weigh the landmarks by what is seen of the head as it is posed now."""
         for part in _parts(len(parameters), _FRAMES_IN_VIEW):
-            rotation, _, points = self.energy.place(parameters[part])
+            rotation, _, points = self.energy.transform(parameters[part])
             self.energy.weights[part] = self.sight.weigh(rotation, points)
 
     def cost(self, parameters: np.ndarray) -> np.ndarray:
-        """(n,) energy of each frame: landmarks, expression prior, its half of the temporal terms."""
+        """Return the energy (n,) of each frame: landmarks, expression prior, its half of the temporal terms."""
         return self.energy.cost(parameters, np.arange(len(parameters))) + self._prior(parameters)
 
     def _prior(self, parameters: np.ndarray) -> np.ndarray:
-        return (parameters**2 * self.ridge).sum(1) + self.chain.energy(parameters)
+        return (parameters**2 * self.ridge).sum(1) + self.temporal_prior.energy(parameters)
 
     def _step(self, parameters: np.ndarray, damping: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """(k, 6 + E) Levenberg-Marquardt step of the frames `rows`; the others stand still."""
-        stiffness = self.chain.stiffness(parameters)
-        pull = np.zeros_like(parameters)
-        pull[1:] += np.diff(parameters, axis=0) * stiffness
-        pull[:-1] -= np.diff(parameters, axis=0) * stiffness
-        around = np.zeros_like(parameters)
-        around[1:] += stiffness
-        around[:-1] += stiffness
+        """Return the Levenberg-Marquardt step (k, 6 + E) of the frames `rows`; the others stand still."""
+        weights = self.temporal_prior.weights(parameters)
+        residual = np.diff(parameters, axis=0) * weights
+        gradient, diagonal = np.zeros_like(parameters), np.zeros_like(parameters)
+        gradient[1:] += residual
+        gradient[:-1] -= residual
+        diagonal[1:] += weights
+        diagonal[:-1] += weights
         step = np.empty((len(rows), parameters.shape[1]))
         for part in _parts(len(rows), BLOCK):
             wide = slice(max(part.start - HALO, 0), part.stop + HALO)
-            solved = self._solved(parameters, damping, rows[wide], stiffness, around, pull)
+            solved = self._solved(parameters, damping, rows[wide], weights, diagonal, gradient)
             step[part] = solved[part.start - wide.start :][: part.stop - part.start]
         return step
 
     def _solved(
-        self, parameters: np.ndarray, damping: np.ndarray, rows: np.ndarray, stiffness: np.ndarray,
-        around: np.ndarray, pull: np.ndarray,
+        self, parameters: np.ndarray, damping: np.ndarray, rows: np.ndarray, prior_weights: np.ndarray,
+        prior_diagonal: np.ndarray, prior_gradient: np.ndarray,
     ) -> np.ndarray:  # fmt: skip
-        """`_step` of so few frames that their Hessians may be in memory together; the last three are of the chain."""
+        """Return `_step` of so few frames that their Hessians may be in memory together."""
         hessian, gradient = self.energy.normal_equations(parameters, rows)
         diagonal = np.arange(parameters.shape[1])
         hessian[:, diagonal, diagonal] += self.ridge
         hessian[:, diagonal, diagonal] *= 1 + damping[rows, None]
         hessian[:, diagonal, diagonal] += 1e-9
-        hessian[:, diagonal, diagonal] += around[rows]
-        gradient += parameters[rows] * self.ridge + pull[rows]
-        link = stiffness[rows[:-1]] * (np.diff(rows) == 1)[:, None]
+        hessian[:, diagonal, diagonal] += prior_diagonal[rows]
+        gradient += parameters[rows] * self.ridge + prior_gradient[rows]
+        coupling = prior_weights[rows[:-1]] * (np.diff(rows) == 1)[:, None]
         # Coefficients that push against their limits stand still (projected Newton: Bertsekas 1982).
-        held = self.held(parameters[rows], gradient)
-        if held.any():
-            hessian *= ~(held[:, :, None] | held[:, None, :])
-            hessian[:, diagonal, diagonal] += held
-            gradient[held] = 0
-            link = link * ~(held[1:] | held[:-1])
-        return -solve_block_tridiagonal(hessian, gradient, link)
+        active = self.active_set(parameters[rows], gradient)
+        if active.any():
+            hessian *= ~(active[:, :, None] | active[:, None, :])
+            hessian[:, diagonal, diagonal] += active
+            gradient[active] = 0
+            coupling = coupling * ~(active[1:] | active[:-1])
+        return -solve_block_tridiagonal(hessian, gradient, coupling)
 
-    def held(self, parameters: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """(n, 6 + E) True for coefficients that push against their limits."""
-        held = np.zeros(parameters.shape, bool)
+    def active_set(self, parameters: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Mark the coefficients (n, 6 + E) that push against their limits."""
+        active = np.zeros(parameters.shape, bool)
         at, push = parameters[:, 6:], gradient[:, 6:]
-        held[:, 6:] = ((at <= self.low) & (push > 0)) | ((at >= self.high) & (push < 0))
-        return held
+        active[:, 6:] = ((at <= self.low) & (push > 0)) | ((at >= self.high) & (push < 0))
+        return active
 
     def solve(self, parameters: np.ndarray, warm: bool = False) -> tuple[np.ndarray, int]:
-        """Refines (n, 6 + E) parameters; returns them with the number of iterations used.
+        """Refine parameters (n, 6 + E); return them with the number of iterations used.
 
         Args:
-            warm: the parameters are near the solution, as those of the frame before are.
+            parameters: first guess. warm: the parameters are near the solution, as those of the frame before are.
         """
         count, iterations = len(parameters), 0
-        trusting = 0 if warm else TRUSTING
+        coarse = 0 if warm else COARSE_ITERATIONS
         damping, rows = np.full(count, 1e-3), np.arange(count)
         # From a neutral start an open mouth looks like outliers: none are suspected before the first steps are made.
         while len(rows) and iterations < self.settings.iterations:
             iterations += 1
-            if iterations <= trusting + 1:
-                self.energy.turn = COARSE if iterations <= trusting else FINE
+            if iterations <= coarse + 1:
+                self.energy.robust_scale = COARSE if iterations <= coarse else FINE
                 self.weigh(parameters)
                 data = self.energy.cost(parameters, rows)
             trial = parameters.copy()
@@ -232,28 +233,28 @@ class LandmarkFit:
             damping = np.where(better, np.maximum(damping * 0.3, 1e-7), np.minimum(damping * 8, 1e4))
             parameters = np.where(better[:, None], trial, parameters)
             data = np.where(better, trial_data, data)
-            if iterations > trusting:
-                rows = np.flatnonzero(moving | self.chain.beside(moving))
+            if iterations > coarse:
+                rows = np.flatnonzero(moving | self.temporal_prior.beside(moving))
         return parameters, iterations
 
     def result(self, parameters: np.ndarray, iterations: int = 0) -> FitResult:
-        """Spreads the good frames' parameters over all frames."""
+        """Spread the good frames' parameters over all frames."""
         total = len(self.good)
         full = np.full((total, 6 + self.expressions), np.nan)
         error = np.full(total, np.nan)
         if len(parameters):
             full[self.good] = parameters
             self.weigh(parameters)
-            error[self.good] = self.energy.median_distance(parameters) / self.span
+            error[self.good] = self.energy.median_distance(parameters) / self.eye_distance
         return FitResult(full[:, :3], full[:, 3:6], full[:, 6:], error, iterations)
 
 
 def fit_landmarks(
-    model: MorphableModel, camera: Camera, points: np.ndarray, weights: np.ndarray, span: np.ndarray,
+    model: MorphableModel, camera: Camera, points: np.ndarray, weights: np.ndarray, eye_distance: np.ndarray,
     linked: np.ndarray | None = None, settings: SolverSettings | None = None, start: FitResult | None = None,
 ) -> FitResult:  # fmt: skip
-    """Fits pose and expression of N frames; arguments as for `LandmarkFit`, `start` a result to begin from."""
+    """Fit pose and expression of N frames; arguments as for `LandmarkFit`, `start` a result to begin from."""
     linked = np.ones(max(len(points) - 1, 0), bool) if linked is None else linked
-    task = LandmarkFit(model, camera, points, weights, span, linked, settings or SolverSettings())
+    task = LandmarkFit(model, camera, points, weights, eye_distance, linked, settings or SolverSettings())
     guess = task.start() if start is None else task.start(start.rotation, start.translation, start.expression)
     return task.result(*task.solve(guess, warm=start is not None))

@@ -1,4 +1,4 @@
-"""Takes the images of a fitted face apart into albedo and light, by alternating robust least squares. NumPy.
+"""Separate the images of a fitted face into albedo and light (intrinsic images) by robust least squares. NumPy.
 
 The model is I = a(texel) E(normal) for each colour, with the irradiance E in nine spherical harmonics (Ramamoorthi and
 Hanrahan 2001; see `rendering.shading`). It is fitted to the encoded values of the images: the encoding is
@@ -26,14 +26,14 @@ from selfieavatar.rendering.texture import LEAST_IRRADIANCE, TexelReading, mesh_
 
 # Mean square over the sphere of each band's irradiance: (Y00 times the cosine lobe's factor of its order) squared.
 BAND_POWER = (BAND_FACTORS[0] * np.array([1.0] + [2.0 / 3.0] * 3 + [0.25] * 5)) ** 2
-# Irradiance 1 on every normal; and what pulls towards it where a frame shows nothing.
+# Irradiance 1 on every normal; and the weight of this prior where a frame shows nothing.
 EVEN_LIGHT = np.concatenate([np.full((1, 3), 1.0 / BAND_FACTORS[0]), np.zeros((8, 3))]).astype(np.float32)
-_EVEN_PULL = 1e-4
+_EVEN_WEIGHT = 1e-4
 # Side of the grid of texels on which the light is fitted: it needs the shape of the face, not its pores.
 LIGHT_PX = 64
 _ROUNDS = 8
 _CLIP_ROUNDS = 5
-_TURN = 2.5  # turning point of the robust weight, in standard deviations
+_ROBUST_SCALE = 2.5  # of the robust weight, in standard deviations
 # A reading counts in full for the light from this weight on: the outermost, foreshortened skin is read badly.
 _LEAST_SHARE = 0.15
 
@@ -50,7 +50,7 @@ class LightSettings:
     """What the fit expects, relative to the mean brightness of the readings.
 
     noise: error of a reading. support: how many independent readings one light's count for. contrast: spread of the
-    irradiance over all directions. skin: pull of a texel's albedo to the mean albedo, over the weight of an average
+    irradiance over all directions. skin: prior weight of the mean albedo, over the weight of an average
     texel's readings. change: departure of the irradiance from the take's own light. pace_s: time in which it may come
     about, s.
     """
@@ -73,7 +73,7 @@ class Readings:
 
 
 def gather(readings: Iterable[TexelReading], kept: np.ndarray) -> Readings:
-    """Readings of the texels `kept` (P,) bool, without those seen at a grazing angle."""
+    """Stack readings of the texels `kept` (P,) bool, without those seen at a grazing angle."""
     colours, weights, harmonics = [], [], []
     for reading in readings:
         colours.append(reading.colours[kept].astype(np.float32) / 255.0)
@@ -85,7 +85,7 @@ def gather(readings: Iterable[TexelReading], kept: np.ndarray) -> Readings:
 def skin_readings(
     model: MorphableModel, camera: Camera, points: np.ndarray, images: np.ndarray, mattes: np.ndarray
 ) -> tuple[Readings, tuple[np.ndarray, np.ndarray]]:
-    """What N frames show on the skin, and the rows and columns (P,) of its texels on a grid of LIGHT_PX.
+    """Read what N frames show on the skin, and the rows and columns (P,) of its texels on a grid of LIGHT_PX.
 
     points: (N, V, 3) camera points, cm; images (N, S, S, 3), mattes (N, S, S) uint8; camera: in their pixels. Eyes
     and the inside of the mouth are left out: they are not on the mesh's surface.
@@ -98,7 +98,7 @@ def skin_readings(
 
 
 def albedo_at(texture: np.ndarray, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """(P, 3) float32 in [0, 1]: texture (T, T, 3) uint8 at the places of `skin_readings`."""
+    """Return (P, 3) float32 in [0, 1]: texture (T, T, 3) uint8 at the places of `skin_readings`."""
     small = cv2.resize(texture, (LIGHT_PX, LIGHT_PX), interpolation=cv2.INTER_AREA)
     return small[places].astype(np.float32) / 255.0
 
@@ -107,11 +107,11 @@ def learn_appearance(
     model: MorphableModel, camera: Camera, points: np.ndarray, images: np.ndarray, mattes: np.ndarray,
     owner: np.ndarray, size_px: int, light: bool = True,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """The subject's arrays: texture (T, T, 3) uint8, texture_weight (T, T), light (9, 3), its mean over the frames,
-    and lights (G, 9, 3) of each clip.
+    """Separate texture and light of a subject by alternating robust least squares.
 
-    owner (N,): number of each frame's clip; the other arguments are those of `skin_readings`. Without `light` nothing
-    is taken apart: the texture is as filmed and the light is the fixed one.
+    Returns texture (T, T, 3) uint8, texture_weight (T, T), light (9, 3), its mean over the frames, and lights (G, 9, 3)
+    of each clip. owner (N,): number of each frame's clip; the other arguments are those of `skin_readings`. Without
+    `light` nothing is separated: the texture is as recorded and the light is the fixed one.
     """
     lights = np.repeat(default_light()[None], owner.max() + 1, axis=0)
     if light:
@@ -140,27 +140,27 @@ def positive(light: np.ndarray) -> np.ndarray:
 def _sphere(count: int = 400) -> np.ndarray:
     """Harmonics (count, 9) on evenly spread normals (Fibonacci lattice)."""
     number = np.arange(count) + 0.5
-    z, turn = 1.0 - 2.0 * number / count, number * np.pi * (1.0 + 5.0**0.5)
+    z, azimuth = 1.0 - 2.0 * number / count, number * np.pi * (1.0 + 5.0**0.5)
     radius = np.sqrt(1.0 - z**2)
-    return sh_basis(np.stack([radius * np.cos(turn), radius * np.sin(turn), z], axis=1))
+    return sh_basis(np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth), z], axis=1))
 
 
 _SPHERE = _sphere()
 
 
 def robust_weights(readings: Readings, albedo: np.ndarray, lights: np.ndarray, settings: LightSettings) -> np.ndarray:
-    """(N, P): the readings' weights times Geman-McClure's of what light (N, 9, 3) and albedo (P, 3) leave over."""
+    """Multiply the readings' weights by Geman-McClure's for residuals of lights (N, 9, 3), albedo (P, 3): (N, P)."""
     left = readings.colours - albedo * np.maximum(readings.harmonics @ lights.astype(np.float32), 0.0)
     square = (left**2).mean(axis=2)
     seen = readings.weights > 0
     usual = 2.2 * np.median(square[seen]) if seen.any() else 0.0  # the median of a normal error's square is 0.45
-    return readings.weights / (1.0 + square / (_TURN**2 * max(usual, settings.noise**2))) ** 2
+    return readings.weights / (1.0 + square / (_ROBUST_SCALE**2 * max(usual, settings.noise**2))) ** 2
 
 
 def _normal_equations(
     readings: Readings, albedo: np.ndarray, weights: np.ndarray, wanted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3, 9, 9) and (N, 3, 9) of the lights that make `wanted` (N, P, 3): for each frame and colour."""
+    """Return (N, 3, 9, 9) and (N, 3, 9) of the lights that make `wanted` (N, P, 3): for each frame and colour."""
     scaled = (weights[..., None] * albedo**2).transpose(0, 2, 1)
     harmonics = readings.harmonics
     left = np.stack([(harmonics * scaled[:, c, :, None]).transpose(0, 2, 1) @ harmonics for c in range(3)], axis=1)
@@ -175,9 +175,9 @@ def solve_lights(
     """Lights (G, 9, 3), each from the frames n with owner[n] equal to its number; albedo (P, 3), weights (N, P)."""
     left, right = _normal_equations(readings, albedo, weights, readings.colours)
     lights = []
-    prior = np.diag(np.concatenate([[_EVEN_PULL], BAND_POWER[1:] / settings.contrast**2]))
+    prior = np.diag(np.concatenate([[_EVEN_WEIGHT], BAND_POWER[1:] / settings.contrast**2]))
     even = np.zeros((3, 9))
-    even[:, 0] = _EVEN_PULL * EVEN_LIGHT[0]
+    even[:, 0] = _EVEN_WEIGHT * EVEN_LIGHT[0]
     for number in range(owner.max() + 1):
         own = owner == number
         gain = settings.support / settings.noise**2 / max(float(weights[own].sum()), 1e-9)
@@ -219,7 +219,7 @@ def _light_steps(
     readings: Readings, albedo: np.ndarray, lights: np.ndarray, owner: np.ndarray, weights: np.ndarray,
     settings: LightSettings,
 ) -> np.ndarray:  # fmt: skip
-    """(G, 9, 3): Gauss-Newton steps of the lights, when the albedo is always the best one for the light.
+    """Return (G, 9, 3): Gauss-Newton steps of the lights, when the albedo is always the best one for the light.
 
     Plain alternation creeps, since albedo and light make up for each other; here the albedo is eliminated (variable
     projection; Golub and Pereyra 1973, in Kaufman's form).
@@ -229,12 +229,12 @@ def _light_steps(
     left = readings.colours - albedo * irradiance
     gain = count * settings.support / settings.noise**2 / weights.sum()
     amount = (weights[..., None] * irradiance**2).sum(0)
-    pull = settings.skin * amount.mean(0)
+    prior_weight = settings.skin * amount.mean(0)
     mean = (albedo * amount).sum(0) / np.maximum(amount.sum(0), 1e-9)
-    amount = amount + np.maximum(pull, 1e-6)
-    slope = (weights[..., None] * irradiance * left).sum(0) + pull * (mean - albedo)
+    amount = amount + np.maximum(prior_weight, 1e-6)
+    slope = (weights[..., None] * irradiance * left).sum(0) + prior_weight * (mean - albedo)
     own, shown = _normal_equations(readings, albedo, weights, left)
-    prior = np.concatenate([[_EVEN_PULL], BAND_POWER[1:] / settings.contrast**2])
+    prior = np.concatenate([[_EVEN_WEIGHT], BAND_POWER[1:] / settings.contrast**2])
     # The mean irradiance over the readings stays: the scale is not the light's to choose.
     usual = np.concatenate([(readings.harmonics[owner == g] * weights[owner == g, :, None]).sum((0, 1))
                             for g in range(count)]) / weights.sum()  # fmt: skip
@@ -253,12 +253,12 @@ def _light_steps(
 
 
 def _mean_albedo(colours: np.ndarray, irradiance: np.ndarray, weights: np.ndarray, skin: float) -> np.ndarray:
-    """(P, 3): least squares of each texel, drawn a little towards the mean albedo."""
+    """Return (P, 3): least squares of each texel, drawn a little towards the mean albedo."""
     seen = (weights[..., None] * irradiance * colours).sum(0)
     amount = (weights[..., None] * irradiance**2).sum(0)
     mean = seen.sum(0) / np.maximum(amount.sum(0), 1e-9)
-    pull = skin * amount.mean(0)
-    return ((seen + pull * mean) / (amount + np.maximum(pull, 1e-9))).astype(np.float32)
+    prior_weight = skin * amount.mean(0)
+    return ((seen + prior_weight * mean) / (amount + np.maximum(prior_weight, 1e-9))).astype(np.float32)
 
 
 def lights_over_time(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from selfieavatar.fitting import gaze
+from selfieavatar.fitting.landmark_measures import lid_opening
 from selfieavatar.fitting.landmark_solver import LandmarkFit, SolverSettings
 from selfieavatar.fitting.smoothing import OneEuro
 from selfieavatar.geometry.camera import Camera, rotation_matrix
@@ -29,7 +30,7 @@ class OnlinePose:
 
 
 class OnlineFit:
-    """Follows one face.
+    """Follow one face.
 
     Args:
         model: the subject's model. camera: in the pixels of the points. set_name: of the points.
@@ -60,14 +61,14 @@ class OnlineFit:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets where the face was; the neutral stays."""
+        """Forget where the face was; the neutral stays."""
         self._last: np.ndarray | None = None
         self._gaze = np.zeros(4)
         for smoother in self._filters or ():
             smoother.reset()
 
     def update(self, points: np.ndarray | None, time_s: float) -> OnlinePose | None:
-        """The pose of one frame.
+        """Fit one frame, from the frame before or else from nothing.
 
         Args:
             points: (L, 2) px, or None (or NaN) where no face was found. time_s: s, later than the frame before.
@@ -75,18 +76,19 @@ class OnlineFit:
         Returns:
             None where the face is lost; the next frame that shows it is found again from nothing.
         """
-        parameters = None if points is None else self._solve(np.asarray(points, float))
+        points = np.full((self._count, 2), np.nan) if points is None else np.asarray(points, float)
+        parameters = self._solve(points)
         if parameters is None:
             self.reset()
             return None
         self._last = parameters
-        look = self._look(points, parameters)
+        angles = self._gaze_of(points, parameters)
         if self._filters is not None:
-            parameters, look = self._filters[0].update(parameters, time_s), self._filters[1].update(look, time_s)
-        return OnlinePose(parameters[:3], parameters[3:6], parameters[6:] - self.neutral, look)
+            parameters, angles = self._filters[0].update(parameters, time_s), self._filters[1].update(angles, time_s)
+        return OnlinePose(parameters[:3], parameters[3:6], parameters[6:] - self.neutral, angles)
 
     def calibrate(self, points: np.ndarray) -> np.ndarray:
-        """Takes one or two seconds (N, L, 2) of the driver at rest for neutral; returns its coefficients (E,).
+        """Take one or two seconds (N, L, 2) of the driver at rest for neutral; return its coefficients (E,).
 
         They are taken from all later expressions. The median passes over a blink.
 
@@ -104,37 +106,37 @@ class OnlineFit:
     def _remember(self, points: np.ndarray) -> np.ndarray | None:
         self._last = self._solve(points)
         if self._last is not None:
-            self._look(points, self._last)
+            self._gaze_of(points, self._last)
         return self._last
 
     def _solve(self, points: np.ndarray) -> np.ndarray | None:
-        """(6 + E,) parameters, from those of the frame before or else from nothing; None if this is not the face."""
+        """Solve for the parameters (6 + E,), from the frame before or from nothing; None if it is not the face."""
         if points.shape != (self._count, 2):
             raise ValueError(f"expected points of shape {(self._count, 2)}, got {points.shape}")
         if not np.isfinite(points).all():
             return None
         fit = self._fit
         fit.points = points[None, fit.sight.landmarks]
-        for warm in (True, False) if self._last is not None else (False,):
-            start = self._last[None] if warm else fit.start()
-            span = self.camera.focal_px * self._eyes_cm / start[:, 5]
-            fit.energy.show(fit.points, span)
-            parameters, _ = fit.solve(start, warm)
-            error = fit.energy.median_distance(parameters)[0] / span[0]
+        for first in (self._last, None) if self._last is not None else (None,):
+            start = fit.start() if first is None else first[None]
+            eye_distance = self.camera.focal_px * self._eyes_cm / start[:, 5]
+            fit.energy.observe(fit.points, eye_distance)
+            parameters, _ = fit.solve(start, warm=first is not None)
+            error = fit.energy.median_distance(parameters)[0] / eye_distance[0]
             if error <= self.max_error and self._plausible(parameters[0]):
                 return parameters[0]
         return None
 
     def _plausible(self, parameters: np.ndarray) -> bool:
-        """The face looks towards the camera, from less than 10 m: points on one spot or mirrored fit well otherwise."""
+        """Whether the face looks at the camera from less than 10 m, which mirrored points or a heap of them do not."""
         return bool(rotation_matrix(parameters[:3])[2, 2] > 0 and 0 < parameters[5] < _FARTHEST_CM)
 
-    def _look(self, points: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-        """(4,) gaze; eyes that cannot be seen keep the last one."""
+    def _gaze_of(self, points: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+        """Return (4,) gaze; eyes that cannot be seen keep the last one."""
         if not self._has_iris:
             return self._gaze
         frame, model = points[None], self.model
-        self._openings.append(gaze.eye_opening(frame)[0])
+        self._openings.append(lid_opening(frame)[0])
         angles, weight = gaze.gaze_angles(
             frame, parameters[None, :3], parameters[None, 3:6], self.camera, model.eye_center, model.eye_radius,
             model.iris_radius, np.median(self._openings, axis=0),

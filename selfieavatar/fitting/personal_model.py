@@ -1,21 +1,24 @@
-"""The personal model: a linear face on MediaPipe's mesh, learnt from the subject's own clips.
+"""Learn a personal model: a linear face on MediaPipe's mesh, from the subject's own clips.
 
 Generalised Procrustes alignment of the detector's 3D shapes gives a first template and principal components; then
-pose and
-expression (perspective, `solver`) and the model itself (a linear problem for each vertex) are improved in turn, as in
-structure from motion, until the model reprojects onto what was detected.
+pose and expression (perspective, `landmark_solver`) and the model itself (a linear problem for each vertex) are
+improved in turn, as in structure from motion, until the model reprojects onto what was detected.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from selfieavatar.fitting import gaze
+from selfieavatar.fitting.landmark_measures import lid_opening, mesh_inter_ocular_distance
 from selfieavatar.fitting.landmark_solver import FitResult, SolverSettings, fit_landmarks
+from selfieavatar.fitting.neutral import neutral_frames
 from selfieavatar.geometry.camera import Camera, rotation_matrix, rotation_vector
+from selfieavatar.geometry.pnp import kabsch
 from selfieavatar.morphable import landmark_sets as ls
 from selfieavatar.morphable import uv_layout
 from selfieavatar.morphable.model import MorphableModel
@@ -37,33 +40,19 @@ _TEMPLATE_FREEDOM_CM = 0.15  # how far one round may move the template,
 _BASIS_FREEDOM_CM = 0.03  # and each basis vector at one standard deviation
 
 
-def outer_eye_span(points: np.ndarray) -> np.ndarray:
-    """(N,) distance of the outer eye corners in px, evened out by the height of the face so that it does not shrink
-    in profile.
-    """
-    eyes = np.linalg.norm(points[:, ls.RIGHT_OUTER_CORNER] - points[:, ls.LEFT_OUTER_CORNER], axis=1)
-    height = np.linalg.norm(points[:, 168] - points[:, 2], axis=1)  # bridge to base of the nose
-    return np.maximum(eyes, height * float(np.nanmedian(eyes / height)) if len(points) else 0.0)
-
-
 def _procrustes(shapes: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Similarity-aligns shapes (N, V, 3) to a target (V, 3)."""
+    """Align by similarity shapes (N, V, 3) to a target (V, 3)."""
     share = weights / weights.sum()
     centred = shapes - (shapes * share[:, None]).sum(1, keepdims=True)
     middle = (target * share[:, None]).sum(0)
     goal = target - middle
-    u, s, vt = np.linalg.svd(np.einsum("nvi,v,vj->nij", centred, share, goal))
-    flip = np.ones((len(shapes), 3))
-    flip[:, 2] = np.sign(np.linalg.det(u @ vt))
-    rotation = (u * flip[:, None, :]) @ vt
-    scale = (s * flip).sum(1) / np.einsum("nvi,v->n", centred**2, share)
+    rotation, singular = kabsch(np.einsum("nvi,v,vj->nij", centred, share, goal))
+    scale = singular.sum(1) / np.einsum("nvi,v->n", centred**2, share)
     return scale[:, None, None] * (centred @ rotation) + middle
 
 
 def _upright(shape: np.ndarray) -> np.ndarray:
-    """Turns a shape so that its plane of symmetry is x = 0 and its forehead-chin line has the canonical lean; scales
-    to cm.
-    """
+    """Bring a shape upright: plane of symmetry x = 0, forehead-chin line with the canonical lean; scale it to cm."""
     mirror = ls.mirror_pairs()
     across = (shape[mirror] - shape)[mirror > np.arange(len(mirror))]
     across *= np.sign(across @ (shape[ls.LEFT_OUTER_CORNER] - shape[ls.RIGHT_OUTER_CORNER]))[:, None]
@@ -75,14 +64,15 @@ def _upright(shape: np.ndarray) -> np.ndarray:
     away = np.cross(x, down)
     # Canonical axes: forehead to chin is down and, by the lean, a little away from the camera.
     y = np.cos(_LEAN) * down - np.sin(_LEAN) * away
-    turned = shape @ np.stack([x, y, np.cross(x, y)], 1)
-    turned = turned - 0.5 * (turned[ls.RIGHT_OUTER_CORNER] + turned[ls.LEFT_OUTER_CORNER])
-    return turned * (OUTER_EYES_CM / np.linalg.norm(turned[ls.RIGHT_OUTER_CORNER] - turned[ls.LEFT_OUTER_CORNER]))
+    upright = shape @ np.stack([x, y, np.cross(x, y)], 1)
+    upright = upright - 0.5 * (upright[ls.RIGHT_OUTER_CORNER] + upright[ls.LEFT_OUTER_CORNER])
+    return upright * (OUTER_EYES_CM / np.linalg.norm(upright[ls.RIGHT_OUTER_CORNER] - upright[ls.LEFT_OUTER_CORNER]))
 
 
 def align_shapes(shapes: np.ndarray, rounds: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    """Generalised Procrustes: aligned shapes (N, V, 3) and their centre (V, 3), in cm, by the points that hardly
-    deform.
+    """Align shapes by generalised Procrustes analysis of the points that hardly deform.
+
+    Returns aligned shapes (N, V, 3) and their centre (V, 3), in cm.
     """
     weights = np.zeros(shapes.shape[1])
     weights[list(ls.RIGID)] = 1.0
@@ -98,9 +88,7 @@ def align_shapes(shapes: np.ndarray, rounds: int = 8) -> tuple[np.ndarray, np.nd
 
 
 def diverse_frames(features: np.ndarray, most: int) -> np.ndarray:
-    """Up to `most` frame numbers that span the features (N, D): every k-th, then the farthest from those chosen so
-    far.
-    """
+    """Choose up to `most` frames that span the features (N, D): every k-th, then by farthest-point sampling."""
     count = len(features)
     if count <= most:
         return np.arange(count)
@@ -116,21 +104,8 @@ def diverse_frames(features: np.ndarray, most: int) -> np.ndarray:
     return np.sort(np.array(chosen))
 
 
-def neutral_frames(points: np.ndarray, share: float = 0.2) -> np.ndarray:
-    """Numbers of the most neutral frames: mouth closed, lips at rest, eyes open, brows at rest."""
-    span = outer_eye_span(points)
-    gap = np.linalg.norm(points[:, ls.UPPER_LIP] - points[:, ls.LOWER_LIP], axis=1) / span
-    width = np.linalg.norm(points[:, ls.MOUTH_RIGHT] - points[:, ls.MOUTH_LEFT], axis=1) / span
-    opening = gaze.eye_opening(points).mean(1)
-    brow = np.linalg.norm(points[:, [105, 334]].mean(1) - points[:, [33, 263]].mean(1), axis=1) / span
-    score = 3 * np.maximum(gap - np.percentile(gap, 10), 0) + np.maximum(np.median(opening) - opening, 0) * 6
-    for value in (width, brow):
-        score = score + np.abs(value - np.median(value))
-    return np.argsort(score, kind="stable")[: max(1, min(len(points), max(3, int(share * len(points)))))]
-
-
 def principal_components(offsets: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
-    """(E, V, 3) components of offsets (N, V, 3), scaled so that each coefficient has spread 1 over the frames.
+    """Compute principal components (E, V, 3) of offsets (N, V, 3), scaled so that each coefficient has spread 1.
 
     x and y lead, z follows by regression. Fewer than `count` are returned when there are too few frames, at least one
     (then 0).
@@ -147,7 +122,7 @@ def principal_components(offsets: np.ndarray, weights: np.ndarray, count: int) -
 
 
 def closing_lid(shape: np.ndarray) -> np.ndarray:
-    """(V, 3) offsets that lay the left upper lid of a face (V, 3) on the lower one; the skin above it gives way."""
+    """Compute offsets (V, 3) that lay the left upper lid of a face (V, 3) on the lower one; skin above it gives way."""
     lower, upper = list(ls.LEFT_EYE[1:8]), list(ls.LEFT_EYE[:8:-1])
     triangles, part = ls.facemesh_triangles()
     edges = np.concatenate([triangles[part == ls.SKIN_PART][:, pair] for pair in ([0, 1], [1, 2], [2, 0])])
@@ -168,14 +143,16 @@ def closing_lid(shape: np.ndarray) -> np.ndarray:
 
 def _lacks_blinks(points: np.ndarray, components: int) -> bool:
     """Whether no frame of points (N, 478, 2) closes the eyes, and the model has components to spare."""
-    opening = gaze.eye_opening(points)
+    opening = lid_opening(points)
     seen = (opening.min(0) < gaze.CLOSED_SHARE * np.median(opening, axis=0)).all()
     return not seen and components >= _ENOUGH
 
 
 def _with_blinks(model: MorphableModel, expression: np.ndarray) -> tuple[MorphableModel, np.ndarray]:
-    """The model with the two weakest components replaced by a left and a right eye that closes, 1 is shut, which come
-    last; the coefficients (N, E) likewise, with the eyes left as they were."""
+    """Replace the two weakest components by a left and a right eye that closes, 1 is shut, which come last.
+
+    The coefficients (N, E) likewise, with the eyes left as they were.
+    """
     size = np.linalg.norm(model.expression_basis, axis=(1, 2)) * model.expression_scale
     kept = np.sort(np.argsort(-size, kind="stable")[:-2])
     left = closing_lid(model.template)
@@ -187,7 +164,7 @@ def _with_blinks(model: MorphableModel, expression: np.ndarray) -> tuple[Morphab
 
 
 def _without_rigid(basis: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """Takes out of each component the small motion of the whole head that its rigid points show."""
+    """Take out of each component the small motion of the whole head that its rigid points show."""
     generators = np.concatenate(
         [np.tile(np.eye(3)[:, None], (1, len(template), 1)), np.cross(np.eye(3)[:, None], template[None])]
     )
@@ -199,9 +176,9 @@ def _without_rigid(basis: np.ndarray, template: np.ndarray) -> np.ndarray:
 
 
 def _refine_vertices(
-    model: MorphableModel, camera: Camera, points: np.ndarray, fit: FitResult, span: np.ndarray
+    model: MorphableModel, camera: Camera, points: np.ndarray, fit: FitResult
 ) -> MorphableModel:
-    """Template and basis that reproject best for given poses and coefficients.
+    """Refine template and basis to reproject best for known poses and coefficients.
 
     With x = f X/Z + c the condition (f R_1 - (u - c) R_3) . (T + sum e B) = -(f t_1 - (u - c) t_3) is linear in
     template and basis, so each vertex is one ridge regression towards its present value.
@@ -244,19 +221,20 @@ def _refine_vertices(
 def relearn(
     model: MorphableModel, camera: Camera, points: np.ndarray, fit: FitResult, settings: SolverSettings
 ) -> tuple[MorphableModel, FitResult]:  # fmt: skip
-    """The model improved on better landmarks (N, 478, 2) of the frames it was learnt from, whose fit is the start."""
-    settings, weights, span = replace(settings, temporal=0.0), ls.landmark_weights(), outer_eye_span(points)
+    """Improve the model on better landmarks (N, 478, 2) of the frames it was learnt from, whose fit is the start."""
+    settings, weights = replace(settings, temporal=0.0), ls.landmark_weights()
+    eye_distance = mesh_inter_ocular_distance(points)
     apart = np.zeros(max(len(points) - 1, 0), bool)
     for _ in range(2):
-        fit = fit_landmarks(model, camera, points, weights, span, apart, settings, fit)
-        model = _refine_vertices(model, camera, points, fit, span)
+        fit = fit_landmarks(model, camera, points, weights, eye_distance, apart, settings, fit)
+        model = _refine_vertices(model, camera, points, fit)
     model, fit = _settle(model, fit, points)
-    fit = fit_landmarks(model, camera, points, weights, span, apart, settings, fit)
+    fit = fit_landmarks(model, camera, points, weights, eye_distance, apart, settings, fit)
     return finish(model, fit, points, camera), fit
 
 
 def _blank(template: np.ndarray, basis: np.ndarray) -> MorphableModel:
-    """A model with topology but without UV and eyes."""
+    """Make a model with topology but without UV and eyes."""
     tri, part = ls.facemesh_triangles()
     vertices = np.full(ls.landmark_set(ls.MEDIAPIPE).count, -1, np.int32)
     vertices[: ls.FACE_VERTICES] = np.arange(ls.FACE_VERTICES)
@@ -271,7 +249,7 @@ def learn(
     points: np.ndarray, depth: np.ndarray, camera: Camera, components: int = COMPONENTS, rounds: int = 2,
     settings: SolverSettings | None = None,
 ) -> tuple[MorphableModel, FitResult, np.ndarray]:  # fmt: skip
-    """Learns the subject's model from all train frames with a face.
+    """Learn the subject's model from all train frames with a face.
 
     Args:
         points: (N, 478, 2) px. depth: (N, 478) px. camera: of the same pixels. components: most expression components.
@@ -286,31 +264,32 @@ def learn(
     aligned, centre = align_shapes(shapes[diverse_frames(shapes.reshape(len(shapes), -1)[:, ::7], MOST_FRAMES)])
     aligned = _procrustes(shapes, centre, np.isin(np.arange(ls.FACE_VERTICES), ls.RIGID).astype(float))
     emphasis = np.sqrt(weights[: ls.FACE_VERTICES])[:, None]
-    looks = ((aligned - centre)[:, :, :2] * emphasis).reshape(len(aligned), -1)
+    expression = ((aligned - centre)[:, :, :2] * emphasis).reshape(len(aligned), -1)
     pose = (shapes - shapes.mean(1, keepdims=True))[:, list(ls.RIGID)[::6]].reshape(len(shapes), -1)
-    chosen = diverse_frames(np.concatenate([looks, pose * (2.0 / outer_eye_span(points)[:, None])], 1), MOST_FRAMES)
+    pose = pose * (2.0 / mesh_inter_ocular_distance(points)[:, None])
+    chosen = diverse_frames(np.concatenate([expression, pose], 1), MOST_FRAMES)
     offsets = aligned[chosen] - centre
     # Mirror images are faces too: a wink of one eye teaches that of the other, a head turned one way the other way.
     offsets = np.concatenate([offsets, offsets[:, ls.mirror_pairs()] * [-1, 1, 1]])
     model = _blank(
         centre, _without_rigid(principal_components(offsets, weights[: ls.FACE_VERTICES], components), centre)
     )
-    span = outer_eye_span(points[chosen])
+    eye_distance = mesh_inter_ocular_distance(points[chosen])
     apart = np.zeros(max(len(chosen) - 1, 0), bool)
-    fit = fit_landmarks(model, camera, points[chosen], weights, span, apart, settings)
+    fit = fit_landmarks(model, camera, points[chosen], weights, eye_distance, apart, settings)
     for number in range(rounds):
         log.info("facemesh round %d: median landmark error %.2f %%", number, 100 * np.nanmedian(fit.error))
-        model = _refine_vertices(model, camera, points[chosen], fit, span)
-        fit = fit_landmarks(model, camera, points[chosen], weights, span, apart, settings, fit)
+        model = _refine_vertices(model, camera, points[chosen], fit)
+        fit = fit_landmarks(model, camera, points[chosen], weights, eye_distance, apart, settings, fit)
     model, fit = _settle(model, fit, points[chosen])
-    fit = fit_landmarks(model, camera, points[chosen], weights, span, apart, settings, fit)
+    fit = fit_landmarks(model, camera, points[chosen], weights, eye_distance, apart, settings, fit)
     log.info("facemesh from %d frames, %d components: median landmark error %.2f %%",
              len(chosen), model.expression_count, 100 * np.nanmedian(fit.error))  # fmt: skip
     return finish(model, fit, points[chosen], camera), fit, chosen
 
 
 def _settle(model: MorphableModel, fit: FitResult, points: np.ndarray) -> tuple[MorphableModel, FitResult]:
-    """Moves the origin of the expressions to the neutral face, and the neutral face upright and to scale."""
+    """Move the origin of the expressions to the neutral face, and the neutral face upright and to scale."""
     good = np.flatnonzero(np.isfinite(fit.error))
     neutral = good[neutral_frames(points[good])]
     middle = np.median(fit.expression[neutral], axis=0)
@@ -319,11 +298,11 @@ def _settle(model: MorphableModel, fit: FitResult, points: np.ndarray) -> tuple[
     # The similarity between both frames, exact because `_upright` is one.
     centred, goal = template - template.mean(0), upright - upright.mean(0)
     scale = np.linalg.norm(goal) / np.linalg.norm(centred)
-    turn = np.linalg.lstsq(centred, goal / scale, rcond=None)[0]
-    basis = (model.expression_basis @ turn) * scale
-    rotation = rotation_matrix(fit.rotation) @ turn
+    R = np.linalg.lstsq(centred, goal / scale, rcond=None)[0]
+    basis = (model.expression_basis @ R) * scale
+    rotation = rotation_matrix(fit.rotation) @ R
     # R_old X_old + t_old, scaled as a whole: the image stays the same when the head grows and moves away.
-    shift = template.mean(0) - (turn @ upright.mean(0)) / scale
+    shift = template.mean(0) - (R @ upright.mean(0)) / scale
     translation = scale * (np.einsum("nij,j->ni", rotation_matrix(fit.rotation), shift) + fit.translation)
     expression = fit.expression - middle
     spread = np.maximum(np.nanstd(expression, axis=0), 1e-3)
@@ -338,7 +317,7 @@ def _settle(model: MorphableModel, fit: FitResult, points: np.ndarray) -> tuple[
 
 
 def finish(model: MorphableModel, fit: FitResult, points: np.ndarray, camera: Camera) -> MorphableModel:
-    """Adds the limits of the coefficients, UV and eyes, and stores all in 32 bits."""
+    """Add the limits of the coefficients, UV and eyes, and stores all in 32 bits."""
     good = np.isfinite(fit.error)
     expression = fit.expression[good]
     corners = model.template[
@@ -348,10 +327,11 @@ def finish(model: MorphableModel, fit: FitResult, points: np.ndarray, camera: Ca
     scale = np.maximum(expression.std(0), 1e-3)
     if _lacks_blinks(points, model.expression_count):
         scale[-2:] = np.maximum(scale[-2:], model.expression_scale[-2:])
-    values = dict(
+    values: dict[str, Any] = dict(
         template=model.template, expression_basis=model.expression_basis,
         expression_scale=scale,
         expression_low=np.percentile(expression, 1, axis=0), expression_high=np.percentile(expression, 99, axis=0),
         uv=uv_layout.layout(model.template, model.tri, model.tri_part), eye_center=centre, eye_radius=radius,
     )  # fmt: skip
-    return replace(model, iris_radius=iris, **{key: np.asarray(value, np.float32) for key, value in values.items()})
+    values = {key: np.asarray(value, np.float32) for key, value in values.items()}
+    return replace(model, iris_radius=iris, **values)

@@ -1,4 +1,4 @@
-"""Refines pose, expression, texture and light together on the images themselves, by Adam through the rasteriser.
+"""Refine pose, expression, texture and light together on the images themselves, by Adam through the rasteriser.
 
 The energy of a frame is the mean Charbonnier distance between the drawn and the filmed skin, the landmarks' robust
 distance, and the change against the landmark fit: kept small, and alike in neighbouring frames. It starts from the
@@ -15,7 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from selfieavatar.fitting.clip import ClipFit, eye_span, reprojection_error
+from selfieavatar.fitting.clip import ClipFit, reprojection_error
+from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.fitting.landmark_solver import FINE, FitResult, SolverSettings
 from selfieavatar.fitting.lighting import positive
 from selfieavatar.fitting.smoothing import OK, takes
@@ -31,8 +32,10 @@ _CHUNK = 256  # frames of a take whose images are held at once
 
 @dataclass(frozen=True)
 class JointSettings:
-    """photo_noise: expected difference of a pixel, 1 is white; photo_support: independent pixels that a frame counts
-    for (see `SolverSettings` for the landmarks' own). charbonnier: difference below which the distance is quadratic.
+    """Weights of the refinement.
+
+    photo_noise: expected difference of a pixel, 1 is white. photo_support: independent pixels that a frame counts for
+    (see `SolverSettings` for the landmarks' own). charbonnier: difference below which the distance is quadratic.
     keep, temporal: weights of the change of a coefficient, and of its first differences, in steps of `SolverSettings`.
     rates: of Adam for coefficients (in those steps), texture and light. batch: frames drawn at once.
     """
@@ -51,20 +54,26 @@ class JointSettings:
 
 @dataclass
 class Observations:
-    """N frames: images (N, S, S, 3) and mattes (N, S, S) uint8; points (N, L, 2) in their pixels, NaN where unknown;
-    span (N,) px, the landmarks' yardstick; linked (N - 1,) True where frame n + 1 continues frame n."""
+    """What N frames show.
+
+    images (N, S, S, 3) and mattes (N, S, S) uint8; points (N, L, 2) in their pixels, NaN where unknown; eye_distance
+    (N,) px, the unit of landmarks' distances; linked (N - 1,) True where frame n + 1 continues frame n.
+    """
 
     images: np.ndarray
     mattes: np.ndarray
     points: np.ndarray
-    span: np.ndarray
+    eye_distance: np.ndarray
     linked: np.ndarray
 
 
 @dataclass
 class Appearance:
-    """rotation (N, 3), translation (N, 3), expression (N, E) of the frames; texture (T, T, 3) in [0, 1]; lights
-    (G, 9, 3), and owner (N,), the number of each frame's light."""
+    """What is refined.
+
+    rotation (N, 3), translation (N, 3), expression (N, E) of the frames; texture (T, T, 3) in [0, 1]; lights (G, 9, 3),
+    and owner (N,), the number of each frame's light.
+    """
 
     rotation: np.ndarray
     translation: np.ndarray
@@ -75,7 +84,7 @@ class Appearance:
 
 
 def rotation_matrices(vectors: torch.Tensor) -> torch.Tensor:
-    """Axis-angle (B, 3) -> (B, 3, 3), Rodrigues' formula; differentiable, also at no rotation."""
+    """Convert axis-angle (B, 3) to matrices (B, 3, 3) by Rodrigues' formula; differentiable, also at no rotation."""
     squared = (vectors**2).sum(1)[:, None, None]
     angle = (squared + 1e-12).sqrt()
     x, y, z = vectors.unbind(1)
@@ -117,6 +126,7 @@ class Scene:
         self.low, self.high = self.tensor(np.concatenate([-free, low])), self.tensor(np.concatenate([free, high]))
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
+        """Move an array to the device."""
         return torch.as_tensor(np.asarray(array), device=self.device).to(self.dtype)
 
     def points(self, coefficients: torch.Tensor) -> torch.Tensor:
@@ -135,7 +145,7 @@ class Scene:
         return self.outwards * F.normalize(total, dim=2)
 
     def irradiance(self, normals: torch.Tensor, lights: torch.Tensor) -> torch.Tensor:
-        """(B, V, 3) of normals (B, V, 3) under lights (B, 9, 3), see `shading.shade`."""
+        """Return (B, V, 3) of normals (B, V, 3) under lights (B, 9, 3), see `shading.shade`."""
         x, y, z = normals.unbind(2)
         bands = [torch.ones_like(x), y, z, x, x * y, y * z, 3.0 * z * z - 1.0, x * z, x * x - y * y]
         return (torch.stack(bands, dim=2) * self.tensor(BAND_FACTORS) @ lights).clamp(min=0.0)
@@ -143,8 +153,8 @@ class Scene:
     def draw(
         self, points: torch.Tensor, texture: torch.Tensor, lights: torch.Tensor, behind: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The face before images `behind` (B, S, S, 3) in [0, 1], and the triangle of each pixel (B, S, S), or -1."""
-        size = behind.shape[1:3]
+        """Draw the face before images `behind` (B, S, S, 3) in [0, 1]; also each pixel's triangle (B, S, S) or -1."""
+        size = behind.shape[1], behind.shape[2]
         clip = camera_to_clip(points, self.camera.focal_px, self.camera.principal, size)
         rast = self.backend.rasterize(clip, self.tri, size)
         values = torch.cat([self.irradiance(self.normals(points), lights), self.uv.expand(len(points), -1, -1)], dim=2)
@@ -155,7 +165,7 @@ class Scene:
         return self.backend.antialias(image, rast, clip, self.tri), face
 
     def counted(self, face: torch.Tensor, mattes: torch.Tensor) -> torch.Tensor:
-        """(B, S, S) bool: skin of the person, a little inside the outline of the mesh; mattes (B, S, S) in [0, 1]."""
+        """Mark skin of the person (B, S, S), a little inside the outline of the mesh; mattes (B, S, S) in [0, 1]."""
         reach = max(1, face.shape[1] // 128)
         off = F.max_pool2d((face < 0).to(self.dtype)[:, None], 2 * reach + 1, 1, reach)[:, 0] > 0
         return (face >= 0) & self.skin[face.clamp(min=0)] & ~off & (mattes >= 0.5)
@@ -164,7 +174,7 @@ class Scene:
         self, points: torch.Tensor, texture: torch.Tensor, lights: torch.Tensor, images: torch.Tensor,
         mattes: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
-        """(B,) photometric energy."""
+        """Return (B,) photometric energy."""
         st = self.settings
         drawn, face = self.draw(points, texture, lights, images)
         weight = self.counted(face, mattes).to(self.dtype)
@@ -172,14 +182,14 @@ class Scene:
         mean = (distance * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1.0)
         return st.photo_support * mean / st.photo_noise
 
-    def landmark_energy(self, points: torch.Tensor, wanted: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
-        """(B,) robust landmark energy against wanted (B, M, 2), NaN where unknown; span (B,), both px."""
+    def landmark_energy(self, points: torch.Tensor, wanted: torch.Tensor, eye_distance: torch.Tensor) -> torch.Tensor:
+        """Return the robust landmark energy (B,) against wanted (B, M, 2) px, NaN if unknown; eye_distance (B,) px."""
         shown = points[:, self.at]
         principal = self.tensor(np.asarray(self.camera.principal))
         pixels = self.camera.focal_px * shown[..., :2] / shown[..., 2:] + principal
         known = wanted.isfinite().all(dim=2)
         offset = torch.where(known[..., None], pixels - wanted, torch.zeros_like(pixels))
-        square = (offset**2).sum(2) / (span[:, None] * self.solver.noise) ** 2
+        square = (offset**2).sum(2) / (eye_distance[:, None] * self.solver.noise) ** 2
         return self.solver.support * (square / (1.0 + square / FINE**2) * self.weights * known).sum(1)
 
     def change_energy(self, change: torch.Tensor, linked: torch.Tensor, before: torch.Tensor | None) -> torch.Tensor:
@@ -204,7 +214,7 @@ def refine(
     learn_appearance: bool,
     before: np.ndarray | None = None,
 ) -> tuple[Appearance, np.ndarray]:
-    """The appearance after `settings.iterations` steps of Adam, and the change (N, 6 + E) of pose and expression.
+    """Minimise by Adam: the appearance, and the change (N, 6 + E) of pose and expression.
 
     learn_appearance: texture and light are learnt too (the light's first band stays: it fixes the scale), else they
     stay. before (6 + E,): the change of the frame before the first, where this continues a take.
@@ -224,7 +234,8 @@ def refine(
         groups += [{"params": [retouch], "lr": st.texture_rate}, {"params": [directed], "lr": st.light_rate}]
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: 1.0 - 0.9 * n / st.iterations)
-    wanted, span = scene.tensor(observations.points[:, scene.landmarks]), scene.tensor(observations.span)
+    wanted = scene.tensor(observations.points[:, scene.landmarks])
+    eye_distance = scene.tensor(observations.eye_distance)
     linked = scene.tensor(observations.linked.astype(float))
     previous = None if before is None else scene.tensor(before)
     owner = torch.as_tensor(start.owner, device=scene.device).long()
@@ -241,7 +252,7 @@ def refine(
                 scene.tensor(observations.mattes[rows]) / 255.0,
             )
             energy = scene.photo_energy(points, texture, lights, images, mattes)
-            (energy + scene.landmark_energy(points, wanted[rows], span[rows])).sum().backward()
+            (energy + scene.landmark_energy(points, wanted[rows], eye_distance[rows])).sum().backward()
         optimiser.step()
         schedule.step()
         with torch.no_grad():  # weights of blendshapes keep within their limits
@@ -249,10 +260,10 @@ def refine(
             change.copy_((kept - base) / scene.steps)
     moved = change.detach()
     final = (base + moved * scene.steps).cpu().double().numpy()
-    lights = torch.cat([ambient, directed / factors], dim=1).detach().cpu().numpy()
-    lights = positive(lights).astype(np.float32) if learn_appearance else start.lights
-    texture = retouched(painted, retouch.detach()).cpu().numpy()
-    result = Appearance(final[:, :3], final[:, 3:6], final[:, 6:], texture, lights, start.owner)
+    learnt = torch.cat([ambient, directed / factors], dim=1).detach().cpu().numpy()
+    learnt = positive(learnt).astype(np.float32) if learn_appearance else start.lights
+    finest = retouched(painted, retouch.detach()).cpu().numpy()
+    result = Appearance(final[:, :3], final[:, 3:6], final[:, 6:], finest, learnt, start.owner)
     return result, moved.cpu().numpy()
 
 
@@ -260,19 +271,20 @@ def refine_clip(
     scene: Scene, clip: ClipFit, points: np.ndarray, texture: np.ndarray, lights: np.ndarray,
     read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], set_name: str = MEDIAPIPE,
 ) -> ClipFit:  # fmt: skip
-    """The clip with pose and expression refined under a known texture (T, T, 3) uint8 and lights (N, 9, 3).
+    """Refine pose and expression of a clip under a known texture (T, T, 3) uint8 and lights (N, 9, 3).
 
     points (N, L, 2) px, of the landmark set `set_name`. read: images (n, S, S, 3) and mattes (n, S, S) uint8 of rows
     (n,). Takes are refined piece by piece, each tied to the one before; lost frames stay lost.
     """
-    span, known = eye_span(points, set_name), np.where((clip.quality == OK)[:, None, None], points, np.nan)
+    eye_distance = inter_ocular_distance(points, set_name)
+    known = np.where((clip.quality == OK)[:, None, None], points, np.nan)
     pose, expression = np.concatenate([clip.rotation, clip.translation], axis=1), clip.expression.copy()
     for take in takes(clip.quality, clip.cuts):
         before = None
         for low in range(0, len(take), _CHUNK):
             rows = take[low : low + _CHUNK]
             observations = Observations(
-                *read(rows), known[rows], np.nan_to_num(span[rows], nan=1.0), np.ones(len(rows) - 1, bool)
+                *read(rows), known[rows], np.nan_to_num(eye_distance[rows], nan=1.0), np.ones(len(rows) - 1, bool)
             )
             start = Appearance(
                 pose[rows, :3], pose[rows, 3:], expression[rows], texture / 255.0, lights[rows], np.arange(len(rows))
@@ -281,24 +293,28 @@ def refine_clip(
             before = change[-1]
             pose[rows] = np.concatenate([result.rotation, result.translation], axis=1)
             expression[rows] = result.expression
-    error = reprojection_error(scene.model, scene.camera, points, span, pose, expression)
+    error = reprojection_error(scene.model, scene.camera, points, eye_distance, pose, expression)
     error[clip.quality != OK] = np.nan
     return replace(clip, rotation=pose[:, :3], translation=pose[:, 3:], expression=expression, error=error)
 
 
-def refine_look(
+def refine_appearance(
     backend: RasterBackend, model: MorphableModel, camera: Camera, fit: FitResult, observations: tuple[np.ndarray, ...],
-    owner: np.ndarray, look: dict[str, np.ndarray], set_name: str = MEDIAPIPE,
+    owner: np.ndarray, appearance: dict[str, np.ndarray], set_name: str = MEDIAPIPE,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """The arrays texture (T, T, 3) uint8 and light (9, 3), refined together with the frames' pose and expression.
+    """Refine texture (T, T, 3) uint8 and light (9, 3) together with the frames' pose and expression.
 
-    shots: landmarks (N, L, 2), clip (N,), images and mattes of separate frames; owner (N,): number of the light;
-    look: the arrays of `photometric.learn_appearance` to start from.
+    Args:
+        backend: rasteriser. model, camera, fit: of the frames. observations: landmarks (N, L, 2), clip (N,), images and
+            mattes of separate frames. owner: (N,) number of the light. appearance: what `lighting.learn_appearance`
+            found, to start from. set_name: of the landmarks.
     """
     points, _, images, mattes = observations
     scene = Scene(backend, model, camera, landmark_weights(set_name))
-    footage = Observations(images, mattes, points, eye_span(points, set_name), np.zeros(len(points) - 1, bool))
-    start = Appearance(fit.rotation, fit.translation, fit.expression, look["texture"] / 255.0, look["lights"], owner)
+    distance, apart = inter_ocular_distance(points, set_name), np.zeros(len(points) - 1, bool)
+    footage = Observations(images, mattes, points, distance, apart)
+    texture, lights = appearance["texture"] / 255.0, appearance["lights"]
+    start = Appearance(fit.rotation, fit.translation, fit.expression, texture, lights, owner)
     result, _ = refine(scene, footage, start, learn_appearance=True)
     texture = np.clip(np.round(result.texture * 255.0), 0, 255).astype(np.uint8)
     return {"texture": texture, "light": result.lights[owner].mean(axis=0)}

@@ -1,4 +1,4 @@
-"""Moves landmarks to where the skin itself says they are, by aligning every frame's texture with the subject's own.
+"""Move landmarks to where the skin itself says they are, by aligning every frame's texture with the subject's own.
 
 A detector errs with pose and expression: turn the head, and its points slide over the skin, so that a texture painted
 by them is blurred. Unwrapped by the fitted mesh, all frames show the same skin at the same texels but for that error.
@@ -21,8 +21,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from selfieavatar.fitting import personal_model
+from selfieavatar.fitting.landmark_measures import mesh_inter_ocular_distance
 from selfieavatar.fitting.landmark_solver import FitResult, SolverSettings
-from selfieavatar.fitting.personal_model import outer_eye_span
 from selfieavatar.geometry.camera import Camera, transform
 from selfieavatar.geometry.normals import orient_outwards, vertex_normals
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_set
@@ -45,8 +45,10 @@ _CODE = 40.0  # grey levels of one unit of contrast in the stored reference
 
 @dataclass(frozen=True)
 class Unwrapped:
-    """One frame on the T x T texels: contrast and weight (T, T) float32, the latter 0 where no skin is seen; pixels
-    (V, 2) of the vertices in the frame's image."""
+    """One frame on the T x T texels.
+
+    contrast and weight (T, T) float32, the latter 0 where no skin is seen; pixels (V, 2) of the vertices in the image.
+    """
 
     contrast: np.ndarray
     weight: np.ndarray
@@ -93,7 +95,7 @@ class Registration:
         self._near, self._reach = _NEAR * self.side, _REACH * self.side
 
     def _gradients(self) -> tuple[csr_matrix, csr_matrix]:
-        """Derivatives by u and by v, per texel, of a quantity on the vertices: least squares over the neighbours."""
+        """Set up derivatives by u and v, per texel, of values on the vertices: least squares over the neighbours."""
         tri, uv, count = self.model.tri[self.model.tri_part == 0], self.uv[0].astype(float), len(self.model.template)
         pairs = np.concatenate([tri[:, [0, 1]], tri[:, [1, 2]], tri[:, [2, 0]]])
         pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
@@ -107,7 +109,7 @@ class Registration:
         return tuple(d - csr_matrix((np.asarray(d.sum(1)).ravel(), (range(count), range(count)))) for d in difference)
 
     def read(self, points: np.ndarray, grey: np.ndarray, matte: np.ndarray) -> Unwrapped:
-        """Unwraps a frame: camera points (V, 3) cm; grey image and matte (S, S) uint8.
+        """Unwrap a frame: camera points (V, 3) cm; grey image and matte (S, S) uint8.
 
         Raises:
             ValueError: they are not of the size that was announced.
@@ -122,8 +124,8 @@ class Registration:
         weight = np.zeros((self.side, self.side), np.float32)
         place[self.texels], weight[self.texels] = values[:, :2] - 0.5, np.maximum(values[:, 2], 0)
         weight[weight < _SEEN] = 0
-        person = cv2.remap(matte, place, None, cv2.INTER_NEAREST, borderValue=0) >= 128
-        shown = cv2.remap(grey, place, None, cv2.INTER_LINEAR, borderValue=0).astype(np.float32)
+        person = _sample(matte, place, cv2.INTER_NEAREST) >= 128
+        shown = _sample(grey, place).astype(np.float32)
         weight = weight**2 * person
         return Unwrapped(self._contrast(shown, weight), weight, pixels)
 
@@ -138,7 +140,7 @@ class Registration:
         return departure / np.sqrt(around(departure**2) + _LEAST_CONTRAST**2)
 
     def reference(self, frames: Iterable[Unwrapped]) -> np.ndarray:
-        """(T, T) uint8, the weighted mean of the frames: 128 is no contrast, also where nothing is seen."""
+        """Return (T, T) uint8, the weighted mean of the frames: 128 is no contrast, also where nothing is seen."""
         total, weight = np.zeros((self.side, self.side)), np.full((self.side, self.side), 1e-6)
         for frame in frames:
             total += frame.contrast * frame.weight
@@ -146,8 +148,9 @@ class Registration:
         return np.clip(np.round(128 + _CODE * total / weight), 0, 255).astype(np.uint8)
 
     def moved(self, reference: np.ndarray, frame: Unwrapped) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """How far each vertex lies from its skin, (V, 2) px of the image; how much skin is seen there, and how well
-        it is that of the reference (T, T), both (V,) in [0, 1].
+        """Measure by optical flow how far each vertex lies from its skin, (V, 2) px of the image.
+
+        Also how much skin is seen there, and how well it is that of the reference (T, T), both (V,) in [0, 1].
         """
         seen = (frame.weight > 0).astype(np.float32)
         coded = np.clip(np.round(128 + _CODE * frame.contrast), 0, 255).astype(np.uint8)
@@ -165,15 +168,15 @@ class Registration:
         flow *= np.minimum(1, _MOST_FLOW * self.side / np.maximum(length, 1e-6))
         sure = np.clip(2 * cv2.GaussianBlur(seen, (0, 0), self._reach) - 0.6, 0, 1)
         values = np.dstack([flow, sure, alike])
-        at = cv2.remap(values, self.uv, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+        at = _sample(values, self.uv, border=cv2.BORDER_REPLICATE)[0]
         by_u, by_v = (derivative @ frame.pixels for derivative in self.along)
         return at[:, :1] * by_u + at[:, 1:2] * by_v, at[:, 2], at[:, 3]
 
     def _match(self, mean: np.ndarray, frame: Unwrapped, flow: np.ndarray) -> np.ndarray:
-        """(T, T) in [0, 1]: how well the frame, moved by the flow, correlates with the reference around a texel."""
+        """Correlate the frame, moved by the flow, with the reference around each texel: (T, T) in [0, 1]."""
         rows, columns = np.mgrid[: self.side, : self.side].astype(np.float32)
         place = np.dstack([columns, rows]) + flow
-        moved, weight = (cv2.remap(v, place, None, cv2.INTER_LINEAR) for v in (frame.contrast, frame.weight))
+        moved, weight = (_sample(v, place) for v in (frame.contrast, frame.weight))
         products = np.dstack([moved * mean, moved * moved, mean * mean]) * weight[..., None]
         both, own, other = np.moveaxis(cv2.GaussianBlur(products, (0, 0), self._near), 2, 0)
         share = np.clip((both / np.sqrt(own * other + 1e-9) - _MATCH[0]) / (_MATCH[1] - _MATCH[0]), 0, 1)
@@ -183,8 +186,9 @@ class Registration:
         self, reference: np.ndarray, points: np.ndarray, detected: np.ndarray, grey: np.ndarray, matte: np.ndarray,
         scale: float,
     ) -> np.ndarray:  # fmt: skip
-        """(L, 2) landmarks of a frame moved to their skin, in the pixels of `detected` (L, 2), of which one of the
-        image has `scale`; points (V, 3) cm, the fit in the camera's axes.
+        """Move the landmarks (L, 2) of a frame to their skin, in the pixels of `detected` (L, 2).
+
+        scale: such pixels in one of the image. points: (V, 3) cm, the fit in the camera's axes.
         """
         frame = self.read(points, grey, matte)
         away, sure, alike = self.moved(reference, frame)
@@ -204,11 +208,10 @@ def register(
     model: MorphableModel, camera: Camera, reference: np.ndarray, surface: np.ndarray, detected: np.ndarray,
     read: Callable[[int], tuple[np.ndarray, np.ndarray]], threads: int = 1,
 ) -> np.ndarray:  # fmt: skip
-    """(N, L, 2) landmarks of N frames moved to their skin; rows stay whose landmarks or surface (N, V, 3), cm, are not
-    finite.
+    """Move the landmarks (N, L, 2) of N frames to their skin.
 
-    detected (N, L, 2): in the pixels of the camera; read: number of a frame -> grey image and matte (S, S) uint8,
-    called on the threads.
+    Rows stay whose landmarks or surface (N, V, 3), cm, are not finite. detected: (N, L, 2) in the pixels of the camera.
+    read: number of a frame -> grey image and matte (S, S) uint8, called on the threads.
 
     Raises:
         ValueError: an image and its matte are not of one size.
@@ -234,7 +237,7 @@ def learn(
     images: list[tuple[np.ndarray, np.ndarray]], settings: SolverSettings, threads: int = 1,
     max_error: float = np.inf,
 ) -> tuple[MorphableModel, FitResult, np.ndarray]:  # fmt: skip
-    """The subject's model, its fit and the reference texture, each made better by the others in a few rounds.
+    """Improve the subject's model, its fit and the reference texture, each by the others, in a few rounds.
 
     detected: (N, 478, 2) px of the camera, and fit: of frames that the model was learnt from, some hundreds;
     images: grey and matte (S, S) uint8 of each; max_error: of a fit, as a share of the eye distance, above which the
@@ -243,7 +246,7 @@ def learn(
     side = len(images[0][0])
 
     def unwrap() -> tuple[Registration, np.ndarray, np.ndarray]:
-        """The registration, surfaces (N, V, 3) and reference of the present model and fit."""
+        """Make registration, surfaces (N, V, 3) and reference of the present model and fit."""
         registration = Registration(model, camera, side)
         surface = transform(model.vertices(fit.expression), fit.rotation, fit.translation)
         seen = np.flatnonzero(np.isfinite(surface).all((1, 2)) & (fit.error <= max_error))
@@ -254,7 +257,7 @@ def learn(
     for number in range(_ROUNDS):
         registration, surface, reference = unwrap()
         points = register(model, camera, reference, surface, detected, images.__getitem__, threads)
-        moved = np.linalg.norm(points - detected, axis=2) / outer_eye_span(detected)[:, None]
+        moved = np.linalg.norm(points - detected, axis=2) / mesh_inter_ocular_distance(detected)[:, None]
         log.info("registration round %d: contrast of the reference %.1f, landmarks %.2f %% from the detector's",
                  number, np.std(reference[registration.texels].astype(float)), 100 * np.nanmedian(moved))  # fmt: skip
         model, fit = personal_model.relearn(model, camera, points, fit, settings)
@@ -262,9 +265,16 @@ def learn(
 
 
 def _flow(reference: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """(T, T, 2) flow from one uint8 texture to the other. Its object holds memory of one pair: one for each call."""
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    """Compute the flow (T, T, 2) from one uint8 texture to the other; the object serves one call at a time."""
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow.setFinestScale(1)
     flow.setPatchSize(8)
     flow.setPatchStride(4)
-    return flow.calc(reference, frame, None)
+    return flow.calc(reference, frame, None)  # type: ignore[call-overload]  # None is fine
+
+
+def _sample(
+    image: np.ndarray, at: np.ndarray, interpolation: int = cv2.INTER_LINEAR, border: int = cv2.BORDER_CONSTANT
+) -> np.ndarray:
+    """Sample an image at pixels (H, W, 2) float32; 0 outside, or as the border says."""
+    return cv2.remap(image, at, None, interpolation, borderMode=border)  # type: ignore[call-overload]  # None is fine

@@ -1,9 +1,7 @@
-"""Smoothing of fitted coefficients without lag: an average over neighbours on both sides that agree with the frame
-itself.
+"""Smooth fitted coefficients without lag: a bilateral filter over neighbours in time.
 
-The weights are symmetric in time and fall off with the difference of the values (a bilateral filter: Tomasi and
-Manduchi
-1998), measured in units of the signal's own noise. What is below the noise is averaged away; a blink is many times
+The weights are symmetric in time and fall off with the difference of the values (Tomasi and Manduchi 1998), measured in
+units of the signal's own noise. What is below the noise is averaged away; a blink is many times
 the noise, its peak has no neighbours that agree, and it stays as high as it was.
 """
 
@@ -16,11 +14,13 @@ OK, BRIDGED, LOST = "ok", "bridged", "lost"
 _PEAK = 6.0  # squared bend of a witness, in units of its noise, that noise seldom reaches
 
 
-def find_cuts(points: np.ndarray, time_s: np.ndarray, span: np.ndarray, longest_gap_s: float = 0.2) -> np.ndarray:
-    """Where a clip does not go on: jumps of the head and gaps in time.
+def find_cuts(
+    points: np.ndarray, time_s: np.ndarray, eye_distance: np.ndarray, longest_gap_s: float = 0.2
+) -> np.ndarray:
+    """Detect cuts: jumps of the head and gaps in time.
 
     Args:
-        points: (N, L, 2) px, NaN where no face was found. time_s: (N,). span: (N,) yardstick in px.
+        points: (N, L, 2) px, NaN where no face was found. time_s: (N,). eye_distance: (N,) px.
         longest_gap_s: a longer step between two frames is a cut.
 
     Returns:
@@ -37,7 +37,7 @@ def find_cuts(points: np.ndarray, time_s: np.ndarray, span: np.ndarray, longest_
         return cuts
     # The median over all points ignores lips and lids.
     moved = np.median(np.linalg.norm(np.diff(points[found], axis=0), axis=2), axis=1) / np.minimum(
-        span[found[1:]], span[found[:-1]]
+        eye_distance[found[1:]], eye_distance[found[:-1]]
     )
     # Four steps before and four after each; beyond the ends there is nothing to compare with.
     near = sliding_window_view(np.pad(moved, 4, constant_values=np.nan), 9)
@@ -53,7 +53,7 @@ def find_cuts(points: np.ndarray, time_s: np.ndarray, span: np.ndarray, longest_
 
 
 def frame_quality(fitted: np.ndarray, time_s: np.ndarray, cuts: np.ndarray, longest_gap_s: float = 0.2) -> np.ndarray:
-    """(N,) "ok", "bridged" (a gap of at most `longest_gap_s` between two fitted frames of one take) or "lost"."""
+    """Label frames (N,) "ok", "lost", or "bridged": in a gap of at most `longest_gap_s` between fitted frames."""
     quality = np.where(fitted, OK, LOST).astype(object)
     found = np.flatnonzero(fitted)
     for before, after in zip(found[:-1], found[1:], strict=True):
@@ -68,7 +68,7 @@ def frame_quality(fitted: np.ndarray, time_s: np.ndarray, cuts: np.ndarray, long
 
 
 def bridge(values: np.ndarray, quality: np.ndarray, time_s: np.ndarray) -> np.ndarray:
-    """Fills the bridged rows of values (N, K) by straight lines in time; lost rows become NaN."""
+    """Fill the bridged rows of values (N, K) by straight lines in time; lost rows become NaN."""
     out = np.array(values, float)
     known = np.isfinite(out).all(1) & (quality == OK)
     out[quality != OK] = np.nan
@@ -80,7 +80,7 @@ def bridge(values: np.ndarray, quality: np.ndarray, time_s: np.ndarray) -> np.nd
 
 
 def takes(quality: np.ndarray, cuts: np.ndarray) -> list[np.ndarray]:
-    """Runs of frame numbers without a lost frame or a cut inside."""
+    """List runs of frame numbers without a lost frame or a cut inside."""
     usable = np.flatnonzero(quality != LOST)
     if not len(usable):
         return []
@@ -89,7 +89,7 @@ def takes(quality: np.ndarray, cuts: np.ndarray) -> list[np.ndarray]:
 
 
 def noise_level(values: np.ndarray) -> np.ndarray:
-    """(K,) standard deviation of the frame-to-frame noise of values (N, K), from second differences, robustly.
+    """Return (K,) standard deviation of the frame-to-frame noise of values (N, K), from second differences, robustly.
 
     Movement hardly shows in second differences at video rates; the median ignores the frames where it does.
     """
@@ -104,7 +104,7 @@ def smooth_take(
     values: np.ndarray, time_s: np.ndarray, width_s: float, noise: np.ndarray, witness: np.ndarray | None = None,
     reach: float = 2.5,
 ) -> np.ndarray:  # fmt: skip
-    """Smooths one take, (N, K), each column on its own.
+    """Smooth one take, (N, K), each column on its own.
 
     Args:
         width_s: standard deviation of the window in time. noise: (K,) see `noise_level`. witness: (N, W) signals in
@@ -157,7 +157,7 @@ def smooth_take(
 def smooth(
     values: np.ndarray, time_s: np.ndarray, runs: list[np.ndarray], width_s: float, witness: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Smooths values (N, K) within each take; the noise is measured over all takes together.
+    """Smooth values (N, K) within each take; the noise is measured over all takes together.
 
     Where a witness (N, W), such as the opening of the eyes, has a peak, the values keep theirs. Rows outside takes
     stay as they are.
@@ -179,9 +179,7 @@ def _noise_of_takes(values: np.ndarray, runs: list[np.ndarray]) -> np.ndarray:
 
 
 def hold_gaps(values: np.ndarray, runs: list[np.ndarray], time_s: np.ndarray) -> np.ndarray:
-    """Fills NaN inside each take from its own neighbours in time (a gaze behind closed lids); 0 where a take has
-    none.
-    """
+    """Fill NaN inside each take from its neighbours in time (a gaze behind closed lids); 0 where a take has none."""
     out = np.array(values, float)
     for run in runs:
         for column in range(out.shape[1]):
@@ -203,13 +201,13 @@ class OneEuro:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the past: the next value comes back as it is."""
+        """Forget the past: the next value comes back as it is."""
         self._value: np.ndarray | None = None
         self._speed: np.ndarray | float = 0.0
         self._time_s = 0.0
 
     def update(self, value: np.ndarray, time_s: float) -> np.ndarray:
-        """The smoothed value (K,) at a time later than the last."""
+        """Smooth the value (K,) of a time later than the last."""
         if self._value is None or time_s <= self._time_s:
             self._value, self._time_s = np.array(value, float), time_s
             return self._value.copy()

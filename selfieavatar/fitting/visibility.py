@@ -19,7 +19,7 @@ _STRIP_WIDTH = 0.06  # half, of that way
 
 
 def outward_normals(vertices: np.ndarray, tri: np.ndarray) -> np.ndarray:
-    """(V, 3) unit normals that point out of the surface, whichever way round its triangles run.
+    """Return (V, 3) unit normals that point out of the surface, whichever way round its triangles run.
 
     A vertex without a triangle (a landmark somewhere on the surface) takes the normal of the nearest one that has.
     """
@@ -31,11 +31,9 @@ def outward_normals(vertices: np.ndarray, tri: np.ndarray) -> np.ndarray:
 
 
 def facing(normals: np.ndarray, rotation: np.ndarray, camera_points: np.ndarray) -> np.ndarray:
-    """(n, M) cosine between normals (M, 3), turned by rotation (n, 3, 3), and the way from points (n, 3, M) to the
-    camera.
-    """
-    turned = rotation @ normals.T.astype(rotation.dtype)
-    return -(turned * camera_points).sum(1) / np.linalg.norm(camera_points, axis=1)
+    """Compute the cosine (n, M) between rotated normals (M, 3) and the way from points (n, 3, M) to the camera."""
+    rotated = rotation @ normals.T.astype(rotation.dtype)
+    return -(rotated * camera_points).sum(1) / np.linalg.norm(camera_points, axis=1)
 
 
 def seen_weight(cosine: np.ndarray) -> np.ndarray:
@@ -78,7 +76,7 @@ class Sight:
         self._outward = np.array([model.template[strip[0]] - middle for strip in strips]).reshape(-1, 3)
 
     def weigh(self, rotation: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """(n, M) weights at rotations (n, 3, 3) and camera points (n, 3, M)."""
+        """Return (n, M) weights at rotations (n, 3, 3) and camera points (n, 3, M)."""
         weights = np.broadcast_to(self.weights, (len(points), len(self.weights))).copy()
         if self.occlusion:
             weights *= seen_weight(facing(self.normals, rotation, points))
@@ -91,7 +89,7 @@ class Sight:
 
 
 def _candidates(model: MorphableModel, normals: np.ndarray, landmark: int, middle: np.ndarray) -> np.ndarray:
-    """(K,) vertices where a landmark of the contour may lie; that of a head that faces the camera first."""
+    """Return (K,) vertices where a landmark of the contour may lie; that of a head that faces the camera first."""
     vertex = model.landmark_vertices[landmark]
     if model.contour_vertices is None:
         return _strip(model.template, normals, vertex, middle)
@@ -104,7 +102,7 @@ def _candidates(model: MorphableModel, normals: np.ndarray, landmark: int, middl
 
 
 def _strip(template: np.ndarray, normals: np.ndarray, vertex: int, middle: np.ndarray) -> np.ndarray:
-    """(K,) vertices on the way from `vertex` towards the middle of the face, as seen from the front; itself first."""
+    """Return the vertices (K,) from `vertex` towards the middle of the face, as seen from the front; itself first."""
     way = (middle - template[vertex])[:2]
     length = np.linalg.norm(way)
     offset = (template[:, :2] - template[vertex, :2]) / length

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from selfieavatar.fitting.gaze import eye_opening
+from selfieavatar.fitting.landmark_measures import lid_opening, outer_eye_distance
 from selfieavatar.geometry.camera import rotation_matrix
 from selfieavatar.morphable.landmark_sets import LOWER_LIP, MEDIAPIPE, UPPER_LIP
 
@@ -33,9 +33,8 @@ def openings(points: np.ndarray, landmark_set: str) -> np.ndarray | None:
     """
     if landmark_set != MEDIAPIPE:
         return None
-    eye_distance = np.linalg.norm(points[:, 33] - points[:, 263], axis=1)
-    lips = np.linalg.norm(points[:, UPPER_LIP] - points[:, LOWER_LIP], axis=1) / eye_distance
-    return np.concatenate([eye_opening(points), lips[:, None]], axis=1)
+    lips = np.linalg.norm(points[:, UPPER_LIP] - points[:, LOWER_LIP], axis=1) / outer_eye_distance(points)
+    return np.concatenate([lid_opening(points), lips[:, None]], axis=1)
 
 
 def count_blinks(opening: np.ndarray) -> int:

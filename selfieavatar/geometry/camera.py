@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DEFAULT_FOCAL_RATIO = (
-    2.5  # focal length over the side of a crop that is 2.3 face heights wide: a camera about 1.1 m away
-)
+# Focal length over the side of a crop that is 2.3 face heights wide: a camera about 1.1 m away.
+DEFAULT_FOCAL_RATIO = 2.5
 
 
 @dataclass(frozen=True)
@@ -25,28 +24,26 @@ class Camera:
 
     @classmethod
     def default(cls, size_px: int, focal_ratio: float = DEFAULT_FOCAL_RATIO) -> Camera:
-        """A camera that looks at the middle of the image; `focal_ratio` is the focal length over the image's
-        side.
-        """
+        """Make a camera that looks at the middle of the image; focal_ratio: focal length over the image's side."""
         return cls(focal_ratio * size_px, (size_px / 2, size_px / 2), int(size_px))
 
     def scaled(self, size_px: int) -> Camera:
-        """The same camera for an image of another size."""
+        """Rescale the camera for an image of another size."""
         k = size_px / self.size_px
         return Camera(self.focal_px * k, (self.principal[0] * k, self.principal[1] * k), int(size_px))
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Camera points (..., 3) in cm -> pixels (..., 2)."""
+        """Project camera points (..., 3), cm, to pixels (..., 2)."""
         return self.focal_px * points[..., :2] / points[..., 2:] + np.asarray(self.principal)
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels (..., 2) -> unit directions (..., 3) from the camera."""
+        """Unproject pixels (..., 2) to unit directions (..., 3) from the camera."""
         flat = (pixels - np.asarray(self.principal)) / self.focal_px
         rays = np.concatenate([flat, np.ones_like(flat[..., :1])], axis=-1)
         return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
 
     def jacobian(self, points: np.ndarray) -> np.ndarray:
-        """Derivative (..., 2, 3) of `project` by the camera point."""
+        """Return the derivative (..., 2, 3) of `project` by the camera point."""
         inverse = self.focal_px / points[..., 2]
         out = np.zeros((*points.shape[:-1], 2, 3), points.dtype)
         out[..., 0, 0] = out[..., 1, 1] = inverse
@@ -55,7 +52,7 @@ class Camera:
 
 
 def cross_matrix(vectors: np.ndarray) -> np.ndarray:
-    """(..., 3) -> (..., 3, 3) with cross_matrix(a) @ b = a x b."""
+    """Convert vectors (..., 3) to skew-symmetric matrices (..., 3, 3), whose product with b is the cross product."""
     out = np.zeros((*vectors.shape, 3), vectors.dtype)
     x, y, z = np.moveaxis(vectors, -1, 0)
     out[..., 0, 1], out[..., 0, 2], out[..., 1, 2] = -z, y, -x
@@ -64,7 +61,7 @@ def cross_matrix(vectors: np.ndarray) -> np.ndarray:
 
 
 def rotation_matrix(vectors: np.ndarray) -> np.ndarray:
-    """Axis-angle (..., 3) -> rotation matrices (..., 3, 3) by Rodrigues' formula."""
+    """Convert axis-angle (..., 3) to rotation matrices (..., 3, 3) by Rodrigues' formula."""
     angle2 = (vectors**2).sum(-1)[..., None, None]
     angle = np.sqrt(angle2)
     small = angle2 < 1e-8
@@ -76,9 +73,7 @@ def rotation_matrix(vectors: np.ndarray) -> np.ndarray:
 
 
 def rotation_vector(matrices: np.ndarray) -> np.ndarray:
-    """Rotation matrices (..., 3, 3) -> axis-angle (..., 3), angle below pi; by way of quaternions, stable at every
-    angle.
-    """
+    """Convert rotation matrices (..., 3, 3) to axis-angle (..., 3) by way of quaternions, stable at every angle."""
     m = np.asarray(matrices, float)
     diagonal = np.stack([m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]], -1)
     trace = diagonal.sum(-1, keepdims=True)
@@ -105,7 +100,9 @@ def rotation_vector(matrices: np.ndarray) -> np.ndarray:
 
 
 def left_jacobian(vectors: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) J with exp(v + d) = exp(J d) exp(v) to first order in d: dR/dv_i = cross_matrix(J[:, i]) @ R.
+    """Return the left Jacobian J (..., 3, 3) of SO(3): exp(v + d) = exp(J d) exp(v) to first order in d.
+
+    So dR/dv_i = cross_matrix(J[:, i]) @ R.
 
     Barfoot, "State Estimation for Robotics", 2017, eq. 7.77.
     """
@@ -119,7 +116,5 @@ def left_jacobian(vectors: np.ndarray) -> np.ndarray:
 
 
 def transform(points: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    """Model points (V, 3) or (N, V, 3) -> camera points (N, V, 3) for N axis-angle rotations and translations (N,
-    3).
-    """
+    """Transform model points (V, 3) or (N, V, 3) to camera points (N, V, 3) by N axis-angle rotations, translations."""
     return points @ np.swapaxes(rotation_matrix(rotation), -1, -2) + translation[:, None, :]

@@ -1,4 +1,4 @@
-"""The pose of a known shape from its image (spatial resection), all frames at once."""
+"""Pose of a known shape, from its points in space (Kabsch) or in the image (PnP), all frames at once."""
 
 from __future__ import annotations
 
@@ -7,16 +7,27 @@ import numpy as np
 from selfieavatar.geometry.camera import Camera, cross_matrix, rotation_matrix, rotation_vector
 
 
-def rigid_pose(shapes: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations (N, 3, 3) and translations (N, 3) that bring shapes (N, L, 3) nearest to places (N, L, 3).
+def kabsch(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Solve Wahba's problem by singular value decomposition: the rotations nearest to matrices.
 
-    Least squares: Kabsch, "A solution for the best rotation to relate two sets of vectors", 1976.
+    Kabsch, "A solution for the best rotation to relate two sets of vectors", 1976.
+
+    Args:
+        covariance: (N, 3, 3), sums of goal times start over the points.
+
+    Returns:
+        Rotations (N, 3, 3), reflections left out, and singular values (N, 3), negative where one was avoided.
     """
-    middle, goal = shapes.mean(1), places.mean(1)
-    u, _, vt = np.linalg.svd(np.swapaxes(places - goal[:, None], 1, 2) @ (shapes - middle[:, None]))
-    sign = np.ones((len(shapes), 3))
+    u, singular, vt = np.linalg.svd(covariance)
+    sign = np.ones((len(covariance), 3))
     sign[:, 2] = np.sign(np.linalg.det(u @ vt))
-    rotation = (u * sign[:, None]) @ vt
+    return (u * sign[:, None]) @ vt, singular * sign
+
+
+def rigid_pose(shapes: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Align shapes (N, L, 3) with places (N, L, 3) by least squares: rotations (N, 3, 3), translations (N, 3)."""
+    middle, goal = shapes.mean(1), places.mean(1)
+    rotation, _ = kabsch(np.swapaxes(places - goal[:, None], 1, 2) @ (shapes - middle[:, None]))
     return rotation, goal - (rotation @ middle[..., None])[..., 0]
 
 
@@ -24,9 +35,10 @@ def solve_pnp(
     shapes: np.ndarray, pixels: np.ndarray, camera: Camera, rotation: np.ndarray, translation: np.ndarray,
     rounds: int = 30,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """The poses in which the shapes (N, L, 3) cm project nearest to pixels (N, L, 2): Gauss-Newton from near by.
+    """Solve the perspective-n-point problem by Gauss-Newton, from a guess near by.
 
     Args:
+        shapes: (N, L, 3) cm. pixels: (N, L, 2) px. camera: in these pixels. rounds: at most.
         rotation: (N, 3, 3) and translation: (N, 3) cm, the first guess.
 
     Returns:

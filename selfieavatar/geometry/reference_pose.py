@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from selfieavatar.geometry.camera import rotation_matrix, rotation_vector
@@ -11,26 +13,28 @@ _FACING_RAD = np.array([0.3, 0.08, 0.08])
 
 
 def mean_rotation(rotation: np.ndarray) -> np.ndarray:
-    """(3,) chordal L2 mean of axis-angle rotations (N, 3) (Hartley et al. 2013, "Rotation averaging")."""
+    """Compute the chordal L2 mean (3,) of axis-angle rotations (N, 3) (Hartley et al. 2013, "Rotation averaging")."""
     u, _, vt = np.linalg.svd(rotation_matrix(np.asarray(rotation, float)).mean(0))
     return rotation_vector(u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt)
 
 
-def relative_pose(rotation: np.ndarray, translation: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """(N, 6) rotation about the camera's axes (rad) and translation (cm) that lead from the pose `rest` (6,) to each
-    pose (N, 3), (N, 3)."""
-    turn = rotation_matrix(np.asarray(rotation, float)) @ rotation_matrix(np.asarray(rest[:3], float)).T
-    return np.concatenate([rotation_vector(turn), np.asarray(translation, float) - rest[3:]], axis=1)
+def relative_pose(rotation: np.ndarray, translation: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Express poses (N, 3), (N, 3) relative to a reference pose (6,): (N, 6) rotation, rad, and translation, cm.
+
+    The rotation is about the camera's axes.
+    """
+    R = rotation_matrix(np.asarray(rotation, float)) @ rotation_matrix(np.asarray(reference[:3], float)).T
+    return np.concatenate([rotation_vector(R), np.asarray(translation, float) - reference[3:]], axis=1)
 
 
-def posed(relative: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The inverse of `relative_pose`: rotation (N, 3) and translation (N, 3)."""
-    turn = rotation_matrix(np.asarray(relative[:, :3], float)) @ rotation_matrix(np.asarray(rest[:3], float))
-    return rotation_vector(turn), relative[:, 3:] + rest[3:]
+def posed(relative: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Invert `relative_pose`: rotation (N, 3) and translation (N, 3)."""
+    R = rotation_matrix(np.asarray(relative[:, :3], float)) @ rotation_matrix(np.asarray(reference[:3], float))
+    return rotation_vector(R), relative[:, 3:] + reference[3:]
 
 
 def independent_count(values: np.ndarray) -> np.ndarray:
-    """(K,) how many independent values columns of (N, K) are worth: N over the integrated autocorrelation time.
+    """Compute the effective sample size (K,) of columns of (N, K): N over the integrated autocorrelation time.
 
     The correlations are summed up to the first that is not positive (Geyer 1992).
     """
@@ -44,7 +48,7 @@ def independent_count(values: np.ndarray) -> np.ndarray:
 
 
 def reference_pose(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    """(6,) usual rotation and translation of poses (N, 3), (N, 3) in order of time.
+    """Estimate the reference pose (6,), rotation and translation, of poses (N, 3), (N, 3) in order of time.
 
     The median about the mean, so that a few wide turns to one side do not pull it there. A short clip of a lively head
     tells little about its rest: the less certain the median, the more the rest is that of somebody who faces the camera
@@ -52,14 +56,27 @@ def reference_pose(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
     """
     mean = np.concatenate([mean_rotation(rotation), np.zeros(3)])
     poses = relative_pose(rotation, translation, mean)
-    turn, place = posed(np.median(poses, axis=0)[None], mean)
+    R, t = posed(np.median(poses, axis=0)[None], mean)
     error2 = poses[:, :3].var(0) / independent_count(poses[:, :3])
-    return np.concatenate([turn[0] * _FACING_RAD**2 / (_FACING_RAD**2 + error2), place[0]])
+    return np.concatenate([R[0] * _FACING_RAD**2 / (_FACING_RAD**2 + error2), t[0]])
 
 
-def pose_arrays(rotation: np.ndarray, translation: np.ndarray) -> dict[str, np.ndarray]:
-    """What identity.npz keeps of the poses (N, 3), (N, 3) it was learnt from, float32 each: `pose_rest` (6,), and the
-    1st and 99th percentile `pose_low`, `pose_high` (6,) of the poses relative to it."""
-    rest = reference_pose(rotation, translation)
-    low, high = np.percentile(relative_pose(rotation, translation, rest), [1, 99], axis=0)
-    return {name: np.float32(v) for name, v in (("pose_rest", rest), ("pose_low", low), ("pose_high", high))}
+@dataclass(frozen=True)
+class PoseRange:
+    """Usual pose, and the range of poses about it.
+
+    Attributes:
+        reference: (6,) float32 rotation, rad, and translation, cm. low, high: (6,) float32, 1st and 99th percentile of
+            the poses relative to it.
+    """
+
+    reference: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, rotation: np.ndarray, translation: np.ndarray) -> PoseRange:
+        """Measure the range of poses (N, 3), (N, 3) in order of time."""
+        reference = reference_pose(rotation, translation)
+        low, high = np.percentile(relative_pose(rotation, translation, reference), [1, 99], axis=0)
+        return cls(*(np.asarray(pose, np.float32) for pose in (reference, low, high)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -97,38 +98,9 @@ class MorphableModel:
         return {key: value.astype(np.float32) if value.dtype == np.float64 else value for key, value in arrays.items()}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> MorphableModel:
-        """Restore the model from the arrays of `to_arrays`; ValueError names what is missing."""
-        needed = [f.name for f in fields(cls) if f.name != "name" and f.default is not None]
-        missing = [key for key in ("model", *needed) if key not in arrays]
-        if missing:
-            raise ValueError(f"not an identity: {', '.join(missing)} missing")
-        values: dict[str, Any] = {key: np.asarray(arrays[key]) for key in needed}
-        values["contour_vertices"] = arrays.get("contour_vertices")
-        _refuse_nonsense(values)
-        values["iris_radius"] = float(values["iris_radius"])
-        return cls(name=str(arrays["model"]), **values)
-
-
-def _refuse_nonsense(values: dict[str, Any]) -> None:
-    """Check that stored arrays make a model (ValueError), since kernels index with them unchecked."""
-    count, tri, landmarks = len(values["template"]), values["tri"], values["landmark_vertices"]
-    expressions = len(values["expression_basis"])
-    shapes = {
-        "template": (count, 3), "expression_basis": (expressions, count, 3), "uv": (count, 2), "tri": (len(tri), 3),
-        "tri_part": (len(tri),), "eye_center": (2, 3), "eye_radius": (2,), "landmark_vertices": (len(landmarks),),
-        "expression_scale": (expressions,), "expression_low": (expressions,), "expression_high": (expressions,),
-        "iris_radius": (),
-    }  # fmt: skip
-    for name, shape in shapes.items():
-        if values[name].shape != shape:
-            raise ValueError(f"{name} has shape {values[name].shape}, not {shape}")
-        endless = name in ("expression_low", "expression_high")
-        if values[name].dtype.kind == "f" and not endless and not np.isfinite(values[name]).all():
-            raise ValueError(f"{name} holds numbers that are not finite")
-    numbered = {"tri": (0, tri), "landmark_vertices": (-1, landmarks)}
-    if values["contour_vertices"] is not None:
-        numbered["contour_vertices"] = -1, values["contour_vertices"]
-    for name, (low, numbers) in numbered.items():
-        if numbers.dtype.kind not in "iu" or (numbers.size and not low <= numbers.min() <= numbers.max() < count):
-            raise ValueError(f"{name} names vertices that there are not")
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> MorphableModel:
+        """Restore the model from the arrays of `to_arrays`, unchecked: see `Identity.from_arrays`."""
+        names = [f.name for f in fields(cls) if f.name != "name" and f.default is not None]
+        values: dict[str, Any] = {name: np.asarray(arrays[name]) for name in names}
+        values |= {"name": str(arrays["model"]), "iris_radius": float(arrays["iris_radius"])}
+        return cls(**values, contour_vertices=arrays.get("contour_vertices"))

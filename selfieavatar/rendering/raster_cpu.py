@@ -41,6 +41,12 @@ def clip_matrix(
     return matrix
 
 
+def uv_clip(uv: np.ndarray) -> np.ndarray:
+    """Return clip positions (V, 4) float32 that draw a mesh into its own UV (V, 2) square, v = 0 in the first row."""
+    uv = np.asarray(uv, np.float32)
+    return np.concatenate([uv * 2.0 - 1.0, np.zeros_like(uv[:, :1]), np.ones_like(uv[:, :1])], axis=1)
+
+
 def clip_positions(
     points: np.ndarray,
     focal_px: float,

@@ -3,28 +3,24 @@
 The same formulas as the numba kernels, written for whole images; a test holds both paths together.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from selfieavatar.geometry.normals import vertex_normals
 from selfieavatar.rendering import shading
+from selfieavatar.rendering.eyes import gaze_axes
+from selfieavatar.rendering.face_mesh import FaceMesh, rodrigues
 from selfieavatar.rendering.kernels import EYE, HIDDEN, IRIS, MOUTH, MOUTH_DIMMING, PUPIL, PUPIL_SHARE, SCLERA
 from selfieavatar.rendering.raster import RasterBackend, camera_to_clip
-
-if TYPE_CHECKING:
-    from selfieavatar.rendering.renderer import FaceImages, Renderer
 
 
 class _Scene:
     """One posed frame on the backend's device: mesh, and what is needed to cast rays at the eyeballs."""
 
-    def __init__(self, owner: "Renderer", backend: RasterBackend, pose: tuple[np.ndarray, ...]) -> None:
-        from selfieavatar.rendering.renderer import gaze_axes  # the renderer imports this module lazily, and so do we
-
+    def __init__(self, owner: FaceMesh, backend: RasterBackend, pose: tuple[np.ndarray, ...]) -> None:
         rotation, translation, expression, gaze, light = pose
         self.owner, self.backend = owner, backend
         self.device = getattr(backend, "device", torch.device("cpu"))
@@ -33,7 +29,7 @@ class _Scene:
         self.points = self.tensor(points)[None]
         self.values = self.tensor(np.concatenate([shading.shade(normals, light), owner.uv], axis=1))[None]
         self.tri = torch.as_tensor(owner.tri, device=self.device)
-        matrix, _ = cv2.Rodrigues(np.asarray(rotation, np.float64).reshape(3))
+        matrix = rodrigues(rotation)
         self.to_model = self.tensor(matrix.T)
         self.origin = self.tensor(-matrix.T @ np.asarray(translation, np.float64))
         self.axes, self.eyes = self.tensor(gaze_axes(gaze)), self.tensor(owner.eyes)
@@ -46,7 +42,7 @@ class _Scene:
     def draw(self, factor: int) -> tuple[torch.Tensor, ...]:
         """At factor times the size: face (H, W) long, -1 if none or hidden; shading (H, W, 3); uv (H, W, 2)."""
         owner, side = self.owner, self.owner.size_px * factor
-        principal = tuple(float(value) * factor for value in owner.principal)
+        principal = float(owner.principal[0]) * factor, float(owner.principal[1]) * factor
         clip = camera_to_clip(self.points, owner.focal_px * factor, principal, (side, side))
         rast = self.backend.rasterize(clip, self.tri, (side, side))
         values = self.backend.interpolate(self.values, rast, self.tri)[0]
@@ -70,7 +66,7 @@ class _Scene:
         return seen, eye, torch.einsum("pc,pkc->pk", point, self.axes[eye])
 
     def behind_the_lips(self, inside: torch.Tensor) -> torch.Tensor:
-        """UV (P, 2) of the pixels of `inside` (H, W) at the image's own size, see `face_kernels._behind_the_lips`."""
+        """UV (P, 2) of the pixels of `inside` (H, W) at the image's own size, see `kernels._behind_the_lips`."""
         mouth = self.tensor(self.owner.mouth)
         row, column = torch.nonzero(inside, as_tuple=True)
         flat = (torch.stack([column, row], dim=1) + 0.5 - self.tensor(self.owner.principal)) / self.owner.focal_px
@@ -116,18 +112,15 @@ def _coordinates(scene: _Scene) -> tuple[np.ndarray, np.ndarray]:
 
 
 def render_on_device(
-    owner: "Renderer",
+    owner: FaceMesh,
+    backend: RasterBackend,
     rotation: np.ndarray,
     translation: np.ndarray,
     expression: np.ndarray,
     gaze: np.ndarray,
     light: np.ndarray,
-) -> "FaceImages":
-    """`Renderer.render` by way of the owner's backend."""
-    from selfieavatar.rendering.renderer import FaceImages  # see _Scene
-
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw one frame on the backend's device: I_R (S, S, 3) uint8, I_UV (S, S, 3) uint16 and mask (S, S) bool."""
     with torch.no_grad():
-        scene = _Scene(owner, owner.backend, (rotation, translation, expression, gaze, light))
-        image = _image(scene)
-        uv, mask = _coordinates(scene)
-    return FaceImages(image, uv, mask)
+        scene = _Scene(owner, backend, (rotation, translation, expression, gaze, light))
+        return (_image(scene), *_coordinates(scene))

@@ -13,8 +13,7 @@ import numpy as np
 
 from selfieavatar.geometry.normals import orient_outwards, vertex_normals
 from selfieavatar.rendering import shading
-from selfieavatar.rendering.raster_cpu import ZBuffer, bilinear, clip_positions
-from selfieavatar.rendering.renderer import uv_clip
+from selfieavatar.rendering.raster_cpu import ZBuffer, bilinear, clip_positions, uv_clip
 
 MOST_FRAMES = 64
 # A texel counts as seen when it is at most this much (cm) behind the surface that the z-buffer shows.
@@ -56,7 +55,7 @@ def read_texels(
         sign = orient_outwards(positions, tri) if outwards is None else outwards
         matte = next(mattes) if mattes is not None else None
         place, normal = _surface(positions, tri, face, weights, sign)
-        share, pixel = _visibility(positions, tri, place, normal, focal_px, principal, image.shape[:2])
+        share, pixel = _visibility(positions, tri, place, normal, focal_px, principal, (image.shape[0], image.shape[1]))
         size = np.array([image.shape[1], image.shape[0]])
         colours = np.round(bilinear(image, pixel / size)).astype(np.uint8)
         yield TexelReading(colours, share if matte is None else share * _matte_share(matte, pixel / size), normal)

@@ -1,4 +1,4 @@
-"""Carries one person's motion over to another person's model, with nothing learnt and nothing set by hand.
+"""Retarget one person's motion to another person's model, with nothing learnt and nothing set by hand.
 
 Two personal models have bases of their own: their coefficients do not mean the same. Expressions therefore go through
 the geometry: how far the driver's landmarks have moved from the driver's neutral face, in head space, scaled to the
@@ -10,11 +10,19 @@ rule; gaze is relative to the head already and stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from selfieavatar.fitting.landmark_measures import (
+    landmark_positions,
+    lid_and_lip_pairs,
+    mean_known,
+    mouth_width,
+    opposite,
+    vertical_gaps,
+)
+from selfieavatar.fitting.neutral import neutral_expression
 from selfieavatar.geometry.camera import Camera, rotation_matrix
 from selfieavatar.geometry.reference_pose import posed, reference_pose, relative_pose
 from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_weights
@@ -27,8 +35,6 @@ POSES = ("relative", "absolute")
 _SUPPORT, _NOISE_CM, _PRIOR = 60.0, 0.05, 3.0
 _GAP_SUPPORT, _GAP_NOISE_CM = 20.0, 0.02  # of each eye's lids, and of the lips
 _RESTORE_NOISE_CM = 0.01  # to which closures are restored after the limits
-_MOST_FRAMES = 400  # looked at for the neutral face
-_CALM, _NEAR = 0.12, 0.5  # share of calm frames, and of those that must lie near the neutral face
 # Changes by the limits that are seen: of one landmark, in outer eye distances, and of the head's rotation.
 _SEEN_SHARE, _SEEN_DEG = 0.02, 2.0
 _LEAST_CARRIED, _MOST_CLAMPED = 0.5, 0.5  # shares beyond which there is a warning
@@ -44,6 +50,7 @@ class Motion:
     gaze: np.ndarray
 
     def __len__(self) -> int:
+        """Count the frames."""
         return len(self.rotation)
 
 
@@ -60,7 +67,7 @@ class Carried:
     clamped: float = 0.0
 
     def warnings(self) -> list[str]:
-        """A sentence for each of both that makes what was asked another performance than the driver's."""
+        """Say, a sentence each, what makes this another performance than the driver's."""
         said = []
         if self.expression < _LEAST_CARRIED:
             said.append(f"only {100 * self.expression:.0f} % of the driver's expression was asked of the avatar")
@@ -70,93 +77,19 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class Person:
-    """A model with its camera, the coefficients (E,) of the neutral face and the usual pose (6,)."""
+class Actor:
+    """A model with its camera, the coefficients (E,) of the neutral face and the reference pose (6,)."""
 
     model: MorphableModel
     camera: Camera
     neutral: np.ndarray
-    rest: np.ndarray
+    reference: np.ndarray
 
 
-def _pairs(kind: LandmarkSet) -> list[np.ndarray]:
-    """Opposite landmarks of the left lids, the right lids and the lips: (k, 2) each."""
-    return [_opposite(ring) for ring in (*kind.eyes, kind.lips_inner)]
-
-
-def _opposite(ring: Sequence[int]) -> np.ndarray:
-    """(k, 2) opposite landmarks of a ring that starts at a corner."""
-    return np.array([(ring[i], ring[-i]) for i in range(1, len(ring) // 2)])
-
-
-def _gaps(points: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """(..., k) vertical distances, down is positive, of points (..., L, 3)."""
-    return points[..., pairs[:, 0], 1] - points[..., pairs[:, 1], 1]
-
-
-def _landmarks(model: MorphableModel, shape: np.ndarray) -> np.ndarray:
-    """Rows (..., V, 3) of the landmarks' vertices: (..., L, 3), NaN for landmarks without one."""
-    points = np.asarray(shape, float)[..., model.landmark_vertices, :]
-    points[..., model.landmark_vertices < 0, :] = np.nan
-    return points
-
-
-def _mouth_width(points: np.ndarray, kind: LandmarkSet) -> np.ndarray:
-    """(...) width of the mouth, cm, of points (..., L, 3); 0 where the model has no lips."""
-    lips = points[..., list(kind.regions["lips_outer"]), 0]
-    known = np.isfinite(lips)
-    low, high = np.min(lips, -1, where=known, initial=np.inf), np.max(lips, -1, where=known, initial=-np.inf)
-    return np.where(known.any(-1), high - low, 0.0)
-
-
-def _brow_height(points: np.ndarray, kind: LandmarkSet) -> np.ndarray:
-    """(...) height of the brows above the lids, cm, of points (..., L, 3); 0 where the model lacks either."""
-    brows, eyes = ([*kind.regions[f"left_{part}"], *kind.regions[f"right_{part}"]] for part in ("brow", "eye"))
-    heights = [_mean_known(points[..., part, 1]) for part in (eyes, brows)]
-    return np.nan_to_num(heights[0] - heights[1])
-
-
-def _mean_known(values: np.ndarray) -> np.ndarray:
-    """Mean along the last axis of what is not NaN; NaN where nothing is."""
-    known = np.isfinite(values)
-    count = known.sum(-1)
-    total = np.where(known, values, 0.0).sum(-1)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
-
-
-def neutral_expression(model: MorphableModel, expression: np.ndarray, kind: LandmarkSet) -> np.ndarray:
-    """(E,) coefficients of a clip's neutral face, wherever in the clip it is shown.
-
-    Calm frames have lips as good as closed, eyes open as usual, and mouth and brows as wide and as high as in the
-    model's own neutral face, so that a smile that is held does not pass for rest. Of those the commonest face is taken:
-    the median of the tightest group that half of them forms. Neither the first frame nor the mean is trusted.
-
-    Args:
-        expression: (N, E), N >= 1, finite.
-    """
-    chosen = np.unique(np.linspace(0, len(expression) - 1, min(_MOST_FRAMES, len(expression))).round().astype(int))
-    expression = np.asarray(expression, float)[chosen]
-    points = _landmarks(model, model.vertices(expression))
-    left, right, lips = (np.nan_to_num(_mean_known(np.abs(_gaps(points, pairs)))) for pairs in _pairs(kind))
-    eyes = (left + right) / 2
-    usual, closed = np.median(eyes), np.percentile(lips, 10)
-    unrest = 3 * np.maximum(lips - closed, 0) + 2 * np.abs(eyes - usual)  # small distances that change a face much
-    for measure in (_mouth_width, _brow_height):
-        unrest += np.abs(measure(points, kind) - measure(_landmarks(model, model.template), kind))
-    calm = np.argsort(unrest, kind="stable")[: max(1, round(_CALM * len(unrest)))]
-    features = np.nan_to_num(points[calm]).reshape(len(calm), -1)
-    square = (features**2).sum(1)
-    distance = square[:, None] + square[None] - 2 * features @ features.T
-    count = max(1, round(_NEAR * len(calm)))
-    order = np.argsort(distance, axis=1, kind="stable")[:, :count]
-    tight = np.take_along_axis(distance, order, 1)[:, -1].argmin()
-    return np.median(expression[calm[order[tight]]], axis=0)
-
-
-def driver_of(model: MorphableModel, camera: Camera, motion: Motion, kind: LandmarkSet) -> Person:
-    """The person who drives, from the coefficients of the clip."""
+def driver_of(model: MorphableModel, camera: Camera, motion: Motion, kind: LandmarkSet) -> Actor:
+    """Measure the person who drives, from the coefficients of the clip."""
     neutral = neutral_expression(model, motion.expression, kind)
-    return Person(model, camera, neutral, reference_pose(motion.rotation, motion.translation))
+    return Actor(model, camera, neutral, reference_pose(motion.rotation, motion.translation))
 
 
 def same_basis(one: MorphableModel, other: MorphableModel) -> bool:
@@ -173,7 +106,7 @@ def same_person(one: MorphableModel, other: MorphableModel) -> bool:
 
 
 def soft_limit(values: np.ndarray, low: np.ndarray, high: np.ndarray, overshoot: float) -> np.ndarray:
-    """Values (N, K) unchanged within [low, high] (K,), bent beyond: at most `overshoot` half ranges further."""
+    """Limit values (N, K) smoothly: unchanged within [low, high] (K,), at most `overshoot` half ranges beyond."""
     room = np.maximum(overshoot * (high - low) / 2, 1e-9)
     inside = np.clip(values, low, high)
     return inside + room * np.tanh((values - inside) / room)
@@ -185,8 +118,8 @@ class Retarget:
     Args:
         driver, target: who moves, and whose avatar follows; the target's neutral is that of its model.
         kind: landmark set of both models.
-        pose_range: (2, 6) lowest and highest pose relative to the target's rest that the avatar has seen.
-        pose: "relative" carries over how the driver moves from his rest, "absolute" where he is.
+        pose_range: (2, 6) lowest and highest pose relative to the target's reference pose that the avatar has seen.
+        pose: "relative" carries over how the driver moves from his reference pose, "absolute" where he is.
         gain: on the expression. overshoot, pose_overshoot: of expression and pose, see `soft_limit`.
 
     Raises:
@@ -194,7 +127,7 @@ class Retarget:
     """
 
     def __init__(
-        self, driver: Person, target: Person, kind: LandmarkSet, pose_range: np.ndarray, pose: str = "relative",
+        self, driver: Actor, target: Actor, kind: LandmarkSet, pose_range: np.ndarray, pose: str = "relative",
         gain: float = 1.0, overshoot: float = 1.0, pose_overshoot: float = 0.3,
     ) -> None:  # fmt: skip
         if pose not in POSES:
@@ -205,7 +138,8 @@ class Retarget:
         self.pose_range, self.pose, self.gain = pose_range, pose, gain
         self.overshoot, self.pose_overshoot = overshoot, pose_overshoot
         self.direct = same_basis(driver.model, target.model)
-        self._from, self._to = (_landmarks(p.model, p.model.vertices(p.neutral)[None])[0] for p in (driver, target))
+        actors = driver, target
+        self._from, self._to = (landmark_positions(a.model, a.model.vertices(a.neutral)[None])[0] for a in actors)
         common = np.isfinite(self._from).all(1) & np.isfinite(self._to).all(1)
         if not common.any():
             raise ValueError("the models have no landmark in common")
@@ -213,36 +147,36 @@ class Retarget:
         self._prepare(np.flatnonzero(common & (landmark_weights(kind.name) > 0)))
 
     def _proportions(self, common: np.ndarray) -> None:
-        """scale (L, 3): target over driver, of the face; of the mouth across, and of each eye's opening, its own."""
+        """Set scale (L, 3): target over driver, of the face; of the mouth across and of each eye's opening, its own."""
         size = np.ptp(self._to[common], axis=0) / np.ptp(self._from[common], axis=0)
         self.scale = np.repeat(size[None], self.kind.count, axis=0)
         to, source = (np.where(common[:, None], shape, np.nan) for shape in (self._to, self._from))
-        width = [_mouth_width(shape, self.kind) for shape in (to, source)]
+        width = [mouth_width(shape, self.kind) for shape in (to, source)]
         if width[1] > 0:
             lips = [self.kind.regions[name] for name in ("lips_outer", "lips_inner")]
             self.scale[np.concatenate(lips), 0] = width[0] / width[1]
-        for ring, pairs in zip(self.kind.eyes, _pairs(self.kind), strict=False):
-            gaps = [_mean_known(np.abs(_gaps(shape, pairs))) for shape in (to, source)]
+        for ring, pairs in zip(self.kind.eyes, lid_and_lip_pairs(self.kind), strict=False):
+            gaps = [mean_known(np.abs(vertical_gaps(shape, pairs))) for shape in (to, source)]
             if gaps[1] > 0:
                 self.scale[list(ring), 1] = gaps[0] / gaps[1]
 
     def _prepare(self, used: np.ndarray) -> None:
-        """The least-squares problem: rows for x, y, z of the landmarks `used`, then for the gaps that both have."""
-        basis = _landmarks(self.target.model, self.target.model.expression_basis)
+        """Set up the least-squares problem: rows for x, y, z of the landmarks `used`, then for the gaps of both."""
+        basis = landmark_positions(self.target.model, self.target.model.expression_basis)
         weights = landmark_weights(self.kind.name)[used]
         weights = np.repeat(_SUPPORT / weights.sum() * weights / _NOISE_CM**2, 3)
         rows, row_weights = [basis[:, used].reshape(len(basis), -1).T], [weights]
         self._used, self._groups, self._is_lip = used, [], np.zeros(0, bool)
         openings, sides = [np.zeros(0)], [np.zeros(0)]
-        outer_lips = np.nansum(_gaps(self._to, _opposite(self.kind.regions["lips_outer"])))
-        for number, pairs in enumerate(_pairs(self.kind)):
+        outer_lips = np.nansum(vertical_gaps(self._to, opposite(self.kind.regions["lips_outer"])))
+        for number, pairs in enumerate(lid_and_lip_pairs(self.kind)):
             known = np.isin(pairs, used).all(1)
             if known.any():
                 self._groups.append(pairs[known])
                 self._is_lip = np.concatenate([self._is_lip, np.full(known.sum(), number == 2)])
-                rows.append(_gaps(basis, pairs[known]).T)
+                rows.append(vertical_gaps(basis, pairs[known]).T)
                 row_weights.append(np.full(known.sum(), _GAP_SUPPORT / known.sum() / _GAP_NOISE_CM**2))
-                openings.append(_gaps(self._to, pairs[known]))
+                openings.append(vertical_gaps(self._to, pairs[known]))
                 # The sign that stands for open: the rings of some sets run the other way round. That of the lips is
                 # read off their outer ring, which runs as the inner one does: closed lips may cross by a hair.
                 way = outer_lips if number == 2 and outer_lips else openings[-1].sum()
@@ -258,21 +192,22 @@ class Retarget:
         self._restore = np.linalg.solve(inner, covered).T if len(covered) else np.zeros((len(basis), 0))
 
     def _asked(self, expression: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the landmarks (N, 3 M) and the gaps (N, G) of the target should change by, in cm."""
+        """Return what landmarks (N, 3 M) and gaps (N, G) of the target should change by, in cm."""
         model = self.driver.model
-        moved = _landmarks(model, np.tensordot(expression - self.driver.neutral, model.expression_basis, 1))
+        moved = landmark_positions(model, np.tensordot(expression - self.driver.neutral, model.expression_basis, 1))
         moved *= self.scale * self.gain
-        change = np.concatenate([np.zeros((len(moved), 0)), *(_gaps(moved, pairs) for pairs in self._groups)], axis=1)
+        gaps = (vertical_gaps(moved, pairs) for pairs in self._groups)
+        change = np.concatenate([np.zeros((len(moved), 0)), *gaps], axis=1)
         # Lids and lips touch: they do not pass through each other.
         gaps = self._side * np.maximum(self._side * change, -np.maximum(self._side * self._opening, 0))
         return moved[:, self._used].reshape(len(moved), -1), gaps
 
     def expression(self, expression: np.ndarray) -> np.ndarray:
-        """(N, E') coefficients of the target for (N, E) of the driver."""
+        """Return (N, E') coefficients of the target for (N, E) of the driver."""
         return self._wanted_and_given(np.asarray(expression, float))[1]
 
     def _wanted_and_given(self, expression: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(N, E') coefficients of the target before and after the limits."""
+        """Return (N, E') coefficients of the target before and after the limits."""
         target = self.target.model
         if self.direct:
             wanted = self.gain * (expression - self.driver.neutral) + self.target.neutral
@@ -296,43 +231,44 @@ class Retarget:
         return self._bounded(self._wanted_pose(rotation, translation))
 
     def _bounded(self, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return posed(soft_limit(pose, *self.pose_range, self.pose_overshoot), self.target.rest)
+        low, high = self.pose_range
+        return posed(soft_limit(pose, low, high, self.pose_overshoot), self.target.reference)
 
     def _wanted_pose(self, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
-        """(N, 6) pose relative to the target's rest, before the limits."""
-        size = self._eye_span(self._to) / self._eye_span(self._from)
+        """Return (N, 6) pose relative to the target's reference pose, before the limits."""
+        size = self._eye_distance(self._to) / self._eye_distance(self._from)
         if self.pose == "relative":
-            pose = relative_pose(rotation, translation, self.driver.rest)
+            pose = relative_pose(rotation, translation, self.driver.reference)
             pose[:, 3:] *= size
             return pose
         zoom = [p.camera.focal_px / p.camera.size_px for p in (self.target, self.driver)]
-        place = np.asarray(translation, float) * size * np.array([1.0, 1.0, zoom[0] / zoom[1]])
-        return relative_pose(rotation, place, self.target.rest)
+        scaled = np.asarray(translation, float) * size * np.array([1.0, 1.0, zoom[0] / zoom[1]])
+        return relative_pose(rotation, scaled, self.target.reference)
 
     def carried(self, motion: Motion) -> Carried:
-        """How much of what the driver does is asked of the target."""
-        basis = _landmarks(self.target.model, self.target.model.expression_basis)[:, self._used]
+        """Measure how much of what the driver does is asked of the target."""
+        basis = landmark_positions(self.target.model, self.target.model.expression_basis)[:, self._used]
         if self.direct:
             moved = np.tensordot(motion.expression - self.driver.neutral, basis, 1)
         else:
-            source = _landmarks(self.driver.model, self.driver.model.expression_basis)
+            source = landmark_positions(self.driver.model, self.driver.model.expression_basis)
             moved = (np.tensordot(motion.expression - self.driver.neutral, source, 1) * self.scale)[:, self._used]
         wanted, given = self._wanted_and_given(motion.expression)
         asked = np.tensordot(given - self.target.neutral, basis, 1)
         square = (moved**2).sum()
         share = float((asked * moved).sum() / square) if square > 0 else 1.0
-        taken = np.linalg.norm(np.tensordot(given - wanted, basis, 1), axis=2).max(1) / self._eye_span(self._to)
+        taken = np.linalg.norm(np.tensordot(given - wanted, basis, 1), axis=2).max(1) / self._eye_distance(self._to)
         pose = self._wanted_pose(motion.rotation, motion.translation)
-        free, bounded = (rotation_matrix(turn) for turn, _ in (posed(pose, self.target.rest), self._bounded(pose)))
+        free, bounded = (rotation_matrix(R) for R, _ in (posed(pose, self.target.reference), self._bounded(pose)))
         cosine = (np.einsum("nij,nij->n", free, bounded) - 1) / 2
-        turned = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-        return Carried(share, float(((taken > _SEEN_SHARE) | (turned > _SEEN_DEG)).mean()))
+        angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+        return Carried(share, float(((taken > _SEEN_SHARE) | (angle > _SEEN_DEG)).mean()))
 
-    def _eye_span(self, shape: np.ndarray) -> float:
+    def _eye_distance(self, shape: np.ndarray) -> float:
         right, left = self.kind.outer_eyes
         return float(np.linalg.norm(shape[left] - shape[right]))
 
     def __call__(self, motion: Motion) -> Motion:
-        """The target's motion; frames are independent of each other, so one at a time will do as well."""
+        """Retarget a motion; frames are independent of each other, so one at a time will do as well."""
         rotation, translation = self.placed(motion.rotation, motion.translation)
         return Motion(rotation, translation, self.expression(motion.expression), np.array(motion.gaze, float))

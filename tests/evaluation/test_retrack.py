@@ -15,7 +15,7 @@ from selfieavatar.evaluation.retrack import (
     keypoint_distance,
     pose_distance_deg,
 )
-from selfieavatar.fitting.clip import eye_span
+from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE
 from tests.fitting import makers
 
@@ -89,7 +89,7 @@ def test_expression_distance_is_in_standard_deviations():
 
 def test_keypoint_distance_is_in_eye_distances(face):
     points = face[3]
-    span = eye_span(points)
+    span = inter_ocular_distance(points)
     moved = points + span[:, None, None] * np.array([0.03, 0.04])
     np.testing.assert_allclose(keypoint_distance(moved, points, MEDIAPIPE), 0.05, atol=1e-9)
 
@@ -97,7 +97,7 @@ def test_keypoint_distance_is_in_eye_distances(face):
 def test_jitter_sees_trembling_but_no_steady_motion(face):
     still = np.repeat(face[3][:1], 12, axis=0)
     steady = still + np.arange(12)[:, None, None] * np.array([1.0, 0.5])
-    span = eye_span(still)[0]
+    span = inter_ocular_distance(still)[0]
     order = np.arange(12)
     found = jitter(steady, order, MEDIAPIPE)
     assert np.isnan(found).tolist() == [True, *[False] * 10, True] and np.nanmax(found) < 1e-9

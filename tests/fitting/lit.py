@@ -3,6 +3,7 @@
 import numpy as np
 
 from selfieavatar.geometry.camera import Camera
+from selfieavatar.identity import Identity
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import BAND_FACTORS
@@ -21,17 +22,16 @@ def subject(size_px: int) -> tuple[dict[str, np.ndarray], MorphableModel, Camera
     count = len(arrays["template"])
     vertices = np.full(count, -1, np.int32)
     vertices[::9] = np.arange(count)[::9]
-    extra = {"model": np.array("made-up"), "expression_scale": np.ones(2), "expression_low": -np.ones(2),
-             "expression_high": np.ones(2), "landmark_vertices": vertices}  # fmt: skip
-    principal = (float(arrays["principal"][0]), float(arrays["principal"][1]))
-    return arrays, MorphableModel.from_arrays(arrays | extra), Camera(float(arrays["focal_px"]), principal, size_px)
+    arrays["landmark_vertices"] = vertices
+    known = Identity.from_arrays(arrays)
+    return arrays, known.model, known.camera
 
 
 def video(
     arrays: dict[str, np.ndarray], turns: np.ndarray, lights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Camera points (N, V, 3), images (N, S, S, 3), mattes (N, S, S), rotations (N, 3) of a head that shakes."""
-    renderer = Renderer(arrays)
+    renderer = Renderer(Identity.from_arrays(arrays))
     rotation = np.stack([0.3 * np.sin(3.0 * turns), turns, 0.0 * turns], axis=1)
     poses = [(r, np.array([0.0, 0.0, 45.0]), np.zeros(2)) for r in rotation]
     drawn = [renderer.render(*pose, light=light) for pose, light in zip(poses, lights, strict=True)]

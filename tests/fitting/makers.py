@@ -3,6 +3,7 @@
 import numpy as np
 
 from selfieavatar.geometry.camera import Camera, transform
+from selfieavatar.identity import Identity
 from selfieavatar.morphable import landmark_sets as ls
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.morphable.uv_layout import layout
@@ -85,6 +86,12 @@ def movement(frames: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.nda
 def camera() -> Camera:
     """The project's default camera at SIZE."""
     return Camera.default(SIZE)
+
+
+def identity(subject: MorphableModel | None = None, view: Camera | None = None, **parts: object) -> Identity:
+    """The subject's identity with a plain texture; parts: what else it holds."""
+    texture = np.full((16, 16, 3), 128, np.uint8)
+    return Identity(subject or model(), view or camera(), texture, **parts)
 
 
 def landmarks(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from selfieavatar.fitting import gaze
-from selfieavatar.fitting.clip import eye_span, fit_clip
+from selfieavatar.fitting.clip import fit_clip
+from selfieavatar.fitting.landmark_measures import inter_ocular_distance, lid_opening
 from selfieavatar.geometry.camera import transform
 from selfieavatar.settings.sections import Fit
 from tests.fitting import makers
@@ -45,7 +45,7 @@ def test_blinks_keep_95_percent(clip):
 
     def opening(values):
         points = makers.camera().project(transform(subject.vertices(values), rotation, translation))
-        return gaze.eye_opening(np.concatenate([points, np.zeros((len(points), 10, 2))], 1)).mean(1)
+        return lid_opening(np.concatenate([points, np.zeros((len(points), 10, 2))], 1)).mean(1)
 
     peaks = np.flatnonzero((expression[:, 0] == 1) & (fit.quality == "ok"))
     zero = expression.copy()
@@ -72,7 +72,7 @@ def test_span_does_not_shrink_much_in_profile():
     rotation = np.stack([np.zeros(41), np.linspace(-0.9, 0.9, 41), np.zeros(41)], 1)
     points, _ = makers.landmarks(subject, rotation, np.tile([0, 0, 90.0], (41, 1)), np.zeros((41, 4)))
     eyes = np.linalg.norm(points[:, 33] - points[:, 263], axis=1)
-    span = eye_span(points)
+    span = inter_ocular_distance(points)
     assert span.min() / span.max() > eyes.min() / eyes.max()
 
 

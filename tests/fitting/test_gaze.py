@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.fitting import gaze as gz
+from selfieavatar.fitting.landmark_measures import lid_opening
 from selfieavatar.morphable import landmark_sets as ls
 from tests.fitting import makers
 
@@ -51,7 +52,7 @@ def test_closed_eyes_have_no_gaze():
     expression[2, 0] = 1.0
     points, _ = makers.landmarks(subject, still, place, expression)
     found, weight = said(subject, points, still, place)
-    opening = gz.eye_opening(points)
+    opening = lid_opening(points)
     assert opening[2].max() < opening[0].min()
     closed = opening[2] <= gz.CLOSED_SHARE * np.median(opening, axis=0)
     assert np.isnan(found[2].reshape(2, 2)).all(1).tolist() == closed.tolist()

@@ -1,4 +1,4 @@
-"""The sphere of the skull is found again from outlines of spheres, shoulders and raised hands notwithstanding."""
+"""The head sphere is found again from outlines of spheres, shoulders and raised hands notwithstanding."""
 
 import cv2
 import numpy as np
@@ -27,28 +27,29 @@ def matte(rotation, translation, hand=False):
 
 
 @pytest.mark.parametrize("hand", [False, True])
-def test_the_skull_is_found_again(hand):
+def test_the_head_sphere_is_found_again(hand):
     poses = zip(ROTATION, TRANSLATION, strict=True)
     mattes = np.array([matte(*pose, hand and k % 4 == 0) for k, pose in enumerate(poses)])
-    found = learn_head_sphere(TEMPLATE, CAMERA, ROTATION, TRANSLATION, mattes)["skull"]
+    found = learn_head_sphere(TEMPLATE, CAMERA, ROTATION, TRANSLATION, mattes)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, TRUTH, atol=0.5)
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_without_an_outline_there_is_no_skull(level):
-    assert learn_head_sphere(TEMPLATE, CAMERA, ROTATION, TRANSLATION, np.full((12, SIDE, SIDE), level, np.uint8)) == {}
+def test_without_an_outline_there_is_no_head_sphere(level):
+    mattes = np.full((12, SIDE, SIDE), level, np.uint8)
+    assert learn_head_sphere(TEMPLATE, CAMERA, ROTATION, TRANSLATION, mattes) is None
 
 
-def test_the_outline_of_something_else_is_no_skull():
+def test_the_outline_of_something_else_is_no_head_sphere():
     mattes = np.zeros((12, SIDE, SIDE), np.uint8)
     for image in mattes:
         cv2.circle(image, (104, 110), 12, 255, -1)
-    assert learn_head_sphere(TEMPLATE, CAMERA, ROTATION, TRANSLATION, mattes) == {}
+    assert learn_head_sphere(TEMPLATE, CAMERA, ROTATION, TRANSLATION, mattes) is None
 
 
-def test_without_frames_there_is_no_skull():
+def test_without_frames_there_is_no_head_sphere():
     assert (
         learn_head_sphere(TEMPLATE, CAMERA, np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, SIDE, SIDE), np.uint8))
-        == {}
+        is None
     )

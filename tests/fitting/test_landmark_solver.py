@@ -65,7 +65,7 @@ def test_gradient_is_that_of_the_cost(subject):
     rotation, translation, expression = makers.movement(4)
     points, _ = makers.landmarks(subject, rotation, translation, expression, noise_px=0.1)
     energy, rows = energy_of(subject, points, dtype=np.float64), np.arange(4)
-    energy.turn = 1e6  # least squares: the turning point of the robust cost depends on the residuals themselves
+    energy.robust_scale = 1e6  # least squares: the turning point of the robust cost depends on the residuals themselves
     parameters = np.concatenate([rotation, translation, expression], 1) + 0.01
     _, gradient = energy.normal_equations(parameters, rows)
     for column in range(parameters.shape[1]):
@@ -81,7 +81,7 @@ def test_hessian_is_that_of_the_numeric_jacobian(subject, packed, monkeypatch):
     rotation, translation, expression = makers.movement(3)
     points, _ = makers.landmarks(subject, rotation, translation, expression)
     energy, rows = energy_of(subject, points), np.arange(3)
-    energy.turn = 1e6
+    energy.robust_scale = 1e6
     parameters = np.concatenate([rotation, translation, expression], 1)
     hessian, _ = energy.normal_equations(parameters, rows)
     columns = []

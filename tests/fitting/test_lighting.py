@@ -13,6 +13,7 @@ from selfieavatar.fitting.lighting import (
     separate,
     skin_readings,
 )
+from selfieavatar.identity import Identity
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import sh_basis, shade
 from tests.fitting.lit import LIGHT, subject, video
@@ -39,7 +40,7 @@ def _off_by(light: np.ndarray, truth: np.ndarray = LIGHT) -> float:
 
 
 def _redrawn(arrays, look, points, rotation) -> np.ndarray:
-    renderer = Renderer(arrays | {"texture": look["texture"], "light": look["light"]})
+    renderer = Renderer(Identity.from_arrays(arrays | {"texture": look["texture"], "light": look["light"]}))
     return np.stack([renderer.render(r, np.array([0.0, 0.0, 45.0]), np.zeros(2)).image for r in rotation])
 
 

@@ -17,6 +17,7 @@ from selfieavatar.fitting.photometric_refinement import (
     refine_clip,
     rotation_matrices,
 )
+from selfieavatar.identity import Identity
 from selfieavatar.rendering.raster import CpuBackend, NvdiffrastBackend
 from selfieavatar.rendering.renderer import Renderer
 from tests.fitting.lit import LIGHT, subject, video
@@ -40,7 +41,7 @@ def test_rotations_equal_opencv() -> None:
 def test_draws_what_the_renderer_draws() -> None:
     arrays, _, _, scene = _scene(96)
     rotation = np.array([0.2, -0.4, 0.1])
-    expected = Renderer(arrays, supersample=1, light=LIGHT).render(rotation, AWAY, np.zeros(2))
+    expected = Renderer(Identity.from_arrays(arrays), supersample=1, light=LIGHT).render(rotation, AWAY, np.zeros(2))
     points = scene.points(scene.tensor(np.concatenate([rotation, AWAY, np.zeros(2)])[None]))
     texture, light = scene.tensor(arrays["texture"] / 255.0), scene.tensor(LIGHT)[None]
     drawn, face = scene.draw(points, texture, light, torch.zeros(1, 96, 96, 3))
@@ -108,7 +109,7 @@ def _photo_error(scene: Scene, observations: Observations, look: Appearance) -> 
 def _landmark_error(observations: Observations, look: Appearance, model, camera) -> float:
     pose = np.concatenate([look.rotation, look.translation], axis=1)
     return float(
-        reprojection_error(model, camera, observations.points, observations.span, pose, look.expression).mean()
+        reprojection_error(model, camera, observations.points, observations.eye_distance, pose, look.expression).mean()
     )
 
 
@@ -145,9 +146,8 @@ def test_a_clip_keeps_texture_gaps_and_ties(spoilt, monkeypatch) -> None:
     expression = np.where((quality == "lost")[:, None], np.nan, start.expression[order])
     clip = ClipFit(quality == "ok", *values, expression, np.zeros((4, 4)), np.zeros(4), quality, np.zeros(3, bool))
     monkeypatch.setattr("selfieavatar.fitting.photometric_refinement._CHUNK", 2)
-    monkeypatch.setattr(
-        "selfieavatar.fitting.photometric_refinement.eye_span", lambda points, _set: np.full(len(points), 20.0)
-    )
+    measure = "selfieavatar.fitting.photometric_refinement.inter_ocular_distance"
+    monkeypatch.setattr(measure, lambda points, _set: np.full(len(points), 20.0))
     texture = np.round(start.texture * 255).astype(np.uint8)
     seen = []
 
@@ -159,9 +159,8 @@ def test_a_clip_keeps_texture_gaps_and_ties(spoilt, monkeypatch) -> None:
     assert seen == [[0, 1], [2]]
     assert np.isnan(result.rotation[3]).all() and np.isnan(result.error[3]) and np.isfinite(result.error[:3]).all()
     assert (result.rotation[:3] != clip.rotation[:3]).any() and (result.quality == quality).all()
-    before = reprojection_error(
-        model, camera, observations.points, observations.span, np.concatenate(values, axis=1)[:3], expression[:3]
-    )
+    pose = np.concatenate(values, axis=1)[:3]
+    before = reprojection_error(model, camera, observations.points, observations.eye_distance, pose, expression[:3])
     assert result.error[:3].mean() < 1.1 * before.mean()
 
 

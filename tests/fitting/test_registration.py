@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from selfieavatar.fitting import personal_model, registration
+from selfieavatar.fitting.landmark_measures import mesh_inter_ocular_distance
 from selfieavatar.fitting.landmark_solver import SolverSettings, fit_landmarks
 from selfieavatar.fitting.registration import Registration, register, shrink
 from selfieavatar.geometry.camera import rotation_matrix, transform
+from selfieavatar.identity import Identity
 from selfieavatar.morphable.landmark_sets import LEFT_EYE, RIGHT_EYE, landmark_weights
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import default_light
@@ -26,11 +28,7 @@ def skin(seed: int = 3, size: int = 256) -> np.ndarray:
 
 def video(model, rotation, translation, expression) -> list[tuple[np.ndarray, np.ndarray]]:
     """Grey image and matte of each frame; the light grows stronger from one side and from frame to frame."""
-    view = makers.camera()
-    renderer = Renderer(model.to_arrays() | {
-        "texture": skin(), "focal_px": np.float32(view.focal_px), "principal": np.array(view.principal, np.float32),
-        "size_px": np.int32(view.size_px),
-    })  # fmt: skip
+    renderer = Renderer(Identity(model, makers.camera(), skin()))
     observations = []
     for number, pose in enumerate(zip(rotation, translation, expression, strict=True)):
         light = default_light() * (1 + 0.3 * np.sin(0.4 * number))
@@ -56,7 +54,7 @@ def subject():
 
 def fitted(model, points):
     fit = fit_landmarks(
-        model, makers.camera(), points, landmark_weights(), personal_model.outer_eye_span(points), None,
+        model, makers.camera(), points, landmark_weights(), mesh_inter_ocular_distance(points), None,
         SolverSettings(temporal=0.0),
     )  # fmt: skip
     return fit, transform(model.vertices(fit.expression), fit.rotation, fit.translation)

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from selfieavatar.fitting.torso import TORSO_PX, Torso, follow_torso, held, learn_torso, small
+from selfieavatar.fitting.torso import TORSO_PX, fill_nearest, follow_torso, learn_torso, small
+from selfieavatar.identity import Torso
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_set
 
 SIDE = 256
@@ -37,7 +38,7 @@ def landmarks(count: int = 1, chin: float = CHIN) -> np.ndarray:
 
 def reference() -> Torso:
     image, matte = person()
-    return Torso.from_arrays(learn_torso(image[None], matte[None], landmarks(), KIND))
+    return learn_torso(image[None], matte[None], landmarks(), KIND)
 
 
 def test_shifts_are_found_whatever_head_and_light_do():
@@ -53,8 +54,8 @@ def test_what_hides_the_torso_is_not_known_and_drawn_as_it_was_nearby():
     found = follow_torso(reference(), frames)
     assert np.isnan(found[1]).all()
     np.testing.assert_allclose(SIDE * found[[0, 2, 3], 0], [0, 8, 12], atol=0.3)
-    np.testing.assert_array_equal(held(found), found[[0, 0, 2, 3]])
-    np.testing.assert_array_equal(held(np.full((3, 2), np.nan)), np.zeros((3, 2)))
+    np.testing.assert_array_equal(fill_nearest(found), found[[0, 0, 2, 3]])
+    np.testing.assert_array_equal(fill_nearest(np.full((3, 2), np.nan)), np.zeros((3, 2)))
 
 
 def test_a_torso_far_off_is_found_at_once_and_after_a_cut():
@@ -68,7 +69,7 @@ def test_the_reference_is_a_frame_that_shows_the_torso():
     points = landmarks(5)
     points[[0, 1, 3, 4], :, 0] += [[0.001], [0.001], [0.001], [0.001]]  # the third is the most usual ...
     images[2] = np.random.default_rng(0).integers(0, 255, images[2].shape, np.uint8)  # ... but hidden
-    found = learn_torso(images, mattes, points, KIND)["torso_picture"]
+    found = learn_torso(images, mattes, points, KIND).image
     assert any(np.array_equal(found, small(images[i])) for i in (0, 1, 3, 4))
 
 
@@ -82,13 +83,12 @@ def test_a_clip_that_never_shows_the_torso_has_no_shift():
 def test_the_reference_lies_below_the_chin():
     image, matte = person()
     found = learn_torso(image[None], matte[None], landmarks(), KIND)
-    assert found["torso_top"] == pytest.approx(CHIN, abs=1e-6)
-    np.testing.assert_array_equal(found["torso_picture"], small(image))
-    rows = np.flatnonzero(found["torso_mask"].any(1))
+    assert found.top == pytest.approx(CHIN, abs=1e-6)
+    np.testing.assert_array_equal(found.image, small(image))
+    rows = np.flatnonzero(found.mask.any(1))
     assert rows[0] >= TORSO_PX * CHIN and rows[-1] == TORSO_PX - 1
 
 
 def test_a_face_that_fills_the_image_has_no_torso():
     image, matte = person()
-    assert learn_torso(image[None], matte[None], landmarks(chin=0.99), KIND) == {}
-    assert Torso.from_arrays({}) is None
+    assert learn_torso(image[None], matte[None], landmarks(chin=0.99), KIND) is None

@@ -25,7 +25,10 @@ def identity(size_px: int = 96, texture_px: int = 64, step: int = 20) -> dict[st
     rows, columns = np.mgrid[:texture_px, :texture_px] / texture_px
     texture = np.stack([150 + 60 * np.sin(9 * rows), 140 + 50 * np.cos(8 * columns), 120 + 40 * rows], axis=-1)
     depth = float(6.0 * ((3.0 / 7.0) ** 2 + (2.2 / 9.0) ** 2))
+    ones = np.ones(2, np.float32)
     return {
+        "model": np.array("made-up"), "expression_scale": ones, "expression_low": -ones, "expression_high": ones,
+        "landmark_vertices": np.arange(0, len(template), 9, dtype=np.int32),
         "template": template, "expression_basis": basis, "tri": tri, "tri_part": part,
         "uv": (np.stack([dx, dy], axis=1) * 0.49 + 0.5).astype(np.float32),
         "focal_px": np.float32(2.2 * size_px), "principal": np.array([size_px / 2, size_px / 2], np.float32),
@@ -33,3 +36,9 @@ def identity(size_px: int = 96, texture_px: int = 64, step: int = 20) -> dict[st
         "eye_center": np.array([[3.0, -2.2, depth + 1.1], [-3.0, -2.2, depth + 1.1]], np.float32),
         "eye_radius": np.array([1.25, 1.25], np.float32), "iris_radius": np.float32(0.6),
     }  # fmt: skip
+
+
+def torso(top: float) -> dict[str, np.ndarray]:
+    """Arrays of a torso whose chin is in that row."""
+    image = np.full((128, 128), 255, np.uint8)
+    return {"torso_picture": image, "torso_mask": image, "torso_top": np.float32(top)}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from selfieavatar.identity import Identity
 from selfieavatar.rendering.raster_cpu import bilinear
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.texture import MOST_FRAMES, fill_holes, unwrap, weighted_median
@@ -14,7 +15,7 @@ FLAT_LIGHT = np.eye(9)[:, :1].repeat(3, axis=1) / 0.282095
 def _footage(turns: list[float]) -> tuple[dict, Renderer, list[np.ndarray], list[np.ndarray]]:
     arrays = identity(size_px=160)
     arrays["tri_part"] = np.zeros_like(arrays["tri_part"])
-    renderer = Renderer(arrays, light=FLAT_LIGHT)
+    renderer = Renderer(Identity.from_arrays(arrays), light=FLAT_LIGHT)
     poses = [(np.array([0.0, turn, 0.0]), np.array([0.0, 0.0, 45.0]), np.zeros(2)) for turn in turns]
     return arrays, renderer, [renderer.vertices(*p) for p in poses], [renderer.render(*p).image for p in poses]
 

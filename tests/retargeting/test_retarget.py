@@ -5,22 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from selfieavatar.fitting.neutral import neutral_expression
 from selfieavatar.geometry.camera import rotation_matrix, rotation_vector
 from selfieavatar.geometry.reference_pose import (
+    PoseRange,
     independent_count,
     mean_rotation,
-    pose_arrays,
     posed,
     reference_pose,
     relative_pose,
 )
 from selfieavatar.morphable import landmark_sets as ls
 from selfieavatar.retargeting.retarget import (
+    Actor,
     Motion,
-    Person,
     Retarget,
     driver_of,
-    neutral_expression,
     same_person,
     soft_limit,
 )
@@ -28,7 +28,7 @@ from tests.fitting import makers
 
 KIND = ls.landmark_set(ls.MEDIAPIPE)
 STRETCH = np.array([1.15, 0.9, 1.05])
-COARSE = np.tile([[-10.0], [10.0]], (1, 6))
+WIDE = np.tile([[-10.0], [10.0]], (1, 6))
 
 
 def blinking():
@@ -63,7 +63,7 @@ def people():
 
 
 def person(model, rest=(0, 0, 0, 0, 0, 90.0)):
-    return Person(model, makers.camera(), np.zeros(model.expression_count), np.array(rest, float))
+    return Actor(model, makers.camera(), np.zeros(model.expression_count), np.array(rest, float))
 
 
 def openings(model, expression):
@@ -75,7 +75,7 @@ def openings(model, expression):
 
 def test_expression_goes_through_the_geometry(people):
     driver, target, wanted, motion = people
-    found = Retarget(person(driver), person(target), KIND, COARSE)(motion).expression
+    found = Retarget(person(driver), person(target), KIND, WIDE)(motion).expression
     error = target.vertices(found) - target.vertices(wanted)
     moved = target.vertices(wanted) - target.template
     assert np.sqrt((error**2).sum(2).mean()) < 0.1 * np.sqrt((moved**2).sum(2).mean())
@@ -85,7 +85,7 @@ def test_expression_goes_through_the_geometry(people):
 
 def test_blinks_close_and_the_mouth_opens_as_far(people):
     driver, target, _, motion = people
-    found = Retarget(person(driver), person(target), KIND, COARSE)(motion).expression
+    found = Retarget(person(driver), person(target), KIND, WIDE)(motion).expression
     own, other = openings(driver, motion.expression), openings(target, found)
     own, other = (v / openings(m, np.zeros((1, 4)))[:, :2].mean() for v, m in ((own, driver), (other, target)))
     shut = motion.expression[:, 0] == 1
@@ -104,7 +104,7 @@ def test_the_mouth_opens_from_lips_that_cross_by_a_hair_s_breadth(people, crosse
         middle = (template[lower, 1] + template[upper, 1]) / 2
         template[lower, 1], template[upper, 1] = middle - crossed_cm / 2, middle + crossed_cm / 2
     closed = replace(target, template=template)
-    found = Retarget(person(driver), person(closed), KIND, COARSE)(motion).expression
+    found = Retarget(person(driver), person(closed), KIND, WIDE)(motion).expression
     wanted = openings(closed, seen)[:, 2]
     wide = wanted > 0.5 * wanted.max()
     assert wide.sum() > 10 and (openings(closed, found)[wide, 2] > 0.9 * wanted[wide]).all()
@@ -114,7 +114,7 @@ def test_blinks_survive_limits_that_never_saw_one(people):
     driver, target, seen, motion = people
     open_eyes = motion.expression[:, 0] == 0
     narrow = replace(target, expression_low=seen[open_eyes].min(0), expression_high=seen[open_eyes].max(0))
-    found = Retarget(person(driver), person(narrow), KIND, COARSE, overshoot=0.0)(motion).expression
+    found = Retarget(person(driver), person(narrow), KIND, WIDE, overshoot=0.0)(motion).expression
     lids = openings(narrow, found)[:, :2] / openings(narrow, np.zeros((1, 4)))[:, :2]
     assert lids[motion.expression[:, 0] == 1].max() < 0.15
 
@@ -125,7 +125,7 @@ def test_a_person_s_own_basis_written_otherwise_gives_the_same_face():
     wide = np.full(4, 5.0)
     other = replace(other, expression_low=-wide, expression_high=wide)
     expression = makers.movement(60)[2]
-    found = Retarget(person(own), person(other), KIND, COARSE).expression(expression)
+    found = Retarget(person(own), person(other), KIND, WIDE).expression(expression)
     # 0.1 mm on average: what the prior holds back
     assert np.abs(other.vertices(found) - own.vertices(expression)).mean() < 0.01
 
@@ -135,7 +135,7 @@ def test_one_basis_passes_coefficients_on(people):
     wide = replace(driver, template=driver.template * 1.1, expression_low=np.full(4, -9.0),
                    expression_high=np.full(4, 9.0))  # fmt: skip
     shifted = replace(person(driver), neutral=np.array([0.1, 0, 0.5, 0]))
-    found = Retarget(shifted, person(wide), KIND, COARSE, gain=0.5).expression(motion.expression)
+    found = Retarget(shifted, person(wide), KIND, WIDE, gain=0.5).expression(motion.expression)
     np.testing.assert_allclose(found, 0.5 * (motion.expression - shifted.neutral), atol=1e-12)
     assert same_person(driver, driver) and not same_person(driver, wide)
 
@@ -143,7 +143,7 @@ def test_one_basis_passes_coefficients_on(people):
 def test_weights_of_blendshapes_stay_weights(people):
     driver, target, _, motion = people
     shapes = replace(target, name="ict", expression_low=np.zeros(4), expression_high=np.ones(4))
-    found = Retarget(person(driver), person(shapes), KIND, COARSE).expression(3 * motion.expression)
+    found = Retarget(person(driver), person(shapes), KIND, WIDE).expression(3 * motion.expression)
     assert found.min() >= 0 and found.max() <= 1
 
 
@@ -177,7 +177,7 @@ def test_models_that_lack_some_landmarks(people):
     sparse[[*ls.LEFT_BROW, *ls.RIGHT_BROW, *ls.LIPS_INNER[::3], *ls.OVAL]] = -1
     poor = replace(driver, landmark_vertices=sparse)
     assert np.isfinite(neutral_expression(poor, motion.expression, KIND)).all()
-    found = Retarget(person(poor), person(target), KIND, COARSE)(motion).expression
+    found = Retarget(person(poor), person(target), KIND, WIDE)(motion).expression
     blinks = motion.expression[:, 0] == 1
     assert openings(target, found)[blinks, :2].max() < 0.1 * openings(target, np.zeros((1, 4)))[:, :2].max()
     assert np.corrcoef(openings(target, found)[:, 2], openings(target, wanted)[:, 2])[0, 1] > 0.99
@@ -187,19 +187,20 @@ def test_relative_pose_starts_from_the_target_s_rest(people):
     driver, target, _, motion = people
     mover, held = person(driver, (0.1, -0.2, 0.05, 2, 1, 80)), person(target, (-0.1, 0.3, 0.0, -1, 0, 60))
     size = np.linalg.norm(np.diff(target.template[[33, 263]], axis=0)) / 9.0
-    carry = Retarget(mover, held, KIND, COARSE * 100)
-    rotation, translation = carry.placed(mover.rest[None, :3], mover.rest[None, 3:])
-    np.testing.assert_allclose(np.r_[rotation[0], translation[0]], held.rest, atol=1e-9)
+    carry = Retarget(mover, held, KIND, WIDE * 100)
+    rotation, translation = carry.placed(mover.reference[None, :3], mover.reference[None, 3:])
+    np.testing.assert_allclose(np.r_[rotation[0], translation[0]], held.reference, atol=1e-9)
     rotation, translation = carry.placed(motion.rotation, motion.translation)
-    turned = rotation_matrix(rotation) @ rotation_matrix(held.rest[:3]).T
-    driven = rotation_matrix(motion.rotation) @ rotation_matrix(mover.rest[:3]).T
+    turned = rotation_matrix(rotation) @ rotation_matrix(held.reference[:3]).T
+    driven = rotation_matrix(motion.rotation) @ rotation_matrix(mover.reference[:3]).T
     np.testing.assert_allclose(turned, driven, atol=1e-9)
-    np.testing.assert_allclose(translation - held.rest[3:], size * (motion.translation - mover.rest[3:]), atol=1e-9)
+    moved = motion.translation - mover.reference[3:]
+    np.testing.assert_allclose(translation - held.reference[3:], size * moved, atol=1e-9)
 
 
 def test_absolute_pose_is_the_driver_s(people):
     driver, _, _, motion = people
-    carry = Retarget(person(driver), person(driver, (0.3, 0, 0, 0, 0, 70)), KIND, COARSE * 100, pose="absolute")
+    carry = Retarget(person(driver), person(driver, (0.3, 0, 0, 0, 0, 70)), KIND, WIDE * 100, pose="absolute")
     rotation, translation = carry.placed(motion.rotation, motion.translation)
     np.testing.assert_allclose(rotation_matrix(rotation), rotation_matrix(motion.rotation), atol=1e-9)
     np.testing.assert_allclose(translation, motion.translation, atol=1e-9)
@@ -208,7 +209,7 @@ def test_absolute_pose_is_the_driver_s(people):
 def test_gaze_stays(people):
     driver, target, _, motion = people
     gaze = np.random.default_rng(1).normal(0, 0.3, (200, 4))
-    carry = Retarget(person(driver), person(target), KIND, COARSE)
+    carry = Retarget(person(driver), person(target), KIND, WIDE)
     moved = carry(replace(motion, gaze=gaze))
     np.testing.assert_array_equal(moved.gaze, gaze)
     one = carry(Motion(*(v[[7]] for v in (motion.rotation, motion.translation, motion.expression, gaze))))
@@ -219,7 +220,7 @@ def test_what_is_carried_over_is_measured_against_the_driver(people):
     driver, target, _, motion = people
     still = replace(motion, rotation=np.zeros((200, 3)), translation=np.tile([0, 0, 90.0], (200, 1)))
 
-    def carried(gain=1.0, to=target, moves=still, reach=COARSE, overshoot=1.0):
+    def carried(gain=1.0, to=target, moves=still, reach=WIDE, overshoot=1.0):
         return Retarget(person(driver), person(to), KIND, reach, gain=gain, overshoot=overshoot).carried(moves)
 
     whole, half = carried(), carried(gain=0.5)
@@ -240,7 +241,7 @@ def test_blinks_that_are_given_back_do_not_count_as_clamped(people):
     awake = replace(target, expression_low=seen.min(0), expression_high=seen.max(0))
     expression = motion.expression * [1, 0, 0, 0]
     still = np.tile([0, 0, 90.0], (200, 1))
-    carry = Retarget(person(driver), person(awake), KIND, COARSE, overshoot=0.0)
+    carry = Retarget(person(driver), person(awake), KIND, WIDE, overshoot=0.0)
     blinks = Motion(np.zeros((200, 3)), still, expression, np.zeros((200, 4)))
     opening, shut = openings(awake, carry(blinks).expression)[:, :2], expression[:, 0] == 1
     assert (opening[shut] < 0.2 * opening.max(0)).all(), "they close"
@@ -261,7 +262,7 @@ def test_one_basis_carries_everything_whatever_the_proportions(people):
     driver, _, _, motion = people
     wide = np.full(4, 9.0)
     other = replace(driver, template=driver.template * 1.3, expression_low=-wide, expression_high=wide)
-    assert Retarget(person(driver), person(other), KIND, COARSE).carried(motion).expression == pytest.approx(1)
+    assert Retarget(person(driver), person(other), KIND, WIDE).carried(motion).expression == pytest.approx(1)
 
 
 def test_soft_limit():
@@ -278,7 +279,7 @@ def test_driver_is_found_from_the_clip(people):
     driver, _, _, motion = people
     found = driver_of(driver, makers.camera(), motion, KIND)
     assert openings(driver, found.neutral[None])[0, 2] < openings(driver, motion.expression)[:, 2].mean()
-    np.testing.assert_allclose(found.rest[3:], np.median(motion.translation, axis=0), atol=1e-9)
+    np.testing.assert_allclose(found.reference[3:], np.median(motion.translation, axis=0), atol=1e-9)
 
 
 def test_mean_rotation_is_scipy_s():
@@ -297,8 +298,8 @@ def test_poses_about_a_rest():
                              strict=True):  # fmt: skip
         np.testing.assert_allclose(found, wanted, atol=1e-9)
     np.testing.assert_allclose(reference_pose(rotation, translation)[:3], rest[:3], atol=0.05)
-    arrays = pose_arrays(rotation, translation)
-    assert (arrays["pose_low"] < 0).all() and (arrays["pose_high"] > 0).all() and arrays["pose_rest"].shape == (6,)
+    seen = PoseRange.of(rotation, translation)
+    assert (seen.low < 0).all() and (seen.high > 0).all() and seen.reference.shape == (6,)
 
 
 def test_a_short_lively_clip_rests_facing_the_camera_a_steady_one_where_it_is():
@@ -322,6 +323,6 @@ def test_models_of_other_landmarks_are_refused(people):
     driver, target, _, _ = people
     other = replace(target, landmark_vertices=np.arange(68, dtype=np.int32))
     with pytest.raises(ValueError, match="478 landmarks"):
-        Retarget(person(driver), person(other), KIND, COARSE)
+        Retarget(person(driver), person(other), KIND, WIDE)
     with pytest.raises(ValueError, match="pose must be one of"):
-        Retarget(person(driver), person(target), KIND, COARSE, pose="sideways")
+        Retarget(person(driver), person(target), KIND, WIDE, pose="sideways")

@@ -69,15 +69,9 @@ def write_clip(folder, yaw_deg=20.0, moves=0, lost=(), count=COUNT):
     }, {"size_px": SIZE})  # fmt: skip
 
 
-def write_identity(path, model):
-    camera = makers.camera().scaled(SIZE)
-    place = {"focal_px": camera.focal_px, "principal": np.array(camera.principal), "size_px": SIZE}
-    np.savez(path, **model.to_arrays(), **place)
-
-
 @pytest.fixture
 def subject(tmp_path):
-    write_identity(tmp_path / "identity.npz", makers.model())
+    makers.identity().save(tmp_path / "identity.npz")
     write_clip(tmp_path / "clips" / "talk")
     return tmp_path
 
@@ -167,7 +161,7 @@ def test_what_does_not_belong_together_is_refused(subject, capsys):
         with pytest.raises(SystemExit) as stopped:
             run(subject, **lists)
         assert stopped.value.code == 2 and said in capsys.readouterr().err
-    write_identity(subject / "identity.npz", makers.model(2))
+    makers.identity(makers.model(2)).save(subject / "identity.npz")
     with pytest.raises(SystemExit):
         run(subject)
     assert "come from different runs" in capsys.readouterr().err

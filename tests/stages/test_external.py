@@ -26,9 +26,7 @@ def subject(tmp_path):
     made.write_clip(tmp_path / "clips/second", 7, seed=0, missing_landmarks=[2])
     made.write_samples(tmp_path / "samples.parquet", [("first", k, "train", True) for k in range(0, 10, 2)])
     made.write_samples(tmp_path / "test_samples.parquet", [("second", k, "test", k != 6) for k in range(7)])
-    camera = face_makers.camera().scaled(made.SIZE)
-    place = {"focal_px": camera.focal_px, "principal": np.array(camera.principal), "size_px": made.SIZE}
-    np.savez(tmp_path / "identity.npz", **face_makers.model().to_arrays(), **place)
+    face_makers.identity(view=face_makers.camera().scaled(made.SIZE)).save(tmp_path / "identity.npz")
     return tmp_path
 
 

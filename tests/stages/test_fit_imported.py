@@ -5,6 +5,7 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import transform
+from selfieavatar.identity import Identity
 from selfieavatar.io.files import beside, image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.morphable.coefficient_files import check_coefficients
@@ -77,7 +78,8 @@ def fit_one(folder, clip, file, **settings):
 
 def projected(folder, found):
     """Rows (n,) of the frames that are fitted and (n, V, 2) px of all vertices."""
-    model, camera, _ = fit.load_identity(folder / "identity.npz")
+    known = Identity.load(folder / "identity.npz")
+    model, camera = known.model, known.camera
     rows = np.flatnonzero(found["fitted"])
     vertices = model.vertices(found["expression"][rows])
     return rows, camera.project(transform(vertices, found["rotation"][rows], found["translation"][rows]))

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from selfieavatar.geometry.camera import Camera
 from selfieavatar.geometry.normals import orient_outwards
 from selfieavatar.io.files import ImageWriter, read_image
 from selfieavatar.io.manifest import write_manifest
@@ -15,6 +16,7 @@ from selfieavatar.settings import cli
 from selfieavatar.settings.sections import Overlay
 from selfieavatar.video.reader import open_source
 from stages import overlay
+from tests.fitting import makers
 
 SIZE, COUNT, LOST = 64, 5, 3
 
@@ -75,8 +77,7 @@ def clip(tmp_path):
         "frame": frames, "render_hash": ["" if n == LOST else "1" * 16 for n in frames], "uv_hash": names,
         "face_share": zero,
     }, {"size_px": SIZE})  # fmt: skip
-    camera = {"focal_px": np.float32(100), "principal": np.array([32, 32], np.float32), "size_px": np.int32(SIZE)}
-    np.savez(tmp_path / "identity.npz", **pyramid().to_arrays(), **camera)
+    makers.identity(pyramid(), Camera(100.0, (32.0, 32.0), SIZE)).save(tmp_path / "identity.npz")
     return tmp_path
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from selfieavatar.avatar import Avatar, camera_of
+from selfieavatar.avatar import Avatar
 from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import Camera
-from selfieavatar.geometry.reference_pose import pose_arrays
+from selfieavatar.geometry.reference_pose import PoseRange
 from selfieavatar.io.files import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.rendering.shading import default_light
@@ -27,19 +27,16 @@ FRAMES, LOST = 12, 5
 
 
 def identity(model, seed=0):
-    """Arrays of identity.npz of a made-up person."""
+    """A made-up person."""
     rotation, translation, _ = makers.movement(80, seed)
-    camera = Camera.default(SIZE)
-    return model.to_arrays() | pose_arrays(rotation, translation) | {
-        "focal_px": np.float32(camera.focal_px), "principal": np.array(camera.principal, np.float32),
-        "size_px": np.int32(SIZE), "texture": np.full((16, 16, 3), 128, np.uint8), "light": default_light(),
-    }  # fmt: skip
+    seen = PoseRange.of(rotation, translation)
+    return makers.identity(model, Camera.default(SIZE), light=default_light(), pose_range=seen)
 
 
 def write_driver(folder, model, seed=0):
     """identity.npz, decode.parquet, fit.parquet and frames/ of a clip with one lost frame."""
     folder.mkdir()
-    np.savez(folder / "identity.npz", **identity(model, seed))
+    identity(model, seed).save(folder / "identity.npz")
     rotation, translation, expression = makers.movement(FRAMES, seed)
     good = np.arange(FRAMES) != LOST
     motion = {"rotation": rotation, "translation": translation, "expression": expression,
@@ -169,7 +166,7 @@ def test_light_reaches_the_image(made):
     pose = np.zeros((1, 3)), np.array([[0, 0, 90.0]]), np.zeros((1, 4))
     plain, _ = avatar.pose(*pose)
     lit, _ = avatar.pose(*pose, None, 1.3 * default_light().reshape(1, 27))
-    mean, _ = avatar.pose(*pose, np.zeros((1, 4)), avatar.identity["light"].reshape(1, 27))
+    mean, _ = avatar.pose(*pose, np.zeros((1, 4)), avatar.identity.light.reshape(1, 27))
     assert lit.sum() > 1.1 * plain.sum()
     torch.testing.assert_close(plain, mean)
 
@@ -237,11 +234,6 @@ def test_what_is_known_is_said_in_words():
     assert said == (
         "11 of 12 frames, 83 % of the expression asked, limited in 10 % of the frames, AED 0.520, identity 0.700"
     )
-
-
-def test_camera_of_an_identity():
-    camera = camera_of(identity(makers.model()))
-    assert camera == Camera.default(SIZE)
 
 
 def test_the_painted_face_is_compared_with_the_person_as_filmed(made, tmp_path, monkeypatch):

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.arrays import read_identity
+from selfieavatar.identity import Identity
 from selfieavatar.io.files import content_hash, image_name, read_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.sections import Render
 from stages.render import COEFFICIENTS, build_parser, choose_backend, run
+from tests.rendering.faces import torso
 
 SIZE = 32
 LIGHT = np.concatenate([[3.0, 2.5, 2.0], np.linspace(-0.3, 0.3, 24)]).astype(np.float32)
@@ -33,8 +34,10 @@ def _identity() -> dict[str, np.ndarray]:
         "principal": np.array([SIZE / 2, SIZE / 2], np.float32), "size_px": np.int32(SIZE),
         "texture": np.full((8, 8, 3), 160, np.uint8), "eye_center": np.zeros((2, 3), np.float32),
         "eye_radius": np.ones(2, np.float32), "iris_radius": np.float32(0.5),
-        "torso_top": np.float32(0.7),
-    }  # fmt: skip
+        "model": np.array("square"), "expression_scale": np.ones(1, np.float32),
+        "expression_low": np.zeros(1, np.float32), "expression_high": np.ones(1, np.float32),
+        "landmark_vertices": np.arange(9, dtype=np.int32),
+    } | torso(0.7)  # fmt: skip
 
 
 def _write_fit(path: Path, quality: list[str]) -> dict[str, np.ndarray]:
@@ -76,7 +79,7 @@ def test_images_manifest_and_library_agree(clip: Path) -> None:
     assert manifest.metadata == {"size_px": SIZE, "backend": "cpu", "light": "fitted"}
     assert sorted(p.name for p in (clip / "render").iterdir()) == ["000003.png", "000007.png", "000009.png"]
     assert sorted(p.name for p in (clip / "uv").iterdir()) == ["000003.png", "000007.png", "000009.png"]
-    renderer = Renderer(_identity())
+    renderer = Renderer(Identity.from_arrays(_identity()))
     for row, frame in enumerate(manifest["frame"]):
         if fit["quality"][row] == "lost":
             assert manifest["render_hash"][row] == manifest["uv_hash"][row] == "" and manifest["face_share"][row] == 0
@@ -95,7 +98,8 @@ def test_fixed_light_leaves_the_fitted_one_aside(clip: Path) -> None:
     _run(clip, light="fixed")
     fit = read_manifest(clip / "fit.parquet", "fit")
     assert read_manifest(clip / "render.parquet", "render").metadata["light"] == "fixed"
-    expected = Renderer(_identity(), light=default_light()).render(*(fit[name][0] for name in COEFFICIENTS[:4]))
+    renderer = Renderer(Identity.from_arrays(_identity()), light=default_light())
+    expected = renderer.render(*(fit[name][0] for name in COEFFICIENTS[:4]))
     assert (read_image(clip / "render" / image_name(3)) == expected.image).all()
 
 
@@ -109,6 +113,7 @@ def test_two_runs_give_the_same_bytes(clip: Path) -> None:
 def test_coefficients_of_another_identity_are_refused(clip: Path) -> None:
     identity = _identity()
     identity["expression_basis"] = np.zeros((3, 9, 3), np.float32)
+    identity |= {f"expression_{name}": np.ones(3, np.float32) for name in ("scale", "low", "high")}
     np.savez(clip / "identity.npz", **identity)
     with pytest.raises(UserError, match="different runs"):
         _run(clip)
@@ -117,10 +122,10 @@ def test_coefficients_of_another_identity_are_refused(clip: Path) -> None:
 
 def test_missing_or_damaged_identity_is_explained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="missing"):
-        read_identity(tmp_path / "identity.npz")
+        Identity.load(tmp_path / "identity.npz")
     (tmp_path / "identity.npz").write_bytes(b"not an archive")
     with pytest.raises(UserError, match="not a readable identity"):
-        read_identity(tmp_path / "identity.npz")
+        Identity.load(tmp_path / "identity.npz")
 
 
 def test_backend_choice() -> None:

@@ -9,6 +9,7 @@ from selfieavatar.io.files import write_image
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.settings import cli
 from stages import tracking
+from tests.fitting import makers
 
 COUNT = 40
 
@@ -49,7 +50,7 @@ def run(folder, clips, **lists):
 
 @pytest.fixture
 def subject(tmp_path):
-    np.savez(tmp_path / "identity.npz", expression_scale=np.ones(2, np.float32))
+    makers.identity(makers.model(2)).save(tmp_path / "identity.npz")
     for name in ("talk", "read"):
         write_clip(tmp_path / "clips" / name)
         write_image(tmp_path / "clips" / name / "contact.png", np.full((40, 1200, 3), 99, np.uint8))

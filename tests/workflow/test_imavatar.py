@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from selfieavatar.geometry.camera import transform
+from selfieavatar.identity import Identity
 from selfieavatar.io.files import read_image, write_image
 from selfieavatar.io.manifest import read_manifest
 from selfieavatar.morphable.published import load_model
 from selfieavatar.video.reader import open_source
-from stages.fit import load_identity
 from tests.fitting import imported_makers as track
 from tests.morphable.published import makers
 from tests.workflow.conftest import JOB, ROOT
@@ -69,7 +69,8 @@ def test_given_is_taken_and_a_change_of_it_runs_again(project):
     clip = made.work / TARGET.rpartition("/")[0]
     decode, found = (read_manifest(clip / f"{name}.parquet", name) for name in ("decode", "fit"))
     assert found["fitted"].all()
-    model, camera, _ = load_identity(made.work / "results/subject1/identity.npz")
+    known = Identity.load(made.work / "results/subject1/identity.npz")
+    model, camera = known.model, known.camera
     seen = camera.project(transform(model.vertices(found["expression"]), found["rotation"], found["translation"]))
     source = load_model("flame", made.work / "flame").flame_source
     truth = track.flame_truth(makers.flame_data(), content)[:, source] * decode.metadata["source_size"][0]

@@ -18,6 +18,7 @@ from selfieavatar.reporting.capture_page import CLIP_COLUMNS, capture_page
 from selfieavatar.reporting.jobs import KINDS, Job, Subject
 from selfieavatar.reporting.page_templates import Image
 from selfieavatar.reporting.summary_page import summary_page
+from tests.fitting import makers
 from tests.reporting.test_capture_page import check, report
 from tests.stages import test_figures, test_tracking
 
@@ -78,7 +79,7 @@ def write_figures(folder):
 
 
 def write_tracking(folder):
-    np.savez(folder / "identity.npz", expression_scale=np.ones(2, np.float32))
+    makers.identity(makers.model(2)).save(folder / "identity.npz")
     for name in CLIPS:
         test_tracking.write_clip(folder / "clips" / name)
         write_image(folder / "clips" / name / "contact.png", np.full((40, 1200, 3), 99, np.uint8))

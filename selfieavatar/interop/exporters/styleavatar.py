@@ -12,7 +12,7 @@ import numpy as np
 
 from selfieavatar.io.files import image_name
 from selfieavatar.io.png import encode_png
-from selfieavatar.rendering.renderer import FaceImages
+from selfieavatar.rendering.face_mesh import FaceImages
 from selfieavatar.video.window import cut_window
 
 RENDER_PX = 256

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.fitting.person import model_and_camera
 from selfieavatar.geometry.camera import Camera
+from selfieavatar.identity import Identity
 from selfieavatar.interop.exporters.frames import Handed, choose_frames
-from selfieavatar.io.arrays import read_identity
 from selfieavatar.io.files import image_name, read_image
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.model import MorphableModel
@@ -60,13 +59,13 @@ class Subject:
         return int(self.samples[0].metadata["size_px"])
 
     @cached_property
-    def identity(self) -> dict[str, np.ndarray]:
-        return read_identity(self.folder / "identity.npz")
+    def identity(self) -> Identity:
+        """Read who the subject is."""
+        return Identity.load(self.folder / "identity.npz")
 
     def model(self) -> tuple[MorphableModel, Camera]:
         """The subject's face, and the camera of the frames."""
-        model, camera = model_and_camera(self.identity, self.folder / "identity.npz")
-        return model, camera.scaled(self.size_px)
+        return self.identity.model, self.identity.camera.scaled(self.size_px)
 
     def coefficients(self, frames: Sequence[Handed]) -> dict[int, dict[str, np.ndarray]]:
         """Rotation, translation, expression, gaze and light of each frame, by running number."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 from selfieavatar.geometry.camera import Camera
+from selfieavatar.identity import Torso
 from selfieavatar.io.files import image_name, write_image
 from selfieavatar.io.manifest import write_manifest
 from tests.fitting import makers
@@ -45,7 +46,7 @@ def write_subject(folder):
     write_image(folder / "clips" / "b" / "plate.png", np.full((SIZE, SIZE, 3), 9, np.uint8))
     write_samples(folder / "samples.parquet", "ab", {("b", 2): "val"}, {("a", 1): "duplicate"})
     write_samples(folder / "test_samples.parquet", "t", {("t", k): "test" for k in range(5)}, {("t", 3): "no face"})
-    write_identity(folder / "identity.npz")
+    identity().save(folder / "identity.npz")
 
 
 def write_samples(path, clips, splits, left_out, digest="0123456789abcdef"):
@@ -60,10 +61,7 @@ def write_samples(path, clips, splits, left_out, digest="0123456789abcdef"):
     write_manifest(path, "samples", columns, facts)
 
 
-def write_identity(path):
-    view = camera()
-    arrays = makers.model().to_arrays() | {
-        "focal_px": view.focal_px, "principal": np.array(view.principal), "size_px": view.size_px,
-        "texture": np.full((8, 8, 3), 160, np.uint8), "torso_top": 0.7,
-    }  # fmt: skip
-    np.savez(path, **arrays)
+def identity():
+    """Who the subject is."""
+    image = np.full((128, 128), 255, np.uint8)
+    return makers.identity(view=camera(), torso=Torso(image, image, 0.7))

@@ -6,15 +6,13 @@ import numpy as np
 from PIL import Image
 
 from selfieavatar.interop.exporters import styleavatar
-from selfieavatar.io.arrays import read_identity
 from selfieavatar.rendering.renderer import Renderer
-from tests.interop.exporters.makers import SIZE, coefficients, write_identity
+from tests.interop.exporters.makers import SIZE, coefficients, identity
 
 
 def drawn(tmp_path, size_px):
-    write_identity(tmp_path / "identity.npz")
     rotation, translation, expression, gaze = (rows[3] for rows in coefficients("t"))
-    return Renderer(read_identity(tmp_path / "identity.npz"), size_px).render(rotation, translation, expression, gaze)
+    return Renderer(identity(), size_px).render(rotation, translation, expression, gaze)
 
 
 def read(data):

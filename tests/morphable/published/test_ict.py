@@ -9,11 +9,14 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from selfieavatar.errors import UserError
+from selfieavatar.geometry.camera import Camera
+from selfieavatar.identity import Identity
 from selfieavatar.morphable import landmark_sets as ls
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.morphable.published import ict, load_model
 from selfieavatar.morphable.published.ict_data import IBUG_VERTICES, mediapipe_places
-from selfieavatar.rendering.renderer import Renderer, eye_discs
+from selfieavatar.rendering.eyes import eye_discs
+from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.settings.assets import ICT_FACEKIT, verify
 from tests.morphable.published import makers
 
@@ -256,11 +259,8 @@ def test_real_lids_close_over_the_eyeball(real):
 
 def test_the_renderer_draws_a_real_person(real):
     person = real.with_identity(np.random.default_rng(0).normal(size=100))
-    arrays = person.to_arrays() | {
-        "focal_px": np.float32(320), "principal": np.array([64, 64], np.float32), "size_px": np.int32(128),
-        "texture": np.full((32, 32, 3), 180, np.uint8),
-    }  # fmt: skip
-    drawn = Renderer(arrays).render(np.zeros(3), np.array([0, -3.0, 60]), np.zeros(55))
+    known = Identity(person, Camera(320.0, (64.0, 64.0), 128), np.full((32, 32, 3), 180, np.uint8))
+    drawn = Renderer(known).render(np.zeros(3), np.array([0, -3.0, 60]), np.zeros(55))
     assert 0.15 < drawn.mask.mean() < 0.9
     points = person.template[person.landmark_vertices[:468]] + [0, -3.0, 60]
     low, high = (points[:, :2] / points[:, 2:] * 320 + 64).min(0), (points[:, :2] / points[:, 2:] * 320 + 64).max(0)
