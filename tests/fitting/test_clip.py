@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.fitting.clip import fit_clip
-from selfieavatar.fitting.landmark_measures import inter_ocular_distance, lid_opening
+from selfieavatar.fitting.landmark_measures import lid_opening
 from selfieavatar.geometry.camera import transform
 from selfieavatar.settings.sections import Fit
 from tests.fitting import makers
@@ -65,15 +65,6 @@ def test_a_cut_is_not_smoothed_over():
     fit = fit_clip(subject, makers.camera(), points, np.arange(60) / 25, Fit())
     assert np.flatnonzero(fit.cuts).tolist() == [29]
     assert np.abs(fit.translation - translation)[28:32, 0].max() < 0.1
-
-
-def test_span_does_not_shrink_much_in_profile():
-    subject = makers.model()
-    rotation = np.stack([np.zeros(41), np.linspace(-0.9, 0.9, 41), np.zeros(41)], 1)
-    points, _ = makers.landmarks(subject, rotation, np.tile([0, 0, 90.0], (41, 1)), np.zeros((41, 4)))
-    eyes = np.linalg.norm(points[:, 33] - points[:, 263], axis=1)
-    span = inter_ocular_distance(points)
-    assert span.min() / span.max() > eyes.min() / eyes.max()
 
 
 def test_a_still_face_is_at_least_twice_as_calm_as_the_detector():

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from selfieavatar.geometry.camera import Camera, rotation_vector
-from selfieavatar.geometry.pnp import rigid_pose, solve_pnp
+from selfieavatar.geometry.pnp import kabsch, rigid_pose, solve_pnp
 
 CAMERA = Camera(600.0, (120.0, 130.0), 256)
 
@@ -26,6 +26,13 @@ def test_rigid_pose_is_scipys():
         centred = places[n] - places[n].mean(0), shapes[n] - shapes[n].mean(0)
         np.testing.assert_allclose(found[n], Rotation.align_vectors(*centred)[0].as_matrix(), atol=1e-6)
     np.testing.assert_allclose((shapes @ np.swapaxes(found, 1, 2) + moved[:, None]).mean(1), places.mean(1), atol=1e-9)
+
+
+def test_kabsch_never_reflects():
+    turned = Rotation.random(5, random_state=0).as_matrix()
+    found, singular = kabsch(turned @ np.diag([3.0, 2.0, -1.0]))
+    np.testing.assert_allclose(np.linalg.det(found), 1.0)
+    np.testing.assert_allclose(singular, [[3.0, 2.0, -1.0]] * 5)
 
 
 def test_the_pose_is_found_from_near_by():
