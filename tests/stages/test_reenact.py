@@ -213,7 +213,8 @@ def test_what_cannot_be_is_said_before_anything_is_written(made, tmp_path, what)
         arrays["landmark_vertices"] = arrays["landmark_vertices"][:68]
     elif what == "old":
         content = torch.load(args.avatar, weights_only=True)
-        del content["identity"]["pose_rest"]
+        for name in ("pose_rest", "pose_low", "pose_high"):
+            del content["identity"][name]
         args.avatar = tmp_path / "old.pt"
         torch.save(content, args.avatar)
     elif what == "damaged":

@@ -143,8 +143,8 @@ def test_a_guest_drives_the_avatar(made_project):
     table = read_manifest(folder / "guest--talk.parquet", "reenact")
     assert table["frame"].tolist() == list(range(20)) and table["driven"].all()
     assert table.metadata["aed"] is None or 0 < table.metadata["aed"] < 10
-    model = Identity.load(made_project.work / "results/smoke/identity.npz")
-    reach = np.maximum(np.abs(model["expression_low"]), np.abs(model["expression_high"]))
+    model = Identity.load(made_project.work / "results/smoke/identity.npz").model
+    reach = np.maximum(np.abs(model.expression_low), np.abs(model.expression_high))
     assert (np.abs(table["expression"]) < 3 * reach + 1).all() and table["expression"].std(axis=0).max() > 0.05
     assert len(video_of(folder / "guest--talk.mp4")) == 20
 

@@ -129,7 +129,7 @@ def first_copies(source: np.ndarray, count: int) -> np.ndarray:
 def cylinder_uv(template: np.ndarray, tri: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unwrap a head onto an upright cylinder with its seam at the back: UV (T, 2) in [0, 1] and triangles (F, 3).
 
-    The lowest sixth of the square stays free for the discs of the irises (selfieavatar.rendering.renderer.eye_discs).
+    The lowest sixth of the square stays free for the discs of the irises (selfieavatar.rendering.eyes.eye_discs).
     """
     low, high = template.min(0), template.max(0)
     middle = 0.5 * (low + high)
