@@ -82,9 +82,7 @@ def check_settings(settings: Train, size_px: int) -> None:
     refuse_sizes(settings, size_px)
 
 
-def avatar_file(
-    trainer: Trainer, taken: dict[str, Any], identity: Identity, subject: str
-) -> dict[str, Any]:
+def avatar_file(trainer: Trainer, taken: dict[str, Any], identity: Identity, subject: str) -> dict[str, Any]:
     """Content of avatar.pt: tensors, numbers and strings only, so that torch.load(weights_only=True) reads it.
 
     taken: the networks, of `avatar_parts`; the last row of the history says after how many images they stood so.

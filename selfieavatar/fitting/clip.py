@@ -114,7 +114,5 @@ def reprojection_error(
     """Measure the median reprojection error of landmarks over the eye distance: (N,), NaN where either is missing."""
     shown = np.where((np.isfinite(pose).all(1))[:, None, None], points, np.nan)
     apart = np.zeros(max(len(points) - 1, 0), bool)
-    task = LandmarkFit(
-        model, camera, shown, np.ones(points.shape[1]), eye_distance, apart, SolverSettings()
-    )
+    task = LandmarkFit(model, camera, shown, np.ones(points.shape[1]), eye_distance, apart, SolverSettings())
     return task.result(task.start(pose[:, :3], pose[:, 3:], expression)).error

@@ -175,9 +175,7 @@ def _without_rigid(basis: np.ndarray, template: np.ndarray) -> np.ndarray:
     return basis - np.einsum("ge,gvi->evi", coefficients, generators)
 
 
-def _refine_vertices(
-    model: MorphableModel, camera: Camera, points: np.ndarray, fit: FitResult
-) -> MorphableModel:
+def _refine_vertices(model: MorphableModel, camera: Camera, points: np.ndarray, fit: FitResult) -> MorphableModel:
     """Refine template and basis to reproject best for known poses and coefficients.
 
     With x = f X/Z + c the condition (f R_1 - (u - c) R_3) . (T + sum e B) = -(f t_1 - (u - c) t_3) is linear in

@@ -70,9 +70,7 @@ def small(image: np.ndarray) -> np.ndarray:
     return cv2.resize(grey, (TORSO_PX, TORSO_PX), interpolation=cv2.INTER_AREA)
 
 
-def learn_torso(
-    images: np.ndarray, mattes: np.ndarray, points: np.ndarray, kind: LandmarkSet
-) -> Torso | None:
+def learn_torso(images: np.ndarray, mattes: np.ndarray, points: np.ndarray, kind: LandmarkSet) -> Torso | None:
     """Choose the torso's reference among frames whose chins are in the most usual places: that which most others match.
 
     Args:
