@@ -1,7 +1,6 @@
-"""Download one published file: resumable, verified by its digest, whole or not there.
+"""Download one published file of settings.assets and verify its digest.
 
-Input: the name of a file that settings.assets knows. Output: the file. Needs network; a broken download goes on
-where it stopped when the command is run again (the part lies beside the target as <file>.part).
+A broken download resumes when the command is run again; until then its part lies beside the target as <file>.part.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ TIMEOUT_S = 60
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "assets")
     parser.add_argument("file", choices=sorted(asset.file for asset in ASSETS.values()))
     parser.add_argument("--out", type=Path, required=True)
@@ -32,16 +32,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Download the named file."""
     asset = next(asset for asset in ASSETS.values() if asset.file == args.file)
     log.info("%s, licence %s, from %s", asset.file, asset.licence, asset.url)
     download(asset, args.out)
 
 
 def download(asset: Asset, out: Path) -> None:
-    """Bring `asset` to `out`.
+    """Download `asset` to `out` and verify it.
 
     Raises:
-        UserError: no network, the publisher has no such file, the connection broke (run again to go on), a wrong file.
+        UserError: there is no network, the publisher lacks the file, the connection broke, or the digest differs.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
@@ -49,7 +50,7 @@ def download(asset: Asset, out: Path) -> None:
         _fetch(asset.url, part)
     except (OSError, http.client.HTTPException) as error:  # OSError: also URLError, a broken connection, a full disk
         refused = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
-        again = "" if refused else "run the command again to go on where it stopped, or "
+        again = "" if refused else "run the command again to resume, or "
         raise UserError(
             f"{asset.url} could not be downloaded ({error}); {again}put the file at {out} by hand"
         ) from error
@@ -71,7 +72,7 @@ def _fetch(url: str, part: Path) -> None:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:
-            return  # nothing is left to send: the part is complete, and its digest decides
+            return  # the part is complete
         raise
     with answer:
         resumed = answer.status == 206

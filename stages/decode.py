@@ -1,8 +1,7 @@
-"""Read a clip, choose one fixed square crop around the head, and write the cropped frames with their manifest.
+"""Decode a clip, choose one fixed square crop around the head, and write the cropped frames with their manifest.
 
-The crop is computed from frames sampled over the given ranges of the source (`--ranges`: those the subject trains on),
-so that every clip cut from one source computes the same crop and the background stays put. Frames without a face are
-marked, never left out; repeated frames are marked.
+The crop is computed from frames sampled over ranges of the source (`--ranges`: those the subject trains on), so that
+all clips of one source have the same crop and background. Frames without a face and repeated frames are marked.
 """
 
 import argparse
@@ -16,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from selfieavatar.detection.face_finder import FaceFinder, nobody_there, sharpness
+from selfieavatar.detection.face_finder import FaceFinder, background_masks, sharpness
 from selfieavatar.errors import UserError
 from selfieavatar.io.disk import refuse_images
 from selfieavatar.io.files import ImageWriter, atomic_dir
@@ -31,18 +30,19 @@ from selfieavatar.video.window import cut_window
 
 log = logging.getLogger(__name__)
 
-# Images kept in memory to judge whether the camera stands still.
-_STILL_COUNT = 24
-# Frames for which a face that was seen stays expected where it was.
-_RECENT = 5
+_STILL_COUNT = 24  # images kept in memory to detect a static camera
+_RECENT = 5  # frames for which a detected face stays expected in its place
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "decode")
     parser.add_argument("--source", type=Path, required=True, help="video file or folder of images")
     parser.add_argument("--start", type=int, help="first source frame of the clip (default: 0)")
     parser.add_argument("--end", type=int, help="source frame after the clip's last (default: all)")
-    parser.add_argument("--ranges", default="[]", help="JSON list of [start, end] that decide the crop (default: own)")
+    parser.add_argument(
+        "--ranges", default="[]", help="JSON list of [start, end] for the crop (default: the clip's own)"
+    )
     parser.add_argument("--labels", type=json.loads, default={}, help="JSON object: what the clip shows, for metrics")
     parser.add_argument("--out-frames", type=Path, required=True, help="folder for the frames, 000000.png and so on")
     parser.add_argument("--manifest", type=Path, required=True, help="decode.parquet")
@@ -50,36 +50,43 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def sampled_frames(source: VideoSource, ranges: Sequence[Sequence[int | None]], count: int) -> list[int]:
-    """About `count` source frames spread evenly over the union of half-open ranges, so the same for every clip."""
+    """Sample about `count` source frames evenly over the union of half-open ranges."""
     used = np.zeros(source.count, dtype=bool)
     for start, end in ranges:
         chosen = clip_range(source, start, end)
         used[chosen.start : chosen.stop] = True
     numbers = np.flatnonzero(used)
     # The middle of each of `count` equal parts.
-    places = (np.arange(min(count, len(numbers))) + 0.5) * len(numbers) / min(count, len(numbers))
-    return [int(n) for n in numbers[places.astype(int)]]
+    positions = (np.arange(min(count, len(numbers))) + 0.5) * len(numbers) / min(count, len(numbers))
+    return [int(n) for n in numbers[positions.astype(int)]]
 
 
 def find_crop(
     source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder, threads: int = 1
 ) -> tuple[tuple[int, int, int], np.ndarray, int]:
-    """((x0, y0, side) in source px, typical face box in source px, most faces seen at once) from sampled frames."""
-    with closing(in_order(lambda item: finder.find_precisely(item[2]), source.read(numbers), threads)) as looked_at:
-        found = [boxes for _, boxes in looked_at]
+    """Compute the crop from face boxes in sampled frames.
+
+    Returns:
+        (x0, y0, side) in source px, the median face box (4,) in source px, and the largest number of faces in a frame.
+
+    Raises:
+        UserError: the sampled frames show no face.
+    """
+    with closing(in_order(lambda item: finder.find_precisely(item[2]), source.read(numbers), threads)) as sampled:
+        found = [boxes for _, boxes in sampled]
     if not any(len(boxes) for boxes in found):
         raise UserError(
-            f"{source.path}: no face in any of {len(found)} frames looked at: check that the clip shows a face, "
+            f"{source.path}: no face in any of {len(found)} sampled frames: check that the clip shows a face, "
             "upright and lit, or lower decode.face_confidence"
         )
     path = follow_face(found, source.size)
     boxes = np.array([boxes[i] for boxes, i in zip(found, path, strict=True) if i >= 0])
     typical = np.median(boxes, axis=0)
-    # A face on a poster far away is no second person.
+    # A small face may be a poster in the background.
     others = [sum(b[3] - b[1] > 0.3 * (typical[3] - typical[1]) for b in frame) - 1 for frame in found]
     if max(others) > 0:
         log.warning(
-            "%s: up to %d other face(s), in %d of %d frames looked at: the largest and most central one is followed",
+            "%s: up to %d other face(s), in %d of %d sampled frames: the largest and most central one is used",
             source.path, max(others), sum(n > 0 for n in others), len(found),
         )  # fmt: skip
     crop = choose_crop(boxes, source.size, scale)
@@ -88,12 +95,12 @@ def find_crop(
 
 @dataclass
 class Observer:
-    """Looks at each frame as it passes: face, sharpness, difference from the frame before, stillness of the camera."""
+    """Measure each frame in order: face box, sharpness, difference from the frame before, static camera."""
 
     finder: FaceFinder
     size_px: int  # of the frames written
     expected: np.ndarray  # (4,) face box in frame px that the crop was made for
-    stride: int  # every so many frames one is kept to judge the camera
+    stride: int  # of the frames that are kept to detect a static camera
     boxes: list[np.ndarray] = field(default_factory=list)
     sharp: list[float] = field(default_factory=list)
     changes: list[tuple[float, float]] = field(default_factory=list)
@@ -102,20 +109,18 @@ class Observer:
     _before: np.ndarray | None = None
 
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        """What can be done ahead and in any order: (small image, faces in it) of (P, P, 3) uint8 RGB of the crop,
-        P >= COMPARE_PX.
-        """
+        """Shrink a crop (P, P, 3) uint8 RGB, P >= COMPARE_PX, and detect its faces, ahead and in any order."""
         small = _shrink(image, COMPARE_PX)
         return small, self.finder.detect(small)
 
-    def look(self, image: np.ndarray, small: np.ndarray, detected: tuple[np.ndarray, np.ndarray]) -> None:
-        """Take the next image, with what `detect` made of it."""
+    def add(self, image: np.ndarray, small: np.ndarray, detected: tuple[np.ndarray, np.ndarray]) -> None:
+        """Measure the next image, with the results of `detect`."""
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         recent = next((b for b in reversed(self.boxes[-_RECENT:]) if np.isfinite(b[0])), None)
         to_small = COMPARE_PX / self.size_px
         last = None if recent is None else recent * to_small
         found = self.finder.find_near(small, last, detected) / to_small
-        box = self._followed(found, self.expected if recent is None else recent)
+        box = self._nearest(found, self.expected if recent is None else recent)
         tall = box[3] - box[1]
         self.faces_max = max(self.faces_max, sum(bool(b[3] - b[1] > 0.3 * tall) for b in found))
         self.boxes.append(box)
@@ -126,12 +131,13 @@ class Observer:
         self._before = grey
 
     def static_camera(self) -> bool:
+        """Detect a static camera from the kept images."""
         grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in self.still]
-        return is_static(grey, nobody_there(self.still))
+        return is_static(grey, background_masks(self.still))
 
     @staticmethod
-    def _followed(found: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """The face nearest to the last one seen and most like it in size; NaN if there is none."""
+    def _nearest(found: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Choose the box nearest to the last one in position and size; NaN if there is none."""
         if not len(found):
             return np.full(4, np.nan)
         tall = np.maximum(found[:, 3] - found[:, 1], 1e-3)
@@ -140,15 +146,15 @@ class Observer:
 
 
 def write_frames(reader: CropReader, observer: Observer, size_px: int, folder: Path, threads: int) -> tuple[dict, list]:
-    """Write all frames of the clip as PNG; returns ({number: hash}, [time in s])."""
+    """Write all frames of the clip as PNG and measure them; returns ({number: hash}, [time in s])."""
     times = []
     with (
         ImageWriter(folder, threads=threads) as writer,
         closing(in_order(lambda item: observer.detect(item[2]), reader, threads)) as detected,
     ):
-        for (number, time_s, image), seen in progress(detected, total=len(reader), desc="decode"):
+        for (number, time_s, image), found in progress(detected, total=len(reader), desc="decode"):
             writer.put(number, image if image.shape[0] == size_px else _shrink(image, size_px))
-            observer.look(image, *seen)
+            observer.add(image, *found)
             times.append(time_s)
     return writer.hashes, times
 
@@ -158,7 +164,7 @@ def _shrink(image: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def parse_ranges(text: str, start: int | None, end: int | None) -> list[list[int | None]]:
-    """Ranges that decide the crop, the same for each clip of the source; the clip's own where none are given."""
+    """Parse `--ranges`; an empty list stands for the clip's own range."""
     try:
         ranges = [[a, b] for a, b in json.loads(text)]
     except (ValueError, TypeError) as error:
@@ -167,17 +173,18 @@ def parse_ranges(text: str, start: int | None, end: int | None) -> list[list[int
 
 
 def run(args: argparse.Namespace) -> None:
+    """Decode one clip and write frames and manifest."""
     settings, size_px = args.settings, args.settings.size_px
     cv2.setNumThreads(args.threads)
     source = open_source(args.source, settings.folder_fps)
-    # A wrong range or a full disk should not wait for the detector.
+    # Report a wrong range or a full disk before the detector starts.
     refuse_images(args.out_frames, len(clip_range(source, args.start, args.end)), size_px)
     ranges = parse_ranges(args.ranges, args.start, args.end)
     with FaceFinder(settings.face_confidence) as finder:
         numbers = sampled_frames(source, ranges, settings.sample_count)
         crop, face, faces_max = find_crop(source, numbers, settings.crop_scale, finder, min(args.threads, 4))
         log.info("%s: crop %s of %dx%d, face height %.0f px", args.source, crop, *source.size, face[3] - face[1])
-        # The detector and the comparisons need no less than COMPARE_PX; a whole factor makes shrinking exact.
+        # The detector and the comparisons need at least COMPARE_PX; a whole factor makes shrinking exact.
         work_px = size_px * -(-COMPARE_PX // size_px)
         with CropReader(source, args.start, args.end, crop, work_px) as reader, atomic_dir(args.out_frames) as folder:
             expected = (face - np.array([crop[0], crop[1]] * 2)) * (size_px / crop[2])
@@ -202,9 +209,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def flashes(face: np.ndarray, longest: int = 2, alone: int = 5) -> np.ndarray:
-    """(N,) bool: faces seen for at most `longest` frames with none for `alone` frames before and after.
+    """Find false detections: runs of at most `longest` frames of `face` (N,) bool, alone within `alone` frames.
 
-    No person comes and goes within 1/10 s; a detector that mistakes a texture for a face does.
+    A person stays longer than 1/10 s; a texture that is mistaken for a face comes and goes.
     """
     padded = np.concatenate([np.zeros(alone, bool), face, np.zeros(alone, bool)])
     edges = np.flatnonzero(np.diff(np.concatenate([[False], padded, [False]]).astype(np.int8)))
@@ -242,9 +249,9 @@ def _report(columns: dict[str, np.ndarray], facts: dict, source: VideoSource) ->
         count, faces, int(columns["duplicate"].sum()), "static" if facts["static_camera"] else "moving", source.reader,
     )  # fmt: skip
     if faces < count:
-        log.warning("%d of %d frames have no face: they are marked and left out later", count - faces, count)
+        log.warning("%d of %d frames have no face: later stages leave them out", count - faces, count)
     if not facts["static_camera"]:
-        log.warning("the camera or background moves: the avatar paints one static background, which will be blurred")
+        log.warning("the camera or background moves: the avatar has one static background, which will be blurred")
 
 
 if __name__ == "__main__":

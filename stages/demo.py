@@ -1,7 +1,7 @@
-"""Make the demo clip: a modelled person who speaks, blinks and turns, as a video file with its ground truth beside it.
+"""Render the demo clip: a synthetic actor who speaks, blinks and turns, as a video with its ground truth.
 
-The video holds two takes after another with a cut between them: frames [0, train_frames) to train on and
-[train_frames, train_frames + test_frames) to test on, with other phrases and another path of the head.
+The video has two takes: frames [0, train_frames) to train on and [train_frames, train_frames + test_frames) to test on,
+with other phrases and another path of the head.
 
 The truth is one .npz (np.load, allow_pickle=False; N frames, L points, S = size in px, cm, rad, px of the video):
 rotation (N,3) axis-angle and translation (N,3): camera point = R @ X + t; focal_px; principal (2,); size_px; fps; seed;
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class TruthFile:
-    """An .npz written piece by piece: alpha frame by frame, the tables at the end. Its bytes hold no time of day."""
+    """Write an .npz as a stream: alpha frame by frame, the tables at the end. Its bytes are reproducible."""
 
     def __init__(self, archive: zipfile.ZipFile, frames: int, size: int) -> None:
         self._archive = archive
@@ -69,7 +69,7 @@ class TruthFile:
 
 @contextmanager
 def truth_file(path: Path, frames: int, size: int) -> Iterator[TruthFile]:
-    """A truth file that appears under its name only when it is whole."""
+    """Open a truth file that appears under its name only when it is complete."""
     with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w", compresslevel=1) as archive:
         truth = TruthFile(archive, frames, size)
         try:
@@ -81,7 +81,7 @@ def truth_file(path: Path, frames: int, size: int) -> Iterator[TruthFile]:
 def truth_tables(
     scene: Scene, takes: list[Motion], truths: list[Truth], fps: float, seed: int
 ) -> dict[str, np.ndarray]:
-    """The tables of the truth file, by name (see the module's docstring)."""
+    """Collect the tables of the truth file by name (see the module's docstring)."""
     tables = {
         "rotation": np.stack([cv2.Rodrigues(t.rotation)[0][:, 0] for t in truths]),
         "translation": np.stack([t.translation for t in truths]),
@@ -109,7 +109,7 @@ def truth_tables(
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "demo")
     parser.add_argument("--seed", type=int, required=True, help="which person: the number of `demo:<seed>`, 0 or more")
     parser.add_argument("--out", type=Path, required=True, help="video file to write (.mp4)")
@@ -118,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draw both takes and write video and truth."""
+    """Render both takes and write video and truth."""
     if args.seed < 0:
         raise UserError(f"demo: seed {args.seed} is negative; use a source such as demo:1 in the subjects sheet")
     if args.truth.suffix != ".npz":

@@ -1,7 +1,7 @@
-"""Landmarks: finds the facial points in every frame of a clip.
+"""Detect the facial landmarks in every frame of a clip.
 
-The crop is streamed from the source at the detector's own working size; coordinates are stored in pixels of the
-frames. Frames without a face are marked, nothing is made up for them.
+The crop is streamed from the source at the detector's working size; coordinates are stored in pixels of the frames.
+Frames without a face are marked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger("landmarks")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "landmarks")
     parser.add_argument("--source", required=True, help="video file or image folder")
     parser.add_argument("--start", type=int, default=None, help="first source frame (default: 0)")
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def make_detector(settings: Landmarks) -> FaceDetector:
-    """The detector that the settings name; UserError if its weights are not on disk."""
+    """Make the detector that the settings name; UserError if its weights are missing."""
     if settings.detector == "mediapipe":
         return MediaPipeDetector(settings.min_confidence)
     weights, finder = str(asset_path("face_alignment_2d")), str(asset_path("face_alignment_sfd"))
@@ -45,8 +45,13 @@ def make_detector(settings: Landmarks) -> FaceDetector:
 
 
 def detect_clip(detector: FaceDetector, reader: CropReader, frames: np.ndarray, scale: float) -> dict[str, np.ndarray]:
-    """Columns of the manifest for the clip's frame numbers; `scale` turns the reader's pixels into pixels of the
-    frames.
+    """Detect the landmarks of the numbered frames as columns of the manifest.
+
+    Args:
+        detector: for this clip alone.
+        reader: of the clip at the working size.
+        frames: (N,) frame numbers of the clip.
+        scale: pixels of the frames for a pixel of the reader.
     """
     count = landmark_set(detector.set_name).count
     rows = {int(number): i for i, number in enumerate(frames)}
@@ -71,17 +76,17 @@ def detect_clip(detector: FaceDetector, reader: CropReader, frames: np.ndarray, 
 
 
 def drop_outlier_detections(columns: dict[str, np.ndarray], set_name: str) -> int:
-    """Marks detections that are not the clip's face as not found; returns their number."""
+    """Mark outlier detections as not found; returns their number."""
     points = columns["points_px"].reshape(len(columns["frame"]), -1, 2)
-    strange = outlier_detections(points, np.nan_to_num(columns["depth"]), RIGID if set_name == MEDIAPIPE else None)
-    columns["found"][strange] = False
-    columns["points_px"][strange], columns["depth"][strange] = np.nan, np.nan
-    columns["confidence"][strange] = 0
-    return int(strange.sum())
+    outlier = outlier_detections(points, np.nan_to_num(columns["depth"]), RIGID if set_name == MEDIAPIPE else None)
+    columns["found"][outlier] = False
+    columns["points_px"][outlier], columns["depth"][outlier] = np.nan, np.nan
+    columns["confidence"][outlier] = 0
+    return int(outlier.sum())
 
 
 def run(args: argparse.Namespace) -> None:
-    """Detects, reports and writes the manifest."""
+    """Detect the landmarks of one clip and write the manifest."""
     settings: Landmarks = args.settings
     decode: Manifest = read_manifest(args.decode, "decode")
     size, working = int(decode.metadata["size_px"]), settings.size_px
@@ -91,29 +96,19 @@ def run(args: argparse.Namespace) -> None:
             columns = detect_clip(detector, reader, decode["frame"], size / working)
     finally:
         detector.close()
-    strange = drop_outlier_detections(columns, detector.set_name)
-    if strange:
-        log.warning("%s: %d detections are unlike the face of the rest and are left out", args.source, strange)
+    outliers = drop_outlier_detections(columns, detector.set_name)
+    if outliers:
+        log.warning("%s: %d outlier detections differ from the clip's face and are left out", args.source, outliers)
     found = int(columns["found"].sum())
     if not found:
         raise UserError(
             f"no face was found in any of the {len(decode)} frames of {args.source}; choose a range with "
             f"start_frame and end_frame that shows the face from the front, or film it larger and better lit"
         )
-    missing = len(decode) - found
-    note = f"; {missing} are marked as without a face" if missing else ""
-    log.log(
-        logging.WARNING if missing else logging.INFO,
-        "%s: a face in %d of %d frames%s",
-        args.source,
-        found,
-        len(decode),
-        note,
-    )
-    kind = landmark_set(detector.set_name)
-    write_manifest(
-        args.manifest, "landmarks", columns, {"landmark_set": kind.name, "count": kind.count, "size_px": size}
-    )
+    level = logging.WARNING if found < len(decode) else logging.INFO
+    log.log(level, "%s: a face in %d of %d frames", args.source, found, len(decode))
+    facts = {"landmark_set": detector.set_name, "count": landmark_set(detector.set_name).count, "size_px": size}
+    write_manifest(args.manifest, "landmarks", columns, facts)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Matting: the person's soft alpha of every frame, and a clean background plate where the camera is static.
+"""Matte every frame of a clip to the person's soft alpha, with a clean background plate where the camera is static.
 
-Streams the clip's crop from the source at `matting.size_px` (frames/ may be too small to see hair), mattes it, and
-writes 8-bit alpha images of the frame size (255 = person) with their manifest. Frames without a face get one too.
+The clip's crop is streamed from the source at `matting.size_px`, since frames/ may be too small for hair. Alpha is
+written as 8-bit images of the frame size (255 = person) with their manifest, for frames without a face too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ log = logging.getLogger("matting")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "matting")
     parser.add_argument("--source", required=True, type=Path, help="video file or image folder")
     parser.add_argument("--start", type=int, help="first source frame (default: 0)")
@@ -44,12 +44,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out-alpha", required=True, type=Path, help="folder for the alpha images")
     parser.add_argument("--manifest", required=True, type=Path, help="matting.parquet to write")
     parser.add_argument("--plate", type=Path, help="plate.png to write if a background plate is made")
-    parser.add_argument("--given", type=Path, nargs="?", help="method given: folder of masks, one per source frame")
+    parser.add_argument(
+        "--given", type=Path, nargs="?", help="method given: folder of precomputed masks, one a source frame"
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
-    """Mattes one clip."""
+    """Matte one clip and write alpha, plate and manifest."""
     settings, decode = args.settings, read_manifest(args.decode, "decode")
     frame_px, size_px = int(decode.metadata["size_px"]), int(settings.size_px)
     if size_px < frame_px:
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     cv2.setNumThreads(1)  # frames run side by side instead
     reader = CropReader(args.source, args.start, args.end, tuple(decode.metadata["crop_px"]), size_px)
     plate = make_plate(reader, decode, settings) if args.plate else None
-    rows = {"number": [], "coverage": [], "flicker": []}
+    rows: dict[str, list] = {"number": [], "coverage": [], "flicker": []}
     blend = TemporalBlend(settings.temporal if settings.method == "mediapipe" else 0.0)
     with ExitStack() as stack:
         folder = stack.enter_context(atomic_dir(args.out_alpha))
@@ -75,31 +77,27 @@ def run(args: argparse.Namespace) -> None:
 
 
 def matte(
-    reader: CropReader,
-    decode: Manifest,
-    args: argparse.Namespace,
-    plate: Plate | None,
-    stack: ExitStack,
+    reader: CropReader, decode: Manifest, args: argparse.Namespace, plate: Plate | None, stack: ExitStack
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yields (number, image (S,S,3) uint8, alpha (S,S) float32) of the clip in order."""
+    """Yield (number, image (S,S,3) uint8, alpha (S,S) float32) of the clip in order; `stack` closes what it opens."""
     settings: Matting = args.settings
     images = ((number, rgb) for number, _, rgb in reader)
     if settings.method == "given":
-        masks = GivenMasks(args.given, decode, args.source)
-        return ((number, rgb, masks(number, rgb.shape[0])) for number, rgb in images)
+        precomputed = PrecomputedMasks(args.given, decode, args.source)
+        return ((number, rgb, precomputed(number, rgb.shape[0])) for number, rgb in images)
     if settings.method == "rvm":
         network = RecurrentMatting(asset_path("rvm_mobilenetv3_fp32"), settings.rvm_downsample_ratio, args.threads)
         return ((number, rgb, network(rgb)) for number, rgb in images)
     segmenter = stack.enter_context(SelfieSegmenter())
     refine_one = refiner(settings, plate if settings.plate_correction else None)
-    # A thread for the segmenter alone: its graph is not to be shared, and it waits more than it works.
+    # The segmenter has a thread of its own: its graph serves one thread, and waits more than it works.
     masks = Prefetch(lambda: ((number, rgb, segmenter(rgb)) for number, rgb in images), max(1, args.threads))
     refined = in_order(lambda item: refine_one(*item[1:]), stack.enter_context(masks), args.threads)
     return ((number, rgb, alpha) for (number, rgb, _), alpha in stack.enter_context(closing(refined)))
 
 
 def refiner(settings: Matting, plate: Plate | None) -> Callable[..., np.ndarray]:
-    """The function (image, mask) -> alpha that the settings ask for."""
+    """Make the function (image, mask) -> alpha of `matting.quality`."""
     if settings.quality == "none":
         return lambda rgb, mask: cv2.resize(mask, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     options = RefineOptions(band_px=settings.band_px, hair_px=settings.hair_px)
@@ -111,7 +109,7 @@ def refiner(settings: Matting, plate: Plate | None) -> Callable[..., np.ndarray]
 
 
 def make_plate(reader: CropReader, decode: Manifest, settings: Matting) -> Plate | None:
-    """Plate (S,S,3) uint8 and where it was seen (S,S) bool at the working size; None if not wanted."""
+    """Build the plate (S,S,3) uint8 and its mask (S,S) bool at the working size; None if `matting.plate` wants none."""
     if settings.plate == "off" or (settings.plate == "auto" and not decode.metadata["static_camera"]):
         return None
     stride = max(1, -(-len(decode) // settings.plate_samples))
@@ -124,11 +122,14 @@ def make_plate(reader: CropReader, decode: Manifest, settings: Matting) -> Plate
     return plate, seen
 
 
-class GivenMasks:
-    """Masks that a data set brings: one image per source frame, of the source's size.
+class PrecomputedMasks:
+    """Read the precomputed masks of a data set: one image per source frame, of the source's size.
 
-    Those of an image folder are found by the names of its images, those of a video by the order of their names.
+    Masks of an image folder are found by the names of its images, masks of a video by the order of their names.
     Grey or colour (the first channel), 8 or 16 bit, white = person.
+
+    Raises:
+        UserError: the folder is missing, or a mask is missing or has another size.
     """
 
     def __init__(self, folder: Path | None, decode: Manifest, source: Path) -> None:
@@ -137,27 +138,29 @@ class GivenMasks:
                 f"matting.method 'given': there is no folder of masks {folder or '(--given)'}; put it there, name it "
                 "by matting.masks, or choose another matting.method"
             )
-        self._files = list_images(folder)
-        self._numbers, self._folder = decode["source_frame"], folder
+        files, numbers = list_images(folder), decode["source_frame"].tolist()
         self._crop, self._source_size = tuple(decode.metadata["crop_px"]), tuple(decode.metadata["source_size"])
         if source.is_dir():
-            named, wanted = {path.stem: path for path in self._files}, [path.stem for path in list_images(source)]
-            lacking = [wanted[number] for number in self._numbers if wanted[number] not in named]
-            if lacking:
+            images, masks = list_images(source), {path.stem: path for path in files}
+            stems = [images[number].stem for number in numbers]
+            missing = [stem for stem in stems if stem not in masks]
+            if missing:
                 raise UserError(
-                    f"{folder} lacks masks of {len(lacking)} of the clip's images, the first '{lacking[0]}': there "
+                    f"{folder} lacks masks of {len(missing)} of the clip's images, the first '{missing[0]}': there "
                     "must be one mask per source frame, with the name of its image"
                 )
-            self._files = [named.get(stem) for stem in wanted]
-        elif len(decode) and int(self._numbers.max()) >= len(self._files):
+            self._files = [masks[stem] for stem in stems]
+        elif max(numbers, default=-1) >= len(files):
             raise UserError(
-                f"{folder} holds {len(self._files)} masks, but the clip uses source frame {int(self._numbers.max())}: "
-                "there must be one mask per source frame"
+                f"{folder} holds {len(files)} masks, but the clip uses source frame {max(numbers)}: there must be one "
+                "mask per source frame"
             )
+        else:
+            self._files = [files[number] for number in numbers]
 
     def __call__(self, number: int, size_px: int) -> np.ndarray:
-        """Alpha (size_px, size_px) float32 of frame `number` of the clip, through the clip's crop."""
-        path = self._files[int(self._numbers[number])]
+        """Read the alpha (size_px, size_px) float32 of frame `number` of the clip in the clip's crop."""
+        path = self._files[number]
         mask = read_image(path)
         if mask.ndim == 3:
             mask = mask[..., 0]
@@ -171,7 +174,7 @@ class GivenMasks:
 
 
 def to_frame_size(alpha: np.ndarray, frame_px: int) -> np.ndarray:
-    """Alpha (S,S) float32 as (frame_px, frame_px) uint8, shrunk by area."""
+    """Resample alpha (S,S) float32 to (frame_px, frame_px) uint8."""
     if alpha.shape[0] != frame_px:
         method = cv2.INTER_AREA if alpha.shape[0] > frame_px else cv2.INTER_LINEAR
         alpha = cv2.resize(alpha, (frame_px, frame_px), interpolation=method)
@@ -179,22 +182,18 @@ def to_frame_size(alpha: np.ndarray, frame_px: int) -> np.ndarray:
 
 
 def check_count(count: int, decode: Manifest, source: Path) -> None:
-    """Raises UserError where the source no longer gives the frames that decode wrote."""
+    """Check that the source still has the decoded number of frames; UserError otherwise."""
     if count != len(decode):
         raise UserError(
-            f"{source} gave {count} frames, but {len(decode)} were decoded: it has changed since, run decode again"
+            f"{source} has {count} frames, but {len(decode)} were decoded: it has changed since, run decode again"
         )
 
 
 def write_outputs(
-    args: argparse.Namespace,
-    decode: Manifest,
-    rows: dict[str, list],
-    hashes: dict[int, str],
-    plate: Plate | None,
+    args: argparse.Namespace, decode: Manifest, rows: dict[str, list], hashes: dict[int, str], plate: Plate | None,
     frame_px: int,
-) -> None:
-    """Writes the plate (or removes an outdated one) and the manifest."""
+) -> None:  # fmt: skip
+    """Write the plate, or remove an outdated one, and the manifest."""
     metadata = {"method": args.settings.method, "size_px": frame_px, "plate": plate is not None}
     if args.plate:
         seen_path = args.plate.with_name(f"{args.plate.stem}_seen.png")
@@ -203,9 +202,8 @@ def write_outputs(
             seen_path.unlink(missing_ok=True)
         else:
             size = (frame_px, frame_px)
-            write_image(args.plate, cv2.resize(plate[0], size, interpolation=cv2.INTER_AREA))
-            seen = cv2.resize(plate[1].astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
-            write_image(seen_path, seen)
+            for path, image in ((args.plate, plate[0]), (seen_path, plate[1].astype(np.uint8) * 255)):
+                write_image(path, cv2.resize(image, size, interpolation=cv2.INTER_AREA))
             metadata["plate_seen"] = float(plate[1].mean())
     columns = {
         "frame": decode["frame"],

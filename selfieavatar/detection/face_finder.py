@@ -1,4 +1,4 @@
-"""Where faces are, for the crop and the face flag of each frame, and where surely nobody is (MediaPipe's models)."""
+"""Detect face boxes, for the crop and the face flag of each frame, and segment sure background (MediaPipe's models)."""
 
 import os
 import threading
@@ -14,16 +14,17 @@ _SAME = 0.3
 
 
 class FaceFinder:
-    """Boxes (K, 4) x0, y0, x1, y1 in pixels of the image given, largest first. Frames are independent of each other,
-    and threads may share a finder: each gets a graph of its own.
+    """Detect faces in single images as boxes (K, 4) x0, y0, x1, y1 in pixels, largest first.
 
-    A box counts as a face from `confidence` on; `find_near` also takes half as sure ones where a face was just before.
+    Threads may share a finder: each gets a graph of its own. A box counts as a face from `confidence` on; `find_near`
+    accepts half of it where a face was just before.
     """
 
     def __init__(self, confidence: float = 0.5):
         os.environ.setdefault("GLOG_minloglevel", "2")  # it reports every model it loads
         self.confidence = confidence
-        self._local, self._graphs = threading.local(), []
+        self._local = threading.local()
+        self._graphs: list[Any] = []
 
     def _graph(self) -> Any:
         from mediapipe.python.solutions.face_detection import FaceDetection
@@ -34,7 +35,7 @@ class FaceFinder:
         return self._local.graph
 
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (K, 4) in pixels, largest first, and their scores (K,), of all but the least sure faces."""
+        """Detect boxes (K, 4) in pixels, largest first, with scores (K,) of at least half the confidence."""
         height, width = image.shape[:2]
         found = self._graph().process(np.ascontiguousarray(image)).detections or []
         boxes = [d.location_data.relative_bounding_box for d in found]
@@ -44,17 +45,17 @@ class FaceFinder:
         return result[order], np.array([d.score[0] for d in found], dtype=np.float64)[order]
 
     def find(self, image: np.ndarray) -> np.ndarray:
-        """Faces of an image (H, W, 3) uint8 RGB, as (K, 4) float."""
+        """Detect the faces of an image (H, W, 3) uint8 RGB as boxes (K, 4)."""
         boxes, scores = self.detect(image)
         return boxes[scores >= self.confidence]
 
     def find_near(
         self, image: np.ndarray, last: np.ndarray | None, detected: tuple[np.ndarray, np.ndarray]
     ) -> np.ndarray:
-        """As `find`, with hysteresis: where `last` (4,) was a face, half the confidence is enough.
+        """Detect faces with hysteresis: where `last` (4,) was a face, half the confidence is enough.
 
-        detected: what `detect` says of the image; it may be asked ahead of time.
-        Without hysteresis single frames of a blink, a laugh or a turned head lose a face that is plainly there.
+        This keeps the face through single frames of a blink, a laugh or a turned head. `detected` is what `detect`
+        returns for the image; it may be computed ahead of time.
         """
         boxes, scores = detected
         sure = scores >= self.confidence
@@ -62,38 +63,33 @@ class FaceFinder:
             sure |= np.array([overlap(box, last) > _SAME for box in boxes], dtype=bool)
         if sure.any() or last is None:
             return boxes[sure]
-        # A face that fills the image is found more surely in a wider view.
+        # A face that fills the image is detected more reliably in a wider view.
         side = 2 * round(1.25 * (last[3] - last[1]))
-        middle = (last[:2] + last[2:]) / 2
-        window = (round(middle[0] - side / 2), round(middle[1] - side / 2), side)
-        boxes, _ = self.detect(cut_window(image, window, 256))
-        boxes = boxes * (side / 256) + np.array([window[0], window[1]] * 2)
+        window = _window_around(last, side)
+        boxes = _to_image(self.detect(cut_window(image, window, 256))[0], window)
         return boxes[[overlap(box, last) > _SAME for box in boxes]] if len(boxes) else boxes
 
     def find_precisely(self, image: np.ndarray) -> np.ndarray:
-        """As `find`, but looks again at each face in an enlarged crop, and in parts of the image if it sees none.
+        """Detect faces, then refine each in an enlarged crop; search parts of the image if there is none.
 
-        The detector works at 192 px: a head that is small in a large image is placed coarsely, or missed.
+        The detector works at 192 px: a head that is small in a large image is localised coarsely, or missed.
         """
         boxes = self.find(image)
         if not len(boxes):
             boxes = self._find_in_parts(image)
-        refined = [self._look_again(image, box) for box in boxes]
+        refined = [self._refine(image, box) for box in boxes]
         return np.array(refined, dtype=np.float64).reshape(-1, 4)
 
     def _find_in_window(self, image: np.ndarray, window: tuple[int, int, int]) -> np.ndarray:
-        view = cut_window(image, window, 256)
-        return self.find(view) * (window[2] / 256) + np.array([window[0], window[1]] * 2)
+        return _to_image(self.find(cut_window(image, window, 256)), window)
 
-    def _look_again(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
-        side = max(2, round(2.5 * (box[3] - box[1])))
-        middle = (box[:2] + box[2:]) / 2
-        window = (round(middle[0] - side / 2), round(middle[1] - side / 2), side)
+    def _refine(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
+        window = _window_around(box, max(2, round(2.5 * (box[3] - box[1]))))
         again = [b for b in self._find_in_window(image, window) if overlap(b, box) > _SAME]
         return again[0] if again else box
 
     def _find_in_parts(self, image: np.ndarray) -> np.ndarray:
-        """Faces in half-overlapping square parts, each half as wide as the shorter side."""
+        """Detect faces in half-overlapping square parts, each half as wide as the shorter side."""
         height, width = image.shape[:2]
         side = min(height, width) // 2
         if side < 64:
@@ -108,6 +104,7 @@ class FaceFinder:
         return np.array(found, dtype=np.float64).reshape(-1, 4)
 
     def close(self) -> None:
+        """Free the graphs of all threads."""
         for graph in self._graphs:
             graph.close()
 
@@ -118,34 +115,46 @@ class FaceFinder:
         self.close()
 
 
-def nobody_there(images: list[np.ndarray], margin: float = 0.025) -> list[np.ndarray]:
-    """(H, W) bool for each image (H, W, 3) uint8 RGB: True at least `margin` of the width away from any person."""
+def _window_around(box: np.ndarray, side: float) -> tuple[int, int, int]:
+    middle = (box[:2] + box[2:]) / 2
+    return round(middle[0] - side / 2), round(middle[1] - side / 2), round(side)
+
+
+def _to_image(boxes: np.ndarray, window: tuple[int, int, int]) -> np.ndarray:
+    """Map boxes (K, 4) from a window's view of 256 px to the image."""
+    return boxes * (window[2] / 256) + np.array([window[0], window[1]] * 2)
+
+
+def background_masks(images: list[np.ndarray], margin: float = 0.025) -> list[np.ndarray]:
+    """Segment the sure background of images (H, W, 3) uint8 RGB by MediaPipe's selfie model.
+
+    Returns (H, W) bool masks, True at least `margin` of the width away from any person.
+    """
     from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 
     masks = []
     with SelfieSegmentation(model_selection=0) as segmenter:
         for image in images:
             person = segmenter.process(np.ascontiguousarray(image)).segmentation_mask
-            reach = 2 * max(1, round(margin * image.shape[1])) + 1
-            masks.append(cv2.erode((person < 0.1).astype(np.uint8), np.ones((reach, reach))).astype(bool))
+            side = 2 * max(1, round(margin * image.shape[1])) + 1
+            masks.append(cv2.erode((person < 0.1).astype(np.uint8), np.ones((side, side))).astype(bool))
     return masks
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes."""
+    """Compute the intersection over union of two boxes (4,)."""
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
     shared = float(np.prod(np.maximum(high - low, 0)))
     return shared / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared, 1e-9)
 
 
 def sharpness(image: np.ndarray, box: np.ndarray, size_px: int = 128) -> float:
-    """Variance of the Laplacian of the face, grey in [0,1], resampled to `size_px` so that sizes compare.
+    """Compute the variance of the Laplacian of a face, grey in [0,1], resampled to `size_px` so that sizes compare.
 
-    Focus measure of Pech-Pacheco et al. 2000. Compare within a clip: a face that is smaller than `size_px` in the
-    source is enlarged and counts as less sharp.
+    Focus measure of Pech-Pacheco et al. 2000. Compare it within a clip: a face smaller than `size_px` in the source is
+    enlarged and counts as less sharp.
     """
     side = max(float(box[3] - box[1]), 2.0)
-    middle = (box[:2] + box[2:]) / 2
-    window = (round(middle[0] - side / 2), round(middle[1] - side / 2), round(side))
-    grey = cv2.cvtColor(cut_window(image, window, size_px), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
+    face = cut_window(image, _window_around(box, side), size_px)
+    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
     return float(cv2.Laplacian(grey, cv2.CV_32F).var())

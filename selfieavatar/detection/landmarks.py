@@ -1,32 +1,33 @@
-"""Detectors of facial landmarks: one interface, MediaPipe's face mesh by default, face-alignment's 68 points on
-request.
-"""
+"""Detect facial landmarks by MediaPipe's face mesh (478 points) or by face-alignment (68 points)."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
+from selfieavatar.io.stderr import quiet_stderr
 from selfieavatar.morphable.landmark_sets import IBUG, MEDIAPIPE, landmark_set
 
-TRACKED, REDETECTED, ENLARGED = 1.0, 0.8, 0.6  # confidence by the way a face was found: MediaPipe publishes no score
+TRACKED, REDETECTED, ENLARGED = 1.0, 0.8, 0.6  # confidence by detection mode, since MediaPipe gives no score
 MOST_FACES = 4
 ENLARGED_PX = 512
-_SMALLEST_SPAN_PX = 4.0  # outer eye corners nearer than this carry no shape
+_LEAST_EYE_DISTANCE_PX = 4.0  # between the outer eye corners: smaller faces carry no shape
 
 
 @dataclass
 class Detection:
-    """Landmarks of one face.
+    """Hold the landmarks of one face.
 
-    points_px: (K, 2) float32 in pixels of the image, first pixel's centre at (0.5, 0.5). depth: (K,) float32 in the
-    same pixels, relative, nearer is smaller, zeros for flat sets. confidence: 0 to 1.
+    Attributes:
+        points_px: (K, 2) float32 in pixels of the image, the first pixel's centre at (0.5, 0.5).
+        depth: (K,) float32 in the same pixels, relative, nearer is smaller; zeros for 2D landmark sets.
+        confidence: in [0, 1].
     """
 
     points_px: np.ndarray
@@ -35,35 +36,24 @@ class Detection:
 
 
 class FaceDetector(Protocol):
-    """What a stage needs of a detector. Call `detect` with the frames of ONE clip in order, then `close`."""
+    """Define a landmark detector. Call `detect` with the frames of one clip in order, then `close`."""
 
     set_name: str
 
     def detect(self, image: np.ndarray) -> Detection | None:
-        """Landmarks in a (H, W, 3) uint8 RGB image, or None where there is no face."""
+        """Detect the landmarks of an image (H, W, 3) uint8 RGB; None where there is no face."""
 
     def close(self) -> None:
-        """Frees what the detector holds."""
+        """Free what the detector holds."""
 
 
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Hides what native code writes to file descriptor 2 (MediaPipe's start-up notes ignore every log level)."""
-    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(sink, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(sink)
-
-
-def choose_face(faces: list[Detection], shape: tuple[int, int], previous: Detection | None = None) -> Detection:
-    """The face to follow: the nearest to the one followed so far, else the largest, with a preference for the middle.
+def choose_face(faces: list[Detection], shape: Sequence[int], previous: Detection | None = None) -> Detection:
+    """Choose the face nearest to the previous one, else the largest, with a preference for the image's centre.
 
     Args:
+        faces: at least one.
         shape: (height, width) of the image.
+        previous: the face of the frame before, if there was one.
     """
     middle = np.array([shape[1], shape[0]]) / 2.0
     target = middle if previous is None else previous.points_px.mean(0)
@@ -71,16 +61,17 @@ def choose_face(faces: list[Detection], shape: tuple[int, int], previous: Detect
     def merit(face: Detection) -> float:
         size = float(np.linalg.norm(np.ptp(face.points_px, axis=0)))
         distance = float(np.linalg.norm(face.points_px.mean(0) - target))
-        return -distance if previous is not None else size * (1.0 - 0.7 * min(distance / np.linalg.norm(middle), 1.0))
+        relative = min(distance / float(np.linalg.norm(middle)), 1.0)
+        return -distance if previous is not None else size * (1.0 - 0.7 * relative)
 
     return max(faces, key=merit)
 
 
 class MediaPipeDetector:
-    """MediaPipe's face mesh with irises: 478 points at sub-pixel resolution, tracked within a clip.
+    """Detect MediaPipe's face mesh with irises: 478 points at sub-pixel resolution, tracked within a clip.
 
-    A lost face is looked for again without tracking, then in an enlarged crop around its last place (or the middle of
-    the image). Where several faces are seen, all are tracked and the one nearest to the last is kept.
+    A lost face is detected again without tracking, then in an enlarged crop around its last position. Where there are
+    several faces, all are tracked and the one nearest to the last is kept.
     """
 
     set_name = MEDIAPIPE
@@ -90,11 +81,11 @@ class MediaPipeDetector:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         self.min_confidence = min_confidence
         self._meshes: dict[tuple[bool, int], Any] = {}
-        self._faces = 0  # how many the tracker follows: 0 = not started
+        self._faces = 0  # number that the tracker follows, 0 before its start
         self._last: Detection | None = None
 
     def _mesh(self, static: bool, faces: int) -> tuple[Any, bool]:
-        """The MediaPipe graph for a mode, and whether it is new (the first run of a graph is noisy)."""
+        """Get the MediaPipe graph of a mode and whether it is new: a graph's first run writes to stderr."""
         key = (static, faces)
         new = key not in self._meshes
         if new:
@@ -130,7 +121,7 @@ class MediaPipeDetector:
         faces = self._run(image, False, self._faces, TRACKED)
         if not faces:
             faces = self._run(image, True, MOST_FACES, REDETECTED) or self._enlarged(image)
-            self._faces = 0  # the next image decides anew how many to follow
+            self._faces = 0  # to be counted anew in the next image
         if not faces:
             self._last = None
             return None
@@ -138,7 +129,7 @@ class MediaPipeDetector:
         return self._last
 
     def _enlarged(self, image: np.ndarray) -> list[Detection]:
-        """Looks at an enlarged square around the last face, for a face like it: about there, and about as large."""
+        """Detect faces in an enlarged square around the last face that are near it and about as large."""
         if self._last is None:
             return []
         low, high = self._last.points_px.min(0), self._last.points_px.max(0)
@@ -167,12 +158,10 @@ class MediaPipeDetector:
 
 
 class FaceAlignmentDetector:
-    """68 iBUG points by the face-alignment package (Bulat and Tzimiropoulos 2017), flat (depth 0).
+    """Detect the 68 iBUG points by the face-alignment package (Bulat and Tzimiropoulos 2017), with depth 0.
 
     Args:
-        network: anything with face-alignment's `get_landmarks_from_image(image, return_landmark_score=True)`; by
-        default
-            the package's own network, with weights that lie on disk already (see `load_face_alignment`).
+        network: of `load_face_alignment`, or anything with its `get_landmarks_from_image`.
     """
 
     set_name = IBUG
@@ -187,7 +176,7 @@ class FaceAlignmentDetector:
             np.ascontiguousarray(image), return_bboxes=True, return_landmark_score=True
         )
         faces = [
-            # The network answers in pixel indices: the centre of the first pixel is 0 there and 0.5 here.
+            # The network returns pixel indices: the first pixel's centre is 0 there and 0.5 here.
             Detection(points[:, :2].astype(np.float32) + 0.5, np.zeros(len(points), np.float32),
                       float(np.clip(np.mean(np.asarray(score)), 0, 1)))
             for points, score in zip(landmarks or [], scores or [], strict=True)
@@ -201,16 +190,18 @@ class FaceAlignmentDetector:
 
 
 def load_face_alignment(weights: str, detector_weights: str, device: str) -> Any:
-    """face-alignment's network with the weights of two files; nothing is downloaded.
+    """Load face-alignment's network from two local files of weights.
 
     Args:
-        weights: state dictionary of 2DFAN-4. detector_weights: of the S3FD face detector. device: "cpu" or "cuda:0".
+        weights: state dictionary of 2DFAN-4.
+        detector_weights: state dictionary of the S3FD face detector.
+        device: "cpu" or "cuda:0".
     """
     import torch
     from face_alignment import api
 
     class LocalFaceAlignment(api.FaceAlignment):
-        """Reads the network's weights from a given file where the package would ask the web."""
+        """Read the network's weights from a file where the package would download them."""
 
         def _load_native(
             self, network_name: str, network_size: int, device: str, dtype: torch.dtype
@@ -226,12 +217,12 @@ def load_face_alignment(weights: str, detector_weights: str, device: str) -> Any
 
 
 def _plausible(detection: Detection, shape: tuple[int, int]) -> bool:
-    """Finite, not a speck, and mostly inside the image."""
+    """Check that a detection is finite, large enough and mostly inside the image (height, width)."""
     points = detection.points_px
     if not np.isfinite(points).all() or not np.isfinite(detection.depth).all():
         return False
     right, left = landmark_set(MEDIAPIPE).outer_eyes
-    if np.linalg.norm(points[right] - points[left]) < _SMALLEST_SPAN_PX:
+    if np.linalg.norm(points[right] - points[left]) < _LEAST_EYE_DISTANCE_PX:
         return False
     inside = (points >= 0).all(1) & (points[:, 0] < shape[1]) & (points[:, 1] < shape[0])
     return bool(inside.mean() > 0.5)

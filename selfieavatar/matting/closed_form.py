@@ -1,6 +1,7 @@
-"""Closed-form matting by pymatting (Levin, Lischinski, Weiss: A Closed-Form Solution to Natural Image Matting, 2008).
+"""Matte images by closed-form matting, in pymatting's implementation.
 
-Seconds per frame: for stills, for a small number of frames, and to judge the fast refinement by.
+Levin, Lischinski, Weiss: A Closed-Form Solution to Natural Image Matting, TPAMI 2008. It takes seconds a frame: for
+stills, a small number of frames, and as reference for the fast refinement.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from selfieavatar.matting.guided import square
 from selfieavatar.matting.refine import RefineOptions, tidy
 
 
 def closed_form(rgb: np.ndarray, mask: np.ndarray, options: RefineOptions) -> np.ndarray:
-    """Alpha of one image by closed-form matting in the unknown band around the mask's edge.
+    """Compute the alpha of one image by closed-form matting in the unknown band around the mask's edge.
 
     Args:
         rgb: (H,W,3) uint8.
@@ -20,7 +22,7 @@ def closed_form(rgb: np.ndarray, mask: np.ndarray, options: RefineOptions) -> np
         options: `band_px` inside and `hair_px` outside the edge are unknown.
 
     Returns:
-        (H,W) float32 in [0,1]; all zero where the mask shows nobody.
+        (H,W) float32 in [0,1]; all zero for a mask without a person.
     """
     from pymatting import estimate_alpha_cf  # compiles with numba when imported
 
@@ -31,7 +33,6 @@ def closed_form(rgb: np.ndarray, mask: np.ndarray, options: RefineOptions) -> np
         return np.zeros((height, width), np.float32)
     solid = (cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5).astype(np.uint8)
     band, hair = options.scaled(options.band_px, side), options.scaled(options.hair_px, side)
-    inner = cv2.erode(solid, np.ones((2 * band + 1, 2 * band + 1), np.uint8))
-    reach = cv2.dilate(solid, np.ones((2 * hair + 1, 2 * hair + 1), np.uint8))
-    trimap = np.where(inner > 0, 1.0, np.where(reach > 0, 0.5, 0.0))
+    inner, outer = cv2.erode(solid, square(band)), cv2.dilate(solid, square(hair))
+    trimap = np.where(inner > 0, 1.0, np.where(outer > 0, 0.5, 0.0))
     return estimate_alpha_cf(rgb.astype(np.float64) / 255.0, trimap).astype(np.float32)

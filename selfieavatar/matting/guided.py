@@ -1,10 +1,12 @@
-"""Guided filter with a colour guide, and the small image arithmetic that matting shares.
+"""Filter masks by the guided filter with a colour guide, and share the image arithmetic of matting.
 
 He, Sun, Tang: Guided Image Filtering, TPAMI 2013 (eq. 19-21); on a coarser grid as in Fast Guided Filter (2015).
-Images are worked on plane by plane: OpenCV filters four float planes three times faster than four channels.
+Images are processed plane by plane: OpenCV filters four float planes three times faster than four channels.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -12,61 +14,66 @@ import numpy as np
 _SUM = np.ones((1, 3), np.float32)
 
 
+def square(radius: int) -> np.ndarray:
+    """Make the structuring element of a square window: OpenCV separates it, which is far faster than an ellipse."""
+    return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+
+
 def box_mean(plane: np.ndarray, radius: int) -> np.ndarray:
-    """Mean over the (2 radius + 1)^2 window around each pixel of (H,W), mirrored at the border without its pixel."""
+    """Average (H,W) over the (2 radius + 1)^2 window around each pixel, reflected at the border."""
     return cv2.boxFilter(plane, cv2.CV_32F, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT_101)
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Sum over channels of the product of (H,W,3) and (H,W,3) float32: (H,W)."""
+    """Compute the dot product of (H,W,3) and (H,W,3) float32 over channels: (H,W)."""
     return cv2.transform(cv2.multiply(a, b), _SUM)
 
 
-def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Mean over areas, to `size` (width, height)."""
+def shrink(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Downsample to `size` (width, height) by area averaging."""
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear, to `size` (width, height)."""
+def enlarge(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Resample to `size` (width, height) bilinearly."""
     return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
 
 
 def enlarge_at(image: np.ndarray, size: tuple[int, int], where: np.ndarray) -> np.ndarray:
-    """`enlarge` of (h,w,C), C at most 4, to `size`, at the pixels `where` (N,), flat numbers: (N,C)."""
+    """Upsample (h,w,C), C at most 4, by `enlarge` and pick the pixels with flat indices `where` (N,): (N,C)."""
     return np.take(enlarge(image, size).reshape(size[0] * size[1], -1), where, axis=0)
 
 
 def pixels(image: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Colours (N,3) float32 in [0,1] of the pixels `where` (N,), flat numbers, of (H,W,3) uint8 or float32."""
+    """Pick the colours (N,3) float32 in [0,1] of the flat indices `where` (N,) of (H,W,3) uint8 or float32."""
     return unit(np.take(image.reshape(-1, 3), where, axis=0))
 
 
 def linear(slope: np.ndarray, offset: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """slope (N,3) times colours (N,3), summed, plus offset (N,)."""
+    """Evaluate slope (N,3) . colours (N,3) + offset (N,)."""
     return slope[:, 0] * colours[:, 0] + slope[:, 1] * colours[:, 1] + slope[:, 2] * colours[:, 2] + offset
 
 
 def unit(image: np.ndarray) -> np.ndarray:
-    """uint8 as float32 in [0,1]; float32 as it is."""
+    """Convert uint8 to float32 in [0,1]; float32 passes unchanged."""
     return image.astype(np.float32) * np.float32(1.0 / 255.0) if image.dtype == np.uint8 else image
 
 
 def guided_filter(
     guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float, where: np.ndarray, subsample: int = 1
 ) -> np.ndarray:
-    """Filters `mask` so that its edges lie where the guide's are.
+    """Apply the guided filter to a mask, which moves its edges to those of the guide.
 
     Args:
         guide: (H,W,3) uint8 or float32 in [0,1].
         mask: (H,W) float32, the image to be filtered.
         radius: window radius in pixels of the full image.
         epsilon: regulariser of the window's colour covariance, in squared units of [0,1].
-        where: (N,) flat numbers of the pixels whose result is wanted.
+        where: (N,) flat indices of the pixels to compute.
         subsample: the linear coefficients are computed on a grid coarser by this factor.
 
     Returns:
-        (N,) float32, in each window a linear function of the guide's colour that is close to `mask`; not clipped.
+        (N,) float32, unclipped: in each window the linear function of the guide's colour closest to `mask`.
     """
     height, width = mask.shape
     small_guide, small_mask = guide, mask
@@ -80,7 +87,7 @@ def guided_filter(
 
 
 def _coefficients(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float) -> list[np.ndarray]:
-    """Linear model of each window: three slopes a = (cov(I) + eps)^-1 cov(I, p) and the offset, planes (H,W)."""
+    """Fit the linear model of each window: slopes a = (cov(I) + eps)^-1 cov(I, p) and the offset, four planes (H,W)."""
     r, g, b = cv2.split(guide)
     mr, mg, mb, mean = (box_mean(plane, radius) for plane in (r, g, b, mask))
     rr = box_mean(r * r, radius) - mr * mr + epsilon

@@ -1,8 +1,7 @@
-"""Clean image of the background of a static camera, and what it says about alpha.
+"""Reconstruct the clean background plate of a static camera by a masked temporal median.
 
-The plate is the per-pixel median over a bounded number of frames in which the pixel is surely background. It supports a
-correction of alpha in the spirit of Background Matting (Sengupta et al. 2020, Lin et al. 2021): a pixel that equals the
-plate is background. The reverse does not hold, since shadows and exposure change the background too.
+The plate supports a correction of alpha in the spirit of Background Matting (Sengupta et al. 2020, Lin et al. 2021): a
+pixel that equals the plate is background. The reverse is wrong, since shadows and exposure change the background too.
 """
 
 from __future__ import annotations
@@ -10,22 +9,24 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from selfieavatar.matting.guided import shrink
+from selfieavatar.matting.guided import enlarge, shrink, square
 
 BACKGROUND_ALPHA = 0.1
-"""A sample counts where alpha is below this, here and near by."""
+"""Alpha below which a pixel, with its neighbourhood, is background."""
 DISTANCE_SHARE = 0.045
 """Least distance from the person, as a share of the image's side."""
 
 
 class PlateBuilder:
-    """Collects samples of a clip and reduces them to a plate; memory is bounded by `capacity` frames.
+    """Sample the frames of a clip and reduce them to a plate in bounded memory.
 
-    When full, every second sample is dropped and the stride doubles: samples stay spread over the whole clip, whatever
-    its length, which need not be known.
+    When full, every second sample is dropped and the stride doubles: samples stay spread over a clip of any length.
 
     Args:
         capacity: most frames that are kept (each H x W x 4 bytes).
+
+    Raises:
+        ValueError: the capacity is below 2.
     """
 
     def __init__(self, capacity: int = 40) -> None:
@@ -38,36 +39,38 @@ class PlateBuilder:
 
     @property
     def sample_count(self) -> int:
-        """Samples held now."""
+        """Count the samples held."""
         return len(self._samples)
 
     def wants_next(self) -> bool:
-        """Whether the next image would be kept: alpha need not be computed for the others."""
+        """Tell whether the next image is a sample: the others need no alpha."""
         return self._seen % self._stride == 0
 
     def add(self, rgb: np.ndarray, alpha: np.ndarray | None) -> None:
-        """Offers the next image (H,W,3) uint8 with its alpha of any size in [0,1] (None allowed where not wanted)."""
+        """Add the next image (H,W,3) uint8 with its alpha of any size in [0,1].
+
+        Raises:
+            ValueError: alpha is None for an image that is a sample (see `wants_next`).
+        """
         wanted = self.wants_next()
         self._seen += 1
         if not wanted:
             return
         if alpha is None:
-            raise ValueError("this image is wanted as a sample, so its alpha is needed")
+            raise ValueError("this image is a sample, so its alpha is needed")
         # The segmenter misses loose hair: keep a distance from the person.
-        reach = max(1, round(DISTANCE_SHARE * max(alpha.shape)))
-        near = cv2.dilate(alpha, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-        near = cv2.resize(near, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        near = enlarge(cv2.dilate(alpha, square(max(1, round(DISTANCE_SHARE * max(alpha.shape))))), rgb.shape[1::-1])
         self._samples.append((rgb.copy(), near < BACKGROUND_ALPHA))
         if len(self._samples) > self.capacity:
             self._samples = self._samples[::2]
             self._stride *= 2
 
     def plate(self, least_samples: int = 3) -> tuple[np.ndarray, np.ndarray]:
-        """The plate (H,W,3) uint8 and where it was seen, (H,W) bool; the rest is inpainted.
+        """Reduce the samples to the plate (H,W,3) uint8 and where it was seen, (H,W) bool; the rest is inpainted.
 
         Args:
-            least_samples: a pixel counts as seen when it was background in at least this many samples and a tenth of
-                them: loose hair that the segmenter missed once is not the wall.
+            least_samples: a pixel is seen when it was background in at least this many samples and a tenth of them: one
+                sample may show loose hair that the segmenter missed.
 
         Raises:
             ValueError: no sample was added.
@@ -86,15 +89,7 @@ class PlateBuilder:
 
 
 def masked_median(images: np.ndarray, clear: np.ndarray) -> np.ndarray:
-    """Per-pixel, per-channel lower median over the clear samples; 0 where there is none.
-
-    Args:
-        images: (N,H,W,3) uint8.
-        clear: (N,H,W) bool, the samples that count.
-
-    Returns:
-        (H,W,3) uint8.
-    """
+    """Compute the lower median (H,W,3) of images (N,H,W,3) uint8 over the samples `clear` (N,H,W) bool, else 0."""
     # Hidden samples sort to the end, so the median is the element in the middle of the first `count`.
     ordered = np.sort(np.where(clear[..., None], images.astype(np.uint16), np.uint16(256)), axis=0)
     middle = np.maximum(clear.sum(axis=0) - 1, 0) // 2
@@ -103,14 +98,9 @@ def masked_median(images: np.ndarray, clear: np.ndarray) -> np.ndarray:
 
 
 def inpaint(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Fills unknown pixels smoothly from the known ones around (push-pull: Gortler et al. 1996, sec. 3.4).
+    """Inpaint the unknown pixels of (H,W,3) uint8 by push-pull (Gortler et al. 1996, sec. 3.4).
 
-    Args:
-        image: (H,W,3) uint8.
-        known: (H,W) bool.
-
-    Returns:
-        (H,W,3) uint8, equal to `image` where known. All grey (128) if nothing is known.
+    Pixels `known` (H,W) bool stay as they are. Without any the result is grey (128).
     """
     if not known.any():
         return np.full_like(image, 128)
@@ -123,7 +113,7 @@ def inpaint(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     colour, weight = levels[-1]
     filled = np.atleast_3d(colour).reshape(*weight.shape, 3) / np.maximum(weight, 1e-6)[..., None]
     for colour, weight in reversed(levels[:-1]):
-        coarse = cv2.resize(filled, weight.shape[::-1], interpolation=cv2.INTER_LINEAR).reshape(*weight.shape, 3)
+        coarse = enlarge(filled, weight.shape[::-1]).reshape(*weight.shape, 3)
         share = np.minimum(weight, 1.0)[..., None]
         filled = colour / np.maximum(weight, 1e-6)[..., None] * share + coarse * (1.0 - share)
     out = np.clip(np.rint(filled), 0, 255).astype(np.uint8)

@@ -1,8 +1,7 @@
-"""Edge-aware refinement of a coarse person mask to a soft alpha.
+"""Refine a coarse person mask to a soft alpha by the guided filter and the colour line.
 
-The segmenter says roughly where the person is; the image says where the edge is. Two estimates that fail in
-different places are put together: the guided filter moves the mask's edge to the image's edge anywhere; the colour
-line resolves hair where person and background have each one colour near by. All alphas are 1 on the person.
+The guided filter moves the mask's edge to the image's edge anywhere. The colour line resolves hair where person and
+background have one local colour each. All alphas are 1 on the person.
 """
 
 from __future__ import annotations
@@ -13,50 +12,45 @@ import cv2
 import numpy as np
 
 from selfieavatar.matting.colour_line import Plate, colour_line
-from selfieavatar.matting.guided import box_mean, enlarge, guided_filter
+from selfieavatar.matting.guided import box_mean, enlarge, guided_filter, square
 
 REFERENCE_PX = 512
-"""Lengths of `RefineOptions` hold for images of this side and scale with it."""
+"""Side of the image that the lengths of `RefineOptions` are given for; they scale with it."""
 
 
 @dataclass(frozen=True)
 class RefineOptions:
-    """How a mask is refined; lengths in pixels of a 512 px image."""
+    """Hold the parameters of the refinement; lengths in pixels of a 512 px image."""
 
     band_px: float = 8.0
     """Half width of the band around the mask's edge in which the guided filter moves the edge."""
     hair_px: float = 28.0
-    """How far outside the mask loose hair is looked for, where the colours of person and background tell them apart."""
+    """Distance outside the mask up to which the colour line searches loose hair."""
     window_px: float = 12.0
     """Radius of the guided filter's window."""
     epsilon: float = 2e-4
-    """Guided filter: colour variance (range [0,1]) below which the guide counts as flat."""
+    """Colour variance (range [0,1]) below which the guided filter takes the guide for flat."""
     colour_line: float = 1.0
-    """Share of the colour-line estimate, 0 = guided filter only."""
+    """Weight of the colour-line estimate, 0 = guided filter only."""
     hole_share: float = 0.01
     """Holes smaller than this share of the image are filled."""
 
     def scaled(self, length_px: float, side_px: int) -> int:
-        """`length_px` at 512 px, as whole pixels (at least 1) of an image of side `side_px`."""
+        """Scale `length_px` at 512 px to whole pixels, at least 1, of an image of side `side_px`."""
         return max(1, round(length_px * side_px / REFERENCE_PX))
 
 
-def refine(
-    rgb: np.ndarray,
-    mask: np.ndarray,
-    options: RefineOptions,
-    plate: Plate | None = None,
-) -> np.ndarray:
-    """Soft alpha of one image.
+def refine(rgb: np.ndarray, mask: np.ndarray, options: RefineOptions, plate: Plate | None = None) -> np.ndarray:
+    """Refine the mask of one image to a soft alpha.
 
     Args:
         rgb: (H,W,3) uint8 or float32 in [0,1].
         mask: (h,w) float32 coarse person mask of the same field of view, of any size.
         options: see `RefineOptions`.
-        plate: image of the empty background (H,W,3) uint8 and where it is known (H,W) bool; see `colour_line`.
+        plate: clean background; see `colour_line`.
 
     Returns:
-        (H,W) float32 in [0,1]; all zero where the mask shows nobody.
+        (H,W) float32 in [0,1]; all zero for a mask without a person.
     """
     height, width = rgb.shape[:2]
     side = max(height, width)
@@ -65,46 +59,46 @@ def refine(
     if not coarse.any():
         return np.zeros((height, width), np.float32)
     alpha = enlarge(coarse, (width, height))
-    solid = cv2.compare(alpha, 0.5, cv2.CMP_GT)
-    inner, outer = cv2.erode(solid, _square(band)), cv2.dilate(solid, _square(band))
-    reach = cv2.dilate(solid, _square(hair))
+    solid = np.where(alpha > 0.5, np.uint8(255), np.uint8(0))
+    inner, outer = cv2.erode(solid, square(band)), cv2.dilate(solid, square(band))
+    reach = cv2.dilate(solid, square(hair))
     taper = max(1, band // 2)
     at_edge, unknown = inside_weight(outer - inner, taper), inside_weight(reach - inner, taper)
-    # From here on only the pixels that may change are worked on: a small part of the image.
+    # From here on only the pixels that may change are processed: a small part of the image.
     where = np.flatnonzero(cv2.max(at_edge, unknown) > 0.0)
     at_edge, unknown, value = at_edge.ravel()[where], unknown.ravel()[where], alpha.ravel()[where]
     window = options.scaled(options.window_px, side)
     guided = guided_filter(rgb, alpha, window, options.epsilon, where, subsample=2)
     value += at_edge * (np.clip(guided, 0.0, 1.0) - value)
     if options.colour_line > 0.0:
-        line, trust, doubt = colour_line(rgb, inner, 255 - reach, hair, where, plate)
+        line, confidence, noise = colour_line(rgb, inner, 255 - reach, hair, where, plate)
         near = inside_weight(outer, band).ravel()[where]
-        # Away from the mask's edge only what no background pixel around could be counts as hair.
-        hair_only = np.clip((line - doubt) / np.maximum(1.0 - doubt, 0.1), 0.0, 1.0)
+        # Away from the mask's edge hair must differ from the background by more than its noise.
+        hair_only = np.clip((line - noise) / np.maximum(1.0 - noise, 0.1), 0.0, 1.0)
         line = near * line + (1.0 - near) * hair_only
-        trust = trust * (near + (1.0 - near) * trust * trust)
-        value += options.colour_line * trust * unknown * (line - value)
+        confidence = confidence * (near + (1.0 - near) * confidence * confidence)
+        value += options.colour_line * confidence * unknown * (line - value)
     alpha.ravel()[where] = value
     return levels(alpha)
 
 
 def inside_weight(region: np.ndarray, taper: int) -> np.ndarray:
-    """Weight (H,W) float32 that rises from 0 at the border of `region` (uint8, 255 inside) to 1 `taper` px inside."""
+    """Feather a region (H,W) uint8, 255 inside: weight float32 from 0 at its border to 1 `taper` px inside."""
     return np.clip(box_mean(region, taper) * np.float32(2.0 / 255.0) - 1.0, 0.0, 1.0)
 
 
 def levels(alpha: np.ndarray, low: float = 0.10, high: float = 0.92) -> np.ndarray:
-    """Stretches [low, high] to [0, 1] and clips: image noise must not make the wall 2 % person, nor leave its rim."""
+    """Stretch the levels [low, high] to [0, 1] and clip, which cleans image noise from wall and person."""
     return np.clip((alpha - low) / (high - low), 0.0, 1.0).astype(np.float32)
 
 
 def tidy(mask: np.ndarray, hole_share: float, reach_px: int) -> np.ndarray:
-    """Keeps the biggest connected person region with what is close around it, and fills its small holes.
+    """Keep the largest connected component of a mask with its surroundings, and fill its small holes.
 
     Args:
         mask: (H,W) float32.
-        hole_share: a hole is filled when it is smaller than this share of the image and does not touch the border.
-        reach_px: soft mask further than this from the person's core is dropped.
+        hole_share: of the image; smaller holes inside the image are filled.
+        reach_px: soft mask further than this from the component is dropped.
 
     Returns:
         (H,W) float32; islands are 0, filled holes 1, the rest unchanged. A mask without a pixel above 0.5 becomes 0.
@@ -114,9 +108,9 @@ def tidy(mask: np.ndarray, hole_share: float, reach_px: int) -> np.ndarray:
         return np.zeros_like(mask)
     keep = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     main = (labels == keep).astype(np.uint8)
-    dropped = cv2.dilate(main, _square(reach_px)) == 0
+    dropped = cv2.dilate(main, square(reach_px)) == 0
     if count > 2:
-        dropped |= (cv2.dilate(((labels > 0) & (main == 0)).astype(np.uint8), _square(3)) > 0) & (main == 0)
+        dropped |= (cv2.dilate(((labels > 0) & (main == 0)).astype(np.uint8), square(3)) > 0) & (main == 0)
     out = np.where(dropped, np.float32(0.0), mask)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - main, connectivity=4)
     height, width = mask.shape
@@ -126,10 +120,5 @@ def tidy(mask: np.ndarray, hole_share: float, reach_px: int) -> np.ndarray:
     fill = inside & (stats[:, cv2.CC_STAT_AREA] < hole_share * mask.size)
     fill[0] = False
     if fill.any():
-        out = np.where(cv2.dilate(fill[labels].astype(np.uint8), _square(2)) > 0, np.float32(1.0), out)
+        out = np.where(cv2.dilate(fill[labels].astype(np.uint8), square(2)) > 0, np.float32(1.0), out)
     return out
-
-
-def _square(radius: int) -> np.ndarray:
-    """Structuring element of a square window (separable in OpenCV, far faster than an ellipse)."""
-    return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)

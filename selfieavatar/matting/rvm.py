@@ -1,6 +1,6 @@
-"""Robust Video Matting (Lin et al., WACV 2022, arXiv:2108.11515) through onnxruntime.
+"""Run Robust Video Matting (Lin et al., WACV 2022, arXiv:2108.11515) by onnxruntime.
 
-The weights are a download of the user's and GPL-3.0; nothing of that project is part of this one.
+Its weights are GPL-3.0 and downloaded by the user; this project contains none of its code.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ STATES = 4
 
 
 class RecurrentMatting:
-    """Alpha of a video with the network's own memory: one instance per clip, or `reset` between clips.
+    """Matte a video by the recurrent network: one instance per clip, or `reset` between clips.
 
     Args:
         weights: ONNX file with inputs `src` (1,3,H,W) RGB in [0,1], `r1i`..`r4i`, `downsample_ratio` (1,) and outputs
             `fgr`, `pha` (1,1,H,W), `r1o`..`r4o`.
-        downsample_ratio: the backbone sees the image shrunk by this; 0 = 512 / the longer side, at most 1.
+        downsample_ratio: scale of the image for the backbone; 0 = 512 / the longer side, at most 1.
         threads: CPU cores for onnxruntime.
 
     Raises:
-        UserError: the file cannot be loaded or is another network.
+        UserError: the file is unreadable or another network.
     """
 
     def __init__(self, weights: Path | str, downsample_ratio: float = 0.0, threads: int = 1) -> None:
@@ -47,7 +47,7 @@ class RecurrentMatting:
         self.reset()
 
     def _check(self, weights: Path | str) -> None:
-        """Raises UserError where inputs or outputs are not those of the network."""
+        """Check the names of inputs and outputs; UserError for another network."""
         numbers = range(1, STATES + 1)
         inputs = {node.name for node in self._session.get_inputs()}
         outputs = {node.name for node in self._session.get_outputs()}
@@ -59,11 +59,11 @@ class RecurrentMatting:
             )
 
     def reset(self) -> None:
-        """Forgets the past; to be called at every start of a clip."""
+        """Clear the recurrent state, as at every start of a clip."""
         self._states = [np.zeros((1, 1, 1, 1), np.float32) for _ in range(STATES)]
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
-        """Alpha (H,W) float32 in [0,1] of the next image (H,W,3) uint8 RGB."""
+        """Compute alpha (H,W) float32 in [0,1] of the next image (H,W,3) uint8 RGB."""
         height, width = rgb.shape[:2]
         source = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None], dtype=np.float32) / 255.0
         ratio = self._ratio or min(1.0, 512.0 / max(height, width))

@@ -1,4 +1,4 @@
-"""From decoded frames to upright 8-bit sRGB images: matrix and range, rotation, pixel shape, HDR tone mapping."""
+"""Convert decoded frames to upright 8-bit sRGB: YUV matrix and range, rotation, pixel aspect, HDR tone mapping."""
 
 import cv2
 import numpy as np
@@ -17,15 +17,15 @@ _BT2020_TO_BT709 = np.array(
 
 
 def is_hdr(frame) -> bool:
-    """True if the frame says that its transfer is PQ or HLG."""
+    """Tell whether the transfer characteristic of a frame is PQ or HLG."""
     return int(frame.color_trc) in (PQ, HLG)
 
 
 def frame_to_rgb(frame) -> np.ndarray:
-    """Coded image (H, W, 3) RGB of a PyAV frame: uint8, or uint16 in the file's own transfer if it is HDR.
+    """Convert a PyAV frame from YUV to RGB (H, W, 3): uint8, or uint16 in the file's own transfer if it is HDR.
 
-    A stream that does not name its matrix is read as BT.709 from 1280x720 on and as BT.601 below, as players do;
-    swscale alone would take BT.601 for all of them and tint faces in HD footage.
+    A stream without a named matrix is read as BT.709 from 1280x720 on and as BT.601 below, as players do; swscale's
+    default of BT.601 for all would tint faces in HD footage.
     """
     matrix = _MATRIX.get(int(frame.colorspace))
     if matrix is None:
@@ -47,9 +47,9 @@ def frame_to_rgb(frame) -> np.ndarray:
 
 
 def orientation(frame) -> tuple[bool, bool, bool]:
-    """(transpose, flip x, flip y) that makes the frame upright, from its display matrix (all eight EXIF cases).
+    """Read (transpose, flip x, flip y) that makes a frame upright from its display matrix (all eight EXIF cases).
 
-    The matrix [a b u; c d v; x y w] maps coded to shown positions: p' = a p + c q, q' = b p + d q.
+    The matrix [a b u; c d v; x y w] maps coded to displayed positions: p' = a p + c q, q' = b p + d q.
     """
     data = next((s for s in frame.side_data if getattr(s.type, "name", "") == "DISPLAYMATRIX"), None)
     if data is None:
@@ -60,9 +60,9 @@ def orientation(frame) -> tuple[bool, bool, bool]:
     return False, bool(a < 0), bool(d < 0)
 
 
-def orient(image: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
+def orient(image: np.ndarray, steps: tuple[bool, bool, bool]) -> np.ndarray:
     """Apply (transpose, flip x, flip y) to an image (H, W, C)."""
-    transpose, flip_x, flip_y = turn
+    transpose, flip_x, flip_y = steps
     if transpose:
         image = cv2.transpose(image)
     if flip_x or flip_y:
@@ -71,14 +71,17 @@ def orient(image: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
 
 
 def square_pixels(width: int, height: int, aspect: float) -> tuple[int, int]:
-    """Size with square pixels; `aspect` is pixel width over height. The short side grows, so no detail is lost."""
+    """Compute the (width, height) with square pixels.
+
+    `aspect` is pixel width over height. The short side grows, so that all detail is kept.
+    """
     if aspect > 1:
         return round(width * aspect), height
     return width, round(height / aspect)
 
 
 def _pq_to_nits(code: np.ndarray) -> np.ndarray:
-    """SMPTE ST 2084 EOTF: code value in [0,1] to cd/m2."""
+    """Apply the SMPTE ST 2084 EOTF: code value in [0,1] to cd/m2."""
     m1, m2 = 2610 / 16384, 2523 / 4096 * 128
     c1, c2, c3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
     power = np.power(code, 1 / m2)
@@ -86,14 +89,14 @@ def _pq_to_nits(code: np.ndarray) -> np.ndarray:
 
 
 def _hlg_to_scene(code: np.ndarray) -> np.ndarray:
-    """ITU-R BT.2100 HLG inverse OETF: code value to scene light, both in [0,1]."""
+    """Apply the inverse HLG OETF of ITU-R BT.2100: code value to scene light, both in [0,1]."""
     a = 0.17883277
     b, c = 1 - 4 * a, 0.5 - a * np.log(4 * a)
     return np.where(code <= 0.5, code * code / 3, (np.exp((code - c) / a) + b) / 12)
 
 
 def _compress(light: np.ndarray, peak: float, knee: float = 0.5) -> np.ndarray:
-    """Curve of one variable: identity up to `knee`, then a hyperbola with slope 1 there that reaches 1 at `peak`."""
+    """Apply a soft-knee curve: identity up to `knee`, then a hyperbola with slope 1 there that reaches 1 at `peak`."""
     room, reach = 1.0 - knee, peak - knee
     over = np.clip(light - knee, 0, reach)
     # over / (1 + over * k) has slope 1 at 0; k makes it equal `room` at `reach`.
@@ -102,10 +105,10 @@ def _compress(light: np.ndarray, peak: float, knee: float = 0.5) -> np.ndarray:
 
 
 def tone_map(image: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
-    """HDR image (H, W, 3) uint16 in PQ or HLG code values to (H, W, 3) uint8 sRGB.
+    """Tone map an HDR image (H, W, 3) uint16 of PQ or HLG code values to (H, W, 3) uint8 sRGB.
 
-    Diffuse white (203 cd/m2) is kept a little below full white, highlights are rolled off up to 1000 cd/m2 on the
-    largest of the three channels, so that hue stays; then BT.2020 primaries are converted to BT.709 and clipped.
+    Diffuse white (203 cd/m2, ITU-R BT.2408) stays a little below full white. Highlights are rolled off up to 1000 cd/m2
+    by the largest of the three channels, which keeps the hue. BT.2020 primaries are converted to BT.709 and clipped.
     """
     codes = np.arange(65536, dtype=np.float64) / 65535.0
     if transfer == PQ:

@@ -1,7 +1,7 @@
-"""Choose ONE fixed square window for all frames of a source, from face boxes of sampled frames. Pure functions.
+"""Choose one fixed square crop for all frames of a source from face boxes in sampled frames.
 
 A face box is (x0, y0, x1, y1) in source pixels as MediaPipe's detector gives it: its height equals the height of the
-face mesh (hairline to chin) within 6 % on real clips. All lengths below are in such face heights.
+face mesh (hairline to chin) within 6 % on real clips. The constants below are in such face heights.
 """
 
 from collections.abc import Sequence
@@ -10,22 +10,24 @@ import numpy as np
 
 # Around the face box: hair above, ears and hair at the sides, chin and a little neck below.
 HAIR, SIDE, CHIN = 0.35, 0.15, 0.15
-# The window's centre lies below the face's, since shoulders need more room than hair.
+# The crop's centre lies below the face's, since shoulders need more room than hair.
 DROP = 0.15
 _LOW, _HIGH = 5.0, 95.0
 
 
 def choose_crop(boxes: np.ndarray, size: tuple[int, int], scale: float) -> tuple[int, int, int]:
-    """Square window (x0, y0, side) in whole source pixels, `side` even.
+    """Compute the square crop (x0, y0, side) in whole source pixels, `side` even.
+
+    The crop covers the head with its hair over the 5th to 95th percentile of its motion. It is limited to the image's
+    shorter side, and reaches outside the image only where the head's motion needs it.
 
     Args:
-        boxes: (N, 4) boxes of the followed face, rows with NaN are ignored.
+        boxes: (N, 4) boxes of the tracked face; rows with NaN are ignored.
         size: (width, height) of the image.
         scale: wanted side in face heights (median over the boxes).
 
-    The window covers the head (with hair) over the 5th to 95th percentile of its motion. It is made as small as the
-    image's shorter side if `scale` asks for more, and reaches outside the image only if the head's motion demands.
-    Raises ValueError if no box is given.
+    Raises:
+        ValueError: every box is NaN, or there is none.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     boxes = boxes[np.isfinite(boxes).all(axis=1)]
@@ -49,7 +51,7 @@ def choose_crop(boxes: np.ndarray, size: tuple[int, int], scale: float) -> tuple
 
 
 def _place(middle: float, low: float, high: float, side: int, extent: int) -> int:
-    """First pixel of the window on one axis: near `middle`, covering [low, high], inside [0, extent] if it fits."""
+    """Place the crop on one axis: near `middle`, covering [low, high], inside [0, extent] if it fits."""
     start = middle - side / 2
     start = min(max(start, high - side), low)
     start = min(max(start, min(0, extent - side)), max(0, extent - side))
@@ -57,15 +59,17 @@ def _place(middle: float, low: float, high: float, side: int, extent: int) -> in
 
 
 def follow_face(candidates: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Index of the followed face in each sampled frame, -1 where there is none.
+    """Track one face through sampled frames by the Viterbi algorithm.
+
+    The path maximises the sum of size and centrality minus the jumps between frames, so that it keeps to one person
+    while others come and go or are larger for a moment.
 
     Args:
-        candidates: for each frame boxes (K, 4) in time order.
+        candidates: boxes (K, 4) of each frame, in time order.
         size: (width, height) of the image.
 
     Returns:
-        (N,) int. The path of largest sum of size and centrality minus jumps (Viterbi), so that a second person who
-        comes and goes, or is larger for a moment, does not take over.
+        (N,) int, the index of the tracked face in each frame, -1 where there is none.
     """
     chosen = np.full(len(candidates), -1)
     frames = [i for i, boxes in enumerate(candidates) if len(boxes)]
@@ -86,7 +90,7 @@ def follow_face(candidates: Sequence[np.ndarray], size: tuple[int, int]) -> np.n
 
 
 def _merit(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(K,) the larger and the nearer to the image's middle, the better."""
+    """Score boxes by size and centrality, (K,): larger is better."""
     boxes = np.asarray(boxes, dtype=np.float64)
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
     off = np.linalg.norm(center - np.array(size) / 2, axis=1) / (0.5 * np.hypot(*size))
@@ -94,7 +98,7 @@ def _merit(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _jumps(before: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """(K, L) cost of going from one box to another: distance in face heights and change of size, bounded."""
+    """Compute the bounded transition costs (K, L) between boxes: distance in face heights plus change of size."""
     before, now = np.asarray(before, dtype=np.float64), np.asarray(now, dtype=np.float64)
     middle = [(b[:, :2] + b[:, 2:]) / 2 for b in (before, now)]
     tall = [np.maximum(b[:, 3] - b[:, 1], 1e-3) for b in (before, now)]

@@ -1,21 +1,24 @@
-"""Work ahead of the caller, in order and in bounded memory: an iterator in a thread, a function on several threads."""
+"""Compute ahead of the caller, in order and in bounded memory: an iterator in a thread, a function on a thread pool."""
 
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 _END = object()
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[tuple[Item, Result]]:
-    """(item, function(item)) of all items, in their order, computed on threads at most 2 a thread ahead of the caller.
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Generator[tuple[Item, Result], None, None]:
+    """Map a function over items on a thread pool and yield (item, function(item)) in order.
 
-    An error of the function is raised where its item would come. `contextlib.closing` ends the threads at once where
-    the caller stops early.
+    At most two items a thread are computed ahead of the caller. An error of the function is raised in its item's place.
+    A caller that stops early ends the threads by `contextlib.closing`.
     """
     threads = max(threads, 1)
     waiting: deque[tuple[Item, Future[Result]]] = deque()
@@ -34,11 +37,11 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
 
 
 class Prefetch:
-    """Iterate `make()` in a second thread, at most `depth` items ahead.
+    """Iterate `make()` in a worker thread, at most `depth` items ahead.
 
-    The iterator is made, run and closed in the worker thread, so a decoder is never touched by two threads. An
-    exception raised there is raised again, with its traceback, by `next()` here. `close()` (or the end of a `with`
-    block) stops the worker even when it waits for room in the queue; it may be called at any time, more than once.
+    The iterator is made, run and closed in the worker, so that one thread alone touches a decoder. An exception raised
+    there is raised again, with its traceback, by `next()` here. `close()` (or the end of a `with` block) stops the
+    worker even when it waits for room in the queue; it may be called at any time, more than once.
     """
 
     def __init__(self, make: Callable[[], Iterator[Any]], depth: int = 8):
@@ -51,7 +54,7 @@ class Prefetch:
         self._thread.start()
 
     def _put(self, item: Any) -> bool:
-        """Wait for room, but give up as soon as the reader has closed."""
+        """Wait for room in the queue; give up as soon as the caller has closed."""
         while not self._stop.is_set():
             try:
                 self._queue.put(item, timeout=0.05)
@@ -61,14 +64,14 @@ class Prefetch:
         return False
 
     def _work(self, make: Callable[[], Iterator[Any]]) -> None:
-        source = None
+        source: Any = None
         try:
             source = make()
             for item in source:
                 if not self._put((item, None)):
                     break
             self._put((_END, None))
-        except BaseException as error:  # noqa: BLE001 - carried over to the reader's thread, whatever it is
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller's thread raises it
             self._put((_END, error))
         finally:
             if hasattr(source, "close"):
@@ -89,10 +92,10 @@ class Prefetch:
         return item
 
     def close(self) -> None:
-        """Stop the worker and wait for it; what it had prepared is dropped."""
+        """Stop the worker, wait for it and drop what it had prepared."""
         self._done = True
         self._stop.set()
-        while True:  # make room at once, so that the worker need not sit out its time-out
+        while True:  # make room, so that the worker stops before its time-out
             try:
                 self._queue.get_nowait()
             except queue.Empty:

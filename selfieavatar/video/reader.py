@@ -1,4 +1,4 @@
-"""Open a video or image folder and stream it, whole or as one fixed square window.
+"""Open a video or an image folder and stream one fixed square crop of it.
 
 source = open_source(path)                       # probe: size, fps, count, times_s, reader
 with CropReader(path, 10, 250, (x0, y0, side), 512) as frames:
@@ -22,7 +22,11 @@ log = logging.getLogger(__name__)
 
 
 def open_source(path: Path | str, folder_fps: float = 25.0) -> VideoSource:
-    """Probe a video file (PyAV, else OpenCV) or a folder of images. Raises UserError if it cannot be read."""
+    """Probe a video file (by PyAV, else OpenCV) or a folder of images.
+
+    Raises:
+        UserError: it is missing, empty or unreadable.
+    """
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist: check the column `source` of the subjects table")
@@ -38,10 +42,14 @@ def open_source(path: Path | str, folder_fps: float = 25.0) -> VideoSource:
 
 
 def clip_range(source: VideoSource, start: int | None, end: int | None) -> range:
-    """Source frame numbers [start, end) that exist. UserError if the range is empty, a warning if it is cut short."""
+    """Clamp the frame range [start, end) to the frames of the source, with a warning where it is cut short.
+
+    Raises:
+        UserError: the range is empty.
+    """
     first, last = start or 0, source.count if end is None else end
     if first >= source.count:
-        raise UserError(f"{source.path} has {source.count} frames: start_frame {first} lies beyond the end, lower it")
+        raise UserError(f"{source.path} has {source.count} frames: start_frame {first} is beyond the end, lower it")
     if last <= first:
         raise UserError(f"{source.path}: end_frame {last} must be greater than start_frame {first}")
     if last > source.count:
@@ -50,14 +58,24 @@ def clip_range(source: VideoSource, start: int | None, end: int | None) -> range
 
 
 class CropReader:
-    """Iterate (number, time_s, rgb) over one clip, all through the same square window.
+    """Stream one clip as (number, time_s, rgb), every frame through the same square crop.
 
-    source: video file or image folder (or an opened VideoSource); start, end: half-open range of source frames, None is
-    all; crop_px: (x0, y0, side) in source pixels, upright and with square pixels, may be fractional and reach outside
-    (the border is repeated); size_px: side of the images. `number` counts from 0 within the clip and `rgb` is uint8
-    (size_px, size_px, 3). Decoding runs in its own thread, at most `depth` images ahead. `len()` is the number of
-    frames announced; `source_frames` lists the source frame of each number yielded so far.
-    A file that was cut off yields what can be read, then warns; UserError if that is nothing.
+    `number` counts from 0 within the clip and `rgb` is uint8 (size_px, size_px, 3). `len()` is the number of frames
+    announced; `source_frames` lists the source frame of each number yielded so far. A truncated file yields what can be
+    read, then warns.
+
+    Args:
+        source: video file or image folder, or an opened VideoSource.
+        start: first source frame, None for the source's first.
+        end: source frame after the last, None for all.
+        crop_px: (x0, y0, side) in upright, square source pixels; may be fractional and reach outside, where the border
+            is repeated.
+        size_px: side of the images.
+        depth: most images that the decoding thread is ahead.
+
+    Raises:
+        UserError: none of the frames can be decoded (while iterating).
+        ValueError: crop or size are not finite and positive.
     """
 
     def __init__(
@@ -70,7 +88,8 @@ class CropReader:
         depth: int = 8,
     ):
         self.source = source if isinstance(source, VideoSource) else open_source(source)
-        self.crop_px = tuple(float(v) for v in crop_px)
+        x0, y0, side = crop_px
+        self.crop_px = float(x0), float(y0), float(side)
         if not (np.isfinite(self.crop_px).all() and self.crop_px[2] > 0 and size_px > 0):
             raise ValueError(f"crop {crop_px} and size {size_px} must be finite and positive")
         self.size_px = int(size_px)
@@ -100,25 +119,25 @@ class CropReader:
             self.close()
 
     def every(self, stride: int) -> "CropReader":
-        """A reader of every `stride`-th frame alone, numbered from 0: the others are not cut out."""
+        """Make a reader of every `stride`-th frame alone, numbered from 0."""
         other = copy.copy(self)
         other.frames, other.source_frames, other._running = self.frames[::stride], [], None
         return other
 
     @property
     def lost(self) -> int:
-        """Frames of the clip that could not be read; meaningful after the iteration."""
+        """Count the frames of the clip that could not be read; meaningful after the iteration."""
         return len(self.frames) - len(self.source_frames)
 
     def _report_losses(self) -> None:
         if not self.source_frames:
             raise UserError(
                 f"{self.source.path}: none of the frames {self.frames.start} to {self.frames.stop - 1} can be decoded: "
-                "the file is damaged or was cut off, record or copy it again"
+                "the file is damaged or incomplete, record or copy it again"
             )
         if self.lost:
             log.warning(
-                "%s: %d of %d frames could not be read (damaged or cut-off file); the last good one is %d",
+                "%s: %d of %d frames could not be read (damaged or incomplete file); the last good one is %d",
                 self.source.path, self.lost, len(self.frames), self.source_frames[-1],
             )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Where images come from: a video by PyAV, one by OpenCV, or a folder of images. All stream; none holds a clip."""
+"""Stream images from a video by PyAV, a video by OpenCV, or a folder of images."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -18,14 +18,19 @@ from selfieavatar.video import colour
 log = logging.getLogger(__name__)
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg takes a text file for a "video" of its letters
-_LONGER_SOUND_S = 0.5  # by which sound may outlast the images
+_LONGER_SOUND_S = 0.5  # by which the sound may be longer than the video
 
 
 class VideoSource(ABC):
-    """Images numbered from 0 in the order of showing, with their times.
+    """Define a source of images, numbered from 0 in presentation order, with their times.
 
-    Attributes: `path`; `reader` ("pyav", "opencv" or "folder"); `size` (width, height) as shown, upright, with square
-    pixels; `fps` average; `count` frames that the file announces or has; `times_s` (count,) from the first frame on.
+    Attributes:
+        path: of the file or folder.
+        reader: "pyav", "opencv" or "folder".
+        size: (width, height) as displayed: upright, with square pixels.
+        fps: average frames per second.
+        count: frames that the file announces or has.
+        times_s: (count,) seconds since the first frame.
     """
 
     path: Path
@@ -37,23 +42,24 @@ class VideoSource(ABC):
 
     @abstractmethod
     def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """(source frame, upright image) of rising frame numbers; see `finish`. Unreadable frames are left out."""
+        """Yield (source frame, upright image) of rising frame numbers, less unreadable ones; see `finish`."""
 
     def finish(self, image: np.ndarray) -> np.ndarray:
-        """Make an image from `raw`, whole or a window of it, uint8 sRGB (HDR is tone mapped here, after cropping)."""
+        """Convert an image of `raw`, or a crop of it, to uint8 sRGB: HDR is tone mapped here, after cropping."""
         return image
 
     def read(self, wanted: Iterable[int]) -> Iterator[tuple[int, float, np.ndarray]]:
-        """(source frame, time in s, image (H, W, 3) uint8 sRGB) of rising frame numbers."""
+        """Yield (source frame, time in s, image (H, W, 3) uint8 sRGB) of rising frame numbers."""
         for number, image in self.raw(wanted):
             yield number, self.time(number), self.finish(image)
 
     def time(self, number: int) -> float:
+        """Look up the time of a frame in s, extrapolated beyond the table."""
         return float(self.times_s[number]) if number < len(self.times_s) else number / self.fps
 
 
 def _average_rate(times_s: np.ndarray, announced: float | None) -> float:
-    """Frames per second over the whole file; the announced rate if it agrees to 0.5 % (times are rounded)."""
+    """Compute the average frame rate of a file; the announced rate if it agrees to 0.5 % (times are rounded)."""
     span = float(times_s[-1] - times_s[0]) if len(times_s) > 1 else 0.0
     measured = (len(times_s) - 1) / span if span > 0 else None
     if announced and (measured is None or abs(announced / measured - 1) < 0.005):
@@ -62,7 +68,7 @@ def _average_rate(times_s: np.ndarray, announced: float | None) -> float:
 
 
 class PyavSource(VideoSource):
-    """A video file read by PyAV. Opening it reads all packets once, without decoding, for an exact frame index."""
+    """Read a video file by PyAV. Opening it demuxes all packets once for an exact frame index."""
 
     reader = "pyav"
 
@@ -73,9 +79,8 @@ class PyavSource(VideoSource):
             self._index(container, stream)
             announced = float(stream.average_rate) if stream.average_rate else None
         self._probe()
-        known = self._pts if self._pts is not None else None
-        if known is not None:
-            self.times_s = (known - known[0]) * self._time_base
+        if self._pts is not None:
+            self.times_s = (self._pts - self._pts[0]) * self._time_base
         else:
             self.times_s = np.arange(self.count) / (announced or 25.0)
         self.fps = _average_rate(self.times_s, announced)
@@ -95,14 +100,15 @@ class PyavSource(VideoSource):
         return stream
 
     def _index(self, container, stream) -> None:
-        """Presentation times of all frames in order, and the key frames, from the packets alone."""
-        pts, keys, discarded, known = [], [], 0, True
+        """Index the presentation times of all frames and the key frames from the packets alone."""
+        pts: list[int] = []
+        keys, discarded, known = [], 0, True
         try:
             for packet in container.demux(stream):
                 if packet.size == 0:
                     continue
                 if packet.is_discard:
-                    discarded += 1  # cut off by the file's edit list: decoded, never shown
+                    discarded += 1  # trimmed by the file's edit list
                     continue
                 if packet.pts is None:
                     known = False
@@ -119,42 +125,41 @@ class PyavSource(VideoSource):
         self._pts = np.sort(np.array(pts, dtype=np.int64)) if known and pts else None
         keys.sort()
         self._keys = keys if known else []
-        self._key_numbers = [int(np.searchsorted(self._pts, k)) for k, _ in keys] if self._pts is not None else []
-        self.count = len(pts) + (self._cut_off(stream, len(pts), discarded) if self._pts is not None else 0)
+        self._key_numbers = [] if self._pts is None else [int(np.searchsorted(self._pts, key)) for key, _ in keys]
+        self.count = len(pts) + (0 if self._pts is None else self._truncated(stream, self._pts, discarded))
 
-    def _cut_off(self, stream, found: int, discarded: int) -> int:
-        """Frames that the header announces and the file no longer holds.
+    def _truncated(self, stream, pts: np.ndarray, discarded: int) -> int:
+        """Count the frames that the header announces and the file lacks.
 
-        The number of samples alone does not tell: phones trim a clip by an edit list and leave the samples in the file.
-        A trimmed clip is covered by its frames up to its announced duration, a cut-off file is not.
+        The number of samples alone is no proof: phones trim a clip by an edit list and leave the samples in the file.
+        The frames of a trimmed clip reach its announced duration, those of a truncated file end before.
         """
-        rate = float(stream.average_rate or 0)
+        rate, duration = float(stream.average_rate or 0), int(pts[-1] - pts[0])
         if not stream.frames and not stream.duration and rate and stream.container.duration:
             # Matroska and WebM count no frames; the announced length is that of the sound, too, which may be longer.
-            length = stream.container.duration / av.time_base
-            uncovered = length - int(self._pts[-1] - self._pts[0]) * self._time_base - 1 / rate
+            uncovered = stream.container.duration / av.time_base - duration * self._time_base - 1 / rate
             return round(uncovered * rate) if uncovered > _LONGER_SOUND_S else 0
-        absent = stream.frames - found - discarded
+        absent = stream.frames - len(pts) - discarded
         if absent <= 0 or not stream.duration or not rate:
             return 0
-        uncovered = (stream.duration - int(self._pts[-1] - self._pts[0])) * self._time_base - 1 / rate
+        uncovered = (stream.duration - duration) * self._time_base - 1 / rate
         return min(absent, max(0, round(uncovered * rate)))
 
     def _probe(self) -> None:
-        """Look at the first frame that decodes: size, rotation, pixel shape, transfer."""
+        """Read size, rotation, pixel aspect and transfer of the first frame that decodes."""
         _, frame = next(self._decode(0), (0, None))
         if frame is None:
             raise UserError(f"{self.path} has no frame that can be decoded: it is empty or damaged, record it again")
         self._coded_size = (frame.width, frame.height)
-        self._turn = colour.orientation(frame)
+        self._orientation = colour.orientation(frame)
         self._hdr = (int(frame.color_trc), int(frame.color_primaries)) if colour.is_hdr(frame) else None
         self._square = colour.square_pixels(frame.width, frame.height, self._aspect)
-        self.size = self._square[::-1] if self._turn[0] else self._square
+        self.size = self._square[::-1] if self._orientation[0] else self._square
         if self._hdr:
             log.info("%s is HDR (%s): tone mapped to sRGB", self.path, "PQ" if self._hdr[0] == colour.PQ else "HLG")
 
     def _decode(self, first: int) -> Iterator[tuple[int, "av.VideoFrame"]]:
-        """(number, frame) from frame `first` on (or a little before, where exact seeking is impossible)."""
+        """Yield (number, frame) from frame `first` on, or from a little before where seeking is inexact."""
         key = bisect_right(self._key_numbers, first) - 1
         while key > 0:
             frames = self._decode_from(self._keys[key][1])
@@ -163,7 +168,7 @@ class PyavSource(VideoSource):
                 yield head
                 yield from frames
                 return
-            key -= 1  # the container landed too late: start a key frame earlier
+            key -= 1  # the container sought too late: start a key frame earlier
         yield from self._decode_from(None)
 
     def _decode_from(self, timestamp: int | None) -> Iterator[tuple[int, "av.VideoFrame"]]:
@@ -178,14 +183,14 @@ class PyavSource(VideoSource):
                 if self._pts is not None and frame.pts is not None:
                     number = int(np.searchsorted(self._pts, frame.pts))
                     if number >= len(self._pts) or self._pts[number] != frame.pts:
-                        continue  # not in the index: outside the edit list
+                        continue  # outside the edit list
                 else:
                     number = following
                 following = number + 1
                 yield number, frame
 
     def _frames(self, container, stream) -> Iterator["av.VideoFrame"]:
-        """Decoded frames; damaged packets are passed over, a damaged end ends."""
+        """Yield decoded frames; damaged packets are skipped, a damaged end ends the iteration."""
         packets = container.demux(stream)
         while True:
             try:
@@ -198,26 +203,26 @@ class PyavSource(VideoSource):
             try:
                 frames = stream.codec_context.decode(None) if packet is None else packet.decode()
             except av.error.FFmpegError as error:
-                log.debug("%s: frame passed over: %s", self.path, error)
+                log.debug("%s: frame skipped: %s", self.path, error)
                 continue
             yield from (frame for frame in frames if not frame.is_corrupt)
             if packet is None:
                 return
 
     def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """See `VideoSource.raw`."""
         frames, at = None, -1
         for number in wanted:
-            # Read on, unless a key frame between here and there makes seeking cheaper.
+            # Seek only where a key frame between here and there makes it cheaper than reading on.
             skips = number > at + 1 and bisect_right(self._key_numbers, number) > bisect_right(self._key_numbers, at)
             if frames is None or skips:
                 frames, at = self._decode(number), -1
             while at < number:
-                item = next(frames, None)
-                if item is None:
+                at, frame = next(frames, (-1, None))
+                if frame is None:
                     return
-                at = item[0]
             if at == number:
-                yield number, self._upright(item[1], number)
+                yield number, self._upright(frame, number)
 
     def _upright(self, frame, number: int) -> np.ndarray:
         if (frame.width, frame.height) != self._coded_size:
@@ -227,14 +232,15 @@ class PyavSource(VideoSource):
         image = colour.frame_to_rgb(frame)
         if self._square != self._coded_size:
             image = cv2.resize(image, self._square, interpolation=cv2.INTER_CUBIC)
-        return colour.orient(image, self._turn)
+        return colour.orient(image, self._orientation)
 
     def finish(self, image: np.ndarray) -> np.ndarray:
+        """See `VideoSource.finish`."""
         return image if self._hdr is None else colour.tone_map(image, *self._hdr)
 
 
 class OpencvSource(VideoSource):
-    """A video file read by OpenCV, for files that PyAV cannot open. Counting its frames decodes the whole file."""
+    """Read a video file by OpenCV, for files that PyAV rejects. Counting its frames decodes the whole file."""
 
     reader = "opencv"
 
@@ -252,8 +258,8 @@ class OpencvSource(VideoSource):
             capture.release()
         if not times or image is None:
             raise UserError(
-                f"{path} cannot be read as a video: it is none, or was cut off before its index was written; "
-                "give a video file or a folder of images"
+                f"{path} cannot be read as a video: it is another file, or its recording ended before the index was "
+                "written; give a video file or a folder of images"
             )
         self.size, self.count = (image.shape[1], image.shape[0]), len(times)
         rising = len(times) > 1 and bool(np.all(np.diff(times) > 0))
@@ -261,6 +267,7 @@ class OpencvSource(VideoSource):
         self.fps = _average_rate(self.times_s, announced)
 
     def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """See `VideoSource.raw`."""
         capture, at = cv2.VideoCapture(str(self.path)), -1
         try:
             for number in wanted:
@@ -276,7 +283,7 @@ class OpencvSource(VideoSource):
 
 
 class FolderSource(VideoSource):
-    """A folder of images of one size, in natural order of their names, `fps` images a second."""
+    """Read a folder of images of one size in natural order of their names, `fps` images a second."""
 
     reader = "folder"
 
@@ -284,8 +291,7 @@ class FolderSource(VideoSource):
         self.path, self.fps = path, fps
         self._files = list_images(path)
         if not self._files:
-            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise UserError(f"{path} is a folder without images ({kinds}): check the path")
+            raise UserError(f"{path} is a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))}): check the path")
         sizes = [_image_size(file) for file in self._files]
         for file, size in zip(self._files, sizes, strict=True):
             if size != sizes[0]:
@@ -297,6 +303,7 @@ class FolderSource(VideoSource):
         self.times_s = np.arange(self.count) / fps
 
     def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """See `VideoSource.raw`."""
         for number in wanted:
             if number >= self.count:
                 return
@@ -304,19 +311,19 @@ class FolderSource(VideoSource):
 
 
 def _image_size(file: Path) -> tuple[int, int]:
-    """Upright (width, height) from the header alone."""
-    from PIL import Image  # decodes nothing until asked
+    """Read the upright (width, height) of an image from its header alone."""
+    from PIL import Image  # opens without decoding
 
     try:
         with Image.open(file) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5 and image.format == "JPEG"
-            return image.size[::-1] if turned else image.size
+            transposed = image.getexif().get(0x0112, 1) >= 5 and image.format == "JPEG"
+            return image.size[::-1] if transposed else image.size
     except OSError as error:
         raise UserError(f"{file} is not a readable image ({error}): remove or replace it") from error
 
 
 def _read_image(file: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB. Grey is spread over three channels, 16 bit reduced, transparency laid over white."""
+    """Read an image as (H, W, 3) uint8 RGB: grey is repeated, 16 bits are reduced, alpha is composited over white."""
     jpeg = file.suffix.lower() in {".jpg", ".jpeg"}
     image = cv2.imread(str(file), cv2.IMREAD_COLOR if jpeg else cv2.IMREAD_UNCHANGED)
     if image is None:

@@ -1,4 +1,4 @@
-"""Cut a square window out of an image and resample it, exact to a fraction of a pixel.
+"""Crop a square window of an image and resample it, exact to a fraction of a pixel.
 
 Coordinates are continuous, the centre of the first pixel is (0.5, 0.5). A window (x0, y0, side) maps source x to
 (x - x0) * size / side in the result. The window may reach outside the image: the border is repeated there.
@@ -15,9 +15,9 @@ def _is_whole(value: float) -> bool:
 
 
 def _slice_replicated(image: np.ndarray, x0: int, y0: int, width: int, height: int) -> np.ndarray:
-    """Whole-pixel window (height, width, C) of `image`, with replicated border where it reaches outside."""
+    """Slice a whole-pixel window (height, width, C) of `image`, its border replicated outside."""
     rows, columns = image.shape[:2]
-    # A window that lies wholly outside still shows the nearest row or column.
+    # A window wholly outside shows the nearest row or column.
     left, right = min(max(x0, 0), columns - 1), max(min(x0 + width, columns), 1)
     top, bottom = min(max(y0, 0), rows - 1), max(min(y0 + height, rows), 1)
     left, top = min(left, right - 1), min(top, bottom - 1)
@@ -31,13 +31,15 @@ def _slice_replicated(image: np.ndarray, x0: int, y0: int, width: int, height: i
 
 
 def cut_window(image: np.ndarray, crop_px: tuple[float, float, float], size_px: int) -> np.ndarray:
-    """Window (x0, y0, side) of an image (H, W, C) uint8 or uint16, resampled to (size_px, size_px, C).
+    """Crop and resample the window (x0, y0, side) of an image (H, W, C) uint8 or uint16 to (size_px, size_px, C).
 
-    Shrinking averages over areas (no aliasing), enlarging is bicubic, equal size copies. Whole-number windows take
-    OpenCV's resize. Others, if shrunk, are first sampled bilinearly on a grid at least as fine as the source (OpenCV's
-    fixed-point warp knows positions to 1/32 px) and then averaged; if not shrunk, they are sampled by Lanczos,
-    since OpenCV's cubic kernel would shift an image by up to 0.05 px.
-    Raises ValueError if the side or size is not positive.
+    Shrinking averages over areas, enlarging is bicubic, equal size copies. Whole-number windows take OpenCV's resize.
+    Others, if shrunk, are first sampled bilinearly on a grid at least as fine as the source (OpenCV's fixed-point warp
+    knows positions to 1/32 px) and then averaged; else they are sampled by Lanczos, since OpenCV's cubic kernel would
+    shift an image by up to 0.05 px.
+
+    Raises:
+        ValueError: the side or size is not positive.
     """
     x0, y0, side = (float(v) for v in crop_px)
     if not (side > 0 and size_px > 0):

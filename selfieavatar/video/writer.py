@@ -1,4 +1,4 @@
-"""Write a video that every player opens: H.264, yuv420p, index in front."""
+"""Encode a video that every player opens: H.264, yuv420p, index in front."""
 
 import logging
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ _ENCODERS = ("libx264", "libopenh264", "h264", "mpeg4")
 
 
 def _encoder() -> str:
-    """Name of the best encoder that this PyAV has; its wheels carry libx264."""
+    """Choose the best encoder of this PyAV; its wheels carry libx264."""
     for name in _ENCODERS:
         try:
             av.Codec(name, "w")
@@ -29,13 +29,16 @@ def _encoder() -> str:
 
 
 class VideoWriter:
-    """Write images (H, W, 3) uint8 RGB as an MP4 that appears under its name only when it is whole.
+    """Encode images (H, W, 3) uint8 RGB as an MP4 that appears under its name only when it is complete.
 
         with VideoWriter(path, 25.0, (width, height), crf=18) as video:
             video.put(image)
 
-    Sizes are rounded up to even ones by repeating the last row or column (yuv420p has half as many colours). `crf` is
-    x264's quality, 0 lossless .. 51; about 18 looks like the original. Colours are tagged as BT.709, limited range.
+    Odd sizes are rounded up by repeating the last row or column, since yuv420p halves the chroma. `crf` is x264's
+    quality, 0 lossless .. 51; about 18 looks like the original. Colours are tagged as BT.709, limited range.
+
+    Raises:
+        ValueError: fps or size are not positive.
     """
 
     def __init__(self, path: Path | str, fps: float, size: tuple[int, int], crf: float = 18, preset: str = "veryfast"):
@@ -69,7 +72,7 @@ class VideoWriter:
         return stream
 
     def put(self, image: np.ndarray) -> None:
-        """Append one image of the size announced."""
+        """Append one image of the announced size (H, W, 3) uint8; ValueError for any other."""
         if image.shape != (self.size[1], self.size[0], 3) or image.dtype != np.uint8:
             raise ValueError(f"image {image.shape} {image.dtype} does not fit {self.size} uint8")
         odd_y, odd_x = self.size[1] % 2, self.size[0] % 2
@@ -87,9 +90,9 @@ class VideoWriter:
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
 
-    def _flush(self, kind, _error, _trace) -> None:
-        if kind is None:
+    def _flush(self, error_type, _error, _trace) -> None:
+        if error_type is None:
             self._mux(None)
 
-    def __exit__(self, kind, error, trace) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error) -> None:
+        self._stack.__exit__(*error)

@@ -1,6 +1,4 @@
-"""Detectors: the choice of a face, plausibility, MediaPipe on real footage, the adapter of face-alignment."""
-
-import os
+"""Test the landmark detectors: choice of a face, MediaPipe on real footage, the adapter of face-alignment."""
 
 import cv2
 import numpy as np
@@ -14,25 +12,18 @@ def face_at(x, y, size, seed=0):
     return det.Detection(points.astype(np.float32), np.zeros(478, np.float32), 1.0)
 
 
-def test_the_largest_face_wins_then_the_followed_one():
+def test_the_largest_face_is_chosen_then_the_nearest_to_the_previous():
     small, large = face_at(50, 50, 20), face_at(30, 60, 40)
     assert det.choose_face([small, large], (100, 100)) is large
     assert det.choose_face([small, large], (100, 100), previous=face_at(52, 50, 20)) is small
 
 
-def test_of_equal_faces_the_one_in_the_middle_wins():
+def test_of_equal_faces_the_central_one_is_chosen():
     middle, corner = face_at(50, 50, 20), face_at(15, 15, 20)
     assert det.choose_face([corner, middle], (100, 100)) is middle
 
 
-def test_native_notes_are_hidden_and_the_stream_comes_back(capfd):
-    with det.quiet_stderr():
-        os.write(2, b"noise")
-    os.write(2, b"signal")
-    assert capfd.readouterr().err == "signal"
-
-
-def test_a_image_without_a_face_gives_none():
+def test_an_image_without_a_face_gives_none():
     detector = det.MediaPipeDetector()
     noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
     assert detector.detect(noise) is None
@@ -50,7 +41,7 @@ def frames(path, count, step=1):
     return out
 
 
-def test_real_face_is_tracked_below_a_pixel(shared):
+def test_real_face_is_tracked_at_sub_pixel_resolution(shared):
     detector = det.MediaPipeDetector()
     found = [detector.detect(image) for image in frames(shared / "data" / "videos" / "anchor.mp4", 12)]
     detector.close()
@@ -76,15 +67,15 @@ def test_detection_moves_with_the_image(shared):
 def test_a_small_face_is_found_in_the_enlarged_crop(shared):
     image = frames(shared / "data" / "videos" / "anchor.mp4", 1)[0]
     detector = det.MediaPipeDetector()
-    whole = detector.detect(image)  # and is the last face, near which the enlarged crop looks
+    whole = detector.detect(image)  # the last face, which the enlarged crop surrounds
     found = detector._enlarged(np.ascontiguousarray(image))
     detector.close()
-    span = np.linalg.norm(whole.points_px[33] - whole.points_px[263])
-    assert found and np.median(np.linalg.norm(found[0].points_px - whole.points_px, axis=1)) < 0.05 * span
+    eye_distance = np.linalg.norm(whole.points_px[33] - whole.points_px[263])
+    assert found and np.median(np.linalg.norm(found[0].points_px - whole.points_px, axis=1)) < 0.05 * eye_distance
 
 
-def test_letters_after_the_face_are_not_followed(shared):
-    """A selfie, then a cartoon's title (from frame 71 on): nothing may be found far from where the face was."""
+def test_letters_after_the_face_are_ignored(shared):
+    """A selfie is followed by a cartoon's title from frame 71 on."""
     detector = det.MediaPipeDetector()
     images = frames(shared / "data" / "videos" / "face_then_none.mov", 90)
     found = [detector.detect(image) for image in images]
@@ -94,7 +85,7 @@ def test_letters_after_the_face_are_not_followed(shared):
 
 
 class StandIn:
-    """Answers like face_alignment.FaceAlignment, without weights."""
+    """Return fixed landmarks in the form of face_alignment.FaceAlignment."""
 
     def __init__(self, faces):
         self.faces = faces
@@ -107,7 +98,7 @@ class StandIn:
         return self.faces, scores, [np.array([0, 0, 1, 1, 0.9])] * len(self.faces)
 
 
-def test_face_alignment_adapter_shifts_to_pixel_centres_and_follows_one_face():
+def test_face_alignment_adapter_shifts_to_pixel_centres_and_chooses_one_face():
     rng = np.random.default_rng(0)
     near, far = rng.uniform(40, 90, (68, 2)), rng.uniform(0, 20, (68, 2))
     detector = det.FaceAlignmentDetector(StandIn([far, near]))
@@ -119,7 +110,7 @@ def test_face_alignment_adapter_shifts_to_pixel_centres_and_follows_one_face():
 
 
 @pytest.mark.slow
-def test_face_alignment_reads_given_files_and_fetches_nothing(tmp_path, monkeypatch):
+def test_face_alignment_reads_local_files_without_download(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     from face_alignment import api
     from face_alignment.detection.sfd.net_s3fd import s3fd

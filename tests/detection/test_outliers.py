@@ -1,4 +1,4 @@
-"""What is not the clip's face is told by size and shape."""
+"""Test the outlier detections of a clip by size and shape."""
 
 import numpy as np
 
@@ -13,12 +13,12 @@ def clip():
     return points, np.concatenate([depth], 1)
 
 
-def test_a_moving_speaking_turning_face_is_never_strange():
+def test_a_moving_speaking_face_has_no_outliers():
     points, depth = clip()
     assert not outlier_detections(points, depth, ls.RIGID).any()
 
 
-def test_small_distorted_and_missing_faces():
+def test_small_and_distorted_faces_are_outliers_and_missing_ones_are_not():
     points, depth = clip()
     middle = points[20].mean(0)
     points[20], depth[20] = middle + 0.3 * (points[20] - middle), depth[20] * 0.3
@@ -29,12 +29,12 @@ def test_small_distorted_and_missing_faces():
     assert np.flatnonzero(found).tolist() == [20, 30]
 
 
-def test_flat_sets_are_judged_by_size_only():
+def test_2d_landmark_sets_are_judged_by_size_alone():
     points, _ = clip()
     points[5] *= 3
     assert np.flatnonzero(outlier_detections(points, np.zeros((60, 478)))).tolist() == [5]
 
 
-def test_too_few_detections_are_left_alone():
+def test_too_few_detections_have_no_outliers():
     points, depth = clip()
     assert not outlier_detections(points[:2], depth[:2]).any()

@@ -1,4 +1,4 @@
-"""Downloads: whole and verified, resumed after a broken connection, refused when wrong."""
+"""Test downloads: complete and verified, resumed after a broken connection, refused when wrong."""
 
 import hashlib
 import http.server
@@ -16,7 +16,7 @@ CONTENT = bytes(range(256)) * 4096
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves /good, /wrong, /drops (breaks the first answer half-way) and /whole (the same, and knows no Range)."""
+    """Serve /good, /wrong, /drops (breaks the first answer half-way) and /whole (the same, without Range)."""
 
     def do_GET(self):
         start = int((self.headers.get("Range") or "bytes=0-").split("=")[1].rstrip("-"))
@@ -67,9 +67,9 @@ def test_download(server, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["weights.pth"]
 
 
-def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
+def test_a_broken_download_resumes(server, tmp_path):
     wanted = asset(server, "drops")
-    with pytest.raises(UserError, match="run the command again to go on"):
+    with pytest.raises(UserError, match="run the command again to resume"):
         download(wanted, tmp_path / "weights.pth")
     assert not (tmp_path / "weights.pth").exists()
     download(wanted, tmp_path / "weights.pth")
@@ -77,17 +77,17 @@ def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
     assert server.starts == [0, len(CONTENT) // 2]
 
 
-def test_a_server_that_ignores_range_begins_anew(server, tmp_path):
+def test_a_server_without_range_starts_again(server, tmp_path):
     wanted = asset(server, "whole")
-    with pytest.raises(UserError, match="run the command again to go on"):
+    with pytest.raises(UserError, match="run the command again to resume"):
         download(wanted, tmp_path / "weights.pth")
     assert (tmp_path / "weights.pth.part").stat().st_size == len(CONTENT) // 2
     download(wanted, tmp_path / "weights.pth")
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
 
 
-def test_an_answer_of_no_length_that_breaks(server, tmp_path):
-    with pytest.raises(UserError, match="run the command again to go on"):
+def test_a_broken_answer_of_unknown_length(server, tmp_path):
+    with pytest.raises(UserError, match="run the command again to resume"):
         download(asset(server, "chunks"), tmp_path / "weights.pth")
     assert not (tmp_path / "weights.pth").exists()
 
@@ -102,7 +102,7 @@ def test_losses_without_weight_ask_for_no_file(change, wanted):
     assert needed_files(Train(backbone_weights="random", **change)) == []
 
 
-def test_the_users_own_file_takes_the_place_of_the_published_one(tmp_path, monkeypatch):
+def test_the_users_own_file_replaces_the_published_one(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
     asked = Train(backbone_weights="imagenet", cos_vggface2=True)
     with pytest.raises(UserError, match="resnet50_ft_weight.pkl is missing"):
@@ -126,7 +126,7 @@ def test_a_missing_file_and_no_network(server, tmp_path):
         download(nowhere, tmp_path / "weights.pth")
 
 
-def test_weights_that_are_not_there_say_what_to_do(tmp_path, monkeypatch):
+def test_missing_weights_say_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
     known = ASSETS["vgg19_imagenet"]
     with pytest.raises(UserError, match="snakemake --cores 1 .*or download https://.*put the file there"):
@@ -136,7 +136,7 @@ def test_weights_that_are_not_there_say_what_to_do(tmp_path, monkeypatch):
         asset_path("vgg19_imagenet")
 
 
-def test_measuring_takes_the_weights_that_are_there(tmp_path, monkeypatch):
+def test_metrics_use_the_weights_on_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
     assert measuring_files(Evaluate()) == []
     there = [tmp_path / ASSETS["inception_fid"].file, given_file("resnet50_vggface2")]

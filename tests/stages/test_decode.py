@@ -1,4 +1,4 @@
-"""The decode stage from the command line: one crop for all clips, honest flags, nothing left behind on bad input."""
+"""Test the decode stage from the command line: one crop for all clips, correct flags, clean failures."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ SIZE = 96
 
 
 def face_clip(count: int, start: int = 0, **face) -> list[np.ndarray]:
-    """A head that sways and speaks; every image differs from the one before."""
+    """Draw a head that moves and speaks; every image differs from the one before."""
     return [
         drawn_face(center=(160 + 8 * np.sin(i / 5), 110 + 3 * np.cos(i / 3)), mouth=0.3 * (1 + np.sin(i)) / 2, **face)
         for i in range(start, start + count)
@@ -38,7 +38,7 @@ def decoded(source, out, start=None, end=None, ranges=(), **settings):
 
 
 def assert_refused(capsys, source, out, words, **more):
-    """The stage ends with status 2 and one line that says `words`; nothing of its outputs exists."""
+    """Check that the stage ends with status 2, `words` in its last line, and without outputs."""
     with pytest.raises(SystemExit) as end:
         decoded(source, out, **more)
     assert end.value.code == 2
@@ -92,7 +92,7 @@ def test_clips_of_one_source_share_their_crop(clip, tmp_path):
     assert second["frame"].tolist() == list(range(20))
 
 
-def test_a_test_clip_follows_the_crop_of_the_clips_to_train_on(clip, tmp_path):
+def test_a_test_clip_takes_the_crop_of_the_training_clips(clip, tmp_path):
     ranges = [[0, 15]]
     trained = decoded(clip, tmp_path / "a", 0, 15, ranges)
     tested = decoded(clip, tmp_path / "b", 30, None, ranges)
@@ -107,7 +107,7 @@ def test_a_clip_whose_images_do_not_fit_is_refused_before_anything_is_written(cl
     assert_refused(capsys, clip, tmp_path / "out", "storage.keep_pictures", start=3, end=15)
 
 
-def test_same_bytes_again(clip, tmp_path):
+def test_output_is_reproducible_to_the_byte(clip, tmp_path):
     for name in "ab":
         decoded(clip, tmp_path / name, 0, 12)
     assert (tmp_path / "a" / "decode.parquet").read_bytes() == (tmp_path / "b" / "decode.parquet").read_bytes()
@@ -134,13 +134,13 @@ def test_repeated_frames_are_marked(tmp_path):
     assert np.flatnonzero(m["duplicate"]).tolist() == [6, 12, 18]
 
 
-def test_moving_camera_is_noticed(tmp_path):
+def test_moving_camera_is_detected(tmp_path):
     images = [np.roll(p, 3 * i, axis=1) for i, p in enumerate(face_clip(20))]
     m = decoded(write_video(tmp_path / "a.mp4", images), tmp_path / "out")
     assert m.metadata["static_camera"] is False
 
 
-def test_blur_shows_in_sharpness(tmp_path):
+def test_blur_lowers_sharpness(tmp_path):
     import cv2
 
     images = face_clip(12, height=130)
@@ -149,7 +149,7 @@ def test_blur_shows_in_sharpness(tmp_path):
     assert m["sharpness"].argmin() == 8 and m["sharpness"][8] < 0.5 * np.median(m["sharpness"])
 
 
-def test_second_person_is_told_and_not_followed(tmp_path, caplog):
+def test_second_person_is_reported_and_ignored(tmp_path, caplog):
     images = []
     for image in face_clip(12):
         other = drawn_face(center=(70, 110), height=70)
@@ -218,7 +218,7 @@ def test_start_beyond_the_end(clip, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("ranges", ["[1, 2]", "nonsense"])
-def test_ranges_that_are_none(clip, tmp_path, capsys, ranges):
+def test_malformed_ranges(clip, tmp_path, capsys, ranges):
     argv = ["--source", str(clip), "--out-frames", str(tmp_path / "f"), "--manifest", str(tmp_path / "m.parquet")]
     with pytest.raises(SystemExit) as end:
         cli.main(decode.build_parser(), decode.run, [*argv, "--ranges", ranges])

@@ -1,4 +1,4 @@
-"""The demo stage: a video with two takes and the truth beside it."""
+"""Test the demo stage: a video of two takes with its ground truth."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_video_and_truth_have_the_same_frames(made):
         assert 0.2 < (truth["alpha"] / 255).mean() < 0.8
 
 
-def test_truth_points_follow_from_pose_and_camera(made):
+def test_truth_points_equal_the_projection_by_pose_and_camera(made):
     with np.load(made / "demo.npz", allow_pickle=False) as truth:
         focal, (cx, cy) = float(truth["focal_px"]), truth["principal"]
         camera = np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1]])
@@ -57,12 +57,12 @@ def test_truth_points_follow_from_pose_and_camera(made):
             assert np.allclose(points, truth["points_px"][k], atol=1e-3)
 
 
-def test_truth_has_the_same_bytes_each_time(made, tmp_path):
+def test_truth_is_reproducible_to_the_byte(made, tmp_path):
     run(arguments(tmp_path))
     assert (tmp_path / "demo.npz").read_bytes() == (made / "demo.npz").read_bytes()
 
 
-def test_a_negative_seed_or_a_wrong_truth_file_is_said_in_one_sentence(tmp_path):
+def test_a_negative_seed_or_a_wrong_truth_file_is_a_clear_error(tmp_path):
     with pytest.raises(UserError, match="seed -1"):
         run(arguments(tmp_path, seed=-1))
     with pytest.raises(UserError, match="npz"):

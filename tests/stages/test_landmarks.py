@@ -1,4 +1,4 @@
-"""The stage landmarks: its manifest, frames without a face, clips without any."""
+"""Test the landmarks stage: manifest, frames without a face, clips without any."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SIZE = 64
 
 
 class Marker:
-    """Takes the brightest pixel for the face; a black image has none."""
+    """Detect a face at the brightest pixel; a black image has none."""
 
     set_name = "mediapipe478"
 
@@ -30,9 +30,7 @@ class Marker:
 
 
 def clip(folder, places):
-    """A folder of images 96 px wide with one bright block each (None: black), and its decode.parquet (crop 96 ->
-    64 px).
-    """
+    """Write a folder of images 96 px wide with one bright block each (None: black), and its decode.parquet."""
     source = folder / "source"
     source.mkdir()
     for number, place in enumerate(places):
@@ -49,31 +47,22 @@ def clip(folder, places):
         "sharpness": np.ones(count), "picture_hash": np.array([""] * count),
     }  # fmt: skip
     facts = {
-        "source": str(source), "fps": 25.0, "size_px": SIZE, "crop_px": [0, 0, 96], "source_size": [96, 96], "reader":
-        "folder",
-        "faces_per_frame_max": 1, "static_camera": True,
+        "source": str(source), "fps": 25.0, "size_px": SIZE, "crop_px": [0, 0, 96], "source_size": [96, 96],
+        "reader": "folder", "faces_per_frame_max": 1, "static_camera": True,
     }  # fmt: skip
     write_manifest(folder / "decode.parquet", "decode", columns, facts)
     return source
 
 
 def stage(folder, source, **settings):
-    parser = landmarks.build_parser()
-    paths = [
-        "--source",
-        str(source),
-        "--decode",
-        str(folder / "decode.parquet"),
-        "--manifest",
-        str(folder / "out.parquet"),
-    ]
-    args = parser.parse_args(paths)
+    options = {"--source": source, "--decode": folder / "decode.parquet", "--manifest": folder / "out.parquet"}
+    args = landmarks.build_parser().parse_args([str(word) for option in options.items() for word in option])
     args.settings = Landmarks(**{"size_px": 192} | settings)
     landmarks.run(args)
     return read_manifest(folder / "out.parquet", "landmarks")
 
 
-def test_points_come_in_frame_pixels_and_missing_faces_are_marked(tmp_path, monkeypatch):
+def test_points_are_in_frame_pixels_and_missing_faces_are_marked(tmp_path, monkeypatch):
     monkeypatch.setattr(landmarks, "make_detector", lambda settings: Marker())
     source = clip(tmp_path, [(30, 60), None, (48, 20)])
     found = stage(tmp_path, source)
@@ -86,7 +75,7 @@ def test_points_come_in_frame_pixels_and_missing_faces_are_marked(tmp_path, monk
     np.testing.assert_allclose(found["depth"][0], 2.0 * SIZE / 192)
 
 
-def test_a_clip_without_any_face_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
+def test_a_clip_without_any_face_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr(landmarks, "make_detector", lambda settings: Marker())
     source = clip(tmp_path, [None, None])
     with pytest.raises(UserError, match="start_frame"):

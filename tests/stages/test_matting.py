@@ -1,4 +1,4 @@
-"""The matting stage from its command line: files, manifest, polarity, plate, given masks, the recurrent network."""
+"""Test the matting stage from its command line: files, manifest, polarity, plate, precomputed masks, RVM."""
 
 import json
 
@@ -18,7 +18,7 @@ COUNT, SOURCE_PX, FRAME_PX = 6, 160, 64
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """A folder of images of a drawn figure that moves before a static wall, its masks, and a decode manifest."""
+    """Write a folder of images of a drawn person who moves before a static wall, and one of masks."""
     root = tmp_path_factory.mktemp("clip")
     rng = np.random.default_rng(0)
     wall = cv2.resize(rng.random((5, 5, 3)), (SOURCE_PX, SOURCE_PX), interpolation=cv2.INTER_CUBIC).clip(0, 1)
@@ -58,7 +58,7 @@ def command(clip, out, settings, *more, first=0, last=COUNT, **facts):
     main(matting.build_parser(), matting.run, [str(argument) for argument in arguments])
 
 
-def test_given_masks_go_through_the_clip_s_crop(clip, tmp_path):
+def test_precomputed_masks_are_cropped_like_the_clip(clip, tmp_path):
     command(clip, tmp_path, {"method": "given"}, "--given", clip / "masks", first=2, last=5)
     manifest = read_manifest(tmp_path / "matting.parquet", "matting")
     assert list(manifest["frame"]) == [0, 1, 2]
@@ -85,7 +85,7 @@ def test_frames_without_a_face_get_an_alpha_and_the_plate_is_written(clip, tmp_p
     assert read_image(tmp_path / "plate_seen.png").shape == (FRAME_PX, FRAME_PX)
 
 
-def test_an_outdated_plate_goes_where_the_camera_moves(clip, tmp_path):
+def test_an_outdated_plate_is_removed_where_the_camera_moves(clip, tmp_path):
     plate = tmp_path / "plate.png"
     write_image(plate, np.zeros((4, 4, 3), np.uint8))
     command(clip, tmp_path, {"quality": "none"}, "--plate", plate, static=False)
@@ -93,7 +93,7 @@ def test_an_outdated_plate_goes_where_the_camera_moves(clip, tmp_path):
     assert read_manifest(tmp_path / "matting.parquet", "matting").metadata["plate"] is False
 
 
-def test_same_input_gives_the_same_bytes(clip, tmp_path):
+def test_output_is_reproducible_to_the_byte(clip, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         command(clip, tmp_path / name, {})
@@ -132,8 +132,8 @@ def test_bad_settings_say_which(clip, tmp_path, capsys):
     assert not (tmp_path / "alpha").exists()
 
 
-def test_given_masks_go_by_the_names_of_the_images(tmp_path):
-    """Names without leading zeros, and one image's mask more than needed."""
+def test_precomputed_masks_are_found_by_the_names_of_the_images(tmp_path):
+    """The names lack leading zeros, and one mask is unused."""
     for number in (1, 2, 10):
         write_image(tmp_path / "frames" / f"{number}.png", np.full((160, 160, 3), 99, np.uint8))
     for number in (1, 2, 5, 10):
@@ -143,7 +143,7 @@ def test_given_masks_go_by_the_names_of_the_images(tmp_path):
     assert seen == [20, 40, 200]
 
 
-def test_given_masks_must_be_there_and_fit(clip, tmp_path, capsys):
+def test_missing_or_wrong_precomputed_masks_are_errors(clip, tmp_path, capsys):
     assert "--given" in failure(capsys, clip, tmp_path, {"method": "given"})
     (tmp_path / "few").mkdir()
     message = failure(capsys, clip, tmp_path, {"method": "given"}, "--given", tmp_path / "few")
@@ -153,13 +153,13 @@ def test_given_masks_must_be_there_and_fit(clip, tmp_path, capsys):
     assert not (tmp_path / "alpha").exists() and not (tmp_path / "matting.parquet").exists()
 
 
-def test_a_source_that_changed_since_is_noticed(tmp_path):
+def test_a_changed_source_is_an_error(tmp_path):
     decode = read_manifest(decode_manifest(tmp_path / "decode.parquet"), "decode")
     with pytest.raises(UserError, match="run decode again"):
         matting.check_count(COUNT - 1, decode, "source")
 
 
-def test_alpha_shrinks_by_area():
+def test_alpha_is_area_averaged():
     alpha = np.zeros((4, 4), np.float32)
     alpha[:2, :1] = 1.0
     assert matting.to_frame_size(alpha, 2)[0, 0] == 128

@@ -1,4 +1,4 @@
-"""Every kind of file a user may bring: exact frame numbers, upright images, true colours, else one clear sentence."""
+"""Test reading of any file a user may bring: exact frame numbers, upright images, true colours, clear errors."""
 
 import itertools
 import logging
@@ -20,7 +20,7 @@ def numbers(source, wanted):
     return [(number, read_number(image)) for number, _, image in source.read(wanted)]
 
 
-def whole(path, start=None, end=None, size=64):
+def read_all(path, start=None, end=None, size=64):
     with CropReader(path, start, end, (0, -8, 64), size) as reader:
         return list(reader), reader
 
@@ -78,7 +78,7 @@ def trim(path, first_ms, last_ms):
 @pytest.mark.parametrize("first, last", [(0, 60), (0, 30), (10, 40), (17, 31)])
 def test_clip_trimmed_on_the_phone(tmp_path, caplog, first, last):
     path = write_video(tmp_path / "a.mp4", numbered(60), options={"g": "12", "bf": "3"})
-    frames, reader = whole(trim(path, first * 40, last * 40))
+    frames, reader = read_all(trim(path, first * 40, last * 40))
     assert [read_number(p) for _, _, p in frames] == list(range(first, last))
     assert len(reader) == last - first and reader.lost == 0
     assert frames[0][1] == 0 and not caplog.text
@@ -109,7 +109,7 @@ def test_phone_rotation_is_undone(tmp_path, degrees, suffix):
     assert np.abs(got.astype(int) - upright).mean() < 8
 
 
-def test_pixels_that_are_not_square_are_made_so(tmp_path):
+def test_pixels_become_square(tmp_path):
     path = write_video(tmp_path / "a.mp4", numbered(3, (64, 60)), aspect=Fraction(15, 16))
     source = open_source(path)
     assert source.size == (64, 64)
@@ -155,7 +155,7 @@ def test_matrix_and_range_are_respected(tmp_path, matrix, full_range):
 
 @pytest.mark.parametrize("transfer, white", [(16, 0.5807), (18, 0.75)])
 def test_hdr_is_tone_mapped(tmp_path, caplog, transfer, white):
-    levels = np.array([0.0, 0.38, white, 1.0])  # black, grey GPU, diffuse white, peak: ITU-R BT.2408
+    levels = np.array([0.0, 0.38, white, 1.0])  # black, grey card, diffuse white, peak: ITU-R BT.2408
     image = np.repeat(np.repeat(np.rint(levels * 65535).astype(np.uint16)[None, :, None], 48, 0), 16, 1).repeat(3, 2)
     tags = {"color_trc": transfer, "color_primaries": 9, "colorspace": 9, "color_range": 1}
     path = write_video(
@@ -163,7 +163,7 @@ def test_hdr_is_tone_mapped(tmp_path, caplog, transfer, white):
         options={"x265-params": "log-level=none", "crf": "1"},
     )  # fmt: skip
     with caplog.at_level(logging.INFO):
-        frames, _ = whole(path)
+        frames, _ = read_all(path)
     assert "HDR" in caplog.text
     with CropReader(path, 0, 1, (0, -8, 64), 64) as reader:
         ((_, _, got),) = reader
@@ -202,7 +202,7 @@ def test_folder_of_grey_alpha_and_deep_images(tmp_path):
     assert got == [[100] * 3, [30, 20, 10], [255] * 3, [30, 20, 10]]
 
 
-# -- bad input: one sentence each ----------------------------------------------------------------------------------
+# -- bad input: a clear error each ---------------------------------------------------------------------------------
 
 
 def test_missing_file(tmp_path):
@@ -256,13 +256,13 @@ def test_range_that_is_empty(tmp_path, start, end, words):
         CropReader(path, start, end, (0, 0, 48), 48)
 
 
-def test_end_beyond_the_last_frame_is_cut_with_a_warning(tmp_path, caplog):
-    frames, _ = whole(write_video(tmp_path / "a.mp4", numbered(30)), 20, 50)
+def test_end_beyond_the_last_frame_is_clamped_with_a_warning(tmp_path, caplog):
+    frames, _ = read_all(write_video(tmp_path / "a.mp4", numbered(30)), 20, 50)
     assert len(frames) == 10 and "30 frames" in caplog.text
 
 
 def test_five_frames(tmp_path):
-    frames, _ = whole(write_video(tmp_path / "a.mp4", numbered(5)))
+    frames, _ = read_all(write_video(tmp_path / "a.mp4", numbered(5)))
     assert len(frames) == 5
 
 
@@ -277,8 +277,8 @@ def noisy(tmp_path):
     return write_video(tmp_path / "good.mp4", images, options={"g": "10", "movflags": "+faststart"})
 
 
-def cut(path, share, name):
-    """Copy of a file with the index first (as phones and the web write it), cut off after a share of its data."""
+def truncate(path, share, name):
+    """Copy a file with its index first, as phones and the web write it, and truncate it after a share of its data."""
     import av
 
     fast = path.with_name("fast.mp4")
@@ -295,8 +295,8 @@ def cut(path, share, name):
     return result
 
 
-def test_truncated_file_gives_what_it_has_and_says_so(noisy, caplog):
-    frames, reader = whole(cut(noisy, 0.5, "half.mp4"))
+def test_truncated_file_yields_its_frames_with_a_warning(noisy, caplog):
+    frames, reader = read_all(truncate(noisy, 0.5, "half.mp4"))
     assert 40 <= len(frames) <= 60
     assert [read_number(p) for _, _, p in frames] == reader.source_frames
     assert reader.source_frames == list(range(len(frames)))
@@ -305,20 +305,20 @@ def test_truncated_file_gives_what_it_has_and_says_so(noisy, caplog):
 
 
 @pytest.mark.parametrize("share", [0.5, 1.0])
-def test_truncated_matroska_says_so(tmp_path, caplog, share):
-    """Such a file counts no frames, but announces a length."""
+def test_truncated_matroska_warns(tmp_path, caplog, share):
+    """Matroska announces a length in place of a number of frames."""
     path = write_video(tmp_path / "a.mkv", numbered(100))
     data = path.read_bytes()
     path.write_bytes(data[: round(share * len(data))])
-    frames, reader = whole(path)
+    frames, reader = read_all(path)
     assert len(frames) + reader.lost == pytest.approx(100, abs=1)
     assert (reader.lost > 20) == (share < 1) == ("frames could not be read" in caplog.text)
 
 
-def test_range_in_the_lost_part_is_an_error(noisy):
-    path = cut(noisy, 0.3, "third.mp4")
-    with pytest.raises(UserError, match="cut off"):
-        whole(path, 80, 90)
+def test_range_beyond_the_truncation_is_an_error(noisy):
+    path = truncate(noisy, 0.3, "third.mp4")
+    with pytest.raises(UserError, match="damaged or incomplete"):
+        read_all(path, 80, 90)
 
 
 def test_file_without_its_index(noisy):
@@ -328,19 +328,19 @@ def test_file_without_its_index(noisy):
         open_source(path)
 
 
-def test_damaged_middle_is_passed_over(noisy):
+def test_damaged_middle_is_skipped(noisy):
     data = bytearray(noisy.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 3000] = b"\0" * 3000
     path = noisy.with_name("hole.mp4")
     path.write_bytes(data)
-    frames, reader = whole(path)
+    frames, reader = read_all(path)
     assert len(frames) >= 80 and reader.source_frames[0] == 0 and reader.source_frames[-1] == 99
 
 
-# -- the second reader ----------------------------------------------------------------------------------------------
+# -- OpenCV as fallback ---------------------------------------------------------------------------------------------
 
 
-def test_opencv_takes_over_and_says_so(tmp_path, monkeypatch, caplog):
+def test_opencv_reads_what_pyav_rejects_with_a_warning(tmp_path, monkeypatch, caplog):
     path = write_video(tmp_path / "a.mp4", numbered(20), options={"g": "5", "bf": "2"})
 
     def broken(*_args, **_more):
