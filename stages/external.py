@@ -28,7 +28,7 @@ from selfieavatar.evaluation.results import Results
 from selfieavatar.evaluation.retrack import retracking_of
 from selfieavatar.evaluation.summary_text import comparison
 from selfieavatar.identity import Identity
-from selfieavatar.interop.exporters.image import peer_image
+from selfieavatar.interop.exporters.image import external_image
 from selfieavatar.io.files import write_json
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.settings.cli import main, progress, stage_parser
@@ -73,7 +73,7 @@ class Peer:
         return np.stack([image for _, image in images])
 
     def _read(self, path: Path) -> tuple[int, np.ndarray]:
-        image = unit(peer_image(path))
+        image = unit(external_image(path))
         side = len(image)
         if side != self.size_px:
             shape = cv2.INTER_AREA if side > self.size_px else cv2.INTER_CUBIC

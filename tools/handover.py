@@ -1,10 +1,10 @@
-"""Handover: the tracked frames of one subject in the form that other methods read, and their images brought back.
+"""Export the tracked frames of one subject to the formats of other methods, and import their images.
 
 Run by hand, once the workflow has made samples.parquet (and test_samples.parquet, where the subject has clips to test
-on). `styleavatar` and `transforms` (NeRFace, INSTA) write a folder of copies with a README.txt and frames.tsv, which
-says what each running number is; `collect` puts the peer's images of the test frames where they are measured,
-results/<subject>/external/<method>/<clip>/. Only frames that the avatar itself trains on, or is measured on, are handed
-over (docs/handover.md).
+on). `styleavatar` and `transforms` (NeRFace, INSTA) write a folder with a README.txt and frames.tsv, which maps each
+running number to its frame. `collect` puts a method's images of the test frames where they are measured,
+results/<subject>/external/<method>/<clip>/. The exported frames are those that the avatar itself trains on or is
+measured on (docs/handover.md).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import cv2
 
 from selfieavatar.errors import UserError
 from selfieavatar.interop.exporters import styleavatar, transforms
-from selfieavatar.interop.exporters.frames import SPLITS, Handed, as_table, pair, parse_table, refuse_outdated
-from selfieavatar.interop.exporters.image import peer_image
+from selfieavatar.interop.exporters.frames import SPLITS, ExportedFrame, as_table, pair, parse_table, refuse_outdated
+from selfieavatar.interop.exporters.image import external_image
 from selfieavatar.interop.exporters.readme import readme, reasons
 from selfieavatar.interop.exporters.subject import Subject
-from selfieavatar.interop.exporters.transforms import PEERS, SCALE, TransformsData
+from selfieavatar.interop.exporters.transforms import METHODS, SCALE, TransformsData
 from selfieavatar.io.disk import refuse_full_disk
 from selfieavatar.io.files import ImageWriter, atomic_dir, list_images
 from selfieavatar.rendering.renderer import Renderer
@@ -41,28 +41,28 @@ TABLE, README = "frames.tsv", "README.txt"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line: one word for what is done, and its own options."""
-    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = argparse.ArgumentParser(prog="python -m tools.handover", description=__doc__, **layout)
+    """Build the command line: the action, then its options."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m tools.handover", description=__doc__, formatter_class=layout)
     parser.set_defaults(stage="handover", section="handover", settings="{}")
     words = parser.add_subparsers(dest="what", required=True, metavar="styleavatar | transforms | collect")
-    for word, module in (("styleavatar", styleavatar), ("transforms", transforms)):
-        one = words.add_parser(word, help=module.__doc__.split("\n")[0], description=module.__doc__, **layout)
+    for word, text in (("styleavatar", styleavatar.__doc__ or ""), ("transforms", transforms.__doc__ or "")):
+        one = words.add_parser(word, help=text.split("\n")[0], description=text, formatter_class=layout)
         _common(one)
-        one.add_argument("--out", type=Path, required=True, help="folder to make; it must be empty or not there")
+        one.add_argument("--out", type=Path, required=True, help="folder to create; it must be missing or empty")
         one.add_argument("--split", choices=list(SPLITS), default="all", help="which frames (all); train includes val")
-        if module is transforms:
-            one.add_argument("--peer", choices=PEERS, default=PEERS[0], help="who reads it (nerface)")
+        if word == "transforms":
+            one.add_argument("--peer", choices=METHODS, default=METHODS[0], help="method that reads it (nerface)")
             one.add_argument("--scale", type=float, default=SCALE, help="world units of a centimetre (0.01: metres)")
-    back = words.add_parser("collect", help="a peer's images, to be measured", description=collect.__doc__, **layout)
+    back = words.add_parser("collect", help="import a method's images, to be measured", description=collect.__doc__)
     _common(back)
-    back.add_argument("--method", required=True, help="name of the peer; names the folder in external/")
-    back.add_argument("--from", dest="pictures", type=Path, required=True, help="folder of the peer's images")
-    back.add_argument("--frames", type=Path, required=True, help="the frames.tsv that was handed over")
-    back.add_argument("--split", choices=list(SPLITS), default="test", help="which frames the images are of (test)")
+    back.add_argument("--method", required=True, help="name of the method and of its folder in external/")
+    back.add_argument("--from", dest="pictures", type=Path, required=True, help="folder of the method's images")
+    back.add_argument("--frames", type=Path, required=True, help="the exported frames.tsv")
+    back.add_argument("--split", choices=list(SPLITS), default="test", help="split of the images (test)")
     back.add_argument(
         "--by", choices=["number", "order"], default="number",
-        help="what says which frame an image shows: the last number in its name, or its place among them (number)",
+        help="match images to frames by the last number in their names, or by their order (number)",
     )  # fmt: skip
     return parser
 
@@ -75,16 +75,16 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_taken(out: Path) -> None:
-    """Raises UserError where something lies there."""
+    """Check that the folder is missing or empty; UserError otherwise."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not an empty folder; choose another one, or remove what lies there")
+        raise UserError(f"{out} is not an empty folder; choose another one, or remove its content")
 
 
 def write_all(
-    out: Path, frames: list[Handed], files_of: Callable[[Handed], dict[str, bytes]],
+    out: Path, frames: list[ExportedFrame], files_of: Callable[[ExportedFrame], dict[str, bytes]],
     rest: Callable[[], dict[str, bytes]], threads: int,
 ) -> None:  # fmt: skip
-    """Write the files of all frames, and then the rest, as one folder that is either whole or not there."""
+    """Write the files of all frames, and then the rest, as one folder that appears only when it is complete."""
     with atomic_dir(out) as folder:
 
         def write(files: dict[str, bytes]) -> int:
@@ -102,16 +102,18 @@ def write_all(
         write(rest())
 
 
-def hand_styleavatar(args: argparse.Namespace, subject: Subject, frames: list[Handed], left: Counter[str]) -> None:
-    """StyleAvatar's folders; the face is drawn anew at their size."""
+def export_styleavatar(
+    args: argparse.Namespace, subject: Subject, frames: list[ExportedFrame], left: Counter[str]
+) -> None:
+    """Write StyleAvatar's folders, with the face rendered at their size."""
     lit = subject.samples[0].metadata.get("light", "fixed") == "fitted"
     renderer = Renderer(subject.identity, styleavatar.RENDER_PX, light=default_light())
     known = subject.coefficients(frames)
 
-    def files_of(frame: Handed) -> dict[str, bytes]:
+    def files_of(frame: ExportedFrame) -> dict[str, bytes]:
         row = known[frame.number]
-        pose = (row[name] for name in ("rotation", "translation", "expression", "gaze"))
-        face = renderer.render(*pose, row["light"] if lit else None)
+        light = row["light"] if lit else None
+        face = renderer.render(row["rotation"], row["translation"], row["expression"], row["gaze"], light)
         return styleavatar.frame_files(frame.number, frame.split, *subject.images(frame), face)
 
     def rest() -> dict[str, bytes]:
@@ -121,13 +123,15 @@ def hand_styleavatar(args: argparse.Namespace, subject: Subject, frames: list[Ha
     write_all(args.out, frames, files_of, rest, args.threads)
 
 
-def hand_transforms(args: argparse.Namespace, subject: Subject, frames: list[Handed], left: Counter[str]) -> None:
-    """Transforms files with what they name."""
+def export_transforms(
+    args: argparse.Namespace, subject: Subject, frames: list[ExportedFrame], left: Counter[str]
+) -> None:
+    """Write transforms files with what they name."""
     if not (math.isfinite(args.scale) and args.scale > 0):
         raise UserError(f"--scale {args.scale} must be a number above 0")
     data, known = TransformsData(*subject.model(), args.peer, args.scale), subject.coefficients(frames)
 
-    def files_of(frame: Handed) -> dict[str, bytes]:
+    def files_of(frame: ExportedFrame) -> dict[str, bytes]:
         return data.frame_files(frame.number, known[frame.number], *subject.images(frame))
 
     def rest() -> dict[str, bytes]:
@@ -141,27 +145,27 @@ def hand_transforms(args: argparse.Namespace, subject: Subject, frames: list[Han
 
 
 def collect(args: argparse.Namespace, subject: Subject) -> None:
-    """Put a peer's images under the numbers of the frames that they show."""
+    """Import a method's images under the numbers of the frames that they show."""
     place = subject.folder / EXTERNAL / args.method
     if not NAME.fullmatch(args.method):
         raise UserError(f"--method '{args.method}' must be made of letters, digits, _ and -")
     if place.exists():
         raise UserError(f"{place} is there already; remove it first, or choose another --method")
     if not args.frames.is_file():
-        raise UserError(f"there is no file {args.frames}; name the frames.tsv that was handed over")
+        raise UserError(f"there is no file {args.frames}; name the exported frames.tsv")
     if not args.pictures.is_dir():
-        raise UserError(f"there is no folder {args.pictures}; name that of the images which the method has painted")
+        raise UserError(f"there is no folder {args.pictures}; name the folder of the method's images")
     try:
         frames = parse_table(args.frames.read_text(encoding="utf-8"), str(args.frames), subject.name)
     except UnicodeDecodeError as error:
-        raise UserError(f"{args.frames} is not a text; name the frames.tsv that was handed over") from error
+        raise UserError(f"{args.frames} is not a text; name the exported frames.tsv") from error
     refuse_outdated(frames, subject.chosen(args.split)[0], args.split)
     pairs = pair(frames, [path.name for path in list_images(args.pictures)], args.split, args.by)
     with atomic_dir(place) as folder, ExitStack() as stack:
         writers = {frame.clip: ImageWriter(folder / frame.clip, args.threads) for frame, _ in pairs}
         for writer in writers.values():
             stack.enter_context(writer)
-        read = in_order(lambda one: peer_image(args.pictures / one[1]), pairs, args.threads)
+        read = in_order(lambda one: external_image(args.pictures / one[1]), pairs, args.threads)
         for (frame, _), image in progress(stack.enter_context(closing(read)), total=len(pairs), desc="collect"):
             writers[frame.clip].put(frame.frame, image)
     log.info("%s: %d images of %d clips; measure them: snakemake %s", place, len(pairs), len(writers),
@@ -169,15 +173,15 @@ def collect(args: argparse.Namespace, subject: Subject) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Does what the command's first word says."""
+    """Export or import, as the command's first word says."""
     subject = Subject.find(args.subject, args.results)
     if args.what == "collect":
         return collect(args, subject)
     refuse_taken(args.out)
     args.out = args.out.absolute()
     frames, left_out = subject.chosen(args.split)
-    hand = hand_styleavatar if args.what == "styleavatar" else hand_transforms
-    hand(args, subject, frames, left_out)
+    export = export_styleavatar if args.what == "styleavatar" else export_transforms
+    export(args, subject, frames, left_out)
     log.info("%s: %d frames; left out: %s", args.out, len(frames), reasons(left_out))
 
 

@@ -1,13 +1,12 @@
-"""Where MediaPipe's 468 landmarks lie on ICT-FaceKit: makes the table of selfieavatar/morphable/published/ict_data.py.
+"""Register MediaPipe's 468 landmarks on ICT-FaceKit, for the table of selfieavatar/morphable/published/ict_data.py.
 
     python tools/ict_landmarks.py <ict_facekit npz or folder FaceXModel> --out table.txt
 
-What the detector calls a landmark is a place that it has learnt from images, so images are asked. Heads of random
-identity, expression, gaze and pose are drawn with known vertices, with brows and lips painted along the model's own
-68 landmarks; MediaPipe looks at them; and each landmark gets the point of the surface that, over all images in
-which it faces the camera, projects nearest to where MediaPipe put it (sum of distances, a robust choice). Points of
-both halves of the face are then averaged, as ICT's neutral face and MediaPipe's mesh are both symmetric. Landmarks of
-the irises belong to the eyeballs and get no place.
+A detector learns its landmarks from images, so the registration is by images. Heads of random identity, expression,
+gaze and pose are rendered with known vertices, with brows and lips painted along the model's 68 landmarks. MediaPipe
+detects its landmarks on them. Each landmark gets the surface point that, over all images in which it faces the camera,
+projects nearest to the detection (L1, which is robust). Points of both halves of the face are averaged, as ICT's
+neutral face and MediaPipe's mesh are symmetric. Landmarks of the irises belong to the eyeballs and are left out.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ from selfieavatar.rendering.renderer import Renderer  # noqa: E402
 
 SIZE = 640
 TEXTURE = 1024
-LEAST_FACING = 0.1  # cosine between a vertex's normal and the direction to the camera that counts as seen
-LEAST_SEEN = 0.3  # share of the images that must see a place
+LEAST_FACING = 0.1  # cosine of the view angle from which a vertex is visible
+LEAST_SEEN = 0.3  # share of the images in which a point must be visible
 RINGS = 4  # of triangles within which both halves are averaged
-WHOLE_HEAD = (SKIN_PART, HIDDEN_PART)  # a detector wants more of a person than the face
+WHOLE_HEAD = (SKIN_PART, HIDDEN_PART)  # a detector needs more of a person than the face
 FULL_FACE = 9409  # the first vertices, "full face area": with ears, scalp's border and neck
-SUBDIVISIONS = 8  # of a triangle's sides: places are as fine as 0.3 mm
+SUBDIVISIONS = 8  # of a triangle's sides, for a resolution of 0.3 mm
 log = logging.getLogger("ict_landmarks")
 
 
 def painted(model: PublishedModel) -> np.ndarray:
-    """(T, T, 3) uint8: skin, dark hair, and brows and lips along the 68 landmarks."""
+    """Paint a texture (T, T, 3) uint8: skin, dark hair, and brows and lips along the 68 landmarks."""
     image = np.full((TEXTURE, TEXTURE, 3), (62, 44, 36), np.uint8)
     face = int(0.72 * TEXTURE)
     image[:face, :face] = (214, 168, 144)
@@ -58,7 +57,7 @@ def painted(model: PublishedModel) -> np.ndarray:
 
 
 def random_head(model: PublishedModel, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Identity, expression, rotation, translation and gaze of one image."""
+    """Draw identity, expression, rotation, translation and gaze of one image."""
     identity = rng.normal(size=len(model.identity_basis)) * 0.8
     expression = rng.uniform(0, 0.7, model.expression_count) * (rng.random(model.expression_count) < 0.12)
     jaw, close = (model.expression_names.index(name) for name in ("jawOpen", "mouthClose"))
@@ -69,20 +68,25 @@ def random_head(model: PublishedModel, rng: np.random.Generator) -> tuple[np.nda
     return identity, expression, rotation, translation, rng.normal(size=4) * 0.1
 
 
-def look(model: PublishedModel, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Projected vertices (N, V, 2) px, which of them face the camera (N, V) bool, and landmarks (N, 468, 2) px."""
+def render_and_detect(model: PublishedModel, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Render heads and detect landmarks.
+
+    Returns projected vertices (N, V, 2) px, those that face the camera (N, V) bool, and landmarks (N, 468, 2) px.
+    """
     rng, camera, texture = np.random.default_rng(seed), Camera.default(SIZE), painted(model)
     outwards = orient_outwards(model.template, model.tri)
     part = np.where(np.isin(model.tri_part, WHOLE_HEAD), SKIN_PART, model.tri_part)
-    projected, facing, landmarks = [], [], []
+    projected: list[np.ndarray] = []
+    facing: list[np.ndarray] = []
+    landmarks: list[np.ndarray] = []
     while len(landmarks) < count:
         identity, expression, rotation, translation, gaze = random_head(model, rng)
         person = model.with_identity(identity)
         shown = Identity(replace(person, tri_part=part), camera, texture)
         image = Renderer(shown).render(rotation, translation, expression, gaze).image
         image = np.where(image.any(2, keepdims=True), image, np.uint8(150))
-        detector = MediaPipeDetector()  # a new one for each head: nothing is tracked from the last
-        found = [detector.detect(image) for _ in range(3)][-1]  # the first look at a face is coarse
+        detector = MediaPipeDetector()  # a new one for each head, without tracking
+        found = [detector.detect(image) for _ in range(3)][-1]  # the first detection is coarse
         detector.close()
         if found is None:
             continue
@@ -97,7 +101,7 @@ def look(model: PublishedModel, count: int, seed: int = 0) -> tuple[np.ndarray, 
 
 
 def grid() -> np.ndarray:
-    """(G, 3) barycentric weights spread over a triangle."""
+    """Make a grid of barycentric weights (G, 3) on a triangle."""
     steps = np.arange(SUBDIVISIONS + 1)
     i, j = (axis.ravel() for axis in np.meshgrid(steps, steps))
     inside = i + j <= SUBDIVISIONS
@@ -105,24 +109,24 @@ def grid() -> np.ndarray:
 
 
 def neighbours(tri: np.ndarray, vertices: np.ndarray, rings: int) -> np.ndarray:
-    """(n, 3) the triangles within so many rings around some vertices."""
+    """Find the triangles (n, 3) within so many rings around some vertices."""
     for _ in range(rings):
         near = tri[np.isin(tri, vertices).any(1)]
         vertices = np.unique(near)
     return near
 
 
-def best_places(
+def register(
     projected: np.ndarray, facing: np.ndarray, landmarks: np.ndarray, tri: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Corners (L, 3), weights (L, 3) and median distance (L,) px of each landmark's place on the triangles."""
+    """Find corners (L, 3), weights (L, 3) and median error (L,) px of each landmark's point on the triangles."""
     skin = np.unique(tri)
     weights = grid()
     corners, shares, errors = [], [], []
     for number in range(landmarks.shape[1]):
         rough = np.linalg.norm(projected[:, skin] - landmarks[:, None, number], axis=2)
         seen = facing[:, skin].sum(0)
-        # A place that is rarely seen must not win by its few images.
+        # The mean over few images is unreliable.
         often = seen >= LEAST_SEEN * len(landmarks)
         cost = np.where(often, (rough * facing[:, skin]).sum(0) / np.maximum(seen, 1), np.inf)
         start = skin[np.argmin(cost)]
@@ -138,24 +142,25 @@ def best_places(
 
 
 def symmetric(neutral: np.ndarray, tri: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The places after averaging with the mirrored places of their partners, on the neutral face (x = 0 its middle)."""
+    """Symmetrise points by averaging with their mirror partners on the neutral face (x = 0 its middle)."""
     points = np.einsum("lci,lc->li", neutral[corners], weights)
     wanted = 0.5 * (points + points[mirror_pairs()] * np.array([-1.0, 1.0, 1.0]))
-    shares, chosen, found = grid(), [], []
+    shares, corner_list, weight_list = grid(), [], []
     for number, at in enumerate(wanted):
-        # Along the surface, not through space: the lips of a closed mouth touch.
+        # Search along the surface, since the lips of a closed mouth touch.
         near = neighbours(tri, corners[number], RINGS)
         surface = np.einsum("fci,gc->fgi", neutral[near], shares)
         face, place = np.unravel_index(np.argmin(((surface - at) ** 2).sum(2)), surface.shape[:2])
-        chosen.append(near[face])
-        found.append(shares[place])
-    chosen, found = np.array(chosen), np.array(found)
+        corner_list.append(near[face])
+        weight_list.append(shares[place])
+    chosen, found = np.array(corner_list), np.array(weight_list)
     moved = np.linalg.norm(np.einsum("lci,lc->li", neutral[chosen], found) - points, axis=1)
-    log.info("averaging both halves moved the places by %.3f cm (median)", np.median(moved))
+    log.info("averaging both halves moved the points by %.3f cm (median)", np.median(moved))
     return chosen, found
 
 
 def main() -> None:
+    """Run the registration and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--renders", type=int, default=300)
@@ -164,12 +169,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     model = ict.load(args.model, IBUG)
     number = model.source_vertices
-    projected, facing, landmarks = look(model, args.renders)
+    projected, facing, landmarks = render_and_detect(model, args.renders)
     skin = model.tri[np.isin(model.tri_part, WHOLE_HEAD) & (number[model.tri] < FULL_FACE).all(1)]
-    corners, weights, errors = best_places(projected, facing, landmarks, skin)
-    span = np.linalg.norm(landmarks[:, 33] - landmarks[:, 263], axis=1).mean()
-    log.info("distance to the detector over the eye corners' (%.0f px): median landmark %.2f %%, worst %.2f %%", span,
-             100 * np.median(errors) / span, 100 * errors.max() / span)  # fmt: skip
+    corners, weights, errors = register(projected, facing, landmarks, skin)
+    distance = np.linalg.norm(landmarks[:, 33] - landmarks[:, 263], axis=1).mean()
+    log.info("error over the inter-ocular distance (%.0f px): median landmark %.2f %%, worst %.2f %%", distance,
+             100 * np.median(errors) / distance, 100 * errors.max() / distance)  # fmt: skip
     corners, weights = symmetric(model.template.astype(np.float64), skin, corners, weights)
     rows = [
         f"{','.join(map(str, number[row]))},{','.join(str(round(SUBDIVISIONS * w)) for w in share)}"

@@ -1,7 +1,7 @@
-"""Ingest: rows of the sheet of clips for a data set that you have, MEAD or IMAvatar.
+"""Write the rows of the sheet of clips for a data set on disk, MEAD or IMAvatar.
 
-Run by hand, before the workflow. Reads folders and archives, and prints the rows or adds them to a sheet; nothing of
-the data set is copied, except videos that are still packed and, where asked for, images on white.
+Run by hand, before the workflow. It reads folders and archives, and prints the rows or adds them to a sheet. The data
+set stays in place, except for packed videos and, where asked for, images on white.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from selfieavatar.settings.subjects import COLUMNS, CONSENTS, NAME, ROLES, Clip
 
 log = logging.getLogger("ingest")
 
-MOST_SAID = 5  # files that are left out and named
+MOST_NAMED = 5  # skipped files in the log
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line: one word for the data set, and its own options."""
-    layout = {"description": __doc__, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = argparse.ArgumentParser(prog="python -m tools.ingest", **layout)
+    """Build the command line: the data set, then its options."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m tools.ingest", description=__doc__, formatter_class=layout)
     parser.set_defaults(stage="ingest", section="ingest", settings="{}")
     sets = parser.add_subparsers(dest="dataset", required=True, metavar="mead | imavatar")
-    one = sets.add_parser("mead", help="MEAD: emotional talking faces", **layout | {"description": mead.__doc__})
+    one = sets.add_parser(
+        "mead", help="MEAD: emotional talking faces", description=mead.__doc__, formatter_class=layout
+    )
     _common(one, "MEAD's folder, or that of one actor")
     one.add_argument("--actors", type=_words, default=[], metavar="M003,W009", help="only these (default: all)")
     one.add_argument(
@@ -40,14 +42,14 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--emotions", type=_words, default=list(mead.EMOTIONS), metavar="angry,sad", help="default: all")
     one.add_argument("--levels", type=_words, default=list(mead.LEVELS), metavar="1,3", help="default: all")
     one.add_argument("--test-share", type=float, default=0.2, help="share of each actor's videos to test on (0.2)")
-    one.add_argument("--seed", type=int, default=1, help="of the draw of the videos to test on (1)")
-    one.add_argument("--unpack", type=Path, help="where videos from video.tar go (default: the actor's folder)")
-    two = sets.add_parser("imavatar", help="IMAvatar's videos", **layout | {"description": imavatar.__doc__})
+    one.add_argument("--seed", type=int, default=1, help="seed of the random test split (1)")
+    one.add_argument("--unpack", type=Path, help="where to unpack video.tar (default: the actor's folder)")
+    two = sets.add_parser("imavatar", help="IMAvatar's videos", description=imavatar.__doc__, formatter_class=layout)
     _common(two, "IMAvatar's folder, or that of one subject")
     two.add_argument("--subjects", type=_words, default=[], metavar="subject1", help="only these (default: all)")
     two.add_argument("--train", type=_words, default=[], metavar="VIDEOS", help="default: the published ones")
     two.add_argument("--test", type=_words, default=[], metavar="VIDEOS", help="default: the published ones")
-    two.add_argument("--white", type=Path, metavar="DIR", help="copy the videos there with the person before white")
+    two.add_argument("--white", type=Path, metavar="DIR", help="copy the videos there with the person over white")
     return parser
 
 
@@ -55,10 +57,10 @@ def _common(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("folder", type=Path, help=what)
     parser.add_argument(
         "--consent", required=True, choices=CONSENTS,
-        help="why these people may be made into avatars; `licence` says that you keep to the data set's terms",
+        help="why avatars of these people are allowed; `licence`: by the data set's terms, which you keep",
     )  # fmt: skip
     parser.add_argument("--preset", default="", choices=["", *preset_names()], help="preset of the rows")
-    parser.add_argument("--out", type=Path, help="sheet to make or to add to; without, the rows are printed")
+    parser.add_argument("--out", type=Path, help="sheet to create or to add to (default: print the rows)")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
 
 
@@ -67,28 +69,28 @@ def _words(text: str) -> list[str]:
 
 
 def refuse_unknown(option: str, words: Sequence[str], known: Sequence[str]) -> None:
-    """Raises UserError for a word that is none of the known ones, or for no word at all."""
+    """Check that there are words and all are known; UserError otherwise."""
     unknown = [word for word in words if word not in known]
     if unknown or not words:
-        said = f"knows no '{unknown[0]}'" if unknown else "names nothing"
-        raise UserError(f"--{option} {said}; known: {', '.join(known)}")
+        reason = f"has an unknown value '{unknown[0]}'" if unknown else "is empty"
+        raise UserError(f"--{option} {reason}; known: {', '.join(known)}")
 
 
 def mead_clips(args: argparse.Namespace) -> list[Clip]:
-    """Rows of MEAD's videos, with the chosen ones unpacked."""
+    """Make the rows of the chosen videos of MEAD, and unpack these."""
     for option, known in (("views", mead.VIEWS), ("emotions", mead.EMOTIONS), ("levels", mead.LEVELS)):
         refuse_unknown(option, getattr(args, option), known)
     if not 0 <= args.test_share < 1:
         raise UserError(f"--test-share {args.test_share} must be at least 0 and less than 1")
     found, left_out = mead.find_takes(args.folder)
-    for sentence in left_out[:MOST_SAID]:
-        log.warning("left out: %s", sentence)
-    if len(left_out) > MOST_SAID:
-        log.warning("left out: %d more", len(left_out) - MOST_SAID)
+    for reason in left_out[:MOST_NAMED]:
+        log.warning("left out: %s", reason)
+    if len(left_out) > MOST_NAMED:
+        log.warning("left out: %d more", len(left_out) - MOST_NAMED)
     takes = mead.choose(found, args.actors, args.views, args.emotions, args.levels)
     if not takes:
-        raise UserError(f"{args.folder} holds no such video of MEAD ({len(found)} others); see `--help` for the layout")
-    tests = mead.tested(takes, args.test_share, args.seed)
+        raise UserError(f"{args.folder} has no such video of MEAD ({len(found)} others); see `--help` for the layout")
+    tests = mead.draw_test_split(takes, args.test_share, args.seed)
     packed = sum(bool(take.member) for take in takes)
     if packed:
         log.info("unpacking %d videos", packed)
@@ -102,30 +104,30 @@ def mead_clips(args: argparse.Namespace) -> list[Clip]:
 
 
 def imavatar_clips(args: argparse.Namespace) -> list[Clip]:
-    """Rows of IMAvatar's videos, copied on white where asked for."""
+    """Make the rows of IMAvatar's videos, copied on white where asked for."""
     videos = imavatar.find_videos(args.folder)
     if args.subjects:
         refuse_unknown("subjects", args.subjects, sorted({video.subject for video in videos}))
         videos = [video for video in videos if video.subject in args.subjects]
     for video in videos:
         if not NAME.fullmatch(video.name) or not NAME.fullmatch(video.subject):
-            raise UserError(f"{video.folder}: subject and video may be named by letters, digits, _ and -; rename them")
+            raise UserError(f"{video.folder}: names of subject and video take letters, digits, _ and -; rename them")
     chosen = imavatar.roles(videos, args.train, args.test)
     trained, used = ({video.subject for video, role in chosen if role in roles} for roles in (("train",), ROLES))
     for subject in dict.fromkeys(video.subject for video in videos):
         if subject not in used:
             log.warning("%s is left out: none of its videos is named, and no published split has them", subject)
         elif subject not in trained:
-            log.warning("%s has no video to train on, so that no avatar of it is made; name one by --train", subject)
+            log.warning("%s has no video to train on, so it gets no avatar; name one by --train", subject)
     if args.white:
         if args.white.absolute().is_relative_to(args.folder.absolute()):
             raise UserError(f"--white {args.white} lies within {args.folder}; choose a folder elsewhere")
         chosen = [(imavatar.copy_on_white(video, args.white), role) for video, role in chosen]
     lacking = sum(video.lacks_masks() for video, _ in chosen)
-    log.info("masks: %s", "all there, taken by matting.method: given" if not lacking else f"{lacking} videos lack some")
+    log.info("masks: %s", "all there, for matting.method: given" if not lacking else f"{lacking} videos lack some")
     lacking = sum(not video.has_coefficients() for video, _ in chosen)
     log.info("%s: %s", imavatar.COEFFICIENTS,
-             "all there, taken by fit.coefficients" if not lacking else f"{lacking} videos have none")  # fmt: skip
+             "all there, for fit.coefficients" if not lacking else f"{lacking} videos have none")  # fmt: skip
     return [_row(args, video.subject, video.name, role, video.images) for video, role in chosen]
 
 
@@ -134,10 +136,10 @@ def _row(args: argparse.Namespace, subject: str, clip: str, role: str, source: P
 
 
 def run(args: argparse.Namespace) -> None:
-    """Finds the clips and writes their rows."""
+    """Find the clips and write their rows."""
     clips = {"mead": mead_clips, "imavatar": imavatar_clips}[args.dataset](args)
     comment = ""
-    if args.dataset == "mead":  # whoever measures on these videos should be able to draw them again
+    if args.dataset == "mead":  # makes the test split reproducible
         comment = f"mead: videos to test on drawn by --test-share {args.test_share:g} --seed {args.seed}"
     if args.out is None:
         sys.stdout.write("\t".join(COLUMNS) + "\n" + as_comment(comment) + as_text(clips))

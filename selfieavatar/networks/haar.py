@@ -1,7 +1,7 @@
 """Transform images by the orthonormal Haar wavelet: the space in which the generators keep their colours.
 
-StyleAvatar keeps every RGB branch in Haar space, so that twelve channels at resolution r stand for three channels at
-2r (method notes, section 1). The transform is its own transpose, hence exactly invertible, and keeps the energy.
+StyleAvatar (Wang et al., SIGGRAPH 2023) keeps every RGB branch in Haar space, as SWAGAN (Gal et al. 2021) does: twelve
+channels at resolution r stand for three at 2r. The transform is orthonormal: its inverse is its transpose.
 """
 
 import torch
@@ -12,7 +12,9 @@ def haar(image: torch.Tensor) -> torch.Tensor:
 
     image: (B, C, H, W), H and W even. Returns (B, 4C, H/2, W/2) in the channel order mean, horizontal difference,
     vertical difference, diagonal difference, each with the C channels of the image.
-    Raises ValueError when a side is odd.
+
+    Raises:
+        ValueError: a side is odd.
     """
     if image.shape[-1] % 2 or image.shape[-2] % 2:
         raise ValueError(f"the Haar transform needs even sides, got {tuple(image.shape[-2:])}")
@@ -24,7 +26,11 @@ def haar(image: torch.Tensor) -> torch.Tensor:
 
 
 def inverse_haar(bands: torch.Tensor) -> torch.Tensor:
-    """Invert `haar`: (B, 4C, H, W) -> (B, C, 2H, 2W). Raises ValueError when the channels are no multiple of 4."""
+    """Invert `haar`: (B, 4C, H, W) to (B, C, 2H, 2W).
+
+    Raises:
+        ValueError: the channels are not a multiple of 4.
+    """
     batch, channels, height, width = bands.shape
     if channels % 4:
         raise ValueError(f"the inverse Haar transform needs a multiple of 4 channels, got {channels}")

@@ -1,4 +1,4 @@
-"""The inner loops that turn a filled z-buffer into the face image and the UV image (numba, CPU)."""
+"""Shade a filled z-buffer to the face image and the UV image: the renderer's inner loops (numba, CPU)."""
 
 import math
 
@@ -16,11 +16,11 @@ PUPIL_SHARE = 0.42
 
 @njit(cache=True, nogil=True)
 def eyeball_point(x, y, camera, to_model, origin, center, radius, axes):
-    """Where the line of sight through pixel (x, y) meets an eyeball, in the eye's own axes.
+    """Intersect the line of sight through pixel (x, y) with an eyeball, in the eye's axes.
 
     camera: focal length, cx, cy in pixels; to_model (3, 3), origin (3,): rotation from camera to model and the
-    camera's place in the model; center (3,), radius: the eyeball; axes (3, 3): rows right, down, forward of the gaze.
-    Returns the unit vector (right, down, forward) from the eyeball's centre. A line of sight that misses the ball
+    camera's position in the model; center (3,), radius: the eyeball; axes (3, 3): rows right, down, forward of the
+    gaze. Returns the unit vector (right, down, forward) from the eyeball's centre. A line of sight that misses the ball
     gives the point of the ball nearest to it, so that small errors of the fit leave no hole in the eye.
     """
     dx, dy = (x - camera[1]) / camera[0], (y - camera[2]) / camera[0]
@@ -47,7 +47,7 @@ def eyeball_point(x, y, camera, to_model, origin, center, radius, axes):
 
 @njit(cache=True, nogil=True)
 def _attribute_lines(edges, tri, values, face, y, lines):
-    """Vertex attributes of a triangle as linear functions along row y, so that a run of its samples is quickly painted.
+    """Set up the vertex attributes of a triangle as linear functions along row y.
 
     edges (F, 3, 3): of a drawn `ZBuffer`; values (V, A). lines (A + 1, 2) is written: coefficients a, b of a*x + b,
     first for the divisor that makes the rest perspective-correct, then for each attribute times it.
@@ -65,15 +65,15 @@ def _attribute_lines(edges, tri, values, face, y, lines):
 
 
 def pack_texture(texture: np.ndarray) -> np.ndarray:
-    """Texture (T, U, 3) in 0..255 -> (T + 1, U + 1) int32, R + 256 G + 65536 B, last row and column repeated."""
+    """Pack a texture (T, U, 3) in 0..255 to (T + 1, U + 1) int32, R + 256 G + 65536 B, last row and column repeated."""
     levels = np.pad(np.rint(np.asarray(texture)).astype(np.int32), ((0, 1), (0, 1), (0, 0)), mode="edge")
     return np.ascontiguousarray(levels[..., 0] | levels[..., 1] << 8 | levels[..., 2] << 16)
 
 
-# A row of samples is textured in three short loops over flat arrays, of which LLVM makes vector code.
+# A row of samples is textured in three short loops over flat arrays, which LLVM vectorises.
 @njit(cache=True, nogil=True)
 def _place_texels(u, v, left, right, rows, columns, place, fx, fy):
-    """Flat number of the upper left of the four texels around u, v in [0, 1] and the point's place between them."""
+    """Find the flat index of the upper left of the four texels around u, v in [0, 1] and the bilinear weights."""
     for x in range(left, right):
         tx = min(max(u[x] * np.float32(columns) - np.float32(0.5), np.float32(0.0)), np.float32(columns - 1))
         ty = min(max(v[x] * np.float32(rows) - np.float32(0.5), np.float32(0.0)), np.float32(rows - 1))
@@ -93,7 +93,7 @@ def _gather_texels(texels, columns, place, left, right, t00, t01, t10, t11):
 
 @njit(cache=True, nogil=True)
 def _add_channel(t00, t01, t10, t11, fx, fy, shift, light, left, right, sums):
-    """Add one channel, `shift` bits up in the texels, bilinear, times light, clipped to 0..255."""
+    """Add one channel, `shift` bits up in the texels: bilinear, times light, clipped to 0..255."""
     bits, byte = np.int32(shift), np.int32(255)
     for x in range(left, right):
         a, b = np.float32((t00[x] >> bits) & byte), np.float32((t01[x] >> bits) & byte)
@@ -118,9 +118,9 @@ def _row_of_faces(
     faces, left, right, y, step, edges, tri, values, part, eye_of,
     camera, to_model, origin, eyes, axes, row, sums,
 ):  # fmt: skip
-    """Light and texture coordinates of a row of samples: row (5, W) float32 of R, G, B, u, v; all zero off the face.
+    """Interpolate light and texture coordinates of a row of samples: row (5, W) float32 of R, G, B, u, v; else zero.
 
-    Eyeballs have no texture: their colours are added to sums (3, W) here, and their light is zero.
+    Eyeballs are untextured: their colours are added to sums (3, W) here, and their light is zero.
     """
     lines, scale = np.empty((6, 2)), np.empty(row.shape[1])
     row[:, left:right] = 0.0
@@ -155,7 +155,7 @@ def _row_of_faces(
 def paint_image(
     face_at, extent, edges, tri, values, part, eye_of, texels, camera, to_model, origin, eyes, axes, factor, image
 ):
-    """Textured, shaded face, averaged over factor x factor samples, into a black image (S, S, 3) uint8.
+    """Render the textured, shaded face, averaged over factor x factor samples, into a black image (S, S, 3) uint8.
 
     face_at (S*factor, S*factor), extent (4,), edges (F, 3, 3): of a filled `ZBuffer`; tri (F, 3); values (V, 5):
     shading R, G, B, u, v; part (F,); eye_of (F,): which eyeball lies behind an eye opening; texels: of `pack_texture`;
@@ -192,7 +192,7 @@ def paint_image(
 
 @njit(cache=True, nogil=True)
 def _behind_the_lips(x, y, camera, to_model, origin, mouth):
-    """UV of the point at which the line of sight through pixel (x, y) meets the plane of the teeth."""
+    """Compute the UV of the intersection of the line of sight through pixel (x, y) with the plane of the teeth."""
     dx, dy = (x - camera[1]) / camera[0], (y - camera[2]) / camera[0]
     ahead = max(to_model[2, 0] * dx + to_model[2, 1] * dy + to_model[2, 2], 1e-3)
     reach = (mouth[2] - origin[2]) / ahead
@@ -206,7 +206,7 @@ def _behind_the_lips(x, y, camera, to_model, origin, mouth):
 def paint_uv(
     face_at, extent, edges, tri, uv, part, eye_of, camera, to_model, origin, eyes, axes, discs, mouth, image, mask
 ):
-    """Exact texture coordinates of each pixel's centre: u, v and 65535 into an empty image (S, S, 3) uint16.
+    """Render the exact texture coordinates of each pixel's centre: u, v and 65535 into an empty (S, S, 3) uint16.
 
     uv (V, 2); discs (2, 3): centre and radius, in UV, of the disc that stands for each eyeball (see
     `renderer.eye_discs`); a radius of 0 leaves the eye opening with the UV of its mesh. mouth (7,): see

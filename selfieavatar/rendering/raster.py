@@ -1,4 +1,4 @@
-"""One rasteriser interface, two implementations: nvdiffrast on CUDA, torch over the numba z-buffer elsewhere.
+"""Rasterise through one interface with two backends: nvdiffrast on CUDA, torch over the numba z-buffer elsewhere.
 
 The operations and their tensors are nvdiffrast's (Laine et al. 2020, "Modular Primitives for High-Performance
 Differentiable Rendering"):
@@ -7,8 +7,8 @@ Differentiable Rendering"):
 - rast: (B, H, W, 4) float32 of u, v, z/w and triangle number plus one, zero where nothing is drawn. Attributes are
   u*a[0] + v*a[1] + (1-u-v)*a[2].
 
-Images come out top row first with both: nvdiffrast's first row is y = -w, and our clip space has y downwards.
-Neither culls back faces; the z-buffer decides.
+Images are top row first with both: nvdiffrast's first row is y = -w, and our clip space has y downwards. Both draw back
+faces; the z-buffer decides.
 """
 
 from typing import Protocol
@@ -22,24 +22,26 @@ from selfieavatar.rendering.raster_cpu import FAR_CM, NEAR_CM, clip_matrix
 
 
 class RasterBackend(Protocol):
-    """What the renderer and the photometric fit need of a rasteriser."""
+    """Define the differentiable rasteriser of the renderer and the photometric fit."""
 
     name: str
 
     def rasterize(self, positions: torch.Tensor, tri: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """Clip positions (B, V, 4) -> rast (B, H, W, 4); differentiable in positions through u and v."""
+        """Rasterise clip positions (B, V, 4) to rast (B, H, W, 4); differentiable in positions through u and v."""
 
     def interpolate(self, attributes: torch.Tensor, rast: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
-        """Attributes (B, V, A) or (1, V, A) -> (B, H, W, A), zero where empty; differentiable in both."""
+        """Interpolate attributes (B, V, A) or (1, V, A) to (B, H, W, A), zero where empty; differentiable in both."""
 
     def texture(self, texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
-        """Bilinear look-up, border repeated: (B or 1, T, U, C) at uv (B, H, W, 2) -> (B, H, W, C); differentiable."""
+        """Sample (B or 1, T, U, C) bilinearly at uv (B, H, W, 2), border repeated: (B, H, W, C); differentiable."""
 
     def antialias(
         self, colour: torch.Tensor, rast: torch.Tensor, positions: torch.Tensor, tri: torch.Tensor
     ) -> torch.Tensor:
-        """Blend the pixels along silhouettes by the analytic position of the edge; gives positions their gradient
-        where visibility changes. colour (B, H, W, C)."""
+        """Blend colour (B, H, W, C) along silhouettes by the analytic position of the edge.
+
+        It gives positions their gradient where visibility changes.
+        """
 
 
 def camera_to_clip(
@@ -50,26 +52,26 @@ def camera_to_clip(
     near: float = NEAR_CM,
     far: float = FAR_CM,
 ) -> torch.Tensor:
-    """Camera points (B, V, 3) in cm -> clip positions (B, V, 4); differentiable. See `raster_cpu.clip_matrix`."""
+    """Project camera points (B, V, 3) in cm to clip positions (B, V, 4); see `raster_cpu.clip_matrix`."""
     matrix = torch.from_numpy(clip_matrix(focal_px, principal, size, near, far)).to(points)
     return points @ matrix[:, :3].T + matrix[:, 3]
 
 
 class CpuBackend:
-    """The reference: visibility from the exact z-buffer, everything differentiable in plain torch (CPU tensors).
-
-    `antialias` follows nvdiffrast: analytic coverage where a silhouette edge passes between two pixel centres.
-    """
+    """Rasterise CPU tensors: visibility by the exact z-buffer, the rest in differentiable torch; the reference."""
 
     name = "cpu"
 
     def rasterize(self, positions: torch.Tensor, tri: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """See `RasterBackend.rasterize`."""
         return raster_autograd.rasterize(positions, tri, size)
 
     def interpolate(self, attributes: torch.Tensor, rast: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
+        """See `RasterBackend.interpolate`."""
         return raster_autograd.interpolate(attributes, rast, tri)
 
     def texture(self, texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
+        """See `RasterBackend.texture`."""
         image = texture.permute(0, 3, 1, 2).expand(len(uv), -1, -1, -1)
         read = F.grid_sample(image, uv * 2.0 - 1.0, mode="bilinear", padding_mode="border", align_corners=False)
         return read.permute(0, 2, 3, 1)
@@ -77,13 +79,17 @@ class CpuBackend:
     def antialias(
         self, colour: torch.Tensor, rast: torch.Tensor, positions: torch.Tensor, tri: torch.Tensor
     ) -> torch.Tensor:
+        """See `RasterBackend.antialias`."""
         return raster_autograd.antialias(colour, rast, positions, tri)
 
 
 class NvdiffrastBackend:
-    """nvdiffrast's CUDA rasteriser. Optional: its licence is non-commercial and it is built from source.
+    """Rasterise by nvdiffrast on CUDA. Optional: its licence is non-commercial and it is built from source.
 
-    device: "cuda" or "cuda:N". Raises UserError when the package or the GPU is missing.
+    device: "cuda" or "cuda:N".
+
+    Raises:
+        UserError: the package or the GPU is missing.
     """
 
     name = "nvdiffrast"
@@ -102,32 +108,33 @@ class NvdiffrastBackend:
         self._dr = dr
         self._context = dr.RasterizeCudaContext(device=self.device)
 
-    def _ready(self, tensor: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
-        return tensor.to(device=self.device, dtype=kind).contiguous()
+    def _ready(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        return tensor.to(device=self.device, dtype=dtype).contiguous()
 
     def rasterize(self, positions: torch.Tensor, tri: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """See `RasterBackend.rasterize`."""
         positions, tri = self._ready(positions, torch.float32), self._ready(tri, torch.int32)
         rast, _ = self._dr.rasterize(self._context, positions, tri, resolution=list(size), grad_db=False)
         return rast
 
     def interpolate(self, attributes: torch.Tensor, rast: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
+        """See `RasterBackend.interpolate`."""
         image, _ = self._dr.interpolate(self._ready(attributes, torch.float32), rast, self._ready(tri, torch.int32))
         return image
 
     def texture(self, texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
+        """See `RasterBackend.texture`."""
         texture = self._ready(texture, torch.float32)
         return self._dr.texture(texture, uv.contiguous(), filter_mode="linear", boundary_mode="clamp")
 
     def antialias(
         self, colour: torch.Tensor, rast: torch.Tensor, positions: torch.Tensor, tri: torch.Tensor
     ) -> torch.Tensor:
+        """See `RasterBackend.antialias`."""
         positions, tri = self._ready(positions, torch.float32), self._ready(tri, torch.int32)
         return self._dr.antialias(colour.contiguous(), rast.contiguous(), positions, tri)
 
 
 def backend_for(device: str | torch.device) -> RasterBackend:
-    """nvdiffrast for a CUDA device, the reference for the CPU. Raises UserError when nvdiffrast cannot be had."""
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return NvdiffrastBackend(str(device))
-    return CpuBackend()
+    """Make the backend of a device: nvdiffrast for CUDA, the reference for the CPU; UserError without nvdiffrast."""
+    return NvdiffrastBackend(str(device)) if torch.device(device).type == "cuda" else CpuBackend()

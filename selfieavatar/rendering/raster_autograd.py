@@ -1,8 +1,7 @@
-"""Differentiable rasterising in plain torch over the numba z-buffer: the CPU twin of nvdiffrast's operations.
+"""Rasterise differentiably in plain torch over the numba z-buffer: nvdiffrast's operations on the CPU.
 
-The z-buffer says which triangle each pixel shows; from there everything is ordinary torch arithmetic on the covered
-pixels, so gradients reach attributes, positions and textures by autograd. Float64 tensors are computed in float64
-(finite-difference tests); nvdiffrast itself knows only float32.
+The z-buffer gives the triangle of each pixel; the rest is torch arithmetic on the covered pixels, so gradients reach
+attributes, positions and textures by autograd. Float64 tensors are computed in float64, for finite-difference tests.
 """
 
 from typing import NamedTuple
@@ -14,9 +13,9 @@ from selfieavatar.rendering import raster_cpu
 
 
 def rasterize(positions: torch.Tensor, tri: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Clip positions (B, V, 4), triangles (F, 3), size (H, W) -> rast (B, H, W, 4) of u, v, z/w, number plus one.
+    """Rasterise clip positions (B, V, 4), triangles (F, 3) to rast (B, H, W, 4) of u, v, z/w, number plus one.
 
-    u, v and z/w are differentiable in the positions; which triangle is seen is not (that is `antialias`'s task).
+    size: (height, width). u, v and z/w are differentiable in the positions; visibility is made so by `antialias`.
     """
     height, width = size
     tri_array = np.ascontiguousarray(tri.detach().cpu().numpy(), np.int32)
@@ -39,18 +38,18 @@ def rasterize(positions: torch.Tensor, tri: torch.Tensor, size: tuple[int, int])
 
 
 def _weights(corners: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Perspective-correct barycentrics (P, 3) of corners (P, 3, 4) at normalised x, y (P,): homogeneous edges."""
+    """Compute perspective-correct barycentrics (P, 3) of corners (P, 3, 4) at normalised x, y (P,)."""
     flat = torch.stack(
         [corners[..., 0] - x[:, None] * corners[..., 3], corners[..., 1] - y[:, None] * corners[..., 3]], dim=-1
     )
-    # With the pixel moved to the origin an edge function is a 2D cross product, and the origin's coordinates vanish.
+    # With the pixel moved to the origin a homogeneous edge function is a 2D cross product.
     following, last = flat.roll(-1, dims=1), flat.roll(-2, dims=1)
     areas = following[..., 0] * last[..., 1] - following[..., 1] * last[..., 0]
     return areas / areas.sum(dim=1, keepdim=True)
 
 
 def interpolate(attributes: torch.Tensor, rast: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
-    """Attributes (B or 1, V, A) of vertices -> (B, H, W, A) of pixels, zero where rast is empty."""
+    """Interpolate vertex attributes (B or 1, V, A) to pixels (B, H, W, A), zero where rast is empty."""
     batch, row, column = torch.nonzero(rast[..., 3] > 0, as_tuple=True)
     hit = rast[batch, row, column]
     face = hit[:, 3].detach().round().long() - 1
@@ -63,7 +62,7 @@ def interpolate(attributes: torch.Tensor, rast: torch.Tensor, tri: torch.Tensor)
 
 
 def opposite_vertices(tri: np.ndarray) -> np.ndarray:
-    """For each edge of each triangle (edge k lies opposite corner k) the neighbour's free vertex: (F, 3) int64.
+    """Find the neighbour's opposite vertex across each edge of each triangle (edge k is opposite corner k): (F, 3).
 
     -1 where the edge has no neighbour, or more than one (it then counts as a border, as in nvdiffrast).
     """
@@ -78,7 +77,7 @@ def opposite_vertices(tri: np.ndarray) -> np.ndarray:
 
 
 class _Pairs(NamedTuple):
-    """Neighbouring pixels that show different triangles: near is the one whose triangle lies in front."""
+    """Hold neighbouring pixels that show different triangles; the near one's triangle is in front."""
 
     batch: torch.Tensor
     near_row: torch.Tensor
@@ -105,10 +104,10 @@ def _pairs(rast: torch.Tensor) -> _Pairs:
 def _crossings(
     corners: torch.Tensor, opposite: torch.Tensor, has_opposite: torch.Tensor, start: torch.Tensor, step: torch.Tensor
 ) -> torch.Tensor:
-    """Where silhouette edges of the near triangle cut the way from its pixel's centre to the neighbour's.
+    """Intersect silhouette edges of the near triangle with the segment from its pixel's centre to the neighbour's.
 
-    corners, opposite (P, 3, 2): pixels; start, step (P, 2): near centre and the
-    unit way to the far one. Returns (P, 3): position in [0, 1] along the way, NaN where an edge does not count.
+    corners, opposite (P, 3, 2): pixels; start, step (P, 2): near centre and the unit step to the far one. Returns
+    (P, 3): position in [0, 1] along the segment, NaN where there is none.
     """
     first, second = corners.roll(-1, dims=1), corners.roll(-2, dims=1)
     along = second - first
@@ -122,7 +121,7 @@ def _crossings(
     at_start, at_end = side(start[:, None]), side((start + step)[:, None])
     change = at_start - at_end
     position = at_start / torch.where(change.abs() > 1e-12, change, torch.ones_like(change))
-    # nvdiffrast looks only at edges that run across the way (more vertical ones for horizontal pairs).
+    # nvdiffrast uses only edges across the segment (more vertical ones for horizontal pairs).
     parallel = (along * step[:, None]).sum(-1)
     across = 2.0 * parallel**2 <= (along**2).sum(-1)
     valid = silhouette & across & (change.abs() > 1e-12) & (position >= 0.0) & (position <= 1.0)
@@ -130,11 +129,10 @@ def _crossings(
 
 
 def antialias(colour: torch.Tensor, rast: torch.Tensor, positions: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
-    """Analytic coverage along silhouettes: colour (B, H, W, C) blended, with gradients to colour and positions.
+    """Antialias colour (B, H, W, C) by analytic coverage along silhouettes, with gradients to colour and positions.
 
-    Between the centres of two pixels that show different triangles the front triangle's silhouette edge is at some
-    share of the way. Beyond the half, its colour reaches into the far pixel; before the half, the far colour into its
-    own (Laine et al. 2020, section 3.5).
+    The front triangle's silhouette edge divides the segment between the centres of two pixels. Beyond its half the
+    front colour blends into the far pixel; before it, the far colour into the front pixel (Laine et al. 2020, 3.5).
     """
     height, width = rast.shape[1:3]
     pairs = _pairs(rast)
@@ -150,7 +148,7 @@ def antialias(colour: torch.Tensor, rast: torch.Tensor, positions: torch.Tensor,
     found = ~position.isnan().all(dim=1) & (face >= 0)
     pairs = _Pairs(*(values[found] for values in pairs))
     position = position[found]
-    # The first silhouette on the way out of the near triangle.
+    # The silhouette nearest to the near pixel's centre.
     nearest = torch.where(position.isnan(), torch.full_like(position, 2.0), position).detach().argmin(dim=1)
     share = position.gather(1, nearest[:, None]) - 0.5
     near = colour[pairs.batch, pairs.near_row, pairs.near_column]

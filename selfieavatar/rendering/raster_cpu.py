@@ -1,4 +1,4 @@
-"""Exact z-buffer on the CPU (numba), and the projection that every rasteriser here shares. NumPy only.
+"""Rasterise by an exact z-buffer on the CPU (numba), with the projection of all rasterisers here.
 
 The triangle test is the homogeneous one of Olano and Greer ("Triangle Scan Conversion using 2D Homogeneous
 Coordinates", 1997): edge functions come from the clip-space corners without dividing by w, so triangles that cross
@@ -6,29 +6,27 @@ the near plane need no clipping, and the same functions give perspective-correct
 
 Conventions, equal to nvdiffrast's: clip positions (x, y, z, w); a point is inside when x, y, z lie in [-w, w];
 barycentrics (u, v) weigh the first and the second corner, 1-u-v the third; triangle numbers are stored plus one.
-`clip_positions` lets y grow downwards, so y = -w is the first row and images come out top row first.
+In `clip_positions` y grows downwards, so y = -w is the first row and images are top row first.
 """
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 from numba import njit
 
 NEAR_CM = 1.0
 FAR_CM = 1000.0
-# The smallest positive number that counts as one in every mode of the CPU: torch and others may have denormal
-# numbers flushed to zero, and a threshold that became zero would draw samples on a shared edge twice.
+# The smallest positive normal number: torch and others may flush denormal numbers to zero, and a threshold of zero
+# would draw samples on a shared edge twice.
 _SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 def clip_matrix(
-    focal_px: float,
-    principal: np.ndarray,
-    size: tuple[int, int],
-    near: float = NEAR_CM,
+    focal_px: float, principal: Sequence[float] | np.ndarray, size: tuple[int, int], near: float = NEAR_CM,
     far: float = FAR_CM,
-) -> np.ndarray:
-    """The (4, 4) float64 matrix that takes homogeneous camera points to clip space: clip = matrix @ (X, Y, Z, 1).
+) -> np.ndarray:  # fmt: skip
+    """Build the projection matrix (4, 4) float64 of camera points to clip space: clip = matrix @ (X, Y, Z, 1).
 
     focal_px, principal (2,) [cx, cy]: pixels of an image of size (height, width); near, far: limits of Z in cm.
     """
@@ -48,14 +46,10 @@ def uv_clip(uv: np.ndarray) -> np.ndarray:
 
 
 def clip_positions(
-    points: np.ndarray,
-    focal_px: float,
-    principal: np.ndarray,
-    size: tuple[int, int],
-    near: float = NEAR_CM,
-    far: float = FAR_CM,
-) -> np.ndarray:
-    """Camera points (..., V, 3) in cm -> clip positions (..., V, 4) float32; parameters as in `clip_matrix`."""
+    points: np.ndarray, focal_px: float, principal: Sequence[float] | np.ndarray, size: tuple[int, int],
+    near: float = NEAR_CM, far: float = FAR_CM,
+) -> np.ndarray:  # fmt: skip
+    """Project camera points (..., V, 3) in cm to clip positions (..., V, 4) float32; see `clip_matrix`."""
     matrix = clip_matrix(focal_px, principal, size, near, far)
     points = np.asarray(points, np.float64)
     return (points @ matrix[:, :3].T + matrix[:, 3]).astype(np.float32)
@@ -63,7 +57,7 @@ def clip_positions(
 
 @njit(cache=True, nogil=True)
 def edge_functions(clip, tri, height, width, edges, planes, boxes):
-    """Prepare each triangle for filling.
+    """Set up the edge functions of each triangle.
 
     clip (V, 4) and tri (F, 3) in; out: edges (F, 3, 3) coefficients a, b, c of the three functions a*x + b*y + c in
     pixels, positive inside for either orientation; planes (F, 3) of z/w; boxes (F, 4) float64 x0, y0, x1, y1 in pixels,
@@ -90,7 +84,7 @@ def edge_functions(clip, tri, height, width, edges, planes, boxes):
             continue
         for k in range(3):
             i, j = (k + 1) % 3, (k + 2) % 3
-            # Exactly the negative of what the neighbour across this edge computes: no cracks, nothing drawn twice.
+            # Exactly the negative of the neighbour's function across this edge: no cracks, no overlap.
             edges[face, k, 0] = corner[i, 1] * corner[j, 2] - corner[i, 2] * corner[j, 1]
             edges[face, k, 1] = corner[i, 2] * corner[j, 0] - corner[i, 0] * corner[j, 2]
             edges[face, k, 2] = corner[i, 0] * corner[j, 1] - corner[i, 1] * corner[j, 0]
@@ -101,37 +95,37 @@ def edge_functions(clip, tri, height, width, edges, planes, boxes):
         for c in range(3):
             plane = 0.0
             for k in range(3):
-                # Only the sign is applied, not 1/det: a division would break the exact antisymmetry of shared edges.
+                # The sign alone is applied: a division by det would break the exact antisymmetry of shared edges.
                 edges[face, k, c] *= sign
                 plane += edges[face, k, c] * clip[tri[face, k], 2]
             planes[face, c] = plane / abs(det)
         if behind > 0:
-            x0, y0, x1, y1 = 0.0, 0.0, np.float64(width), np.float64(height)
+            x0, y0, x1, y1 = 0.0, 0.0, float(width), float(height)
         boxes[face, 0], boxes[face, 1], boxes[face, 2], boxes[face, 3] = x0, y0, x1, y1
 
 
 @njit(cache=True, nogil=True)
 def _least(a, b):
-    """What an edge function must reach inside: 0, or more on the side that does not own the edge.
+    """Apply the fill rule: the least value of an edge function inside, 0 for the triangle that owns the edge.
 
-    So a sample on a shared edge belongs to one triangle only, as if it were shifted by (eps, eps**2).
+    So a sample on a shared edge belongs to one triangle, as if it were shifted by (eps, eps**2).
     """
     return 0.0 if a > 0.0 or (a == 0.0 and b > 0.0) else _SMALLEST
 
 
 @njit(cache=True, nogil=True)
 def _sample_range(low, high, samples, count):
-    """First and one past the last sample, of `count` on an axis, whose centre lies in [low, high] pixels."""
+    """Find the first and one past the last sample, of `count` on an axis, whose centre is in [low, high] pixels."""
     first = np.int64(np.ceil(min(max(low * samples - 0.5, 0.0), count)))
     return first, np.int64(np.floor(min(max(high * samples - 0.5, -1.0), count - 1.0))) + 1
 
 
 @njit(cache=True, nogil=True)
 def fill(edges, planes, boxes, samples, extent, face_at, depth):
-    """Z-buffer of samples x samples points a pixel: face_at (H*s, W*s) int32 number of the nearest triangle or -1,
-    depth (H*s, W*s) float64 its z/w.
+    """Fill the z-buffer with samples x samples points a pixel.
 
-    extent (4,) int64, x0, y0, x1, y1 in samples: where the buffers are not empty, before and after.
+    face_at (H*s, W*s) int32: number of the nearest triangle or -1; depth (H*s, W*s) float64: its z/w; extent (4,)
+    int64, x0, y0, x1, y1 in samples: the filled part of the buffers, before and after.
     """
     face_at[extent[1] : extent[3], extent[0] : extent[2]] = -1
     depth[extent[1] : extent[3], extent[0] : extent[2]] = np.inf
@@ -154,7 +148,7 @@ def fill(edges, planes, boxes, samples, extent, face_at, depth):
             y = (row + 0.5) * step
             r0, r1, r2, rz = b0 * y + c0, b1 * y + c1, b2 * y + c2, bz * y + cz
             depth_row, face_row = depth[row], face_at[row]
-            # One test without branches and unsigned columns: LLVM then works on several samples at a time.
+            # One test without branches and unsigned columns, which LLVM vectorises.
             for column in range(np.uint64(left), np.uint64(right)):
                 x = (np.float64(column) + 0.5) * step
                 z = az * x + rz
@@ -168,7 +162,7 @@ def fill(edges, planes, boxes, samples, extent, face_at, depth):
 
 @njit(cache=True, nogil=True)
 def barycentrics(edges, face, x, y):
-    """Perspective-correct weights of the first and second corner of a triangle at the point (x, y) in pixels."""
+    """Compute perspective-correct weights of a triangle's first and second corner at the point (x, y) in pixels."""
     e0 = edges[face, 0, 0] * x + (edges[face, 0, 1] * y + edges[face, 0, 2])
     e1 = edges[face, 1, 0] * x + (edges[face, 1, 1] * y + edges[face, 1, 2])
     e2 = edges[face, 2, 0] * x + (edges[face, 2, 1] * y + edges[face, 2, 2])
@@ -192,7 +186,7 @@ def _resolve(edges, samples, face_at, depth, rast):
 
 
 class ZBuffer:
-    """Buffers for one image size and one number of triangles, reused from frame to frame.
+    """Hold the buffers for one image size and one number of triangles, to be reused from frame to frame.
 
     After `draw`: `face_at` (H*s, W*s) int32, `depth` (H*s, W*s) float64 z/w (inf where empty), `edges` (F, 3, 3) as
     functions of pixels; s: samples per pixel and axis. One object serves one thread at a time.
@@ -213,32 +207,34 @@ class ZBuffer:
         self.extent = np.zeros(4, np.int64)
 
     def finer(self, samples: int) -> "ZBuffer":
-        """A buffer of more samples that shares this one's triangles: to be filled after each `draw` of this one."""
+        """Make a buffer of more samples that shares this one's triangles: fill it after each `draw` of this one."""
         other = copy.copy(self)
         other._empty(samples)
         return other
 
     def draw(self, clip: np.ndarray, tri: np.ndarray) -> None:
-        """Draw triangles tri (F, 3) int32 between clip positions (V, 4)."""
+        """Rasterise triangles tri (F, 3) int32 of clip positions (V, 4)."""
         edge_functions(clip, tri, self.size[0], self.size[1], self.edges, self.planes, self.boxes)
         self.fill()
 
     def fill(self) -> None:
-        """Draw the prepared triangles."""
+        """Rasterise the triangles of the last `draw`."""
         fill(self.edges, self.planes, self.boxes, self.samples, self.extent, self.face_at, self.depth)
 
     def rast(self) -> np.ndarray:
-        """The image (H, W, 4) float32 of u, v, z/w and triangle number plus one that nvdiffrast would give."""
+        """Resolve to nvdiffrast's rast (H, W, 4) float32: u, v, z/w and triangle number plus one."""
         image = np.empty((*self.face_at.shape, 4), np.float32)
         _resolve(self.edges, self.samples, self.face_at, self.depth, image)
         return image
 
 
 def rasterize(clip: np.ndarray, tri: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Clip positions (V, 4) or (B, V, 4) and triangles (F, 3) -> rast (H, W, 4) or (B, H, W, 4) float32.
+    """Rasterise clip positions (V, 4) or (B, V, 4), triangles (F, 3) to rast (H, W, 4) or (B, H, W, 4) float32.
 
-    Channels: u, v, z/w, triangle number plus one; all zero where nothing is drawn. size: (height, width) in pixels.
-    Raises ValueError when a triangle names a vertex that does not exist.
+    Channels: u, v, z/w, triangle number plus one; all zero where empty. size: (height, width) in pixels.
+
+    Raises:
+        ValueError: a triangle has the number of a missing vertex.
     """
     clip = np.ascontiguousarray(clip)
     tri = np.ascontiguousarray(tri, np.int32)
@@ -253,7 +249,7 @@ def rasterize(clip: np.ndarray, tri: np.ndarray, size: tuple[int, int]) -> np.nd
 
 
 def interpolate(attributes: np.ndarray, rast: np.ndarray, tri: np.ndarray) -> np.ndarray:
-    """Attributes (V, A) of the vertices -> (H, W, A) float32 of the pixels of rast (H, W, 4); 0 where empty."""
+    """Interpolate vertex attributes (V, A) to the pixels of rast (H, W, 4): (H, W, A) float32, 0 where empty."""
     attributes = np.asarray(attributes, np.float32)
     face = rast[..., 3].astype(np.int64) - 1
     hit = face >= 0
@@ -265,7 +261,7 @@ def interpolate(attributes: np.ndarray, rast: np.ndarray, tri: np.ndarray) -> np
 
 
 def bilinear(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Texture (T, U, C) read at uv (..., 2) in [0, 1] -> (..., C) float32; beyond the border the border goes on."""
+    """Sample a texture (T, U, C) bilinearly at uv (..., 2) in [0, 1], border repeated: (..., C) float32."""
     texture = np.asarray(texture)
     rows, columns = texture.shape[:2]
     x = np.clip(np.asarray(uv[..., 0], np.float32) * columns - 0.5, 0.0, columns - 1.0)

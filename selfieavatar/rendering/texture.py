@@ -1,8 +1,8 @@
-"""The subject's texture, read off the frames: every texel asks the images in which it is seen, and takes the median.
+"""Unwrap the subject's texture from frames by a weighted median over the views of each texel.
 
-The median over frames, weighted by how squarely and how surely a texel is seen, ignores passing shadows, highlights and
-tracking slips that a mean would smear in. Given the light of each frame (`fitting.lighting`) the readings are
-divided by the irradiance first, and the texture is the albedo; without it the light of the footage stays in.
+The median, weighted by view angle and visibility, ignores passing shadows, highlights and tracking errors that a mean
+would blend in. With the light of each frame (`fitting.lighting`) the samples are divided by the irradiance and the
+texture is the albedo; without it the light of the footage stays in.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,21 +16,22 @@ from selfieavatar.rendering import shading
 from selfieavatar.rendering.raster_cpu import ZBuffer, bilinear, clip_positions, uv_clip
 
 MOST_FRAMES = 64
-# A texel counts as seen when it is at most this much (cm) behind the surface that the z-buffer shows.
-_DEPTH_SLACK_CM = 0.3
-# Cosine of the view angle below which a texel is too foreshortened to be read.
-_LEAST_COSINE = 0.2
+_DEPTH_SLACK_CM = 0.3  # largest distance of a visible texel behind the surface in the z-buffer
+_LEAST_COSINE = 0.2  # of the view angle, below which a texel is too foreshortened
 _ALPHA_ERODE_SHARE = 0.01
-_CHANNELS = 512  # that OpenCV takes at a time
-# Below this matte a reading is as much background as person.
-_LEAST_ALPHA = 0.5
-# An albedo is never read off a surface that gets less than this share of the mean irradiance.
-LEAST_IRRADIANCE = 0.1
+_CHANNELS = 512  # OpenCV's maximum
+_LEAST_ALPHA = 0.5  # below, a sample is as much background as person
+LEAST_IRRADIANCE = 0.1  # lower bound of the divisor of an albedo, as share of the mean irradiance
 
 
 class TexelReading(NamedTuple):
-    """What one frame shows on P texels: colours (P, 3) uint8; shares (P,) float32 in [0, 1], how well each is seen;
-    normals (P, 3), unit, outwards, camera axes."""
+    """Hold the samples of one frame on P texels.
+
+    Attributes:
+        colours: (P, 3) uint8.
+        shares: (P,) float32 in [0, 1], weights by visibility.
+        normals: (P, 3), unit, outwards, camera axes.
+    """
 
     colours: np.ndarray
     shares: np.ndarray
@@ -47,7 +48,7 @@ def read_texels(
     alpha: Iterable[np.ndarray] | None = None,
     outwards: float | None = None,
 ) -> Iterator[TexelReading]:
-    """One frame after the other, looked up at the places of `mesh_texels`; arguments as of `unwrap`."""
+    """Sample each frame at the texels of `mesh_texels`; arguments as of `unwrap`."""
     _, face, weights = texels
     mattes = iter(alpha) if alpha is not None else None
     for positions, image in zip(points, images, strict=True):
@@ -55,8 +56,9 @@ def read_texels(
         sign = orient_outwards(positions, tri) if outwards is None else outwards
         matte = next(mattes) if mattes is not None else None
         place, normal = _surface(positions, tri, face, weights, sign)
-        share, pixel = _visibility(positions, tri, place, normal, focal_px, principal, (image.shape[0], image.shape[1]))
-        size = np.array([image.shape[1], image.shape[0]])
+        height, width = image.shape[:2]
+        share, pixel = _visibility(positions, tri, place, normal, focal_px, principal, (height, width))
+        size = np.array([width, height])
         colours = np.round(bilinear(image, pixel / size)).astype(np.uint8)
         yield TexelReading(colours, share if matte is None else share * _matte_share(matte, pixel / size), normal)
 
@@ -73,15 +75,26 @@ def unwrap(
     outwards: float | None = None,
     lights: Iterable[np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Texture (size_px, size_px, 3) uint8 and weight (size_px, size_px) float32 of a mesh seen in some frames.
+    """Unwrap the texture of a mesh from frames.
 
-    points: camera points (V, 3) in cm of each frame (at most MOST_FRAMES are kept in memory: further ones raise
-    ValueError); images: (H, W, 3) uint8 RGB of each; tri (F, 3), uv (V, 2); focal_px, principal (2,): the camera in
-    pixels of the images; alpha: (H, W) uint8 or float in [0, 1] of each, to leave out what lies off the person;
-    outwards: +1 or -1, see `normals.orient_outwards` (default: found from the first frame); lights: (9, 3) of each
-    frame, to get the albedo (values beyond 255 are cut).
-    The weight is the mean over the frames of visibility times squared cosine of the view angle times alpha; it is 0 for
-    texels never seen, whose colour is grown smoothly from their neighbourhood.
+    Args:
+        points: camera points (V, 3) in cm of each frame.
+        images: (H, W, 3) uint8 RGB of each.
+        tri: (F, 3).
+        uv: (V, 2).
+        focal_px: in pixels of the images.
+        principal: (2,), in pixels of the images.
+        size_px: side of the texture.
+        alpha: (H, W) uint8 or float in [0, 1] of each, the person's matte.
+        outwards: +1 or -1, see `normals.orient_outwards` (default: by the first frame).
+        lights: (9, 3) of each frame, for the albedo (values beyond 255 are clipped).
+
+    Returns:
+        Texture (size_px, size_px, 3) uint8, and weight (size_px, size_px) float32: the mean over the frames of
+        visibility times squared cosine of the view angle times alpha. It is 0 for unseen texels, which are inpainted.
+
+    Raises:
+        ValueError: there are more than MOST_FRAMES frames, which are kept in memory.
     """
     texels = mesh_texels(tri, uv, size_px)
     colours: list[np.ndarray] = []
@@ -94,7 +107,7 @@ def unwrap(
         if lamps is not None:
             irradiance = np.maximum(shading.shade(reading.normals, next(lamps)), LEAST_IRRADIANCE)
             value = np.minimum(value / irradiance + 0.5, 255.0).astype(np.uint8)
-            # In the shade the same noise of the image is a larger one of the albedo.
+            # Division by a low irradiance amplifies the image's noise.
             share = share * irradiance.mean(axis=1).astype(np.float32) ** 2
         colours.append(value)
         shares.append(share)
@@ -109,7 +122,7 @@ def unwrap(
 
 
 def mesh_texels(tri: np.ndarray, uv: np.ndarray, size_px: int) -> tuple[tuple, np.ndarray, np.ndarray]:
-    """Rows and columns of the texels on the mesh, their triangle (P,) and barycentrics (P, 3)."""
+    """Rasterise the mesh in UV space: rows and columns of its texels, their triangle (P,) and barycentrics (P, 3)."""
     buffer = ZBuffer((size_px, size_px), len(tri))
     buffer.draw(uv_clip(uv), np.ascontiguousarray(tri, np.int32))
     rast = buffer.rast()
@@ -121,7 +134,7 @@ def mesh_texels(tri: np.ndarray, uv: np.ndarray, size_px: int) -> tuple[tuple, n
 def _surface(
     points: np.ndarray, tri: np.ndarray, face: np.ndarray, weights: np.ndarray, sign: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Camera points and outward normals (P, 3) of the texels."""
+    """Interpolate camera points and outward normals (P, 3) of the texels."""
     corners = tri[face]
     place = np.einsum("pk,pkc->pc", weights, points[corners])
     normal = np.einsum("pk,pkc->pc", weights, vertex_normals(points, tri)[corners]) * sign
@@ -137,16 +150,16 @@ def _visibility(
     principal: np.ndarray,
     size: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How well each texel is seen, (P,) in [0, 1], and where in the image, (P, 2) pixels."""
+    """Compute visibility (P,) in [0, 1] and image position (P, 2) in pixels of each texel."""
     height, width = size
-    # Twice the image's resolution: the z-buffer's own grid must not decide at the outline of the nose.
+    # Twice the image's resolution keeps the z-buffer's grid from deciding at the outline of the nose.
     buffer = ZBuffer((2 * height, 2 * width), len(tri))
     buffer.draw(clip_positions(points, focal_px, principal, size), np.ascontiguousarray(tri, np.int32))
     depth = np.maximum(place[:, 2], 1e-6)
     pixel = place[:, :2] / depth[:, None] * focal_px + np.asarray(principal)
     column, row = np.floor(2.0 * pixel).astype(np.int64).T
     inside = (column >= 0) & (row >= 0) & (column < 2 * width) & (row < 2 * height) & (place[:, 2] > 0)
-    # The front surface in cm, from z/w by the same mapping: a point moved forward by the slack must not be hidden.
+    # A visible point, moved forward by the slack, is in front of the z-buffer's surface.
     moved = place - place / np.linalg.norm(place, axis=1, keepdims=True) * _DEPTH_SLACK_CM
     clip = clip_positions(moved, focal_px, principal, size).astype(np.float64)
     seen = np.zeros(len(place), bool)
@@ -156,7 +169,7 @@ def _visibility(
 
 
 def _matte_share(alpha: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Alpha (P,) in [0, 1] at the image places uv (P, 2) in [0, 1], drawn in a little from the person's edge."""
+    """Sample the eroded matte at image positions uv (P, 2) in [0, 1]: (P,) in [0, 1]."""
     alpha = np.asarray(alpha)
     alpha = alpha.astype(np.float32) / 255.0 if alpha.dtype == np.uint8 else alpha.astype(np.float32)
     reach = max(1, round(_ALPHA_ERODE_SHARE * alpha.shape[0]))
@@ -165,10 +178,7 @@ def _matte_share(alpha: np.ndarray, uv: np.ndarray) -> np.ndarray:
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted lower median over the first axis: values (N, P, C), weights (N, P) >= 0 -> (P, C) float32.
-
-    0 where all weights are 0. Zero-weight entries never matter.
-    """
+    """Compute the weighted lower median (P, C) float32 of values (N, P, C), weights (N, P) >= 0; 0 without weight."""
     result = np.empty(values.shape[1:], np.float32)
     half = weights.sum(axis=0, dtype=np.float64) / 2.0
     for channel in range(values.shape[2]):
@@ -182,9 +192,9 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def fill_holes(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Push-pull filling (Gortler et al. 1996): image (T, T, C) float32 with the unknown pixels grown smoothly.
+    """Inpaint an image (T, T, C) float32 smoothly by push-pull (Gortler et al. 1996).
 
-    known (T, T) bool; known pixels stay as they are. An image without any known pixel comes back middle grey.
+    Pixels `known` (T, T) bool stay as they are. Without any the result is middle grey.
     """
     if image.shape[2] > _CHANNELS:
         parts = np.split(image, range(_CHANNELS, image.shape[2], _CHANNELS), axis=2)
@@ -196,7 +206,7 @@ def fill_holes(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     while min(level[1].shape) > 1:
         height, width = level[1].shape
         smaller = ((width + 1) // 2, (height + 1) // 2)
-        # Sums of colour times weight and of weight shrink alike; weights saturate so that one seed fills its block.
+        # Weights saturate, so that one known pixel fills its block.
         colour = cv2.resize(level[0], smaller, interpolation=cv2.INTER_AREA).reshape(*smaller[::-1], -1)
         weight = cv2.resize(level[1], smaller, interpolation=cv2.INTER_AREA)
         grown = np.minimum(weight * 4.0, 1.0)

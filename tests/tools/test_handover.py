@@ -1,4 +1,4 @@
-"""The command: what it writes is read as the peers read it, their images come back, and bad input is explained."""
+"""Test the command handover: exports read as the methods read them, import of images, clear errors."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def run(*arguments):
 
 
 def refused(capsys, *arguments):
-    """The one sentence that a run ends with."""
+    """Get the error sentence of a run."""
     with pytest.raises(SystemExit) as ended:
         run(*arguments)
     assert ended.value.code == 2
@@ -71,7 +71,7 @@ def test_styleavatar(results, tmp_path):
 
 
 def test_nerface(results, tmp_path):
-    """Followed by hand: open what the file names, project the mesh in OpenGL's axes, and meet the tracked face."""
+    """The mesh that the file names, projected in OpenGL's axes, equals the tracked face."""
     out = tmp_path / "peer"
     run("transforms", "anna", "--results", results, "--out", out)
     model = face_makers.model()
@@ -130,8 +130,8 @@ def test_frames_of_one_split_are_numbered_from_zero(results, tmp_path):
 
 
 @pytest.fixture
-def handed(results, tmp_path):
-    """The table of a handover, and a function that paints flat images of its test frames, brightness 10 + number."""
+def exported(results, tmp_path):
+    """Export, and return the table and a function that paints flat test images of brightness 10 + number."""
     run("styleavatar", "anna", "--results", results, "--out", tmp_path / "peer")
 
     def paint(folder, size=4 * SIZE, anew=False):
@@ -144,8 +144,8 @@ def handed(results, tmp_path):
 
 
 @pytest.mark.parametrize("anew", [False, True])
-def test_images_come_back_under_their_frames(results, handed, anew):
-    frames, paint = handed
+def test_images_are_imported_under_their_frames(results, exported, anew):
+    frames, paint = exported
     by = ["--by", "order"] if anew else []
     painted = paint("painted", anew=anew)
     run("collect", "anna", "--results", results, "--method", "style", "--from", painted, "--frames", frames, *by)
@@ -157,8 +157,8 @@ def test_images_come_back_under_their_frames(results, handed, anew):
         assert image.shape == (4 * SIZE, 4 * SIZE, 3) and (image == (10 + number, 0, 99)).all()
 
 
-def test_what_cannot_come_back(results, handed, capsys):
-    frames, paint = handed
+def test_invalid_imports_are_refused(results, exported, capsys):
+    frames, paint = exported
     painted = paint("painted")
     line = ["collect", "anna", "--results", results, "--frames", frames]
     first = painted / "000009.png"
@@ -180,10 +180,10 @@ def test_what_cannot_come_back(results, handed, capsys):
     run(*line, "--method", "m", "--from", painted)
     assert "is there already" in refused(capsys, *line, "--method", "m", "--from", painted)
     write_samples(results / "anna/test_samples.parquet", "t", {("t", k): "test" for k in range(5)}, {}, "f" * 16)
-    assert "no longer those" in refused(capsys, *line, "--method", "n", "--from", painted)
+    assert "have changed since the export" in refused(capsys, *line, "--method", "n", "--from", painted)
 
 
-def test_a_taken_folder_is_refused_and_left_alone(results, tmp_path, capsys):
+def test_a_nonempty_folder_is_refused_and_unchanged(results, tmp_path, capsys):
     (tmp_path / "peer").mkdir()
     (tmp_path / "peer/mine.txt").write_text("mine")
     said = refused(capsys, "transforms", "anna", "--results", results, "--out", tmp_path / "peer")

@@ -1,4 +1,4 @@
-"""The command that writes rows for MEAD and IMAvatar, from its command line."""
+"""Test the command that writes rows for MEAD and IMAvatar."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ def run(*arguments):
 
 
 def refused(capsys, *arguments):
-    """The one sentence that a run ends with."""
+    """Get the error sentence of a run."""
     with pytest.raises(SystemExit) as ended:
         run(*arguments)
     assert ended.value.code == 2
@@ -65,19 +65,19 @@ def test_imavatar(tmp_path, caplog):
     assert "masks: all there" in caplog.text and "1 videos have none" in caplog.text
 
 
-def test_nonsense_is_refused(mead, tmp_path, capsys):
+def test_invalid_options_are_refused(mead, tmp_path, capsys):
     out = tmp_path / "sheet.tsv"
     given = ("mead", mead, "--consent", "licence", "--out", out)
     for arguments, words in (
-        (("--views", "back"), "--views knows no 'back'; known: front"),
-        (("--emotions", "glad"), "--emotions knows no 'glad'"),
-        (("--levels", ""), "--levels names nothing"),
+        (("--views", "back"), "--views has an unknown value 'back'; known: front"),
+        (("--emotions", "glad"), "--emotions has an unknown value 'glad'"),
+        (("--levels", ""), "--levels is empty"),
         (("--test-share", 1.0), "--test-share 1.0 must be"),
         (("--actors", "M999"), "no video of M999"),
-        (("--levels", "1"), "holds no such video"),
+        (("--levels", "1"), "has no such video"),
     ):
         assert words in refused(capsys, *given, *arguments)
-    assert "is no folder" in refused(capsys, "mead", tmp_path / "none", "--consent", "licence")
+    assert "is not a folder" in refused(capsys, "mead", tmp_path / "none", "--consent", "licence")
     assert "--consent" in refused(capsys, "mead", mead)
     write_video(tmp_path / "data/my subject/video 1")
     assert "rename them" in refused(capsys, "imavatar", tmp_path / "data", "--consent", "self", "--train", "video 1")
@@ -91,13 +91,13 @@ def test_help(words):
     assert "MEAD" in said or "IMAvatar" in said
 
 
-def test_labels_reach_the_manifest_as_they_are():
+def test_labels_reach_the_decode_stage_unchanged():
     labels = {"emotion": "angry", "level": "1"}
     arguments = ["--source", "x", "--out-frames", "y", "--manifest", "z", "--labels", json.dumps(labels)]
     assert decode.build_parser().parse_args(arguments).labels == labels
 
 
-def test_subjects_that_make_no_avatar_are_said(tmp_path, caplog, capsys):
+def test_subjects_without_an_avatar_are_reported(tmp_path, caplog, capsys):
     for subject, name in (("subject1", "MVI_1810"), ("subject1", "MVI_1812"), ("subject2", "MVI_1")):
         write_video(tmp_path / "data" / subject / subject / name)
     run("imavatar", tmp_path / "data", "--consent", "licence")
@@ -110,5 +110,5 @@ def test_subjects_that_make_no_avatar_are_said(tmp_path, caplog, capsys):
 def test_videos_that_are_left_out_are_named(mead, caplog, capsys):
     encode_clip(mead / "M003/video/front/all.mp4")
     run("mead", mead, "--consent", "licence", "--views", "front,front")
-    assert "left out: M003/video/front/all.mp4 does not say: emotion, level, number of the take" in caplog.text
+    assert "left out: M003/video/front/all.mp4 does not name: emotion, level, number of the take" in caplog.text
     assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[2:]] == ["M003", "M003"]

@@ -1,7 +1,7 @@
-"""IMAvatar's videos (Zheng et al., "I M Avatar: implicit morphable head avatars from videos", CVPR 2022).
+"""Find IMAvatar's videos (Zheng et al., "I M Avatar: implicit morphable head avatars from videos", CVPR 2022).
 
 `<subject>/<subject>/<video>/` holds `image/1.png` and so on, `mask/` with the person's matte under the same names, and
-`flame_params.json`, the authors' own tracking.
+`flame_params.json`, the authors' tracking.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DEEPEST = 5
 
 @dataclass(frozen=True)
 class Video:
-    """One video: names of subject and video, and its folder, which holds `image`."""
+    """Hold one video: names of subject and video, and the folder that has `image`."""
 
     subject: str
     name: str
@@ -34,26 +34,28 @@ class Video:
 
     @property
     def images(self) -> Path:
+        """Name the folder of images."""
         return self.folder / IMAGES
 
     def lacks_masks(self) -> bool:
-        """Whether an image has no mask of its name."""
+        """Tell whether an image has no mask of its name."""
         masks = self.folder / MASKS
         have = {path.stem for path in list_images(masks)} if masks.is_dir() else set()
         return any(path.stem not in have for path in list_images(self.images))
 
     def has_coefficients(self) -> bool:
+        """Tell whether the authors' tracking is there."""
         return (self.folder / COEFFICIENTS).is_file()
 
 
 def find_videos(folder: Path) -> list[Video]:
-    """All videos below a folder, sorted by subject and name; links to folders are not followed.
+    """Find all videos below a folder, sorted by subject and name; links to folders are ignored.
 
     Raises:
-        UserError: no such folder, or no video in it.
+        UserError: there is no such folder, no video in it, or one video twice.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder; give IMAvatar's folder, or that of one subject")
+        raise UserError(f"{folder} is not a folder; name IMAvatar's folder, or that of one subject")
     videos = []
     for place, folders, _ in os.walk(folder):
         if IMAGES in folders and list_images(Path(place, IMAGES)):
@@ -64,19 +66,19 @@ def find_videos(folder: Path) -> list[Video]:
         if len(Path(place).relative_to(folder).parts) >= _DEEPEST:
             folders.clear()
     if not videos:
-        raise UserError(f"{folder} holds no <video>/{IMAGES}/ with images; give the folder that the zip unpacked to")
+        raise UserError(f"{folder} has no <video>/{IMAGES}/ with images; name the folder that the zip unpacked to")
     names = [(video.subject, video.name) for video in videos]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{folder} holds video {name[1]} of {name[0]} twice; give one of the folders that hold it")
+            raise UserError(f"{folder} has video {name[1]} of {name[0]} twice; name one of the folders that have it")
     return sorted(videos, key=lambda video: (video.subject, video.name))
 
 
 def roles(videos: list[Video], train: list[str], test: list[str]) -> list[tuple[Video, str]]:
-    """The videos with their roles: those named, or, where none is named, those that the authors publish.
+    """Assign roles to videos: the named split, or, where no video is named, the published split.
 
     Raises:
-        UserError: a named video is not there or is both, or nothing is known of any subject's split.
+        UserError: a named video is missing or has both roles, or no subject has a published split.
     """
     named = {"train": train, "test": test}
     both = sorted(set(train) & set(test))
@@ -102,16 +104,16 @@ def roles(videos: list[Video], train: list[str], test: list[str]) -> list[tuple[
 
 
 def on_white(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The person (H, W, 3) uint8 over white, by a mask (H, W) of 8 or 16 bit."""
+    """Composite the person of an image (H, W, 3) uint8 over white by a mask (H, W) of 8 or 16 bit."""
     alpha = mask[..., None].astype(np.float32) / np.iinfo(mask.dtype).max
     return np.rint(image * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 
 def copy_on_white(video: Video, folder: Path) -> Video:
-    """A copy of the video below `folder`, the person before white as in the authors' own training.
+    """Copy a video to `folder` with the person over white, as in the authors' training.
 
     Raises:
-        UserError: an image without a mask, or of another size or depth; a mask of 0 and 1; two images of one name.
+        UserError: an image has no mask, or another size or depth; a mask has 0 and 1; two images share a name.
     """
     copy = Video(video.subject, video.name, folder / video.subject / video.name)
     masks = {path.stem: path for path in list_images(video.folder / MASKS)} if not video.lacks_masks() else None

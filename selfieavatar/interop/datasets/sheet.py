@@ -1,4 +1,4 @@
-"""Rows for the sheet of clips: as text, and added to a sheet that may hold some of them already."""
+"""Format rows of the sheet of clips, and add them to a sheet that may have some of them already."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from selfieavatar.settings.subjects import COLUMNS, Clip, read_sheet
 
 
 def as_text(clips: Sequence[Clip]) -> str:
-    """The rows, tab separated, each with its line end.
+    """Format the rows, tab separated, each with its line end.
 
     Raises:
         UserError: a cell holds a tab or a line break.
@@ -25,17 +25,20 @@ def as_text(clips: Sequence[Clip]) -> str:
 
 
 def as_comment(text: str) -> str:
-    """A line that readers of the sheet pass over; nothing for no text."""
+    """Format a comment line of the sheet; nothing for no text."""
     return f"# {' '.join(text.split())}\n" if text else ""
 
 
 def add_to_sheet(path: Path, clips: Sequence[Clip], comment: str = "") -> int:
-    """Add the clips that the sheet lacks, making the sheet where there is none; returns how many were added.
+    """Add the clips that the sheet lacks, creating it where needed; returns how many were added.
 
-    comment: a line without its end, written before new rows as `# comment`; nothing is written where no row is new.
+    Args:
+        path: of the sheet.
+        clips: to be added.
+        comment: written as `# comment` before new rows, if there are any.
 
     Raises:
-        UserError: the sheet has another clip of the same name, or would not be a valid sheet; it is left as it was.
+        UserError: the sheet has another clip of the same name, or would become invalid; it is left unchanged.
     """
     text, known = "\t".join(COLUMNS) + "\n", {}
     if path.exists():

@@ -1,1 +1,1 @@
-"""Write a tracked subject as other methods read it, and bring their images back."""
+"""Export a tracked subject to the formats of other methods, and import their images."""

@@ -1,4 +1,4 @@
-"""Which frames are handed to a peer, under which running numbers, and the table that leads their images back."""
+"""Choose and number the frames to export, and map a method's images back to them by a table."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _WHOLE, _DIGEST = re.compile(r"[0-9]{1,9}"), re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
-class Handed:
-    """A frame under the peer's running number; `split` is train, val or test, `images` the digest of the clip's."""
+class ExportedFrame:
+    """Hold a frame under its running number; `split` is train, val or test, `images` the digest of the clip's."""
 
     number: int
     subject: str
@@ -28,12 +28,12 @@ class Handed:
     images: str
 
 
-def choose_frames(samples: Sequence[Manifest], split: str) -> tuple[list[Handed], Counter[str]]:
-    """The usable frames of a split, and how many others were left out for which reason.
+def choose_frames(samples: Sequence[Manifest], split: str) -> tuple[list[ExportedFrame], Counter[str]]:
+    """Choose the usable frames of a split and count the others by reason.
 
     The numbers run from 0 over all frames of `split`, clip after clip, in the order of the manifests `samples`.
     """
-    handed: list[Handed] = []
+    chosen: list[ExportedFrame] = []
     left_out: Counter[str] = Counter()
     for table in samples:
         columns = (table[name].tolist() for name in ("clip", "frame", "split", "used", "reason"))
@@ -42,75 +42,80 @@ def choose_frames(samples: Sequence[Manifest], split: str) -> tuple[list[Handed]
                 continue
             if used:
                 facts = table.metadata
-                handed.append(Handed(len(handed), facts["subject"], clip, frame, part, facts["pictures"][clip]))
+                chosen.append(ExportedFrame(len(chosen), facts["subject"], clip, frame, part, facts["pictures"][clip]))
             else:
                 left_out[reason] += 1
-    return handed, left_out
+    return chosen, left_out
 
 
-def as_table(frames: Iterable[Handed]) -> str:
-    """The content of frames.tsv: tab separated, a header, a row for each frame."""
+def as_table(frames: Iterable[ExportedFrame]) -> str:
+    """Format frames.tsv: tab separated, a header, a row for each frame."""
     rows = [COLUMNS, *([str(getattr(frame, name)) for name in COLUMNS] for frame in frames)]
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
-def parse_table(text: str, where: str, subject: str) -> list[Handed]:
-    """The inverse of `as_table`, checked: names become paths.
+def parse_table(text: str, where: str, subject: str) -> list[ExportedFrame]:
+    """Parse and validate frames.tsv, since its names become paths.
 
     Args:
-        where: the file's name, for errors. subject: whom the table must be about.
+        text: of `as_table`.
+        where: the file's name, for errors.
+        subject: that the table must be about.
 
     Raises:
-        UserError: the line that is wrong, and how.
+        UserError: a line is wrong; the error says which and how.
     """
     lines = text.splitlines()
     if not lines or tuple(lines[0].split("\t")) != COLUMNS:
-        raise UserError(f"{where} is no table of frames: its first line must be {', '.join(COLUMNS)} between tabs")
+        raise UserError(f"{where} is not a table of frames: its first line must be {', '.join(COLUMNS)} between tabs")
     frames = [_parse_row(line, f"{where}, line {number}", subject) for number, line in enumerate(lines[1:], start=2)]
     for what in (lambda frame: frame.number, lambda frame: (frame.clip, frame.frame)):
         twice = [key for key, count in Counter(map(what, frames)).items() if count > 1]
         if twice:
-            raise UserError(f"{where} names {twice[0]} twice; take the frames.tsv that was handed over, unchanged")
+            raise UserError(f"{where} names {twice[0]} twice; use the exported frames.tsv unchanged")
     return frames
 
 
-def _parse_row(line: str, where: str, subject: str) -> Handed:
+def _parse_row(line: str, where: str, subject: str) -> ExportedFrame:
     cells = line.split("\t")
     if len(cells) != len(COLUMNS):
         raise UserError(f"{where}: {len(cells)} cells instead of {len(COLUMNS)}; keep the tabs between the columns")
     row = dict(zip(COLUMNS, cells, strict=True))
     for name, fits in (("number", _WHOLE), ("frame", _WHOLE), ("clip", NAME), ("images", _DIGEST)):
         if not fits.fullmatch(row[name]):
-            raise UserError(f"{where}: '{row[name]}' is no {name}; take the frames.tsv that was handed over, unchanged")
+            raise UserError(f"{where}: '{row[name]}' is not a valid {name}; use the exported frames.tsv unchanged")
     if row["subject"] != subject:
         raise UserError(f"{where}: the table is about subject '{row['subject']}', not '{subject}'; name the right one")
     if row["split"] not in SPLITS["all"]:
         raise UserError(f"{where}: unknown split '{row['split']}'; known: {', '.join(SPLITS['all'])}")
-    return Handed(int(row["number"]), subject, row["clip"], int(row["frame"]), row["split"], row["images"])
+    return ExportedFrame(int(row["number"]), subject, row["clip"], int(row["frame"]), row["split"], row["images"])
 
 
-def refuse_outdated(frames: Sequence[Handed], now: Sequence[Handed], split: str) -> None:
-    """Nothing, where the frames of `split` are still those that `choose_frames` gives `now`.
+def refuse_outdated(frames: Sequence[ExportedFrame], now: Sequence[ExportedFrame], split: str) -> None:
+    """Check that the frames of `split` are still those that `choose_frames` gives `now`.
 
     Raises:
-        UserError: clips have been tracked anew since, or other frames chosen.
+        UserError: clips have been tracked again since, or other frames chosen.
     """
     old, new = ({(f.clip, f.frame, f.images) for f in rows if f.split in SPLITS[split]} for rows in (frames, now))
     if old != new:
         clip, frame, _ = min(old ^ new)
-        raise UserError(f"the frames of split '{split}' are no longer those that were handed over (clip '{clip}', "
-                        f"frame {frame}); hand the subject over again and let the method train on that")  # fmt: skip
+        raise UserError(f"the frames of split '{split}' have changed since the export (clip '{clip}', frame {frame}); "
+                        "export the subject again and train the method on that")  # fmt: skip
 
 
-def pair(frames: Sequence[Handed], names: Sequence[str], split: str, by: str) -> list[tuple[Handed, str]]:
-    """Which image of a peer shows which frame of `split`.
+def pair(frames: Sequence[ExportedFrame], names: Sequence[str], split: str, by: str) -> list[tuple[ExportedFrame, str]]:
+    """Match the images of a method to the frames of `split`.
 
     Args:
-        frames: all rows of the table. names: file names in natural order. by: "number", the last digits in the name
-            are the running number; or "order", the k-th image is the k-th frame of the split.
+        frames: all rows of the table.
+        names: file names in natural order.
+        split: a key of SPLITS.
+        by: "number", the last digits in the name are the running number; or "order", the k-th image is the k-th frame
+            of the split.
 
     Raises:
-        UserError: frames without an image, images without a frame, or two for one.
+        UserError: a frame has no image or two, or an image no frame.
     """
     wanted = [frame for frame in frames if frame.split in SPLITS[split]]
     if not wanted:
@@ -132,7 +137,7 @@ def pair(frames: Sequence[Handed], names: Sequence[str], split: str, by: str) ->
     foreign = [name for number, name in numbered.items() if number not in known]
     if foreign:
         raise UserError(f"{len(foreign)} images have numbers that the table of frames lacks, the first is "
-                        f"{foreign[0]}; was it numbered anew? then pair by order")  # fmt: skip
+                        f"{foreign[0]}; where the method numbers its images itself, pair by order")  # fmt: skip
     missing = [frame.number for frame in wanted if frame.number not in numbered]
     if missing:
         raise UserError(f"{len(missing)} of the {len(wanted)} frames of split '{split}' have no image, the first is "

@@ -1,4 +1,4 @@
-"""Images that other methods have painted, in whatever form they left them."""
+"""Read images that other methods have rendered."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from selfieavatar.errors import UserError
 
 LEAST_PX = 16
-_PNG, _GREY = b"\x89PNG\r\n\x1a\n", (0, 4)  # the kinds of a PNG's pixels that are grey, without and with alpha
+_PNG, _GREY = b"\x89PNG\r\n\x1a\n", (0, 4)  # PNG's colour types of grey, without and with alpha
 
 
-def peer_image(path: Path) -> np.ndarray:
-    """A peer's image (S, S, 3) uint8 RGB of whatever size; 16 bits are rounded to 8.
+def external_image(path: Path) -> np.ndarray:
+    """Read an image of another method as (S, S, 3) uint8 RGB; 16 bits are rounded to 8.
 
     Raises:
-        UserError: it is unreadable, grey, not square, smaller than 16 px, or transparent in places.
+        UserError: it is unreadable, grey, smaller than 16 px, transparent in places, or has unequal sides.
     """
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype not in (np.uint8, np.uint16):
@@ -31,9 +31,9 @@ def peer_image(path: Path) -> np.ndarray:
             f"{path} is a {'grey' if grey else 'colour'} image of {width} x {height} px, but the truth is a square "
             "crop in colour; have the method write the same crop"
         )
-    if image.shape[2] == 4 and image[..., 3].min() < np.iinfo(image.dtype).max:
-        raise UserError(f"{path} is transparent in places; lay the images over the background that was filmed")
+    if image.shape[2] == 4 and image[..., 3].min() < (255 if image.dtype == np.uint8 else 65535):
+        raise UserError(f"{path} is transparent in places; composite the images over the filmed background")
     if width < LEAST_PX:
-        raise UserError(f"{path} is of {width} px; have the method paint {LEAST_PX} or more, best the truth's size")
+        raise UserError(f"{path} has {width} px; have the method render {LEAST_PX} or more, best the truth's size")
     image = image[..., 2::-1]
     return image if image.dtype == np.uint8 else np.round(image / 257).astype(np.uint8)

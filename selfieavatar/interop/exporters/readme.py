@@ -1,4 +1,4 @@
-"""README.txt of what is handed over: what each thing is, for somebody who knows the peer and not this project."""
+"""Write the README.txt of an export, for users of the other method."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from selfieavatar.interop.exporters.frames import Handed
+from selfieavatar.interop.exporters.frames import ExportedFrame
 from selfieavatar.interop.exporters.transforms import INSTA_EXPRESSIONS, NERFACE_EXPRESSIONS
 
 STYLEAVATAR = """\
@@ -19,9 +19,9 @@ SPLIT/uv/000000.png      256 px, RGB, 8 bit: red u to the right, green v down, 0
                          face; all 0 off it
 
 Train on train/ alone: python train.py ... {out}/train
-Its published checkpoints know the texture layout of another face model: begin without one, or let it be unlearnt.
-Paint: python test.py --render_dir {out}/test/render --uv_dir {out}/test/uv --ckpt ... --save_dir IMAGES
-What is painted (1024 px) is the whole frame. The sizes are those of its networks; the frames have {size} px."""
+Its published checkpoints know the texture layout of another face model: train from scratch, or long enough to unlearn.
+Render: python test.py --render_dir {out}/test/render --uv_dir {out}/test/uv --ckpt ... --save_dir IMAGES
+The rendered images (1024 px) show the whole frame. The sizes are its networks'; the frames have {size} px."""
 
 NERFACE = """\
 images/000000.png       RGB, 8 bit, {size} px
@@ -54,35 +54,36 @@ gaze                    left yaw, left pitch, right yaw, right pitch, radians; y
                         pitch > 0 down"""
 
 BACK = """\
-frames.tsv leads back: number (of the images here), clip and frame (in results/{subject}/clips), split.
-When the method has painted the {tests} test frames, in the folder of the project that wrote this:
+frames.tsv maps each number of the images here to clip and frame (in results/{subject}/clips) and split.
+When the method has rendered the {tests} test frames, in the folder of the project that wrote this:
 
     python -m tools.handover collect {subject} --method NAME --from IMAGES --frames {out}/frames.tsv
 
-Images are found by the number in their names; add --by order where the method numbered them anew.
+Images are found by the number in their names; add --by order where the method numbers them itself.
 """
 
-KINDS = {"styleavatar": [STYLEAVATAR], "nerface": [NERFACE, MESHES], "insta": [INSTA, MESHES]}
+TEXTS = {"styleavatar": [STYLEAVATAR], "nerface": [NERFACE, MESHES], "insta": [INSTA, MESHES]}
 LEAST = {"nerface": NERFACE_EXPRESSIONS, "insta": INSTA_EXPRESSIONS}
 
 
 def readme(
-    peer: str, frames: Sequence[Handed], left_out: Mapping[str, int], out: Path, facts: Mapping[str, object]
+    method: str, frames: Sequence[ExportedFrame], left_out: Mapping[str, int], out: Path, facts: Mapping[str, object]
 ) -> str:
-    """The text for a peer, one of KINDS; `out` is the folder, `facts` fill in the words about its content."""
+    """Write the text for a method, a key of TEXTS; `out` is the folder, `facts` fill in its content."""
     subject, count = frames[0].subject, Counter(frame.split for frame in frames)
-    said = ", ".join(f"{number} {split}" for split, number in count.items())
+    listed = ", ".join(f"{number} {split}" for split, number in count.items())
     place = shlex.quote(str(out))
     head = (
-        f"The tracked frames of subject '{subject}', for {peer}.\n\nFrames: {said}. Left out: {reasons(left_out)}.\n"
-        "Train on `train` alone; `val` may choose among trainings; `test` measures.\n\n"
+        f"The tracked frames of subject '{subject}', for {method}.\n\nFrames: {listed}. "
+        f"Left out: {reasons(left_out)}.\n"
+        "Train on `train` alone, select a model by `val`, measure on `test`.\n\n"
     )
-    body = "\n".join(KINDS[peer]).format(out=place, least=LEAST.get(peer), **facts)
+    body = "\n".join(TEXTS[method]).format(out=place, least=LEAST.get(method), **facts)
     back = BACK.format(subject=subject, tests=count["test"], out=place)
-    return head + body + "\n\n" + (back if count["test"] else "The test frames are handed over by --split test.\n")
+    return head + body + "\n\n" + (back if count["test"] else "The test frames are exported by --split test.\n")
 
 
 def reasons(left_out: Mapping[str, int]) -> str:
-    """`3 duplicate, 1 blurred`, the most frequent first; `none`."""
+    """List reasons as `3 duplicate, 1 blurred`, the most frequent first; `none`."""
     most = sorted(left_out.items(), key=lambda item: -item[1])
     return ", ".join(f"{count} {reason}" for reason, count in most) or "none"

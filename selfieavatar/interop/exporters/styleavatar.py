@@ -1,9 +1,9 @@
-"""StyleAvatar's training data (Wang et al., SIGGRAPH 2023): image/, back/, render/, uv/, told by its public reader.
+"""Export StyleAvatar's training data (Wang et al., SIGGRAPH 2023): image/, back/, render/, uv/, as its code reads them.
 
-The networks have fixed sizes. `render` and `uv` are 256 px and show the window that is painted, here the whole frame;
-`image` and `back` are 1536 px and show one and a half times that window, for the sliding crop of 1024 px, so here the
-frame's border is repeated around it. `back` is the person's matte and WHITE ON THE PERSON, in spite of its name: the
-reader takes 1 - (back > 1/2) for the background.
+The networks have fixed sizes. `render` and `uv` are 256 px and show the rendered window, here the whole frame; `image`
+and `back` are 1536 px and show one and a half times that window, for the sliding crop of 1024 px, so here the frame's
+border is repeated around it. `back` is the person's matte and WHITE ON THE PERSON, in spite of its name: the reader
+takes 1 - (back > 1/2) for the background.
 """
 
 from __future__ import annotations
@@ -21,28 +21,30 @@ MARGIN = 0.25  # of the frame's side, around it in `image` and `back`
 
 
 def with_margin(image: np.ndarray) -> np.ndarray:
-    """(S, S) or (S, S, 3) uint8 -> the same at IMAGE_PX with MARGIN around it, its border repeated."""
+    """Pad an image (S, S) or (S, S, 3) uint8 by MARGIN, its border repeated, and resample it to IMAGE_PX."""
     side = image.shape[0]
     return cut_window(image, (-MARGIN * side, -MARGIN * side, (1 + 2 * MARGIN) * side), IMAGE_PX)
 
 
 def eight_bit_uv(uv: np.ndarray) -> np.ndarray:
-    """I_UV (S, S, 3) uint16 -> uint8, to the nearest of 256 steps; blue 255 on the face, and all 0 off it.
+    """Quantise I_UV (S, S, 3) uint16 to uint8; blue 255 on the face, and all 0 off it.
 
-    The coordinates of the torso, which our I_UV may hold off the face, are none of StyleAvatar's and left out.
-    The reader samples its texture of 128 texels at 2 value / 255 - 1, u to the right and v down as ours: the rounding
-    moves a point by a quarter of its texels at most.
+    Off-face coordinates of torso and hair are left out: StyleAvatar has none. Its reader samples a texture of 128
+    texels at 2 value / 255 - 1, u to the right and v down as ours: rounding moves a point by a quarter texel at most.
     """
     rounded = ((uv.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return np.where(uv[..., 2:] > 0, rounded, np.uint8(0))
 
 
 def frame_files(number: int, split: str, frame: np.ndarray, alpha: np.ndarray, face: FaceImages) -> dict[str, bytes]:
-    """The four files of a frame by their paths.
+    """Encode the four files of a frame, by their paths.
 
     Args:
-        number: the running number. split: name of the folder. frame: (S, S, 3) uint8. alpha: (S, S) uint8, 255 on the
-            person. face: drawn at RENDER_PX.
+        number: the running number.
+        split: name of the folder.
+        frame: (S, S, 3) uint8.
+        alpha: (S, S) uint8, 255 on the person.
+        face: rendered at RENDER_PX.
     """
     images = {
         "image": with_margin(frame), "back": with_margin(alpha), "render": face.image, "uv": eight_bit_uv(face.uv)

@@ -1,4 +1,4 @@
-"""A subject's folder of results, as far as it is handed over: frames, mattes, coefficients, face model and camera."""
+"""Read what is exported of a subject's results: frames, mattes, coefficients, face model and camera."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.identity import Identity
-from selfieavatar.interop.exporters.frames import Handed, choose_frames
+from selfieavatar.interop.exporters.frames import ExportedFrame, choose_frames
 from selfieavatar.io.files import image_name, read_image
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.model import MorphableModel
@@ -24,7 +24,7 @@ COEFFICIENTS = ("rotation", "translation", "expression", "gaze", "light")
 
 @dataclass
 class Subject:
-    """A subject's folder of results."""
+    """Read a subject's folder of results."""
 
     name: str
     folder: Path
@@ -32,7 +32,7 @@ class Subject:
 
     @classmethod
     def find(cls, name: str, results: Path) -> Subject:
-        """Raises UserError where there is no such subject, or its frames have not been chosen yet."""
+        """Open the results of a subject; UserError where there is none, or the workflow has not chosen its frames."""
         folder = results / name
         if not NAME.fullmatch(name) or not folder.is_dir():
             raise UserError(f"{results} has no subject '{name}'; name a folder that lies there, or another --results")
@@ -44,8 +44,8 @@ class Subject:
             raise UserError(f"{first} and {second.name} are of different subjects or sizes; run the workflow again")
         return cls(name, folder, samples)
 
-    def chosen(self, split: str) -> tuple[list[Handed], Counter[str]]:
-        """Frames to hand over and reasons of those left out; UserError where there are none."""
+    def chosen(self, split: str) -> tuple[list[ExportedFrame], Counter[str]]:
+        """Choose the frames to export and count the others by reason; UserError where there are none."""
         frames, left_out = choose_frames(self.samples, split)
         if not frames or (split == "all" and not any(frame.split == "test" for frame in frames)):
             raise UserError(
@@ -56,6 +56,7 @@ class Subject:
 
     @cached_property
     def size_px(self) -> int:
+        """Read the side of the frames."""
         return int(self.samples[0].metadata["size_px"])
 
     @cached_property
@@ -64,11 +65,11 @@ class Subject:
         return Identity.load(self.folder / "identity.npz")
 
     def model(self) -> tuple[MorphableModel, Camera]:
-        """The subject's face, and the camera of the frames."""
+        """Look up the subject's face model, and the camera of the frames."""
         return self.identity.model, self.identity.camera.scaled(self.size_px)
 
-    def coefficients(self, frames: Sequence[Handed]) -> dict[int, dict[str, np.ndarray]]:
-        """Rotation, translation, expression, gaze and light of each frame, by running number."""
+    def coefficients(self, frames: Sequence[ExportedFrame]) -> dict[int, dict[str, np.ndarray]]:
+        """Read rotation, translation, expression, gaze and light of each frame, by running number."""
         found = {}
         for clip in dict.fromkeys(frame.clip for frame in frames):
             fit = read_manifest(self.folder / "clips" / clip / "fit.parquet", "fit")
@@ -76,22 +77,22 @@ class Subject:
             row_of = {number: row for row, number in enumerate(fit["frame"].tolist())}
             for frame in (frame for frame in frames if frame.clip == clip):
                 if frame.frame not in row_of:
-                    raise UserError(f"clip '{clip}' has no frame {frame.frame} any more; run the workflow again")
+                    raise UserError(f"the fit of clip '{clip}' lacks frame {frame.frame}; run the workflow again")
                 found[frame.number] = {name: column[row_of[frame.frame]] for name, column in columns.items()}
         return found
 
-    def images(self, frame: Handed) -> tuple[np.ndarray, np.ndarray]:
-        """Frame (S, S, 3) and alpha (S, S), uint8."""
+    def images(self, frame: ExportedFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Read a frame (S, S, 3) and its alpha (S, S), uint8."""
         found = []
-        for kind, shape in (("frames", (self.size_px, self.size_px, 3)), ("alpha", (self.size_px, self.size_px))):
-            path = self.folder / "clips" / frame.clip / kind / image_name(frame.frame)
+        for folder, shape in (("frames", (self.size_px, self.size_px, 3)), ("alpha", (self.size_px, self.size_px))):
+            path = self.folder / "clips" / frame.clip / folder / image_name(frame.frame)
             found.append(read_image(path))
             if found[-1].shape != shape or found[-1].dtype != np.uint8:
                 raise UserError(f"{path} is not of {self.size_px} px and 8 bits; run the workflow again")
         return found[0], found[1]
 
-    def backgrounds(self, frames: Sequence[Handed]) -> dict[str, bytes]:
-        """Files of the clean backgrounds that there are; the first of them again under the name that NeRFace reads."""
+    def backgrounds(self, frames: Sequence[ExportedFrame]) -> dict[str, bytes]:
+        """Read the clean background plates; the first comes a second time under the name that NeRFace reads."""
         clips = self.folder / "clips"
         plates = [clips / clip / "plate.png" for clip in dict.fromkeys(frame.clip for frame in frames)]
         files = {f"bg/{path.parent.name}.png": path.read_bytes() for path in plates if path.is_file()}

@@ -1,9 +1,9 @@
-"""NeRF-style data: images, masks, meshes, and where the camera is as seen from the head, told by public readers.
+"""Export NeRF-style data: images, masks, meshes and the camera's pose relative to the head, as published code reads it.
 
-World axes: the head's, x to its left, y up, z out of the face (FLAME's), in centimetres times `scale`. The head rests
-and the camera moves. Of the two peers, NeRFace (Gafni et al., CVPR 2021) reads cameras in OpenGL's axes (x right,
-y up, z backward), as NeRF code does in general; INSTA (Zielonka et al., CVPR 2023) reads OpenCV's (x right, y down,
-z forward), takes the mask from a fourth channel, and wants meshes, coefficients and depth in files.
+World axes: the head's, x to its left, y up, z out of the face (FLAME's), in centimetres times `scale`. The head is
+fixed and the camera moves. NeRFace (Gafni et al., CVPR 2021) reads cameras in OpenGL's axes (x right, y up, z
+backward), as NeRF code does in general. INSTA (Zielonka et al., CVPR 2023) reads OpenCV's (x right, y down, z forward),
+takes the mask from a fourth channel, and reads meshes, coefficients and depth from files.
 """
 
 from __future__ import annotations
@@ -21,40 +21,42 @@ from selfieavatar.io.png import encode_png
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_matrix, clip_positions
 
-PEERS = ("nerface", "insta")
+METHODS = ("nerface", "insta")
 SCALE = 0.01  # metres
-TURN = np.array([1.0, -1.0, -1.0])  # model axes <-> world axes, OpenCV's camera axes <-> OpenGL's
-NERFACE_EXPRESSIONS, INSTA_EXPRESSIONS = 76, 16  # numbers that their networks take
+FLIP = np.array([1.0, -1.0, -1.0])  # model axes <-> world axes, OpenCV's camera axes <-> OpenGL's
+NERFACE_EXPRESSIONS, INSTA_EXPRESSIONS = 76, 16  # coefficients that their networks take
 DEPTH_STEPS = 1000  # of INSTA's depth images for one unit
 
 
 def to_world(points: np.ndarray, scale: float) -> np.ndarray:
-    """Model points (..., 3) cm -> world."""
-    return np.asarray(points, float) * (scale * TURN)
+    """Transform model points (..., 3) cm to world axes and units."""
+    return np.asarray(points, float) * (scale * FLIP)
 
 
 def camera_to_world(rotation: np.ndarray, translation: np.ndarray, scale: float, opengl: bool) -> np.ndarray:
-    """Pose of frames, camera from model in OpenCV's axes (docs/conventions.md) -> transform_matrix.
+    """Invert head poses, camera from model in OpenCV's axes (docs/conventions.md), to camera-to-world matrices.
 
     Args:
-        rotation: axis-angle (N, 3). translation: (N, 3) cm. scale: world units of a cm. opengl: the camera's axes are
-            OpenGL's, else OpenCV's.
+        rotation: axis-angle (N, 3).
+        translation: (N, 3) cm.
+        scale: world units of a cm.
+        opengl: the camera's axes are OpenGL's, else OpenCV's.
 
     Returns:
         (N, 4, 4), world point = matrix @ camera point.
     """
-    world_from_camera = TURN[:, None] * np.swapaxes(rotation_matrix(np.asarray(rotation, float)), -1, -2)
+    world_from_camera = FLIP[:, None] * np.swapaxes(rotation_matrix(np.asarray(rotation, float)), -1, -2)
     matrices = np.tile(np.eye(4), (len(rotation), 1, 1))
-    matrices[:, :3, :3] = world_from_camera * (TURN if opengl else 1.0)
+    matrices[:, :3, :3] = world_from_camera * (FLIP if opengl else 1.0)
     matrices[:, :3, 3] = -scale * (world_from_camera @ np.asarray(translation, float)[..., None])[..., 0]
     return matrices
 
 
-def camera_fields(camera: Camera, peer: str) -> dict[str, Any]:
-    """What a transforms file says once for all frames.
+def camera_fields(camera: Camera, method: str) -> dict[str, Any]:
+    """List the intrinsics of a transforms file.
 
-    cx, cy: as everywhere here, the first pixel's centre at 0.5. `intrinsics` is NeRFace's fx, fy, cx, cy, the latter
-    as shares of the side and for pixels counted from centres at whole numbers, which is how it casts rays.
+    cx, cy: pixels, the first pixel's centre at 0.5. `intrinsics` is NeRFace's fx, fy, cx, cy, the latter as shares of
+    the side with pixel centres at whole numbers, which is how it casts rays.
     """
     (cx, cy), side = camera.principal, camera.size_px
     angle = 2 * math.atan(side / (2 * camera.focal_px))
@@ -62,35 +64,35 @@ def camera_fields(camera: Camera, peer: str) -> dict[str, Any]:
         "camera_angle_x": angle, "camera_angle_y": angle, "fl_x": camera.focal_px, "fl_y": camera.focal_px, "cx": cx,
         "cy": cy, "w": side, "h": side,
     }  # fmt: skip
-    if peer == "nerface":
+    if method == "nerface":
         return fields | {"intrinsics": [camera.focal_px, camera.focal_px, (cx - 0.5) / side, (cy - 0.5) / side]}
     return fields | {"integer_depth_scale": 1 / DEPTH_STEPS}
 
 
 def padded(expression: np.ndarray, least: int) -> list[float]:
-    """Coefficients (E,) as numbers, followed by zeros up to `least`."""
+    """Pad coefficients (E,) by zeros to at least `least` numbers."""
     values = np.asarray(expression, float)
     return [*values.tolist(), *[0.0] * (least - len(values))]
 
 
 def face_box(points: np.ndarray, side: int) -> list[float]:
-    """NeRFace's bbox of pixels (V, 2): first and last row, first and last column, as shares, within the image."""
+    """Compute NeRFace's bounding box of pixels (V, 2): first and last row, first and last column, as shares."""
     low, high = np.clip(points.min(0) / side, 0, 1), np.clip(points.max(0) / side, 0, 1)
     return [float(low[1]), float(high[1]), float(low[0]), float(high[0])]
 
 
 def obj_faces(tri: np.ndarray) -> str:
-    """The lines of an OBJ file for triangles (F, 3)."""
+    """Format triangles (F, 3) as lines of an OBJ file."""
     return "".join(f"f {a} {b} {c}\n" for a, b, c in (np.asarray(tri) + 1).tolist())
 
 
 def obj(vertices: np.ndarray, faces: str) -> bytes:
-    """An OBJ file of vertices (V, 3) and the lines of `obj_faces`."""
+    """Format an OBJ file of vertices (V, 3) and the lines of `obj_faces`."""
     return ("".join(f"v {x:.6f} {y:.6f} {z:.6f}\n" for x, y, z in vertices.tolist()) + faces).encode()
 
 
 def depth_map(points: np.ndarray, tri: np.ndarray, camera: Camera) -> np.ndarray:
-    """Camera points (V, 3) cm and triangles (F, 3) -> distance along the camera's axis (S, S) cm, 0 off the mesh."""
+    """Render a mesh (V, 3) cm, (F, 3) to depth along the camera's axis (S, S) cm, 0 off the mesh."""
     size = (camera.size_px, camera.size_px)
     buffer = ZBuffer(size, len(tri))
     buffer.draw(clip_positions(points, camera.focal_px, camera.principal, size), np.ascontiguousarray(tri, np.int32))
@@ -99,15 +101,17 @@ def depth_map(points: np.ndarray, tri: np.ndarray, camera: Camera) -> np.ndarray
 
 
 class TransformsData:
-    """One subject's data for one peer; frames may be added from several threads.
+    """Collect one subject's data for one method; frames may be added from several threads.
 
     Args:
-        model, camera: the subject's face, and the camera of the frames (S px). peer: one of PEERS. scale: world units
-            of a centimetre.
+        model: the subject's face.
+        camera: of the frames (S px).
+        method: one of METHODS.
+        scale: world units of a centimetre.
     """
 
-    def __init__(self, model: MorphableModel, camera: Camera, peer: str, scale: float) -> None:
-        self.model, self.camera, self.peer, self.scale = model, camera, peer, scale
+    def __init__(self, model: MorphableModel, camera: Camera, method: str, scale: float) -> None:
+        self.model, self.camera, self.method, self.scale = model, camera, method, scale
         self._faces = obj_faces(model.tri)
         self._fields: dict[int, dict[str, Any]] = {}
         self._reach: list[tuple[float, float]] = []
@@ -115,20 +119,22 @@ class TransformsData:
     def frame_files(
         self, number: int, row: Mapping[str, np.ndarray], frame: np.ndarray, alpha: np.ndarray
     ) -> dict[str, bytes]:
-        """The files of a frame by their paths.
+        """Encode the files of a frame, by their paths.
 
         Args:
-            number: the running number. row: rotation (3,), translation (3,) cm, expression (E,), gaze (4,) rad.
-            frame: (S, S, 3) uint8. alpha: (S, S) uint8, 255 on the person.
+            number: the running number.
+            row: rotation (3,), translation (3,) cm, expression (E,), gaze (4,) rad.
+            frame: (S, S, 3) uint8.
+            alpha: (S, S) uint8, 255 on the person.
 
         Raises:
-            UserError: the depth does not fit into 16 bits.
+            UserError: the depth overflows 16 bits.
         """
         pose = row["rotation"][None].astype(float), row["translation"][None].astype(float)
         vertices = self.model.vertices(row["expression"])
         points = transform(vertices.astype(float), *pose)[0]
         self._reach.append((points[:, 2].min() * self.scale, points[:, 2].max() * self.scale))
-        name, insta = f"{number:06d}", self.peer == "insta"
+        name, insta = f"{number:06d}", self.method == "insta"
         fields = {
             "transform_matrix": camera_to_world(*pose, self.scale, opengl=not insta)[0].tolist(),
             "mesh_path": f"meshes/{name}.obj", "gaze": row["gaze"].tolist(),
@@ -155,7 +161,7 @@ class TransformsData:
         return files
 
     def _depth(self, points: np.ndarray) -> np.ndarray:
-        """uint16 depth image in steps of 1 / DEPTH_STEPS units."""
+        """Render the uint16 depth image in steps of 1 / DEPTH_STEPS units."""
         depth = depth_map(points, self.model.tri, self.camera) * self.scale
         if depth.max() * DEPTH_STEPS > np.iinfo(np.uint16).max:
             raise UserError(f"at this --scale the face is {depth.max():.0f} units away, more than INSTA's depth "
@@ -163,18 +169,18 @@ class TransformsData:
         return np.round(depth * DEPTH_STEPS).astype(np.uint16)
 
     def shared_files(self, splits: Mapping[str, Iterable[int]]) -> dict[str, bytes]:
-        """What belongs to all frames, once they have been added: a transforms file for each split's numbers, a mesh."""
-        common = camera_fields(self.camera, self.peer)
+        """Write the files for all frames, once they have been added: a transforms file for each split, a mesh."""
+        common = camera_fields(self.camera, self.method)
         files = {}
         for split, numbers in splits.items():
             content = common | {"frames": [self._fields[number] for number in numbers]}
             files[f"transforms_{split}.json"] = (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-        if self.peer == "insta":
+        if self.method == "insta":
             files["canonical.obj"] = obj(to_world(self.model.template, self.scale), self._faces)
         return files
 
     def facts(self) -> dict[str, Any]:
-        """What a reader of the data must know, once all frames have been added; near and far in world units."""
+        """Collect the facts for the README, once all frames have been added; near and far in world units."""
         near, far = zip(*self._reach, strict=True)
         return {
             "size": self.camera.size_px, "count": self.model.expression_count, "model": self.model.name,

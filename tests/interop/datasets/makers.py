@@ -1,4 +1,4 @@
-"""Small trees of data sets with made-up images."""
+"""Write small trees of data sets with synthetic images."""
 
 import av
 import numpy as np
@@ -7,7 +7,7 @@ from selfieavatar.io.files import write_image
 
 
 def encode_clip(path, frames=3, fps=25, side=64):
-    """A video of grey images that grow brighter."""
+    """Encode a video of grey images that grow brighter."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps)
@@ -21,7 +21,7 @@ def encode_clip(path, frames=3, fps=25, side=64):
 
 
 def write_video(folder, count=3, masks=True, coefficients=True):
-    """IMAvatar's folder of one video: images, their masks (the left half is the person), a file of coefficients."""
+    """Write IMAvatar's folder of one video: images, masks (the left half is the person), coefficients."""
     for number in range(1, count + 1):
         write_image(folder / "image" / f"{number}.png", np.full((8, 8, 3), 40, np.uint8))
         if masks:

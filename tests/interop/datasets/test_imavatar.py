@@ -1,4 +1,4 @@
-"""IMAvatar's folders: videos, roles, and copies on white."""
+"""Test IMAvatar's folders: videos, roles, and copies on white."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_videos_are_found_from_each_level(data):
     assert [video.subject for video in imavatar.find_videos(data / "subject1" / "subject1")] == ["subject1"] * 3
     with pytest.raises(UserError, match="no <video>/image/"):
         imavatar.find_videos(data / "subject1" / "subject1" / "MVI_1810" / "mask")
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         imavatar.find_videos(data / "none")
 
 

@@ -1,4 +1,4 @@
-"""MEAD's folders and archives: what a path says, what is chosen, and archives that mean harm."""
+"""Test MEAD's folders and archives: labels of paths, selection, and hostile archives."""
 
 import io
 import tarfile
@@ -50,7 +50,7 @@ def test_other_names_have_no_labels(name):
 
 
 def archive(path, names, kinds=()):
-    """A .tar with a byte string for each name, and entries of other kinds."""
+    """Write a .tar with a byte string for each name, and entries of other types."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as tar:
         for number, name in enumerate(names):
@@ -75,7 +75,7 @@ def test_loose_and_packed_videos_of_a_folder(tmp_path):
     assert [(take.clip, bool(take.member)) for take in takes] == [
         ("front_angry_level_1_001", False), ("front_sad_level_2_002", True),
     ]  # fmt: skip
-    assert left_out == ["M003/video/front/odd/x.mp4 does not say: emotion, level, number of the take"]
+    assert left_out == ["M003/video/front/odd/x.mp4 does not name: emotion, level, number of the take"]
     assert [take.actor for take in mead.find_takes(tmp_path / "M003" / "video")[0]] == ["M003"]
 
 
@@ -135,14 +135,14 @@ def test_sizes_below_zero_are_refused(tmp_path):
         mead.find_takes(tmp_path)
 
 
-def test_what_is_no_video_is_said(tmp_path):
+def test_files_other_than_videos_are_reported(tmp_path):
     encode_clip(tmp_path / OFFICIAL)
     (tmp_path / "M003/video.tar").write_bytes(bytes(10240))
     (tmp_path / "M003/more.tar.gz").touch()
     (tmp_path / OFFICIAL).with_name("002.mp4").symlink_to("gone.mp4")
     takes, left_out = mead.find_takes(tmp_path)
     assert [take.number for take in takes] == ["001"] and sorted(left_out) == [
-        "M003/more.tar.gz is packed otherwise than as .tar; unpack it",
+        "M003/more.tar.gz is not packed as .tar; unpack it",
         "M003/video.tar holds no videos",
         "M003/video/front/angry/level_1/002.mp4 is a link that leads to no file",
     ]
@@ -151,7 +151,7 @@ def test_what_is_no_video_is_said(tmp_path):
 def test_two_videos_that_say_the_same_are_refused(tmp_path):
     encode_clip(tmp_path / "a" / OFFICIAL)
     encode_clip(tmp_path / "b" / OFFICIAL)
-    with pytest.raises(UserError, match="both say"):
+    with pytest.raises(UserError, match="are both named"):
         mead.find_takes(tmp_path)
 
 
@@ -162,7 +162,11 @@ def takes_of(actor, count=5):
 
 def test_split_by_whole_clips_is_the_same_everywhere_and_follows_the_seed():
     takes = takes_of("M003") + takes_of("W009")
-    first, again, other = mead.tested(takes, 0.2, 1), mead.tested(takes[::-1], 0.2, 1), mead.tested(takes, 0.2, 2)
+    first, again, other = (
+        mead.draw_test_split(takes, 0.2, 1),
+        mead.draw_test_split(takes[::-1], 0.2, 1),
+        mead.draw_test_split(takes, 0.2, 2),
+    )
     assert first == again != other
     for actor in ("M003", "W009"):
         own = [take for take in first if take.actor == actor]
@@ -170,8 +174,8 @@ def test_split_by_whole_clips_is_the_same_everywhere_and_follows_the_seed():
         assert {emotion: sum(take.emotion == emotion for take in own) for emotion in mead.EMOTIONS} == dict.fromkeys(
             mead.EMOTIONS, 2
         )
-    assert not mead.tested(takes, 0, 1)
-    assert len(mead.tested(takes[:2], 0.2, 1)) == 1 and not mead.tested(takes[:1], 0.2, 1)
+    assert not mead.draw_test_split(takes, 0, 1)
+    assert len(mead.draw_test_split(takes[:2], 0.2, 1)) == 1 and not mead.draw_test_split(takes[:1], 0.2, 1)
 
 
 def test_choice():

@@ -1,4 +1,4 @@
-"""Rows are added to a sheet once, and a sheet that cannot take them stays as it was."""
+"""Test that rows are added to a sheet once, and that an error leaves the sheet unchanged."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_rows_are_added_once(tmp_path):
     assert add_to_sheet(path, [ONE, TWO]) == 0 and path.read_bytes() == before
 
 
-def test_a_comment_stands_before_the_rows_that_it_is_about(tmp_path):
+def test_a_comment_precedes_its_rows(tmp_path):
     path = tmp_path / "sheet.tsv"
     add_to_sheet(path, [ONE], "drawn by\tseed 1")
     add_to_sheet(path, [ONE, TWO], "drawn by seed 2")
@@ -41,7 +41,7 @@ def test_a_comment_stands_before_the_rows_that_it_is_about(tmp_path):
         (Clip("M003", "c", "train", "/videos/{c}.mp4", None, None, "mead", "licence", "smoke"), "brace"),
     ],
 )
-def test_a_row_that_does_not_fit_leaves_the_sheet(tmp_path, clip, words):
+def test_an_invalid_row_leaves_the_sheet_unchanged(tmp_path, clip, words):
     path = tmp_path / "sheet.tsv"
     add_to_sheet(path, [ONE])
     before = path.read_bytes()

@@ -1,14 +1,21 @@
-"""Running numbers, the table that leads back, and which image shows which frame."""
+"""Test running numbers, the table of frames, and the match of images to frames."""
 
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.interop.exporters.frames import Handed, as_table, choose_frames, pair, parse_table, refuse_outdated
+from selfieavatar.interop.exporters.frames import (
+    ExportedFrame,
+    as_table,
+    choose_frames,
+    pair,
+    parse_table,
+    refuse_outdated,
+)
 from selfieavatar.io.manifest import read_manifest
 from tests.interop.exporters.makers import write_subject
 
 DIGEST = "0123456789abcdef"
-FRAMES = [Handed(k, "anna", "t", 2 * k, "test", DIGEST) for k in range(3)]
+FRAMES = [ExportedFrame(k, "anna", "t", 2 * k, "test", DIGEST) for k in range(3)]
 HEADER = "number\tsubject\tclip\tframe\tsplit\timages\n"
 
 
@@ -33,10 +40,10 @@ def test_the_table_is_read_as_it_was_written():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no table of frames"),
-        ("a\tb\n", "no table of frames"),
-        (HEADER + f"0\tanna\t../t\t0\ttest\t{DIGEST}\n", "line 2: '../t' is no clip"),
-        (HEADER + f"0\tanna\tt\t-1\ttest\t{DIGEST}\n", "'-1' is no frame"),
+        ("", "not a table of frames"),
+        ("a\tb\n", "not a table of frames"),
+        (HEADER + f"0\tanna\t../t\t0\ttest\t{DIGEST}\n", "line 2: '../t' is not a valid clip"),
+        (HEADER + f"0\tanna\tt\t-1\ttest\t{DIGEST}\n", "'-1' is not a valid frame"),
         (HEADER + f"0\tbert\tt\t1\ttest\t{DIGEST}\n", "about subject 'bert', not 'anna'"),
         (HEADER + f"0\tanna\tt\t1\tother\t{DIGEST}\n", "unknown split 'other'"),
         (HEADER + "0\tanna\tt\t1\n", "4 cells instead of 6"),
@@ -80,13 +87,13 @@ def test_counts_and_numbers_must_agree(names, by, said):
 
 
 def test_images_of_other_splits_may_lie_there():
-    frames = [*FRAMES, Handed(3, "anna", "a", 0, "train", DIGEST)]
+    frames = [*FRAMES, ExportedFrame(3, "anna", "a", 0, "train", DIGEST)]
     assert len(pair(frames, ["0.png", "1.png", "2.png", "3.png"], "test", "number")) == 3
 
 
 def test_tracking_anew_outdates_the_table():
     refuse_outdated(FRAMES, list(reversed(FRAMES)), "test")
-    anew = [Handed(f.number, f.subject, f.clip, f.frame, f.split, "f" * 16) for f in FRAMES]
+    anew = [ExportedFrame(f.number, f.subject, f.clip, f.frame, f.split, "f" * 16) for f in FRAMES]
     for now in (anew, FRAMES[:2]):
-        with pytest.raises(UserError, match="no longer those that were handed over"):
+        with pytest.raises(UserError, match="have changed since the export"):
             refuse_outdated(FRAMES, now, "test")

@@ -1,4 +1,4 @@
-"""StyleAvatar's images, read as its public training code reads them."""
+"""Test StyleAvatar's images, read as its public training code reads them."""
 
 import io
 
@@ -30,7 +30,7 @@ def test_sizes_names_and_depths(tmp_path):
 
 
 def test_the_window_of_the_rendering_is_the_frame_in_the_middle_of_the_image():
-    """The reader's middle crop, 1024 px from 256, is where the rendering, padded by a quarter, lies."""
+    """The reader's central crop, 1024 px from 256, shows the rendering padded by a quarter."""
     ramp = np.tile(np.linspace(20, 220, SIZE).astype(np.uint8), (SIZE, 1))
     frame = np.dstack([ramp, ramp.T, ramp])
     wide = styleavatar.with_margin(frame)

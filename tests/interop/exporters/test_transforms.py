@@ -1,4 +1,4 @@
-"""Cameras, meshes and depth as the peers' own conventions read them, against OpenCV, trimesh and plain formulas."""
+"""Test cameras, meshes and depth by the methods' own conventions, against OpenCV, trimesh and closed formulas."""
 
 import io
 
@@ -22,7 +22,7 @@ def model():
 
 
 def by_opencv(vertices, rotation, translation):
-    """Pixels by OpenCV, in our coordinates: it counts from pixel centres at whole numbers, hence the half."""
+    """Project by OpenCV, whose pixel centres are at whole numbers, to our pixels."""
     view = camera()
     matrix = np.array(
         [[view.focal_px, 0, view.principal[0] - 0.5], [0, view.focal_px, view.principal[1] - 0.5], [0, 0, 1]]
@@ -32,7 +32,7 @@ def by_opencv(vertices, rotation, translation):
 
 
 def by_opengl(world, matrix, fields):
-    """Pixels as NeRF code finds them: the camera looks along -z, y points up."""
+    """Project as NeRF code does: the camera looks along -z, y points up."""
     x, y, z = (np.linalg.inv(matrix) @ np.c_[world, np.ones(len(world))].T)[:3]
     return np.stack([fields["cx"] + fields["fl_x"] * x / -z, fields["cy"] - fields["fl_y"] * y / -z], 1)
 
