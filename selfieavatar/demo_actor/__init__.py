@@ -1,1 +1,1 @@
-"""Model and film the procedural demo actor, with known truth."""
+"""Model and render the procedural demo actor with its ground truth."""

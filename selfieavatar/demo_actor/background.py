@@ -1,4 +1,4 @@
-"""The room behind the actor: a wall under uneven light, a window, a shelf with books, a plant, an image."""
+"""Paint the room behind the actor: a wall under uneven light, a window, a shelf with books, a plant, a painting."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from selfieavatar.demo_actor.identity import Identity
 
 
 def _box(canvas: np.ndarray, box: tuple[float, float, float, float], colour: np.ndarray | tuple) -> None:
-    """Fill a box given in shares of the canvas."""
+    """Fill a box (x0, y0, x1, y1) in shares of the canvas."""
     size = canvas.shape[0]
     x0, y0, x1, y1 = (int(round(v * size)) for v in box)
     cv2.rectangle(canvas, (x0, y0), (x1, y1), tuple(float(c) for c in colour), -1, cv2.LINE_AA)
 
 
 def _shelf(canvas: np.ndarray, rng: np.random.Generator, left: float, right: float, top: float) -> None:
-    """Two boards with books of many colours."""
+    """Paint a shelf with books of many colours."""
     wood = np.array([0.36, 0.24, 0.15])
     for level in range(3):
         board = top + 0.23 * (level + 1)
@@ -26,11 +26,8 @@ def _shelf(canvas: np.ndarray, rng: np.random.Generator, left: float, right: flo
             hue = rng.uniform(0.12, 0.75, 3) * rng.uniform(0.5, 1.0)
             if rng.uniform() > 0.12:
                 _box(canvas, (x, board - height, x + width, board), hue)
-                _box(
-                    canvas,
-                    (x + 0.2 * width, board - 0.8 * height, x + 0.8 * width, board - 0.74 * height),
-                    np.clip(hue + 0.3, 0, 1),
-                )
+                label = (x + 0.2 * width, board - 0.8 * height, x + 0.8 * width, board - 0.74 * height)
+                _box(canvas, label, np.clip(hue + 0.3, 0, 1))
             x += width + 0.003
         _box(canvas, (left, board, right, board + 0.014), wood)
         _box(canvas, (left, board + 0.014, right, board + 0.024), wood * 0.55)
@@ -39,7 +36,7 @@ def _shelf(canvas: np.ndarray, rng: np.random.Generator, left: float, right: flo
 
 
 def _window(canvas: np.ndarray, left: float, right: float, top: float, bottom: float) -> None:
-    """A bright window with a sky gradient, a bit of green outside and a cross of bars."""
+    """Paint a bright window with a sky gradient, green below it and a cross of bars."""
     size = canvas.shape[0]
     _box(canvas, (left - 0.015, top - 0.015, right + 0.015, bottom + 0.02), (0.86, 0.85, 0.82))
     rows = np.arange(int(top * size), int(bottom * size))
@@ -54,7 +51,7 @@ def _window(canvas: np.ndarray, left: float, right: float, top: float, bottom: f
 
 
 def _plant(canvas: np.ndarray, rng: np.random.Generator, x: float, y: float) -> None:
-    """A pot with long leaves."""
+    """Paint a pot with long leaves."""
     size = canvas.shape[0]
     for _ in range(26):
         angle, length = rng.uniform(-2.6, -0.55), rng.uniform(0.10, 0.24)
@@ -72,7 +69,7 @@ def _plant(canvas: np.ndarray, rng: np.random.Generator, x: float, y: float) -> 
 
 
 def paint_background(identity: Identity, size: int) -> np.ndarray:
-    """The room (size,size,3), sRGB in [0,1] f32, slightly out of focus. Layout and colours follow the seed."""
+    """Paint the room (size,size,3), sRGB in [0,1] f32, slightly out of focus. The seed decides layout and colours."""
     rng = np.random.default_rng([identity.seed, 404])
     work = 512
     y, x = np.mgrid[0:work, 0:work] / work

@@ -1,4 +1,4 @@
-"""What surrounds the face: hair, ears, trunk with its clothes."""
+"""Model hair, ears and the clothed trunk."""
 
 from __future__ import annotations
 
@@ -12,39 +12,20 @@ from selfieavatar.demo_actor.mesh import Piece, sheet
 from selfieavatar.demo_actor.shape import ring_points, smoothstep
 
 # Hairline: azimuth (degrees) and y of the ring's front at which the cap of hair ends.
-HAIRLINE = np.array(
-    [
-        (0, -7.3),
-        (22, -7.2),
-        (42, -5.6),
-        (56, -2.6),
-        (70, 0.2),
-        (80, 1.8),
-        (88, -1.0),
-        (104, -1.4),
-        (118, 2.5),
-        (140, 8.0),
-        (180, 9.4),
-    ]
-)
+HAIRLINE = np.array([
+    (0, -7.3), (22, -7.2), (42, -5.6), (56, -2.6), (70, 0.2), (80, 1.8), (88, -1.0), (104, -1.4), (118, 2.5),
+    (140, 8.0), (180, 9.4),
+])  # fmt: skip
 # Trunk: y, half width, front z, back z.
-TRUNK = np.array(
-    [
-        (13.5, 5.0, -2.9, 6.2),
-        (15.4, 6.0, -3.6, 6.8),
-        (16.6, 7.6, -4.0, 7.0),
-        (18.6, 12.4, -5.2, 7.8),
-        (21.0, 16.6, -6.4, 8.6),
-        (24.5, 19.2, -7.8, 9.0),
-        (31.0, 20.2, -9.3, 9.5),
-        (60.0, 19.5, -10.0, 9.5),
-    ]
-)
+TRUNK = np.array([
+    (13.5, 5.0, -2.9, 6.2), (15.4, 6.0, -3.6, 6.8), (16.6, 7.6, -4.0, 7.0), (18.6, 12.4, -5.2, 7.8),
+    (21.0, 16.6, -6.4, 8.6), (24.5, 19.2, -7.8, 9.0), (31.0, 20.2, -9.3, 9.5), (60.0, 19.5, -10.0, 9.5),
+])  # fmt: skip
 TRUNK_SCALE = 0.95
 
 
 class Scalp:
-    """Surface of the bare head, for points at any azimuth and ring height, with room above it for hair."""
+    """Interpolate points above the surface of the bare head at any azimuth and ring height."""
 
     HEIGHTS = np.linspace(-12.0, 12.0, 121)
     AZIMUTHS = np.linspace(-np.pi, np.pi, 181)
@@ -61,7 +42,7 @@ class Scalp:
         self._normal[0] = [0.0, -1.0, 0.0]
 
     def __call__(self, height: np.ndarray, azimuth: np.ndarray, lift: np.ndarray) -> np.ndarray:
-        """Points (...,3), ``lift`` cm above the skin at ring heights (cm) and azimuths (rad)."""
+        """Interpolate points (...,3), `lift` cm above the skin at ring heights (cm) and azimuths (rad)."""
         azimuth = (azimuth + np.pi) % (2 * np.pi) - np.pi
         row = (height - self.HEIGHTS[0]) / (self.HEIGHTS[-1] - self.HEIGHTS[0]) * (len(self.HEIGHTS) - 1)
         column = (azimuth + np.pi) / (2 * np.pi) * (len(self.AZIMUTHS) - 1)
@@ -75,13 +56,13 @@ class Scalp:
 
 
 def hairline(azimuth: np.ndarray) -> np.ndarray:
-    """Ring height (cm) at which the hair ends over an azimuth (rad)."""
+    """Interpolate the ring height (cm) of the hairline at azimuths (rad)."""
     folded = np.abs((azimuth + np.pi) % (2 * np.pi) - np.pi)
     return PchipInterpolator(*HAIRLINE.T)(np.degrees(folded))
 
 
 def hair_cap(identity: Identity, scalp: Scalp, rng: np.random.Generator) -> Piece:
-    """The shell of hair from the crown to the hairline, with ridges of strands."""
+    """Model the shell of hair from the crown to the hairline, with ridges of strands."""
     azimuth = np.linspace(-np.pi, np.pi, 181)[None]
     part = np.linspace(0.0, 1.0, 48)[:, None]
     height = -12.0 + (hairline(azimuth) + 12.0) * part
@@ -91,14 +72,20 @@ def hair_cap(identity: Identity, scalp: Scalp, rng: np.random.Generator) -> Piec
     full = 1.35 if identity.hair_style == "long" else 1.1
     lift = full * (1 - part**4) ** 0.6 * (0.75 + 0.25 * smoothstep(0.0, 0.5, part)) + 0.12
     cap = sheet(scalp(height, azimuth, lift + 0.16 * ridge * (1 - part**8)), HAIR)
-    # Furrows between strands and the rim above the skin get less light.
+    # Ambient occlusion between strands and at the rim above the skin.
     cap.open = np.clip(0.82 + 0.16 * ridge - 0.3 * part**6, 0.3, 1.0).ravel()
     return cap
 
 
 def ribbons(path: np.ndarray, across: np.ndarray, width: np.ndarray, shade: np.ndarray) -> Piece:
-    """Tapered ribbons. ``path`` (N,K,3) centre lines, ``across`` (N,K,3) unit side, ``width`` (N,K) cm, ``shade`` (N,)
-    place of each ribbon across the hair texture, [0,1]."""
+    """Model tapered ribbons.
+
+    Args:
+        path: (N,K,3) centre lines.
+        across: (N,K,3) unit vectors to the side.
+        width: (N,K) cm.
+        shade: (N,) u of each ribbon in the hair texture, in [0,1].
+    """
     count, knots = path.shape[:2]
     half = 0.5 * width[..., None] * across
     arch = np.cross(across, np.gradient(path, axis=1))
@@ -114,7 +101,7 @@ def ribbons(path: np.ndarray, across: np.ndarray, width: np.ndarray, shade: np.n
 
 
 def hair_locks(identity: Identity, scalp: Scalp, rng: np.random.Generator) -> Piece:
-    """Locks that lie on the cap and end in points over the hairline: the fringe, the nape and a few strays."""
+    """Model locks on the cap that taper below the hairline: the fringe, the nape and a few strays."""
     count, knots = 430, 9
     azimuth = rng.uniform(-np.pi, np.pi, count)
     facing = np.cos(azimuth)
@@ -126,13 +113,13 @@ def hair_locks(identity: Identity, scalp: Scalp, rng: np.random.Generator) -> Pi
     part = np.linspace(0, 1, knots)[None]
     height = start[:, None] + (end - start)[:, None] * part
     sweep = rng.normal(0.0, 0.16, count)[:, None] + 0.45 * np.clip(facing, 0, 1)[:, None]
-    turn = azimuth[:, None] + sweep * (part - 0.5) + 0.03 * np.sin(6 * part + rng.uniform(0, 6, count)[:, None])
-    share = (height + 12.0) / (hairline(turn) + 12.0)
+    along = azimuth[:, None] + sweep * (part - 0.5) + 0.03 * np.sin(6 * part + rng.uniform(0, 6, count)[:, None])
+    share = (height + 12.0) / (hairline(along) + 12.0)
     full = 1.35 if identity.hair_style == "long" else 1.1
     on_cap = full * np.clip(1 - np.clip(share, 0, 1) ** 4, 0, 1) ** 0.6 + 0.22
     stray = (rng.uniform(size=count) < 0.12)[:, None] * part**2 * rng.uniform(0.2, 0.7, count)[:, None]
-    path = scalp(height, turn, on_cap + stray + 0.06 * rng.uniform(0, 1, count)[:, None])
-    side = np.stack([np.cos(turn), 0 * turn, np.sin(turn)], -1)
+    path = scalp(height, along, on_cap + stray + 0.06 * rng.uniform(0, 1, count)[:, None])
+    side = np.stack([np.cos(along), 0 * along, np.sin(along)], -1)
     width = rng.uniform(0.35, 0.8, count)[:, None] * np.clip(1.02 - part**3, 0, 1) * np.where(stray > 0, 0.4, 1.0)
     locks = ribbons(path, side, width, rng.uniform(0.03, 0.97, count))
     locks.open = np.repeat(rng.uniform(0.65, 1.0, count), knots * 3)
@@ -140,7 +127,7 @@ def hair_locks(identity: Identity, scalp: Scalp, rng: np.random.Generator) -> Pi
 
 
 def long_hair(scalp: Scalp, rng: np.random.Generator) -> list[Piece]:
-    """A curtain of hair from temple to temple around the back down to the shoulders, and locks on it."""
+    """Model a curtain of hair from temple to temple around the back down to the shoulders, and locks on it."""
 
     def hang(azimuth: np.ndarray, y: np.ndarray, lift: np.ndarray) -> np.ndarray:
         on_head = scalp(np.minimum(y, 0.5), azimuth, lift)
@@ -159,9 +146,9 @@ def long_hair(scalp: Scalp, rng: np.random.Generator) -> list[Piece]:
     start = rng.uniform(np.radians(72), np.radians(288), count)[:, None]
     knots = np.linspace(0, 1, 14)[None]
     y = -6.5 + (rng.uniform(21.5, 25.0, count)[:, None]) * knots
-    turn = start + 0.05 * np.sin(5 * knots + rng.uniform(0, 6, count)[:, None])
-    path = hang(turn, y, 1.2 + 0.25 * rng.uniform(0, 1, count)[:, None] * np.ones_like(y))
-    side = np.stack([np.cos(turn), 0 * turn, np.sin(turn)], -1)
+    along = start + 0.05 * np.sin(5 * knots + rng.uniform(0, 6, count)[:, None])
+    path = hang(along, y, 1.2 + 0.25 * rng.uniform(0, 1, count)[:, None] * np.ones_like(y))
+    side = np.stack([np.cos(along), 0 * along, np.sin(along)], -1)
     width = rng.uniform(0.5, 1.1, count)[:, None] * np.clip(1.02 - knots**4, 0, 1)
     locks = ribbons(path, side, width, rng.uniform(0.03, 0.97, count))
     locks.open = np.repeat(rng.uniform(0.6, 1.0, count), 14 * 3)
@@ -169,12 +156,12 @@ def long_hair(scalp: Scalp, rng: np.random.Generator) -> list[Piece]:
 
 
 def ear(side: float) -> Piece:
-    """One ear: a shell with a raised rim and a hollow."""
-    radius, turn = np.linspace(0, 1, 16)[:, None], np.linspace(-np.pi, np.pi, 40)[None]
-    outline_z = np.where(np.sin(turn) > 0, 1.75, 1.2) * np.sin(turn) * (1 - 0.25 * np.cos(turn))
-    outline_y = -3.0 * np.cos(turn)
+    """Model one ear: a shell with a raised rim and a hollow; `side` +1 is the subject's left."""
+    radius, angle = np.linspace(0, 1, 16)[:, None], np.linspace(-np.pi, np.pi, 40)[None]
+    outline_z = np.where(np.sin(angle) > 0, 1.75, 1.2) * np.sin(angle) * (1 - 0.25 * np.cos(angle))
+    outline_y = -3.0 * np.cos(angle)
     z, y = radius * outline_z, radius * outline_y
-    rim = 0.42 * np.exp(-(((radius - 0.86) / 0.14) ** 2)) - 0.35 * np.exp(-((radius / 0.5) ** 2)) * np.ones_like(turn)
+    rim = 0.42 * np.exp(-(((radius - 0.86) / 0.14) ** 2)) - 0.35 * np.exp(-((radius / 0.5) ** 2)) * np.ones_like(angle)
     flare = 0.45 * (z + 1.2)
     edge = -0.5 * smoothstep(0.88, 1.0, radius)
     x = side * (6.75 + flare + rim + edge)
@@ -186,11 +173,11 @@ def ear(side: float) -> Piece:
 
 
 def trunk() -> Piece:
-    """Shoulders and chest in a garment with a round neck."""
+    """Model shoulders and chest in a garment with a round neck."""
     y = np.concatenate([np.linspace(13.5, 17.0, 20), np.linspace(17.3, 26.0, 26), np.linspace(27.0, 60.0, 18)])
     half, front, back = PchipInterpolator(TRUNK[:, 0], TRUNK[:, 1:])(y).T[:, :, None] * TRUNK_SCALE
-    turn = np.linspace(-np.pi, np.pi, 121)[None]
-    sine, cosine = np.sin(turn), np.cos(turn)
+    angle = np.linspace(-np.pi, np.pi, 121)[None]
+    sine, cosine = np.sin(angle), np.cos(angle)
     x = half * np.sign(sine) * np.abs(sine) ** 0.85
     middle = 0.5 * (front + back)
     reach = 0.5 * (back - front)
@@ -204,7 +191,7 @@ def trunk() -> Piece:
 
 
 def body_pieces(identity: Identity) -> list[Piece]:
-    """Everything but the head itself."""
+    """Model ears, trunk and hair."""
     rng = np.random.default_rng([identity.seed, 202])
     scalp = Scalp()
     pieces = [ear(1.0), ear(-1.0), trunk(), hair_cap(identity, scalp, rng), hair_locks(identity, scalp, rng)]

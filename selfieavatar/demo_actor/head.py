@@ -1,4 +1,4 @@
-"""The living head: lids, eyeballs, lips, jaw, teeth and tongue, moved by a few expression parameters."""
+"""Model the animated head: lids, eyeballs, lips, jaw, teeth and tongue, moved by a few expression parameters."""
 
 from __future__ import annotations
 
@@ -22,41 +22,33 @@ from selfieavatar.demo_actor.shape import (
 )
 
 EXPRESSIONS = (
-    "jaw_open",
-    "smile",
-    "pucker",
-    "upper_lip",
-    "lower_lip",
-    "brow_raise",
-    "brow_lower",
-    "blink_left",
-    "blink_right",
+    "jaw_open", "smile", "pucker", "upper_lip", "lower_lip", "brow_raise", "brow_lower", "blink_left", "blink_right",
     "squint",
-)
+)  # fmt: skip
 JAW_HINGE = np.array([0.0, 2.2, 1.5])
 JAW_ANGLE = 0.27  # rad at jaw_open = 1
 LID_UP, LID_DOWN, LID_MEET = 0.66, 0.42, 0.16  # heights of the open lids over the slit and where they meet, cm
 SKIN, EYE, LASH, GUM, TEETH, TONGUE, CLOTH, HAIR = range(8)  # materials
-SIDES = ((1.0, "left"), (-1.0, "right"))  # the subject's left eye lies at the right of the image
+SIDES = ((1.0, "left"), (-1.0, "right"))  # the subject's left eye is at the right of the image
 
 
 def unit_expression(**values: float) -> np.ndarray:
-    """An expression vector (E,) with the named parameters set, others 0."""
+    """Make an expression vector (E,) with the named parameters set, others 0."""
     return np.array([values.get(name, 0.0) for name in EXPRESSIONS])
 
 
 def gaze_rotation(yaw: float, pitch: float) -> np.ndarray:
-    """Rotation (3,3) that turns -z to ``yaw`` (rad, + towards image right) and ``pitch`` (rad, + down)."""
+    """Build the rotation (3,3) of -z to `yaw` (rad, + towards image right) and `pitch` (rad, + down)."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
-    turn = np.array([[cy, 0.0, -sy], [0.0, 1.0, 0.0], [sy, 0.0, cy]])
-    nod = np.array([[1.0, 0.0, 0.0], [0.0, cp, -sp], [0.0, sp, cp]])
-    return turn @ nod
+    by_yaw = np.array([[cy, 0.0, -sy], [0.0, 1.0, 0.0], [sy, 0.0, cy]])
+    by_pitch = np.array([[1.0, 0.0, 0.0], [0.0, cp, -sp], [0.0, sp, cp]])
+    return by_yaw @ by_pitch
 
 
 class Head:
-    """Head of one identity: topology once, vertices for each expression and gaze.
+    """Animate the head of one identity: fixed topology, vertices for each expression and gaze.
 
-    ``pieces``: the rest pieces, whose vertices are concatenated in this order in what :meth:`vertices` returns.
+    `pieces` are in the reference pose; `vertices` concatenates their vertices in this order.
     """
 
     def __init__(self, identity: Identity) -> None:
@@ -84,22 +76,15 @@ class Head:
             Piece(self._eye_rest.vertices + self.eye_centre(side), self._eye_rest.tri, self._eye_rest.uv, EYE)
             for side, _ in SIDES
         ]
-        self.pieces = [
-            skin,
-            *strips,
-            *eyes,
-            self._teeth(upper=True),
-            self._lower_teeth,
-            self._tongue,
-            ellipsoid((0.0, 7.4, -5.2), (3.1, 2.9, 2.9), GUM),
-        ]
-        # Little light enters the mouth: teeth are dim, and what lies behind them is nearly dark.
+        throat = ellipsoid((0.0, 7.4, -5.2), (3.1, 2.9, 2.9), GUM)
+        self.pieces = [skin, *strips, *eyes, self._teeth(upper=True), self._lower_teeth, self._tongue, throat]
+        # Little light enters the mouth.
         for piece in self.pieces:
             piece.open = piece.open * {GUM: 0.35, TEETH: 0.6, TONGUE: 0.5}.get(piece.material, 1.0)
 
     @staticmethod
     def eye_centre(side: float) -> np.ndarray:
-        """Centre (3,) of an eyeball, cm; ``side`` +1 is the subject's left."""
+        """Locate the centre (3,) of an eyeball, cm; `side` +1 is the subject's left."""
         return np.array([side * EYE_X, 0.0, EYE_Z])
 
     @staticmethod
@@ -108,14 +93,15 @@ class Head:
 
     @staticmethod
     def _eyeball() -> Piece:
-        """Front two thirds of a sphere around its own centre; uv (0.5, 0.5) is the middle of the pupil and the radius
-        in uv is the angle from the axis over 2 rad."""
-        polar, turn = np.linspace(0.0, 1.9, 30)[:, None], np.linspace(0, 2 * np.pi, 41)[None]
-        unit = np.stack(
-            np.broadcast_arrays(np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn), -np.cos(polar)), -1
-        )
+        """Model the front two thirds of a sphere around the origin.
+
+        uv (0.5, 0.5) is the pupil's centre; the radius in uv is the angle from the axis over 2 rad.
+        """
+        polar, angle = np.linspace(0.0, 1.9, 30)[:, None], np.linspace(0, 2 * np.pi, 41)[None]
+        cosine, sine = np.cos(angle), np.sin(angle)
+        unit = np.stack(np.broadcast_arrays(np.sin(polar) * cosine, np.sin(polar) * sine, -np.cos(polar)), -1)
         piece = sheet(unit * EYE_RADIUS, EYE)
-        uv = 0.5 + 0.5 * (polar / 2.0)[..., None] * np.stack([np.cos(turn), np.sin(turn)], -1)
+        uv = 0.5 + 0.5 * (polar / 2.0)[..., None] * np.stack([cosine, sine], -1)
         return Piece(piece.vertices, piece.tri[:, ::-1].copy(), uv.reshape(-1, 2), EYE)
 
     def _teeth(self, upper: bool) -> Piece:
@@ -130,20 +116,14 @@ class Head:
         return ellipsoid((0.0, MOUTH_Y + 1.1, -6.0), (1.9, 0.65, 2.6), TONGUE)
 
     def _edge_strips(self) -> list[tuple[np.ndarray, np.ndarray, int]]:
-        """Strips that hang on the edges of the openings: (vertex numbers of the edge, offsets (K,n,3), material)."""
+        """Model strips on the edges of the openings: (vertex numbers of the edge, offsets (K,n,3), material)."""
         grid, strips = self.grid, []
         for side, _ in SIDES:
             for row, sign in ((grid.eye_row, -1.0), (grid.eye_row + 1, 1.0)):
                 columns = self._opening(row, side * EYE_X, EYE_HALF)
                 edge, u = grid.index[row, columns], (grid.flat[grid.index[row, columns], 0] - side * EYE_X) / EYE_HALF
-                strips.append(
-                    (
-                        edge,
-                        np.array([[0, 0, 0], [0, -0.02 * sign, 0.1], [0, -0.03 * sign, 0.35]])[:, None]
-                        + np.zeros((1, len(edge), 3)),
-                        SKIN,
-                    )
-                )
+                rim = np.array([[0, 0, 0], [0, -0.02 * sign, 0.1], [0, -0.03 * sign, 0.35]])
+                strips.append((edge, rim[:, None] + np.zeros((1, len(edge), 3)), SKIN))
                 reach = (0.2 if sign < 0 else 0.09) * np.sqrt(np.clip(1.02 - u**2, 0, 1)) * (1 + 0.5 * u * side)
                 tip = np.stack([0.35 * reach * u, sign * reach * 0.55, -reach], -1)
                 root = np.array([0.0, 0.035 * -sign, -0.02]) * np.ones((len(edge), 1))
@@ -156,13 +136,13 @@ class Head:
         return strips
 
     def _opening(self, row: int, centre: float, half: float) -> np.ndarray:
-        """Columns of a slit row that belong to an opening, both corners included."""
+        """Find the columns of a slit row in an opening, both corners included."""
         x = self.grid.flat[self.grid.index[row], 0]
         inside = np.flatnonzero((np.abs(x - centre) < half) & (self.grid.front[self.grid.index[row]] > 0.5))
         return np.arange(inside[0] - 1, inside[-1] + 2)
 
     def _expression_basis(self) -> dict[str, np.ndarray]:
-        """Linear displacements (V,3) of the skin for the parameters that need no rotation."""
+        """Build the linear blend shapes (V,3) of the skin; jaw and lids are rotated instead."""
         grid = self.grid
         x, y, below = grid.flat[:, 0], grid.flat[:, 1], grid.below
         side, sign = np.abs(x), np.sign(x)
@@ -188,7 +168,7 @@ class Head:
         return {name: value * grid.front[:, None] for name, value in d.items()}
 
     def _skin_openness(self) -> np.ndarray:
-        """Ambient share (V,) of the skin: neck in the chin's shadow, edge of the forehead in the hair's."""
+        """Compute the skin's ambient occlusion (V,): the chin shadows the neck, the hair the forehead."""
         grid = self.grid
         ring = np.repeat(grid.ring_y, grid.index.shape[1])
         chin = smoothstep(11.3, 11.9, ring) * (1 - 0.75 * smoothstep(12.5, 17.5, ring))
@@ -196,7 +176,7 @@ class Head:
         return (1 - 0.5 * chin) * (1 - 0.4 * hair)
 
     def _jaw_weight(self) -> np.ndarray:
-        """How much each skin vertex follows the jaw (V,): 0 for the upper lip, 1 for lower lip and chin."""
+        """Compute the skinning weights (V,) of the jaw: 0 for the upper lip, 1 for lower lip and chin."""
         grid = self.grid
         x = grid.flat[:, 0]
         ring = np.repeat(grid.ring_y[:, None], grid.index.shape[1], 1).ravel()
@@ -207,30 +187,25 @@ class Head:
         return weight * beard * (1 - smoothstep(11.5, 12.6, ring))
 
     def _lid_region(self, side: float) -> dict[str, np.ndarray]:
-        """Vertices of one eye's lids and what their motion needs: distance to the slit and the opening's profile."""
+        """Collect the vertices of one eye's lids, their distance to the slit and the opening's profile."""
         grid = self.grid
         x, y = grid.flat[:, 0] - side * EYE_X, grid.flat[:, 1]
         near = np.flatnonzero(
             (np.abs(x) < EYE_HALF + 1.2) & (y > -LID_REACH_UP) & (y < LID_REACH_DOWN) & (grid.front > 0)
         )
         u = x[near] / EYE_HALF
-        # The opening is an almond: the upper edge peaks a little towards the nose, the lower one towards the temple.
+        # The opening is almond-shaped: the upper edge peaks towards the nose, the lower one towards the temple.
         lean = np.clip(u * side, -1, 1)
         upper = np.clip(1 - np.abs(u) ** 2.2, 0, None) ** 0.8 * (1 - 0.1 * lean)
         lower = np.clip(1 - np.abs(u) ** 2.4, 0, None) ** 0.9 * (1 + 0.12 * lean)
-        return {
-            "index": near,
-            "y": y[near],
-            "under": grid.under[near],
-            "upper": upper,
-            "lower": lower,
-            "fade": smoothstep(1.85, 1.25, np.abs(u)),
-        }
+        fade = smoothstep(1.85, 1.25, np.abs(u))
+        under = grid.under[near]
+        return {"index": near, "y": y[near], "under": under, "upper": upper, "lower": lower, "fade": fade}
 
     def lid_heights(self, blink: float, squint: float, pitch: float) -> tuple[float, float]:
-        """Heights of the middle of the upper and the lower lid over the slit (cm, up and down counted positive).
+        """Compute the heights of upper and lower lid over the slit (cm, up and down counted positive).
 
-        :param pitch: gaze, rad, + down: the upper lid follows the eye.
+        pitch: gaze, rad, + down, which moves the upper lid.
         """
         size = self.identity.eye_open
         upper = LID_UP * size * (1 - 0.9 * np.clip(pitch, -0.3, 0.5)) * (1 - 0.15 * squint)
@@ -255,29 +230,29 @@ class Head:
             hugged = skin * (1 - blend) + ball * blend - soft * blend * (1 - blend)
             vertices[index, 2] += lid["fade"] * (np.where(inside > 0, hugged, skin) - skin)
 
-    def _jaw_turn(self, points: np.ndarray, amount: float, weight: np.ndarray | float) -> np.ndarray:
-        """Points turned about the jaw's hinge, weighted."""
+    def _rotate_jaw(self, points: np.ndarray, amount: float, weight: np.ndarray | float) -> np.ndarray:
+        """Rotate points about the jaw's hinge, weighted."""
         angle = JAW_ANGLE * amount
         c, s = np.cos(angle), np.sin(angle)
         arm = points - JAW_HINGE
-        turned = np.stack([arm[:, 0], c * arm[:, 1] - s * arm[:, 2], s * arm[:, 1] + c * arm[:, 2]], -1)
-        return points + (turned - arm) * np.reshape(weight, (-1, 1))
+        rotated = np.stack([arm[:, 0], c * arm[:, 1] - s * arm[:, 2], s * arm[:, 1] + c * arm[:, 2]], -1)
+        return points + (rotated - arm) * np.reshape(weight, (-1, 1))
 
     def _skin_vertices(self, expression: np.ndarray, gaze: np.ndarray) -> np.ndarray:
         vertices = self.grid.rest.copy()
         for value, name in zip(expression, EXPRESSIONS, strict=True):
             if value != 0.0 and not name.startswith(("jaw", "blink")):
                 vertices += value * self._basis[name]
-        vertices = self._jaw_turn(vertices, expression[0], self._jaw)
+        vertices = self._rotate_jaw(vertices, expression[0], self._jaw)
         self._move_lids(vertices, expression, gaze)
         return vertices
 
     def vertices(self, expression: np.ndarray, gaze: np.ndarray) -> np.ndarray:
-        """All vertices of the head in model space.
+        """Compute all vertices (V,3) cm of the head in model space, in the order of `pieces`.
 
-        :param expression: (E,) values in [0, 1], order ``EXPRESSIONS``
-        :param gaze: (4,) rad: left yaw, left pitch, right yaw, right pitch
-        :returns: (V,3) cm, pieces in the order of ``pieces``
+        Args:
+            expression: (E,) values in [0, 1], order `EXPRESSIONS`.
+            gaze: (4,) rad: left yaw, left pitch, right yaw, right pitch.
         """
         skin = self._skin_vertices(expression, gaze)
         strips = [(skin[edge][None] + offsets).reshape(-1, 3) for edge, offsets, _ in self._strips]
@@ -285,24 +260,22 @@ class Head:
             self._eye_rest.vertices @ gaze_rotation(gaze[2 * k], gaze[2 * k + 1]).T + self.eye_centre(side)
             for k, (side, _) in enumerate(SIDES)
         ]
-        jaw = [self._jaw_turn(piece.vertices, expression[0], 1.0) for piece in (self._lower_teeth, self._tongue)]
+        jaw = [self._rotate_jaw(piece.vertices, expression[0], 1.0) for piece in (self._lower_teeth, self._tongue)]
         return np.concatenate([skin, *strips, *eyes, self.pieces[-4].vertices, *jaw, self.pieces[-1].vertices])
 
     @property
     def eye_pieces(self) -> list[int]:
-        """Numbers of the eyeballs among ``pieces``: the subject's left, then right."""
+        """Find the numbers of the eyeballs in `pieces`: the subject's left, then right."""
         return [number for number, piece in enumerate(self.pieces) if piece.material == EYE]
 
     def lid_shadow(self, eye: int, expression: np.ndarray, gaze: np.ndarray) -> np.ndarray:
-        """Ambient share (v,) of an eyeball's vertices: dark under the upper lid and towards the corners.
+        """Compute the ambient occlusion (v,) of an eyeball under the upper lid and towards the corners.
 
-        :param eye: 0 the subject's left, 1 the right
+        eye: 0 the subject's left, 1 the right.
         """
-        side, name = SIDES[eye]
-        up, _ = self.lid_heights(
-            expression[EXPRESSIONS.index(f"blink_{name}")], expression[EXPRESSIONS.index("squint")], gaze[2 * eye + 1]
-        )
-        turned = self._eye_rest.vertices @ gaze_rotation(gaze[2 * eye], gaze[2 * eye + 1]).T
-        u = np.clip(np.abs(turned[:, 0]) / EYE_HALF, 0, 1)
-        gap = turned[:, 1] + up * (1 - u**2.2) ** 0.8
+        blink, squint = (expression[EXPRESSIONS.index(name)] for name in (f"blink_{SIDES[eye][1]}", "squint"))
+        up, _ = self.lid_heights(blink, squint, gaze[2 * eye + 1])
+        rotated = self._eye_rest.vertices @ gaze_rotation(gaze[2 * eye], gaze[2 * eye + 1]).T
+        u = np.clip(np.abs(rotated[:, 0]) / EYE_HALF, 0, 1)
+        gap = rotated[:, 1] + up * (1 - u**2.2) ** 0.8
         return (0.35 + 0.65 * smoothstep(0.0, 0.5, gap)) * (1 - 0.45 * smoothstep(0.6, 1.0, u))

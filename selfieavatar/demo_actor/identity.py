@@ -1,4 +1,4 @@
-"""Who the actor is: every property that a seed decides, drawn once and kept for the whole clip."""
+"""Draw the actor's appearance from a seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HAIR_STYLES = ("short", "fringe", "long")
 
 @dataclass(frozen=True)
 class Identity:
-    """Appearance of one actor. Colours are sRGB in [0, 1], lengths cm, factors relative to the average face."""
+    """Hold the appearance of one actor: colours sRGB in [0, 1], lengths cm, factors relative to the average face."""
 
     seed: int
     skin: tuple[float, ...]
@@ -39,16 +39,13 @@ class Identity:
 
 
 def draw_identity(seed: int) -> Identity:
-    """The identity of a seed. Neighbouring seeds take different palette entries, so that they never look alike.
-
-    :param seed: any integer >= 0
-    """
+    """Draw the identity of a seed >= 0; neighbouring seeds take different palette entries, so that they differ."""
     rng = np.random.default_rng([seed, 101])
 
     def pick(choices: tuple, stride: int) -> tuple:
         return choices[(seed * stride + seed // len(choices)) % len(choices)]
 
-    # Dark skin takes one of the dark hair colours: the brows must stay darker than the skin to be seen.
+    # Dark skin takes a dark hair colour, so that the brows are darker than the skin.
     dark = sum(pick(SKIN_TONES, 1)) < 1.5
     hair = pick(HAIR_COLOURS[:3] if dark else HAIR_COLOURS, 2)
 

@@ -1,4 +1,4 @@
-"""Where the well-defined points of MediaPipe's face mesh lie on the actor."""
+"""Locate well-defined points of MediaPipe's face mesh on the actor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from selfieavatar.demo_actor.head import Head
 from selfieavatar.demo_actor.shape import CHIN_Y, EYE_HALF, EYE_X, MOUTH_HALF, MOUTH_Y, lip_profile
 
-# MediaPipe numbers; the subject's right eye lies at the left of the image.
+# MediaPipe numbers; the subject's right eye is at the left of the image.
 EYE_POINTS = {
     "right": {"outer": 33, "inner": 133, "upper": 159, "lower": 145, "iris": 468},
     "left": {"outer": 263, "inner": 362, "upper": 386, "lower": 374, "iris": 473},
@@ -16,10 +16,12 @@ BROW_POINTS = {"right": {"outer": 70, "inner": 107}, "left": {"outer": 300, "inn
 
 
 class FacePoints:
-    """Vertices of a head's skin, and eyeball middles, that stand for MediaPipe's points.
+    """Map MediaPipe's points to vertices of a head's skin and pupils.
 
-    ``index`` (L,) MediaPipe numbers, ``name`` (L,), ``openings``: pairs of rows of the tables of points (left lids,
-    right lids, inner lips).
+    Attributes:
+        index: (L,) MediaPipe numbers.
+        name: (L,).
+        openings: pairs of rows of the tables of points (left lids, right lids, inner lips).
     """
 
     def __init__(self, head: Head) -> None:
@@ -66,16 +68,16 @@ class FacePoints:
         ]
 
     def _near(self, x: float, y: float) -> int:
-        """Vertex of the front that is nearest to a flat place (cm)."""
+        """Find the vertex of the front nearest to flat coordinates (cm)."""
         flat = self._grid.flat
         return int(np.argmin((flat[:, 0] - x) ** 2 + (flat[:, 1] - y) ** 2 + 1e3 * (self._grid.front < 0.05)))
 
     def _slit(self, row: int, x: float) -> int:
-        """Vertex of a slit row nearest to x."""
+        """Find the vertex of a slit row nearest to x."""
         vertices = self._grid.index[row]
         flat = self._grid.flat[vertices, 0] + 1e3 * (self._grid.front[vertices] < 0.5)
         return int(vertices[np.argmin(np.abs(flat - x))])
 
     def positions(self, vertices: np.ndarray) -> np.ndarray:
-        """Points (L,3) among the head's vertices (V,3), same axes and unit."""
+        """Pick the points (L,3) from the head's vertices (V,3), same axes and unit."""
         return vertices[self._vertex]

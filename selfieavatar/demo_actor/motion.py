@@ -1,7 +1,8 @@
-"""How the actor moves: speech by syllables, blinks, brows, smiles, gaze and turns of the head, decided by the seed."""
+"""Generate the actor's motion from the seed: speech by syllables, blinks, brows, smiles, gaze and head rotations."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,37 +34,42 @@ LEAST_S = 24.0
 
 @dataclass(frozen=True)
 class Motion:
-    """One take. ``expression`` (N,E) in [0,1]; ``gaze`` (N,4) rad in the head (left yaw, left pitch, right yaw, right
-    pitch); ``turn`` (N,3) rad yaw (+ face towards image right), pitch (+ down), roll (+ clockwise in the image);
-    ``sway`` (N,3) cm displacement of the base of the neck."""
+    """Hold the motion of one take.
+
+    Attributes:
+        expression: (N,E) in [0,1].
+        gaze: (N,4) rad in the head: left yaw, left pitch, right yaw, right pitch.
+        head_angles: (N,3) rad yaw (+ face towards image right), pitch (+ down), roll (+ clockwise in the image).
+        sway: (N,3) cm displacement of the base of the neck.
+    """
 
     expression: np.ndarray
     gaze: np.ndarray
-    turn: np.ndarray
+    head_angles: np.ndarray
     sway: np.ndarray
 
     def rotations(self) -> np.ndarray:
-        """Head rotations (N,3,3), model to camera axes."""
-        return np.stack([roll_rotation(r) @ gaze_rotation(y, p) for y, p, r in self.turn])
+        """Compute the head rotations (N,3,3), model to camera axes."""
+        return np.stack([head_rotation(angles) for angles in self.head_angles])
 
 
-def roll_rotation(angle: float) -> np.ndarray:
-    """Rotation (3,3) about the camera's axis, rad, + clockwise in the image."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+def head_rotation(angles: np.ndarray) -> np.ndarray:
+    """Build the rotation (3,3), model to camera axes, of yaw, pitch and roll (3,); see `Motion.head_angles`."""
+    c, s = np.cos(angles[2]), np.sin(angles[2])
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ gaze_rotation(angles[0], angles[1])
 
 
-def _through(keys: list[tuple[float, ...]], times: np.ndarray) -> np.ndarray:
-    """Smooth curve (N,C) through (time, values...) without overshoot."""
+def _through(keys: Sequence[tuple[float, ...]], times: np.ndarray) -> np.ndarray:
+    """Interpolate (time, values...) monotonically (PCHIP) to a smooth curve (N,C)."""
     table = np.asarray(keys)
     return PchipInterpolator(table[:, 0], table[:, 1:])(np.clip(times, table[0, 0], table[-1, 0]))
 
 
 def _speech(times: np.ndarray, rng: np.random.Generator, vowels: list[str]) -> np.ndarray:
-    """Mouth parameters (N,5) of phrases with pauses between them."""
+    """Generate the mouth parameters (N,5) of phrases with pauses between them."""
     rest = (0.0, 0.0, 0.0, 0.0, 0.0)
     keys: list[tuple[float, ...]] = [(-0.1, *rest)]
-    clock, bag = 0.3, []
+    clock, bag = 0.3, list[str]()
     while clock < times[-1] + 1:
         for _ in range(int(rng.integers(5, 12))):
             if not bag:
@@ -81,27 +87,25 @@ def _speech(times: np.ndarray, rng: np.random.Generator, vowels: list[str]) -> n
     return np.clip(_through(keys, times), 0, 1)
 
 
+Range = tuple[float, float]
+
+
 def _bumps(
-    times: np.ndarray,
-    rng: np.random.Generator,
-    every: tuple[float, float],
-    length: tuple[float, float],
-    height: tuple[float, float],
-    first: float,
+    times: np.ndarray, rng: np.random.Generator, every: Range, length: Range, height: Range, first: float
 ) -> np.ndarray:
-    """Events (N,) that rise and fall softly, at random distances (seconds)."""
+    """Generate events (N,) that rise and fall smoothly at random intervals (seconds)."""
     curve, clock = np.zeros(len(times)), first
     while clock < times[-1]:
-        span, top = rng.uniform(*length), rng.uniform(*height)
-        edge = 0.3 * span
-        rise = np.clip((times - clock) / edge, 0, 1) * np.clip((clock + span - times) / edge, 0, 1)
+        duration, top = rng.uniform(*length), rng.uniform(*height)
+        edge = 0.3 * duration
+        rise = np.clip((times - clock) / edge, 0, 1) * np.clip((clock + duration - times) / edge, 0, 1)
         curve = np.maximum(curve, top * rise**2 * (3 - 2 * rise))
-        clock += span + rng.uniform(*every)
+        clock += duration + rng.uniform(*every)
     return curve
 
 
 def _blinks(times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Closure of the lids (N,): down in 80 ms, shut for 90 ms, up in 150 ms, every 1.2 to 2.4 s."""
+    """Generate the closure of the lids (N,): down in 80 ms, shut for 90 ms, up in 150 ms, every 1.2 to 2.4 s."""
     keys, clock = [(-1.0, 0.0)], rng.uniform(0.7, 1.3)
     while clock < times[-1]:
         keys += [(clock, 0.0), (clock + 0.08, 1.0), (clock + 0.17, 1.0), (clock + 0.32, 0.0)]
@@ -110,7 +114,7 @@ def _blinks(times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _gaze(times: np.ndarray, rng: np.random.Generator, yaw: np.ndarray) -> np.ndarray:
-    """Gaze (N,2) yaw and pitch in the head: fixations with jumps between them, half of the head's turn compensated."""
+    """Generate the gaze (N,2), yaw and pitch in the head: fixations and saccades, less half the head's yaw."""
     target, clock = np.zeros((len(times), 2)), 0.0
     while clock < times[-1]:
         away = rng.uniform() < 0.45
@@ -122,8 +126,8 @@ def _gaze(times: np.ndarray, rng: np.random.Generator, yaw: np.ndarray) -> np.nd
     return np.clip(target, (-0.5, -0.25), (0.5, 0.35))
 
 
-def _turns(times: np.ndarray, rng: np.random.Generator, side: float) -> np.ndarray:
-    """Yaw, pitch, roll (N,3): holds and turns that fill the range of +-25 degrees evenly, with nods while speaking."""
+def _head_angles(times: np.ndarray, rng: np.random.Generator, side: float) -> np.ndarray:
+    """Generate yaw, pitch, roll (N,3): poses that cover +-25 degrees evenly, with nods while speaking."""
     keys, clock, step = [(0.0, 0.0, 0.0, 0.0)], 0.5, 0
     while clock < times[-1] + 2:
         band = (-1) ** step * side * rng.uniform(0.15, 1.0) if step % 3 else side * (-1) ** (step // 3)
@@ -134,20 +138,20 @@ def _turns(times: np.ndarray, rng: np.random.Generator, side: float) -> np.ndarr
             clock += rng.uniform(0.6, 0.9)
             keys.append((clock, rng.normal(0, 0.05), rng.normal(0, 0.04), rng.normal(0, 0.03)))
         step += 1
-    turn = gaussian_filter1d(_through(keys, times), 1.5, axis=0, mode="nearest")
-    turn[:, 1] += 0.02 * np.sin(2 * np.pi * 0.9 * times + rng.uniform(0, 6)) + 0.012 * np.sin(2 * np.pi * 2.1 * times)
-    return turn
+    angles = gaussian_filter1d(_through(keys, times), 1.5, axis=0, mode="nearest")
+    angles[:, 1] += 0.02 * np.sin(2 * np.pi * 0.9 * times + rng.uniform(0, 6)) + 0.012 * np.sin(2 * np.pi * 2.1 * times)
+    return angles
 
 
 def make_motion(seed: int, take: str, frames: int, fps: float) -> Motion:
-    """The motion of one take; train and test of one seed share habits but no phrase and no path of the head.
+    """Generate the motion of one take; train and test of one seed differ in phrases and in the path of the head.
 
-    :param take: "train" or "test"
+    take: "train" or "test".
     """
     vowels, number = TAKES[take]
     names = [v for v in VOWELS if v in vowels]
     rng = np.random.default_rng([seed, 505, number])
-    # Always made for LEAST_S at least, then cut: a short take is the beginning of a longer one.
+    # Generated for LEAST_S at least, then cut: a short take is the beginning of a longer one.
     times = np.arange(max(frames, int(LEAST_S * fps))) / fps
     expression = np.zeros((len(times), len(EXPRESSIONS)))
     column = {name: k for k, name in enumerate(EXPRESSIONS)}
@@ -162,10 +166,10 @@ def make_motion(seed: int, take: str, frames: int, fps: float) -> Motion:
     expression[:, column["brow_lower"]] = lowered * (1 - raised)
     blink = _blinks(times, rng)
     expression[:, column["blink_left"]] = expression[:, column["blink_right"]] = blink
-    turn = _turns(times, rng, side=1.0 if number == 0 else -1.0)
-    look = _gaze(times, rng, turn[:, 0])
+    angles = _head_angles(times, rng, side=1.0 if number == 0 else -1.0)
+    look = _gaze(times, rng, angles[:, 0])
     gaze = np.concatenate([look, look], axis=1)
     slow = gaussian_filter1d(rng.normal(size=(len(times), 3)), 1.4 * fps, axis=0, mode="reflect")
     slow /= slow.std(axis=0)
-    sway = slow * [0.7, 0.3, 0.8] + np.stack([6.0 * turn[:, 0] * 0.35, 0 * times, 0 * times], -1)
-    return Motion(np.clip(expression, 0, 1)[:frames], gaze[:frames], turn[:frames], sway[:frames])
+    sway = slow * [0.7, 0.3, 0.8] + np.stack([6.0 * angles[:, 0] * 0.35, 0 * times, 0 * times], -1)
+    return Motion(np.clip(expression, 0, 1)[:frames], gaze[:frames], angles[:frames], sway[:frames])

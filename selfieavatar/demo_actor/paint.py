@@ -1,6 +1,8 @@
-"""Textures of the actor: skin with lips, brows and freckles, eyes, teeth, hair, cloth. All sRGB in [0, 1]."""
+"""Paint the actor's textures, sRGB in [0, 1]: skin with lips, brows and freckles, eyes, teeth, hair, cloth."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -13,12 +15,12 @@ from selfieavatar.demo_actor.shape import MOUTH_Y, SkinGrid, bump, lip_profile, 
 IRIS_ANGLE, PUPIL_ANGLE = 0.43, 0.18  # rad from the axis of the eye
 
 
-def noise(rng: np.random.Generator, size: tuple[int, int], blur: float | tuple[float, float]) -> np.ndarray:
-    """Gaussian noise of unit deviation, blurred by ``blur`` (texels, or (x, y))."""
+def noise(rng: np.random.Generator, size: Sequence[int], blur: float | tuple[float, float]) -> np.ndarray:
+    """Draw Gaussian noise (H,W) of unit deviation, blurred by `blur` (texels, or (x, y))."""
     sx, sy = blur if isinstance(blur, tuple) else (blur, blur)
     # Coarse noise is made small and enlarged: a wide kernel at full size would take most of the start-up time.
     fx, fy = max(1, int(sx / 3)), max(1, int(sy / 3))
-    field = rng.standard_normal((-(-size[0] // fy), -(-size[1] // fx)), dtype=np.float32)
+    field: np.ndarray = rng.standard_normal((-(-size[0] // fy), -(-size[1] // fx)), dtype=np.float32)
     field = cv2.GaussianBlur(field, (0, 0), sigmaX=max(sx / fx, 0.05), sigmaY=max(sy / fy, 0.05))
     if fx > 1 or fy > 1:
         field = cv2.resize(field, size[::-1], interpolation=cv2.INTER_CUBIC)
@@ -26,15 +28,15 @@ def noise(rng: np.random.Generator, size: tuple[int, int], blur: float | tuple[f
 
 
 def blend(image: np.ndarray, colour: np.ndarray | tuple, amount: np.ndarray) -> np.ndarray:
-    """``image`` mixed with ``colour`` by ``amount`` (H,W) in [0,1]."""
+    """Blend `image` with `colour` by `amount` (H,W), clipped to [0,1]."""
     amount = np.clip(amount, 0, 1).astype(np.float32)[..., None]
     return image + (np.asarray(colour, np.float32) - image) * amount
 
 
 def surface_noise(rng: np.random.Generator, around: np.ndarray, down: np.ndarray, blur_cm: float) -> np.ndarray:
-    """Noise of unit deviation that is even on the skin, not on its texture.
+    """Draw noise of unit deviation that is uniform on the skin rather than on its texture.
 
-    :param around: azimuth (H,W) rad, ``down`` ring height (H,W) cm of each texel
+    around, down: azimuth (H,W) rad and ring height (H,W) cm of each texel.
     """
     radius, step = 8.0, 0.04  # cm
     field = noise(rng, (int(34 / step), int(2 * np.pi * radius / step)), blur_cm / step)
@@ -44,7 +46,7 @@ def surface_noise(rng: np.random.Generator, around: np.ndarray, down: np.ndarray
 
 
 def grid_image(grid: SkinGrid, values: np.ndarray, size: int) -> np.ndarray:
-    """Values (V,) of the skin's vertices as an image (size, size) over its uv."""
+    """Resample values (V,) of the skin's vertices to an image (size, size) over its uv."""
     table = values.reshape(len(grid.ring_y), -1)
     table = np.delete(table, [grid.eye_row + 1, grid.mouth_row + 1], axis=0)
     centre = (np.arange(size) + 0.5) / size
@@ -53,7 +55,7 @@ def grid_image(grid: SkinGrid, values: np.ndarray, size: int) -> np.ndarray:
 
 
 def brow_shape(x: np.ndarray, y: np.ndarray, identity: Identity) -> np.ndarray:
-    """How much a place of the face (flat coordinates, cm) belongs to a brow, [0, 1]."""
+    """Compute the mask of the brows in [0, 1] at flat coordinates (cm)."""
     side = np.abs(x)
     t = np.clip((side - 1.1) / 4.4, 0, 1)
     line = -2.25 - identity.brow_height - 1.0 * np.sin(np.pi * np.clip(t * 0.72, 0, 1)) + 0.45 * t
@@ -63,7 +65,7 @@ def brow_shape(x: np.ndarray, y: np.ndarray, identity: Identity) -> np.ndarray:
 
 
 def paint_skin(grid: SkinGrid, identity: Identity, rng: np.random.Generator, size: int = 1024) -> np.ndarray:
-    """Colour of head and neck (size,size,3)."""
+    """Paint head and neck (size,size,3)."""
     x, y, front = (grid_image(grid, v, size) for v in (grid.flat[:, 0], grid.flat[:, 1], grid.front))
     side, base = np.abs(x), np.asarray(identity.skin, np.float32)
     skin = np.broadcast_to(base, (size, size, 3)).copy()
@@ -100,9 +102,9 @@ def paint_skin(grid: SkinGrid, identity: Identity, rng: np.random.Generator, siz
 def paint_lips(
     skin: np.ndarray, x: np.ndarray, y: np.ndarray, front: np.ndarray, identity: Identity, rng: np.random.Generator
 ) -> np.ndarray:
-    """``skin`` with the red of the lips, its fine lines and the dark line between them."""
+    """Paint the red of the lips, its fine lines and the dark line between them over `skin`."""
     upper, lower = lip_profile(x, identity.lip_fullness)
-    away = y - slit_height(x.ravel()).reshape(x.shape).astype(np.float32)
+    away: np.ndarray = y - slit_height(x.ravel()).reshape(x.shape).astype(np.float32)
     q = np.where(away > 0, away / np.maximum(lower, 1e-3), -away / np.maximum(upper, 1e-3))
     lip = (1 - smoothstep(0.9, 1.06, q)) * (np.abs(x) < 2.6) * (np.abs(y - MOUTH_Y) < 1.8) * front
     lines = 0.08 * noise(rng, x.shape, (1.0, 6.0))
@@ -114,15 +116,17 @@ def paint_lips(
 
 
 def paint_eye(identity: Identity, rng: np.random.Generator, size: int = 512) -> np.ndarray:
-    """Eyeball (size,size,3): pupil in the middle, angle from the axis grows with the radius (2 rad at the edge)."""
+    """Paint an eyeball (size,size,3): pupil in the middle, radius = angle from the axis (2 rad at the edge)."""
     centre = (np.arange(size) + 0.5) / size - 0.5
     dx, dy = np.meshgrid(centre, centre)
-    angle, turn = np.hypot(dx, dy) * 4.0, np.arctan2(dy, dx)
+    angle, around = np.hypot(dx, dy) * 4.0, np.arctan2(dy, dx)
     eye = np.broadcast_to([0.93, 0.91, 0.89], (size, size, 3)).copy()
     eye = blend(eye, (0.85, 0.62, 0.58), smoothstep(0.55, 1.2, angle))
     veins = np.clip(noise(rng, (size, size), (6.0, 1.5)) - 1.6, 0, 1) * smoothstep(0.55, 1.0, angle)
     eye = blend(eye, (0.75, 0.3, 0.28), 0.5 * veins)
-    rays = np.interp(turn.ravel(), np.linspace(-np.pi, np.pi, 241), rng.uniform(0.72, 1.25, 241)).reshape(turn.shape)
+    rays = np.interp(around.ravel(), np.linspace(-np.pi, np.pi, 241), rng.uniform(0.72, 1.25, 241)).reshape(
+        around.shape
+    )
     iris = np.asarray(identity.iris) * rays[..., None] * (1.25 - 0.5 * smoothstep(0.2, 0.42, angle))[..., None]
     iris = blend(iris, np.asarray(identity.iris) * 0.35, smoothstep(0.34, 0.43, angle))
     eye = blend(eye, iris, 1 - smoothstep(IRIS_ANGLE - 0.02, IRIS_ANGLE + 0.025, angle))
@@ -130,7 +134,7 @@ def paint_eye(identity: Identity, rng: np.random.Generator, size: int = 512) -> 
 
 
 def paint_teeth(size: int = 256) -> np.ndarray:
-    """A row of teeth, roots at v = 0 and edges at v = 1."""
+    """Paint a row of teeth, roots at v = 0 and edges at v = 1."""
     u, v = np.meshgrid((np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size)
     place = (u - 0.5) * 8.0
     gap = np.abs(place - np.round(place)) < 0.045
@@ -140,14 +144,14 @@ def paint_teeth(size: int = 256) -> np.ndarray:
 
 
 def paint_hair(identity: Identity, rng: np.random.Generator, size: int = 1024) -> np.ndarray:
-    """Strands along v (size,size,3)."""
+    """Paint strands of hair along v (size,size,3)."""
     strands = 0.6 * noise(rng, (size, size), (1.3, 60.0)) + 0.5 * noise(rng, (size, size), (5.0, 120.0))
     tone = np.clip(1.0 + 0.3 * strands, 0.35, 2.0)
     return np.clip(np.asarray(identity.hair) * tone[..., None] + 0.012 * strands[..., None], 0, 1)
 
 
 def paint_cloth(identity: Identity, rng: np.random.Generator, size: int = 768) -> np.ndarray:
-    """The garment (size,size,3): plain knit, stripes or checks, with a ribbed collar at the top."""
+    """Paint the garment (size,size,3): plain knit, stripes or checks, with a ribbed collar at the top."""
     u, v = np.meshgrid((np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size)
     base = np.asarray(identity.cloth, np.float32)
     knit = 0.05 * np.sin(2 * np.pi * 220 * u) * np.sin(2 * np.pi * 160 * v) + 0.04 * noise(rng, (size, size), 1.0)
@@ -164,7 +168,7 @@ def paint_cloth(identity: Identity, rng: np.random.Generator, size: int = 768) -
 
 
 def paint_all(grid: SkinGrid, identity: Identity) -> dict[int, np.ndarray]:
-    """Textures by material number, sRGB in [0, 1]."""
+    """Paint all textures, by material number, sRGB in [0, 1]."""
     rng = np.random.default_rng([identity.seed, 303])
     lash = np.broadcast_to(np.asarray(identity.hair) * 0.25, (4, 4, 3))
     return {

@@ -1,4 +1,4 @@
-"""Lighting of the actor per pixel: a warm key light, a cool fill, light from above and below, gloss, textures."""
+"""Shade the actor per pixel: a warm key light, a cool fill, ambient light from above and below, gloss, textures."""
 
 from __future__ import annotations
 
@@ -9,26 +9,17 @@ from numba import njit
 
 from selfieavatar.rendering.raster_cpu import barycentrics
 
-# Per material (skin, eye, lash, gum, teeth, tongue, cloth, hair): gloss strength, gloss exponent, softness of the
-# light's edge (light that wraps around: 0 hard, 0.5 like skin).
-MATERIALS = np.array(
-    [
-        (0.16, 22.0, 0.30),
-        (0.90, 260.0, 0.45),
-        (0.02, 10.0, 0.3),
-        (0.25, 40.0, 0.5),
-        (0.35, 60.0, 0.6),
-        (0.30, 30.0, 0.5),
-        (0.03, 8.0, 0.15),
-        (0.16, 14.0, 0.25),
-    ],
-    np.float32,
-)
+# Per material (skin, eye, lash, gum, teeth, tongue, cloth, hair): gloss strength, gloss exponent, wrap of the diffuse
+# light (0 hard, 0.5 like skin).
+MATERIALS = np.array([
+    (0.16, 22.0, 0.30), (0.90, 260.0, 0.45), (0.02, 10.0, 0.3), (0.25, 40.0, 0.5), (0.35, 60.0, 0.6),
+    (0.30, 30.0, 0.5), (0.03, 8.0, 0.15), (0.16, 14.0, 0.25),
+], np.float32)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Light:
-    """Directions are unit vectors towards the light in camera axes, colours linear RGB."""
+    """Hold the lights: unit vectors towards them in camera axes, colours in linear RGB."""
 
     key: np.ndarray
     key_colour: np.ndarray
@@ -38,13 +29,13 @@ class Light:
     under: np.ndarray
 
     def packed(self) -> np.ndarray:
-        """(6,3) f32 for the kernel."""
+        """Pack the lights to (6,3) f32 for the kernel."""
         rows = [self.key, self.key_colour, self.fill, self.fill_colour, self.above, self.under]
         return np.stack(rows).astype(np.float32)
 
 
 def room_light(side: float) -> Light:
-    """The room's light; the key comes from the left of the image for ``side`` < 0."""
+    """Make the room's light; the key comes from the left of the image for `side` < 0."""
     key, fill = np.array([0.55 * side, -0.55, -0.75]), np.array([-0.8 * side, -0.1, -0.5])
     return Light(
         key / np.linalg.norm(key),
@@ -57,7 +48,7 @@ def room_light(side: float) -> Light:
 
 
 def pack_textures(textures: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Textures (sRGB, [0,1]) in one linear array (N,3) f32, and (M,3) i64 offset, rows, columns of each material."""
+    """Pack sRGB textures to one linear array (N,3) f32, and (M,3) i64 offset, rows, columns of each material."""
     table, parts, offset = np.zeros((max(textures) + 1, 3), np.int64), [], 0
     for number in sorted(textures):
         rows, columns = textures[number].shape[:2]
@@ -69,7 +60,7 @@ def pack_textures(textures: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarr
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _texel(texels, offset, rows, columns, u, v, out):
-    """Bilinear colour at uv, clamped at the border."""
+    """Sample the texture bilinearly at uv, clamped at the border."""
     x = min(max(u * columns - 0.5, 0.0), columns - 1.0)
     y = min(max(v * rows - 0.5, 0.0), rows - 1.0)
     x0, y0 = int(x), int(y)
@@ -85,7 +76,7 @@ def _texel(texels, offset, rows, columns, u, v, out):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _light(normal, view, albedo, openness, material, light, out):
-    """Colour of one point: wrapped diffuse light, light from above and below, Blinn's gloss."""
+    """Shade one point: wrapped diffuse light, hemisphere ambient light, Blinn's gloss."""
     key, fill = np.float32(0.0), np.float32(0.0)
     half = np.empty(3, np.float32)
     length = np.float32(0.0)
@@ -111,13 +102,14 @@ def _light(normal, view, albedo, openness, material, light, out):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def shade_image(
-    face_at, edges, tri, points, normals, uv, openness, kind, texels, table, materials, light, scale, colour, cover
-):
+    face_at, edges, tri, points, normals, uv, openness, material_of, texels, table, materials, light, scale, colour,
+    cover,
+):  # fmt: skip
     """Shade a supersampled image and average it.
 
     face_at (s*H, s*W) triangle numbers or -1, edges (F,3,3) of the z-buffer; points, normals (V,3) camera axes,
-    uv (V,2), openness (V,) ambient share, kind (F,) material. Writes colour (H,W,3) linear RGB, premultiplied by the
-    coverage, and cover (H,W) in [0,1].
+    uv (V,2), openness (V,) ambient occlusion, material_of (F,). Writes colour (H,W,3) linear RGB, premultiplied by
+    the coverage, and cover (H,W) in [0,1].
     """
     normal, view = np.empty(3, np.float32), np.empty(3, np.float32)
     albedo, lit = np.empty(3, np.float32), np.empty(3, np.float32)
@@ -139,31 +131,17 @@ def shade_image(
                 size += normal[n] * normal[n]
                 far += view[n] * view[n]
                 facing += normal[n] * view[n]
-            # Surfaces are thin sheets: the side that is seen is the side that is lit.
+            # Surfaces are thin sheets, lit on the visible side.
             size = max(np.sqrt(size), 1e-9) * (1.0 if facing >= 0.0 else -1.0)
             far = max(np.sqrt(far), 1e-9)
             for n in range(3):
                 normal[n] /= size
                 view[n] /= far
-            material = kind[face]
-            _texel(
-                texels,
-                table[material, 0],
-                table[material, 1],
-                table[material, 2],
-                a * uv[i, 0] + b * uv[j, 0] + c * uv[k, 0],
-                a * uv[i, 1] + b * uv[j, 1] + c * uv[k, 1],
-                albedo,
-            )
-            _light(
-                normal,
-                view,
-                albedo,
-                np.float32(a * openness[i] + b * openness[j] + c * openness[k]),
-                materials[material],
-                light,
-                lit,
-            )
+            material = material_of[face]
+            u, v = a * uv[i, 0] + b * uv[j, 0] + c * uv[k, 0], a * uv[i, 1] + b * uv[j, 1] + c * uv[k, 1]
+            _texel(texels, table[material, 0], table[material, 1], table[material, 2], u, v, albedo)
+            ambient = np.float32(a * openness[i] + b * openness[j] + c * openness[k])
+            _light(normal, view, albedo, ambient, materials[material], light, lit)
             y, x = row // scale, column // scale
             for n in range(3):
                 colour[y, x, n] += lit[n] * share
@@ -172,9 +150,9 @@ def shade_image(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def develop(colour, cover, background, curve, image, alpha):
-    """Composite on the linear ``background`` (H,W,3) and store as sRGB: image (H,W,3) u8, alpha (H,W) u8.
+    """Composite over the linear `background` (H,W,3) and encode as sRGB: image (H,W,3) u8, alpha (H,W) u8.
 
-    ``curve`` (n,) u8: sRGB code of linear light k/(n-1).
+    curve: (n,) u8, sRGB code of linear light k/(n-1).
     """
     last = curve.shape[0] - 1
     for y in range(colour.shape[0]):
@@ -186,5 +164,5 @@ def develop(colour, cover, background, curve, image, alpha):
 
 
 def tone_curve(steps: int = 4096) -> np.ndarray:
-    """sRGB codes u8 of linear light on a grid of ``steps``, gamma 2.2."""
+    """Tabulate the sRGB codes u8 of linear light on a grid of `steps`, gamma 2.2."""
     return np.round(255.0 * np.linspace(0, 1, steps) ** (1 / 2.2)).astype(np.uint8)

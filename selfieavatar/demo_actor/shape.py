@@ -1,10 +1,10 @@
-"""The skin of head and neck at rest: rings of points from the crown to the base of the neck, then sculpted.
+"""Model the skin of head and neck in the reference pose: rings from the crown to the base of the neck, then sculpted.
 
-Model space of the actor: centimetres, x right in the image, y down, z away from the camera; the origin lies at the
-height of the eyes in the middle of the skull, the face looks along -z. Row ``i`` of the grid is a ring whose front
-point runs down the profile of the face and whose back point runs down the back of the head; column ``j`` is an
-azimuth, 0 in the middle of the face. Two rows are slits: the eye line and the mouth line. Each slit is two rows of
-vertices at one place that share their vertices outside the openings, so that lids and lips can part.
+Model space of the actor: centimetres, x right in the image, y down, z away from the camera; the origin is at the height
+of the eyes in the middle of the head, the face looks along -z. Row `i` of the grid is a ring whose front point runs
+down the profile of the face and whose back point runs down the back of the head; column `j` is an azimuth, 0 in the
+middle of the face. The eye line and the mouth line are slits: two rows of vertices at one position that share their
+vertices outside the openings, so that lids and lips can part.
 Proportions are the averages of adult faces (Farkas, Anthropometry of the Head and Face, 1994), eyes a little larger.
 """
 
@@ -25,77 +25,56 @@ LID_REACH_UP, LID_REACH_DOWN = 1.75, 1.35  # how far from the slit a lid stretch
 CHIN_Y = 11.4
 
 # Rings: front y, front z, half width, back y, back z, depth of the widest place, exponent of the side's rise.
-RINGS = np.array(
-    [
-        (-12.0, -8.7, 7.35, -12.0, 10.2, 0.8, 1.0),
-        (-6.0, -8.95, 7.4, -5.6, 10.4, 0.8, 1.0),
-        (-2.3, -9.1, 7.35, -2.0, 10.4, 0.8, 1.0),
-        (0.0, -8.75, 7.15, 0.0, 10.0, 0.6, 1.0),
-        (2.5, -8.7, 6.95, 2.0, 9.2, 0.2, 1.0),
-        (4.7, -8.9, 6.6, 3.6, 8.2, 0.0, 1.0),
-        (6.8, -9.0, 6.25, 4.7, 7.2, 0.2, 1.0),
-        (8.6, -8.7, 5.85, 5.5, 6.6, 0.6, 0.9),
-        (10.2, -8.5, 5.5, 6.2, 6.2, 0.8, 0.75),
-        (11.4, -7.3, 5.1, 7.2, 6.0, 1.0, 0.65),
-        (11.75, -5.0, 4.6, 8.4, 6.0, 1.2, 0.7),
-        (12.6, -3.0, 4.5, 9.8, 6.0, 1.5, 0.9),
-        (15.0, -2.8, 4.8, 12.0, 6.2, 1.8, 1.0),
-        (20.0, -4.0, 6.6, 17.0, 6.8, 1.8, 1.0),
-    ]
-)
-# Where rows of the grid lie, by the y of the ring's front below the crown: stretches of (start, end, rows).
+RINGS = np.array([
+    (-12.0, -8.7, 7.35, -12.0, 10.2, 0.8, 1.0), (-6.0, -8.95, 7.4, -5.6, 10.4, 0.8, 1.0),
+    (-2.3, -9.1, 7.35, -2.0, 10.4, 0.8, 1.0), (0.0, -8.75, 7.15, 0.0, 10.0, 0.6, 1.0),
+    (2.5, -8.7, 6.95, 2.0, 9.2, 0.2, 1.0), (4.7, -8.9, 6.6, 3.6, 8.2, 0.0, 1.0),
+    (6.8, -9.0, 6.25, 4.7, 7.2, 0.2, 1.0), (8.6, -8.7, 5.85, 5.5, 6.6, 0.6, 0.9),
+    (10.2, -8.5, 5.5, 6.2, 6.2, 0.8, 0.75), (11.4, -7.3, 5.1, 7.2, 6.0, 1.0, 0.65),
+    (11.75, -5.0, 4.6, 8.4, 6.0, 1.2, 0.7), (12.6, -3.0, 4.5, 9.8, 6.0, 1.5, 0.9),
+    (15.0, -2.8, 4.8, 12.0, 6.2, 1.8, 1.0), (20.0, -4.0, 6.6, 17.0, 6.8, 1.8, 1.0),
+])  # fmt: skip
+# Density of the grid's rows, by the y of the ring's front below the crown: (start, end, rows).
 ROW_STRETCHES = (
-    (-12.0, -11.4, 8),
-    (-11.4, -4.0, 20),
-    (-4.0, -1.9, 16),
-    (-1.9, 0.0, 34),
-    (0.0, 1.6, 24),
-    (1.6, 3.2, 14),
-    (3.2, 5.2, 28),
-    (5.2, 6.8, 28),
-    (6.8, 8.6, 30),
-    (8.6, 11.4, 18),
-    (11.4, 11.75, 6),
-    (11.75, 20.0, 24),
-)
-NOSE_RIDGE = np.array(
-    [
-        (-2.2, 0.0),
-        (-0.9, 0.12),
-        (-0.2, 0.3),
-        (1.0, 0.95),
-        (2.5, 1.75),
-        (3.6, 2.3),
-        (4.05, 2.35),
-        (4.45, 1.75),
-        (4.8, 0.6),
-        (5.1, 0.1),
-        (5.4, 0.0),
-    ]
-)
+    (-12.0, -11.4, 8), (-11.4, -4.0, 20), (-4.0, -1.9, 16), (-1.9, 0.0, 34), (0.0, 1.6, 24), (1.6, 3.2, 14),
+    (3.2, 5.2, 28), (5.2, 6.8, 28), (6.8, 8.6, 30), (8.6, 11.4, 18), (11.4, 11.75, 6), (11.75, 20.0, 24),
+)  # fmt: skip
+NOSE_RIDGE = np.array([
+    (-2.2, 0.0), (-0.9, 0.12), (-0.2, 0.3), (1.0, 0.95), (2.5, 1.75), (3.6, 2.3), (4.05, 2.35), (4.45, 1.75),
+    (4.8, 0.6), (5.1, 0.1), (5.4, 0.0),
+])  # fmt: skip
 NOSE_WIDTH = np.array([(-2.2, 1.1), (-0.5, 0.85), (1.0, 0.85), (2.5, 1.0), (3.6, 1.15), (4.4, 1.2), (5.4, 1.0)])
 
 
 def smoothstep(edge0: float, edge1: float, x: np.ndarray) -> np.ndarray:
-    """Hermite step from 0 at ``edge0`` to 1 at ``edge1`` (either order)."""
+    """Compute the Hermite step from 0 at `edge0` to 1 at `edge1` (either order)."""
     t = np.clip((x - edge0) / (edge1 - edge0), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 def bump(x: np.ndarray, y: np.ndarray, at: tuple[float, float], size: tuple[float, float]) -> np.ndarray:
-    """Gaussian hill of height 1 at ``at`` with widths ``size`` (cm)."""
+    """Evaluate a Gaussian of height 1 at `at` with widths `size` (cm)."""
     return np.exp(-(((x - at[0]) / size[0]) ** 2) - ((y - at[1]) / size[1]) ** 2)
 
 
 @dataclass(frozen=True)
 class SkinGrid:
-    """Head and neck at rest.
+    """Hold the mesh of head and neck in the reference pose.
 
-    ``rest`` (V,3) f64 sculpted vertices, ``flat`` (V,2) ring coordinates x, y before sculpting (paint and expressions
-    are defined on them), ``front`` (V,) 1 on the face and 0 on the back, ``index`` (rows, columns) vertex numbers,
-    ``azimuth`` (columns,) rad, ``uv`` (V,2), ``tri`` (F,3) i32, ``below`` (V,) bool True below the mouth slit or on
-    its lower side, ``under`` (V,) the same for the eye slit, ``stiff`` (V,) 1 where the vertex follows the head,
-    falling to 0 at the base of the neck, ``eye_row``, ``mouth_row``: the upper one of each pair of slit rows.
+    Attributes:
+        rest: (V,3) f64 sculpted vertices.
+        flat: (V,2) ring coordinates x, y before sculpting, on which paint and expressions are defined.
+        front: (V,) 1 on the face and 0 on the back.
+        index: (rows, columns) vertex numbers.
+        azimuth: (columns,) rad.
+        uv: (V,2).
+        tri: (F,3) i32.
+        below: (V,) bool, True below the mouth slit or on its lower side.
+        under: (V,) bool, the same for the eye slit.
+        stiff: (V,) skinning weight of the head, falling to 0 at the base of the neck.
+        eye_row: the upper one of the two rows of the eye slit.
+        mouth_row: the upper one of the two rows of the mouth slit.
+        ring_y: (rows,) y of each ring's front.
     """
 
     rest: np.ndarray
@@ -114,7 +93,7 @@ class SkinGrid:
 
 
 def row_heights() -> tuple[np.ndarray, int, int]:
-    """Front y of each row with the two slit rows doubled, and the numbers of the upper row of each pair."""
+    """Compute the front y of each row with the two slit rows doubled, and the number of each pair's upper row."""
     parts = [np.linspace(a, b, n, endpoint=False) for a, b, n in ROW_STRETCHES]
     y = np.concatenate([*parts, [ROW_STRETCHES[-1][1]]])
     eye = int(np.argmin(np.abs(y - 0.0)))
@@ -125,7 +104,7 @@ def row_heights() -> tuple[np.ndarray, int, int]:
 
 
 def columns() -> np.ndarray:
-    """Azimuths (rad), dense over eyes and mouth, sparse behind the ears; the last one closes the ring."""
+    """Compute azimuths (rad), dense over eyes and mouth, sparse behind the ears; the last one closes the ring."""
     front = np.linspace(0.0, np.radians(48.0), 96)
     side = np.radians(np.linspace(48.0, 180.0, 34))[1:]
     half = np.concatenate([front, side])
@@ -133,11 +112,12 @@ def columns() -> np.ndarray:
 
 
 def ring_points(y_front: np.ndarray, azimuth: np.ndarray, jaw_width: float = 1.0) -> np.ndarray:
-    """Points of the rings before sculpting.
+    """Compute the points (R,C,3) cm of the rings before sculpting.
 
-    :param y_front: (R,) y of each ring's front, between the crown and the base of the neck, cm
-    :param azimuth: (C,) rad
-    :returns: (R,C,3) cm
+    Args:
+        y_front: (R,) y of each ring's front, between the crown and the base of the neck, cm.
+        azimuth: (C,) rad.
+        jaw_width: factor.
     """
     fine = np.linspace(RINGS[0, 0], RINGS[-1, 0], 800)
     smooth = gaussian_filter1d(PchipInterpolator(RINGS[:, 0], RINGS[:, 1:])(fine), 12.0, axis=0, mode="nearest")
@@ -162,7 +142,7 @@ def ring_points(y_front: np.ndarray, azimuth: np.ndarray, jaw_width: float = 1.0
 
 
 def lip_profile(x: np.ndarray, fullness: float) -> tuple[np.ndarray, np.ndarray]:
-    """Height of the red of the upper and of the lower lip over the slit (cm), 0 from the corners outwards."""
+    """Compute the height of the red of the upper and the lower lip over the slit (cm), 0 from the corners outwards."""
     u = np.clip(np.abs(x) / MOUTH_HALF, 0.0, 1.0)
     bow = 1.0 - 0.16 * np.exp(-((x / 0.38) ** 2)) + 0.1 * np.exp(-(((np.abs(x) - 0.62) / 0.4) ** 2))
     upper = 0.82 * fullness * (1 - u**1.9) ** 0.85 * bow
@@ -171,7 +151,7 @@ def lip_profile(x: np.ndarray, fullness: float) -> tuple[np.ndarray, np.ndarray]
 
 
 def sculpt(flat: np.ndarray, below: np.ndarray, identity: Identity) -> np.ndarray:
-    """Displacement (V,3) that makes a face of the smooth front: brow, sockets, nose, cheeks, lips, chin."""
+    """Compute the displacement (V,3) of the smooth front to a face: brow, sockets, nose, cheeks, lips, chin."""
     x, y = flat[:, 0], flat[:, 1]
     side = np.abs(x)
     shift = np.zeros((len(flat), 3))
@@ -203,7 +183,7 @@ def sculpt(flat: np.ndarray, below: np.ndarray, identity: Identity) -> np.ndarra
 
 
 def slit_height(x: np.ndarray) -> np.ndarray:
-    """y of the mouth slit over x: the ring through the mouth rises a little towards its sides."""
+    """Interpolate y of the mouth slit over x: the ring through the mouth rises a little towards its sides."""
     fine = np.linspace(-np.pi / 2, np.pi / 2, 400)
     ring = ring_points(np.array([MOUTH_Y]), fine)[0]
     return np.interp(x, ring[:, 0], ring[:, 1])
@@ -228,31 +208,18 @@ def build_grid(identity: Identity) -> SkinGrid:
     front = np.repeat(smoothstep(0.05, 0.5, np.cos(azimuth))[None], rows, 0)
     front = (front * (1 - smoothstep(11.3, 11.8, heights))[:, None]).ravel()
     rest = points.reshape(-1, 3) + sculpt(flat, below, identity) * front[:, None]
-    # The row of the texture does not step at a slit: both of its rows have the same v.
+    # Both rows of a slit have the same v.
     v = np.arange(rows, dtype=np.float64)
     v[eye + 1 :] -= 1
     v[mouth + 1 :] -= 1
     uv = np.stack(np.meshgrid(np.linspace(0, 1, cols), v / v[-1]), axis=-1).reshape(-1, 2)
     stiff = np.repeat((1 - smoothstep(11.9, 16.5, heights))[:, None], cols, 1).ravel()
-    return SkinGrid(
-        rest,
-        flat,
-        front,
-        index,
-        azimuth,
-        uv,
-        grid_triangles(index, skip=(eye, mouth)),
-        below,
-        under,
-        stiff,
-        eye,
-        mouth,
-        heights,
-    )
+    tri = grid_triangles(index, skip=(eye, mouth))
+    return SkinGrid(rest, flat, front, index, azimuth, uv, tri, below, under, stiff, eye, mouth, heights)
 
 
 def grid_triangles(index: np.ndarray, skip: tuple[int, ...] = ()) -> np.ndarray:
-    """Two triangles for each cell of a grid of vertex numbers (R,C); rows in ``skip`` have no cells below them."""
+    """Triangulate a grid of vertex numbers (R,C), two triangles a cell, less the cells below the rows in `skip`."""
     keep = np.setdiff1d(np.arange(index.shape[0] - 1), np.asarray(skip, dtype=int))
     a, b = index[keep, :-1], index[keep, 1:]
     c, d = index[keep + 1, :-1], index[keep + 1, 1:]

@@ -1,4 +1,4 @@
-"""The head opens and closes what it should, and moves nothing else."""
+"""Test that expressions open and close lids and lips, and keep the rest of the head still."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def head():
 
 
 def opening(head, which, expression, gaze=STILL):
-    """Distance of the two middles of an opening: 0 left lids, 1 right lids, 2 lips."""
+    """Measure an opening between its two middles: 0 left lids, 1 right lids, 2 lips."""
     points = FacePoints(head)
     a, b = points.openings[which]
     positions = points.positions(head.vertices(expression, gaze))
@@ -58,7 +58,7 @@ def test_blink_closes_one_lid_and_leaves_the_other(head):
 
 
 def test_shut_lids_cover_the_eyeball(head):
-    """Whatever of the eyeball lies behind the opening has skin in front of it."""
+    """The skin is in front of the eyeball over the whole opening."""
     vertices = head.vertices(unit_expression(blink_left=1.0, blink_right=1.0), STILL)
     skin = vertices[: len(head.grid.rest)][head.grid.front > 0.9]
     start = sum(len(p.vertices) for p in head.pieces[: head.eye_pieces[0]])
@@ -82,7 +82,7 @@ def test_gaze_turns_towards_image_right_and_down():
 
 
 @pytest.mark.parametrize("name", [n for n in EXPRESSIONS if not n.startswith("blink")])
-def test_expressions_leave_the_back_of_the_head_alone(head, name):
+def test_expressions_keep_the_back_of_the_head_still(head, name):
     moved = head.vertices(unit_expression(**{name: 1.0}), STILL) - head.vertices(unit_expression(), STILL)
     skin = np.linalg.norm(moved[: len(head.grid.rest)], axis=1)
     assert skin.max() > 0.1

@@ -1,4 +1,4 @@
-"""The actor's motion is lively, bounded, and decided by the seed."""
+"""Test that the actor's motion is varied, bounded, and decided by the seed."""
 
 import numpy as np
 import pytest
@@ -12,18 +12,18 @@ def takes():
     return make_motion(0, "train", 600, 25.0), make_motion(0, "test", 200, 25.0)
 
 
-def test_same_seed_same_bytes_other_seed_or_take_other_motion(takes):
+def test_motion_is_reproducible_and_differs_by_seed_and_take(takes):
     again = make_motion(0, "train", 600, 25.0)
-    for name in ("expression", "gaze", "turn", "sway"):
+    for name in ("expression", "gaze", "head_angles", "sway"):
         assert getattr(again, name).tobytes() == getattr(takes[0], name).tobytes()
     other = make_motion(1, "train", 600, 25.0)
-    assert np.abs(other.turn - takes[0].turn).mean() > 0.05
-    assert np.abs(takes[1].turn - takes[0].turn[:200]).mean() > 0.05
+    assert np.abs(other.head_angles - takes[0].head_angles).mean() > 0.05
+    assert np.abs(takes[1].head_angles - takes[0].head_angles[:200]).mean() > 0.05
     assert np.abs(takes[1].expression - takes[0].expression[:200]).mean() > 0.02
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 7])
-def test_the_train_take_shows_everything(seed):
+def test_the_train_take_covers_all_expressions_and_poses(seed):
     motion = make_motion(seed, "train", 600, 25.0)
     column = {name: motion.expression[:, k] for k, name in enumerate(EXPRESSIONS)}
     assert motion.expression.min() >= 0 and motion.expression.max() <= 1
@@ -31,20 +31,20 @@ def test_the_train_take_shows_everything(seed):
         assert column[name].max() > 0.4, name
     assert (column["blink_left"] > 0.95).sum() >= 10
     assert (column["jaw_open"] < 0.02).mean() > 0.1
-    yaw = np.degrees(motion.turn[:, 0])
+    yaw = np.degrees(motion.head_angles[:, 0])
     assert yaw.min() < -18 and yaw.max() > 18 and np.abs(yaw).max() <= 26
-    assert np.degrees(np.abs(motion.turn[:, 1:])).max() < 15
+    assert np.degrees(np.abs(motion.head_angles[:, 1:])).max() < 15
 
 
-def test_nothing_jumps(takes):
+def test_motion_is_continuous(takes):
     for motion in takes:
-        assert np.degrees(np.abs(np.diff(motion.turn, axis=0))).max() < 6
+        assert np.degrees(np.abs(np.diff(motion.head_angles, axis=0))).max() < 6
         assert np.abs(np.diff(motion.sway, axis=0)).max() < 0.8
 
 
 def test_one_frame_is_enough():
     motion = make_motion(3, "test", 1, 25.0)
-    assert motion.expression.shape == (1, len(EXPRESSIONS)) and np.isfinite(motion.turn).all()
+    assert motion.expression.shape == (1, len(EXPRESSIONS)) and np.isfinite(motion.head_angles).all()
 
 
 def test_rotations_are_rotations(takes):

@@ -1,4 +1,4 @@
-"""The image shows what the truth says: checked with OpenCV's projection and with MediaPipe's trackers."""
+"""Test images against their ground truth by OpenCV's projection and MediaPipe's trackers."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ LIPS, LEFT_LID, RIGHT_LID = (13, 14), (386, 374), (159, 145)
 
 
 def program(count=18):
-    """A take made for measuring: mouth and lids run through their ranges at different paces, the head turns."""
+    """Make a take in which mouth and lids cover their ranges at different paces while the head rotates."""
     step = np.arange(count)
     expression = np.zeros((count, len(EXPRESSIONS)))
     expression[:, EXPRESSIONS.index("jaw_open")] = (step * 7 % count) / count * 0.8
@@ -38,7 +38,7 @@ def drawn(scene):
 
 @pytest.fixture(scope="module")
 def tracked(drawn):
-    """MediaPipe's points of each frame (N,478,2) in px of the image, NaN where no face was found."""
+    """Detect MediaPipe's points of each frame (N,478,2) in px of the image, NaN without a face."""
     mediapipe = pytest.importorskip("mediapipe")
     points = np.full((len(drawn), 478, 2), np.nan)
     with mediapipe.solutions.face_mesh.FaceMesh(static_image_mode=True, refine_landmarks=True) as mesh:
@@ -95,7 +95,7 @@ def test_segmenter_agrees_with_the_alpha(drawn):
 
 
 def test_alpha_is_the_weight_of_the_person(scene, drawn, monkeypatch):
-    """The same frame before a black and before a white room: the difference is exactly the room's share."""
+    """The difference of one frame before a black and before a white room is exactly the room's share."""
     _, alpha, _ = drawn[3]
     linear = []
     for level in (0.0, 1.0):

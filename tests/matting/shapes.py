@@ -1,16 +1,16 @@
-"""Drawn images with known alpha."""
+"""Draw images with known alpha."""
 
 import cv2
 import numpy as np
 
 
 def composite(alpha, person, background):
-    """alpha F + (1 - alpha) B as uint8 (H,W,3)."""
+    """Composite alpha F + (1 - alpha) B as uint8 (H,W,3)."""
     return np.rint(255 * (alpha[..., None] * person + (1 - alpha[..., None]) * background)).astype(np.uint8)
 
 
 def head_and_shoulders(size=256, hairs=14, seed=0, shift=0):
-    """Alpha (size,size) float32 of a head with loose hair on shoulders, anti-aliased; `shift` px to the right."""
+    """Draw the alpha (size,size) float32 of a head with loose hair on shoulders; `shift` px to the right."""
     rng = np.random.default_rng(seed)
     big = np.zeros((size * 4, size * 4), np.uint8)
     centre = size * 2 + 4 * shift
@@ -26,7 +26,7 @@ def head_and_shoulders(size=256, hairs=14, seed=0, shift=0):
 
 
 def coarse_mask(alpha, size=64):
-    """What a segmenter makes of it: blocky, without the hairs."""
+    """Degrade alpha to a segmenter's mask: blocky, without hair."""
     kernel = np.ones((9, 9), np.uint8)
     small = cv2.resize(cv2.morphologyEx(alpha, cv2.MORPH_OPEN, kernel), (size, size), interpolation=cv2.INTER_AREA)
     return (small > 0.5).astype(np.float32)

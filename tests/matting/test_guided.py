@@ -1,4 +1,4 @@
-"""The guided filter against its definition, written out window by window."""
+"""Test the guided filter against its definition, window by window."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from selfieavatar.matting.guided import box_mean, guided_filter
 
 
 def naive_guided_filter(guide, mask, radius, epsilon):
-    """Equations 19 to 21 of He et al. 2013 by loops and np.linalg.solve; interior windows only are exact here."""
+    """Compute equations 19 to 21 of He et al. 2013 by loops and np.linalg.solve."""
     height, width = mask.shape
     slope, offset = np.zeros((height, width, 3)), np.zeros((height, width))
     pad = ((radius, radius), (radius, radius))

@@ -1,4 +1,4 @@
-"""The background plate against a wall that is known."""
+"""Test the background plate against a known wall."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Refinement against images whose alpha is known."""
+"""Test the refinement against images of known alpha."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ WALL = np.array([0.80, 0.78, 0.70])
 
 
 @pytest.fixture(scope="module")
-def figure():
+def scene():
     alpha = head_and_shoulders(SIZE)
     rng = np.random.default_rng(1)
     image = composite(alpha, np.broadcast_to(HAIR, (SIZE, SIZE, 3)), np.broadcast_to(WALL, (SIZE, SIZE, 3)))
@@ -26,7 +26,7 @@ def upsampled(mask):
 
 
 def test_alpha_is_one_on_the_person_and_near_the_truth(figure):
-    alpha, image, mask = figure
+    alpha, image, mask = scene
     found = refine(image, mask, RefineOptions())
     assert found.dtype == np.float32 and found.shape == alpha.shape
     assert found[200, 128] == 1.0 and found[20, 20] == 0.0
@@ -35,7 +35,7 @@ def test_alpha_is_one_on_the_person_and_near_the_truth(figure):
 
 
 def test_loose_hair_comes_back(figure):
-    alpha, image, mask = figure
+    alpha, image, mask = scene
     hair = (alpha > 0.5) & (upsampled(mask) < 0.5)
     found = refine(image, mask, RefineOptions())
     assert hair.sum() > 50
@@ -44,7 +44,7 @@ def test_loose_hair_comes_back(figure):
 
 
 def test_plate_separates_a_textured_wall(figure):
-    alpha, _, mask = figure
+    alpha, _, mask = scene
     rng = np.random.default_rng(2)
     wall = np.clip(np.kron(rng.random((32, 32, 3)), np.ones((8, 8, 1))) * 0.6 + 0.35, 0, 1)
     image = composite(alpha, np.broadcast_to(HAIR, (SIZE, SIZE, 3)), wall)
@@ -54,8 +54,8 @@ def test_plate_separates_a_textured_wall(figure):
     assert with_plate < 0.6 * without
 
 
-def test_a_wrong_plate_does_no_harm(figure):
-    alpha, image, mask = figure
+def test_a_wrong_plate_is_ignored(figure):
+    alpha, image, mask = scene
     rng = np.random.default_rng(3)
     plate = rng.integers(0, 255, image.shape).astype(np.uint8), np.ones((SIZE, SIZE), bool)
     without = np.abs(refine(image, mask, RefineOptions()) - alpha).mean()
@@ -95,6 +95,6 @@ def test_levels_clean_the_ends():
 
 @pytest.mark.slow
 def test_closed_form_is_near_the_truth(figure):
-    alpha, image, mask = figure
+    alpha, image, mask = scene
     found = closed_form(image, mask, RefineOptions())
     assert np.abs(found - alpha).mean() < 0.3 * np.abs(upsampled(mask) - alpha).mean()

@@ -1,4 +1,4 @@
-"""The recurrent network through a stand-in with the same inputs and outputs, whose state can be foreseen."""
+"""Test the recurrent network by a stand-in with the same inputs and outputs and a predictable state."""
 
 import numpy as np
 import onnx
@@ -11,7 +11,7 @@ from selfieavatar.matting.rvm import RecurrentMatting
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
-    """pha = mean over channels of src times the ratio, plus r1; each state grows by its number."""
+    """Build a network: pha = mean over channels of src times the ratio, plus r1; state n grows by 0.1 n."""
     tensor = helper.make_tensor_value_info
     names = [("src", [1, 3, None, None]), *((f"r{n}i", [1, 1, 1, 1]) for n in range(1, 5)), ("downsample_ratio", [1])]
     inputs = [tensor(name, TensorProto.FLOAT, shape) for name, shape in names]

@@ -1,4 +1,4 @@
-"""MediaPipe's segmenter: which side is the person, and that clips do not see each other."""
+"""Test MediaPipe's segmenter: polarity of the mask and independence of images."""
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ def test_person_is_one_background_zero(selfie):
     assert 0.3 < mask.mean() < 0.75
 
 
-def test_result_does_not_depend_on_what_was_seen_before(selfie):
+def test_result_is_independent_of_earlier_images(selfie):
     with SelfieSegmenter() as segmenter:
         for image in selfie:
             last = segmenter(image)

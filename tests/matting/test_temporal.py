@@ -1,4 +1,4 @@
-"""Stabilisation: quiet where the image stands still, without delay where it moves."""
+"""Test the temporal filter: less flicker where the image is static, no lag where it moves."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_slow_movement_is_followed():
     assert np.abs(found - alpha).max() < 0.15
 
 
-def test_cut_starts_afresh():
+def test_a_cut_resets_the_filter():
     blend = TemporalBlend(0.9)
     blend(np.full((64, 64, 3), 20, np.uint8), np.ones((64, 64), np.float32))
     found, flicker = blend(np.full((64, 64, 3), 200, np.uint8), np.zeros((64, 64), np.float32))

@@ -1,10 +1,10 @@
-"""A small made-up subject: an oval face with two eye openings, a mouth, a blink and a jaw, in identity.npz's form."""
+"""Make a small synthetic subject, as in identity.npz: an oval face with eye openings, a mouth, a blink and a jaw."""
 
 import numpy as np
 
 
 def identity(size_px: int = 96, texture_px: int = 64, step: int = 20) -> dict[str, np.ndarray]:
-    """Arrays of an identity whose face (14 x 18 cm) bulges towards the camera; expression 0 blinks, 1 drops the jaw."""
+    """Make the arrays of an identity with a convex face (14 x 18 cm); expression 0 blinks, 1 drops the jaw."""
     grid = np.linspace(-1.0, 1.0, step + 1)
     x, y = (axis.ravel() for axis in np.meshgrid(grid, grid))
     # A square mapped onto a disc, so that the corners of the UV square stay free.

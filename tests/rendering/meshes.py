@@ -1,4 +1,4 @@
-"""Meshes that the graphics tests draw: a bumpy sphere, and ICT-FaceKit where the shared models exist."""
+"""Make the meshes of the rendering tests: a bumpy sphere, and ICT-FaceKit where the shared models exist."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ SHARED = Path(os.environ.get("SELFIEAVATAR_SHARED", Path(__file__).resolve().par
 
 
 def bumpy_sphere(rings: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A closed ball of radius about 6 with random bumps: vertices (V, 3) float32, triangles (F, 3) int32."""
+    """Make a closed ball of radius about 6 with random bumps: vertices (V, 3) float32, triangles (F, 3) int32."""
     generator = np.random.default_rng(seed)
     polar = np.linspace(0.0, np.pi, rings + 1)[1:-1]
     turn = np.linspace(0.0, 2.0 * np.pi, 2 * rings, endpoint=False)
@@ -31,7 +31,7 @@ def bumpy_sphere(rings: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray
 
 
 def ict_head() -> tuple[np.ndarray, np.ndarray]:
-    """ICT-FaceKit's neutral head turned to the camera: vertices (26719, 3), triangles (52220, 3); skips if absent."""
+    """Load ICT-FaceKit's neutral head, facing the camera: (26719, 3), triangles (52220, 3); skips if absent."""
     path = SHARED / "models" / "ict_facekit" / "ict_facekit_light.npz"
     if not path.is_file():
         pytest.skip(f"needs the ICT-FaceKit model at {path} (set SELFIEAVATAR_SHARED)")

@@ -1,4 +1,4 @@
-"""Hair keeps its coordinates while the head turns, as a plain calculation of rays and sphere says."""
+"""Test off-face UV against the closed formula of rays and sphere."""
 
 import cv2
 import numpy as np

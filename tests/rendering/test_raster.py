@@ -1,4 +1,4 @@
-"""The differentiable rasteriser: gradients against finite differences, antialiasing against areas, CUDA parity."""
+"""Test the differentiable rasteriser: finite differences, antialiasing against areas, parity with CUDA."""
 
 import numpy as np
 import pytest

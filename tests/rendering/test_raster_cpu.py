@@ -1,4 +1,4 @@
-"""The z-buffer against ray casting (embree), a naive loop, and the rules that make meshes watertight."""
+"""Test the z-buffer against ray casting (embree), a naive loop, and the fill rule of watertight meshes."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ CENTRE = np.array([61.3, 66.1])
 
 
 def _embree(points: np.ndarray, tri: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First triangle (-1: none) and its depth Z along the ray of each pixel's centre, by embree."""
+    """Cast the ray of each pixel's centre by embree: first triangle (-1: none) and its depth Z."""
     trimesh = pytest.importorskip("trimesh")
     pytest.importorskip("embreex")
     mesh = trimesh.Trimesh(points, tri, process=False)
@@ -55,7 +55,7 @@ def test_same_triangles_as_ray_casting_on_a_real_head() -> None:
 
 @pytest.fixture(params=[False, True], ids=["denormals kept", "denormals flushed"])
 def flushing(request) -> None:
-    """The CPU's mode for denormal numbers, which libraries such as torch change for the whole thread."""
+    """Set the CPU's mode for denormal numbers, which libraries such as torch change for the whole thread."""
     before = torch.zeros(1, dtype=torch.float64).add(5e-324).item() == 0.0
     torch.set_flush_denormal(request.param)
     yield

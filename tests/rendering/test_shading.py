@@ -1,4 +1,4 @@
-"""Normals against trimesh and a sphere, harmonics against scipy, light within its meaning."""
+"""Test normals against trimesh and a sphere, harmonics against scipy, and the default light."""
 
 import numpy as np
 import pytest

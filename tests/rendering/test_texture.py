@@ -1,4 +1,4 @@
-"""Unwrapping gives back the texture that the frames were drawn with, whatever spoils some of them."""
+"""Test that unwrapping recovers the texture of the frames in spite of outliers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tone mapping and the display matrix, against the published curves."""
+"""Test the transfer curves and tone mapping against the published standards."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_tone_mapping_keeps_white_bright_grey_neutral_and_order(transfer, white)
     assert (np.diff(mapped[:, 1]) >= 0).all()
     assert mapped[0, 0] == 0 and mapped[-1, 0] >= 253
     assert 215 <= np.interp(white, codes, mapped[:, 1]) <= 240  # diffuse white is not washed out, and leaves headroom
-    # An 18 % grey GPU: 26 cd/m2 in BT.2408 (PQ 38 %, HLG 38 %); in sRGB it is about 118.
+    # An 18 % grey card: 26 cd/m2 in BT.2408 (PQ 38 %, HLG 38 %); in sRGB it is about 118.
     assert 100 <= np.interp(0.38, codes, mapped[:, 1]) <= 135
 
 

@@ -1,4 +1,4 @@
-"""The crop is square, whole, covers the head's motion and stays in the image while it can."""
+"""Test that the crop is square, in whole pixels, covers the head's motion and stays in the image if possible."""
 
 import numpy as np
 import pytest

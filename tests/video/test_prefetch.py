@@ -1,4 +1,4 @@
-"""The prefetch thread keeps order, carries errors over and ends when asked."""
+"""Test that prefetching keeps the order, passes errors on and can be closed."""
 
 import threading
 import time

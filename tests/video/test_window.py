@@ -1,4 +1,4 @@
-"""Windows are exact to a fraction of a pixel, in the convention that the first pixel's centre is (0.5, 0.5)."""
+"""Test that crops are exact to a fraction of a pixel, with the first pixel's centre at (0.5, 0.5)."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from selfieavatar.video.window import cut_window
 
 
 def ramp(height: int = 96, width: int = 128) -> np.ndarray:
-    """uint16 image that tells where it was sampled: channel 0 is 256 x, channel 1 is 256 y at the pixel centre."""
+    """Make a uint16 image of coordinates: channel 0 is 256 x, channel 1 is 256 y at the pixel centre."""
     y, x = np.mgrid[:height, :width] + 0.5
     return np.stack([256 * x, 256 * y, 0 * x], axis=-1).astype(np.uint16)
 

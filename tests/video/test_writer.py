@@ -1,4 +1,4 @@
-"""Videos are whole or not there, open everywhere, and keep their colours."""
+"""Test that videos are complete or absent, open in players, and keep their colours."""
 
 import errno
 
@@ -62,7 +62,7 @@ def test_disk_full_while_muxing_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_refuses_a_image_of_another_size(tmp_path):
+def test_refuses_an_image_of_another_size(tmp_path):
     with pytest.raises(ValueError, match="does not fit"):
         with VideoWriter(tmp_path / "a.mp4", 25, (64, 48)) as video:
             video.put(np.zeros((10, 10, 3), dtype=np.uint8))
