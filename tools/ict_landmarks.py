@@ -58,6 +58,7 @@ def painted(model: PublishedModel) -> np.ndarray:
 
 def random_head(model: PublishedModel, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Draw identity, expression, rotation, translation and gaze of one image."""
+    assert model.identity_basis is not None
     identity = rng.normal(size=len(model.identity_basis)) * 0.8
     expression = rng.uniform(0, 0.7, model.expression_count) * (rng.random(model.expression_count) < 0.12)
     jaw, close = (model.expression_names.index(name) for name in ("jawOpen", "mouthClose"))
@@ -169,6 +170,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     model = ict.load(args.model, IBUG)
     number = model.source_vertices
+    assert number is not None
     projected, facing, landmarks = render_and_detect(model, args.renders)
     skin = model.tri[np.isin(model.tri_part, WHOLE_HEAD) & (number[model.tri] < FULL_FACE).all(1)]
     corners, weights, errors = register(projected, facing, landmarks, skin)

@@ -11,8 +11,10 @@ Images are top row first with both: nvdiffrast's first row is y = -w, and our cl
 faces; the z-buffer decides.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -47,7 +49,7 @@ class RasterBackend(Protocol):
 def camera_to_clip(
     points: torch.Tensor,
     focal_px: float,
-    principal: tuple[float, float],
+    principal: Sequence[float] | np.ndarray,
     size: tuple[int, int],
     near: float = NEAR_CM,
     far: float = FAR_CM,

@@ -25,7 +25,7 @@ def upsampled(mask):
     return np.kron(mask, np.ones((SIZE // mask.shape[0],) * 2, np.float32))
 
 
-def test_alpha_is_one_on_the_person_and_near_the_truth(figure):
+def test_alpha_is_one_on_the_person_and_near_the_truth(scene):
     alpha, image, mask = scene
     found = refine(image, mask, RefineOptions())
     assert found.dtype == np.float32 and found.shape == alpha.shape
@@ -34,7 +34,7 @@ def test_alpha_is_one_on_the_person_and_near_the_truth(figure):
     assert after < 0.25 * before
 
 
-def test_loose_hair_comes_back(figure):
+def test_loose_hair_comes_back(scene):
     alpha, image, mask = scene
     hair = (alpha > 0.5) & (upsampled(mask) < 0.5)
     found = refine(image, mask, RefineOptions())
@@ -43,7 +43,7 @@ def test_loose_hair_comes_back(figure):
     assert refine(image, mask, RefineOptions(colour_line=0.0))[hair].mean() < found[hair].mean()
 
 
-def test_plate_separates_a_textured_wall(figure):
+def test_plate_separates_a_textured_wall(scene):
     alpha, _, mask = scene
     rng = np.random.default_rng(2)
     wall = np.clip(np.kron(rng.random((32, 32, 3)), np.ones((8, 8, 1))) * 0.6 + 0.35, 0, 1)
@@ -54,7 +54,7 @@ def test_plate_separates_a_textured_wall(figure):
     assert with_plate < 0.6 * without
 
 
-def test_a_wrong_plate_is_ignored(figure):
+def test_a_wrong_plate_is_ignored(scene):
     alpha, image, mask = scene
     rng = np.random.default_rng(3)
     plate = rng.integers(0, 255, image.shape).astype(np.uint8), np.ones((SIZE, SIZE), bool)
@@ -94,7 +94,7 @@ def test_levels_clean_the_ends():
 
 
 @pytest.mark.slow
-def test_closed_form_is_near_the_truth(figure):
+def test_closed_form_is_near_the_truth(scene):
     alpha, image, mask = scene
     found = closed_form(image, mask, RefineOptions())
     assert np.abs(found - alpha).mean() < 0.3 * np.abs(upsampled(mask) - alpha).mean()
