@@ -17,14 +17,9 @@ Plate = tuple[np.ndarray, np.ndarray]
 
 
 def colour_line(
-    guide: np.ndarray,
-    person: np.ndarray,
-    background: np.ndarray,
-    radius: int,
-    where: np.ndarray,
-    plate: Plate | None = None,
-    subsample: int = 4,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    guide: np.ndarray, person: np.ndarray, background: np.ndarray, radius: int, where: np.ndarray,
+    plate: Plate | None = None, subsample: int = 4,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Project colours onto the line between the local mean colours of person and background.
 
     Args:

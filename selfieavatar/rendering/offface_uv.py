@@ -26,13 +26,9 @@ _LEAST = 1 / 65535  # of v: 0 stands for no coordinates
 
 
 def paint_hair(
-    uv: np.ndarray,
-    face: np.ndarray,
-    camera: np.ndarray,
-    rotation: np.ndarray,
-    translation: np.ndarray,
+    uv: np.ndarray, face: np.ndarray, camera: np.ndarray, rotation: np.ndarray, translation: np.ndarray,
     head_sphere: np.ndarray,
-) -> None:
+) -> None:  # fmt: skip
     """Write the coordinates of hair and ears wherever lines of sight pass the head sphere within `REACH`.
 
     Args:

@@ -47,13 +47,9 @@ class RasterBackend(Protocol):
 
 
 def camera_to_clip(
-    points: torch.Tensor,
-    focal_px: float,
-    principal: Sequence[float] | np.ndarray,
-    size: tuple[int, int],
-    near: float = NEAR_CM,
-    far: float = FAR_CM,
-) -> torch.Tensor:
+    points: torch.Tensor, focal_px: float, principal: Sequence[float] | np.ndarray, size: tuple[int, int],
+    near: float = NEAR_CM, far: float = FAR_CM,
+) -> torch.Tensor:  # fmt: skip
     """Project camera points (B, V, 3) in cm to clip positions (B, V, 4); see `raster_cpu.clip_matrix`."""
     matrix = torch.from_numpy(clip_matrix(focal_px, principal, size, near, far)).to(points)
     return points @ matrix[:, :3].T + matrix[:, 3]
@@ -64,25 +60,15 @@ class CpuBackend:
 
     name = "cpu"
 
-    def rasterize(self, positions: torch.Tensor, tri: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """See `RasterBackend.rasterize`."""
-        return raster_autograd.rasterize(positions, tri, size)
-
-    def interpolate(self, attributes: torch.Tensor, rast: torch.Tensor, tri: torch.Tensor) -> torch.Tensor:
-        """See `RasterBackend.interpolate`."""
-        return raster_autograd.interpolate(attributes, rast, tri)
+    rasterize = staticmethod(raster_autograd.rasterize)
+    interpolate = staticmethod(raster_autograd.interpolate)
+    antialias = staticmethod(raster_autograd.antialias)
 
     def texture(self, texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
         """See `RasterBackend.texture`."""
         image = texture.permute(0, 3, 1, 2).expand(len(uv), -1, -1, -1)
         read = F.grid_sample(image, uv * 2.0 - 1.0, mode="bilinear", padding_mode="border", align_corners=False)
         return read.permute(0, 2, 3, 1)
-
-    def antialias(
-        self, colour: torch.Tensor, rast: torch.Tensor, positions: torch.Tensor, tri: torch.Tensor
-    ) -> torch.Tensor:
-        """See `RasterBackend.antialias`."""
-        return raster_autograd.antialias(colour, rast, positions, tri)
 
 
 class NvdiffrastBackend:

@@ -39,15 +39,10 @@ class TexelReading(NamedTuple):
 
 
 def read_texels(
-    points: Iterable[np.ndarray],
-    images: Iterable[np.ndarray],
-    tri: np.ndarray,
-    texels: tuple[tuple, np.ndarray, np.ndarray],
-    focal_px: float,
-    principal: np.ndarray,
-    alpha: Iterable[np.ndarray] | None = None,
-    outwards: float | None = None,
-) -> Iterator[TexelReading]:
+    points: Iterable[np.ndarray], images: Iterable[np.ndarray], tri: np.ndarray,
+    texels: tuple[tuple, np.ndarray, np.ndarray], focal_px: float, principal: np.ndarray,
+    alpha: Iterable[np.ndarray] | None = None, outwards: float | None = None,
+) -> Iterator[TexelReading]:  # fmt: skip
     """Sample each frame at the texels of `mesh_texels`; arguments as of `unwrap`."""
     _, face, weights = texels
     mattes = iter(alpha) if alpha is not None else None
@@ -64,17 +59,10 @@ def read_texels(
 
 
 def unwrap(
-    points: Iterable[np.ndarray],
-    images: Iterable[np.ndarray],
-    tri: np.ndarray,
-    uv: np.ndarray,
-    focal_px: float,
-    principal: np.ndarray,
-    size_px: int,
-    alpha: Iterable[np.ndarray] | None = None,
-    outwards: float | None = None,
+    points: Iterable[np.ndarray], images: Iterable[np.ndarray], tri: np.ndarray, uv: np.ndarray, focal_px: float,
+    principal: np.ndarray, size_px: int, alpha: Iterable[np.ndarray] | None = None, outwards: float | None = None,
     lights: Iterable[np.ndarray] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Unwrap the texture of a mesh from frames.
 
     Args:
@@ -142,14 +130,9 @@ def _surface(
 
 
 def _visibility(
-    points: np.ndarray,
-    tri: np.ndarray,
-    place: np.ndarray,
-    normal: np.ndarray,
-    focal_px: float,
-    principal: np.ndarray,
+    points: np.ndarray, tri: np.ndarray, place: np.ndarray, normal: np.ndarray, focal_px: float, principal: np.ndarray,
     size: tuple[int, int],
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Compute visibility (P,) in [0, 1] and image position (P, 2) in pixels of each texel."""
     height, width = size
     # Twice the image's resolution keeps the z-buffer's grid from deciding at the outline of the nose.

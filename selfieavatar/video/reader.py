@@ -79,14 +79,9 @@ class CropReader:
     """
 
     def __init__(
-        self,
-        source: Path | str | VideoSource,
-        start: int | None,
-        end: int | None,
-        crop_px: tuple[float, float, float],
-        size_px: int,
-        depth: int = 8,
-    ):
+        self, source: Path | str | VideoSource, start: int | None, end: int | None,
+        crop_px: tuple[float, float, float], size_px: int, depth: int = 8,
+    ):  # fmt: skip
         self.source = source if isinstance(source, VideoSource) else open_source(source)
         x0, y0, side = crop_px
         self.crop_px = float(x0), float(y0), float(side)
