@@ -34,7 +34,7 @@ from selfieavatar.fitting.landmark_solver import fit_landmarks  # noqa: E402
 from selfieavatar.fitting.online import OnlineFit  # noqa: E402
 from selfieavatar.fitting.registration import shrink  # noqa: E402
 from selfieavatar.geometry.camera import Camera, transform  # noqa: E402
-from selfieavatar.io.files import image_name, read_image  # noqa: E402
+from selfieavatar.io.images import image_name, read_image  # noqa: E402
 from selfieavatar.io.manifest import read_manifest, write_manifest  # noqa: E402
 from selfieavatar.morphable.landmark_sets import landmark_weights  # noqa: E402
 from selfieavatar.morphable.model import MorphableModel  # noqa: E402

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from selfieavatar.fitting.lighting import EVEN_LIGHT  # noqa: E402
 from selfieavatar.identity import Identity  # noqa: E402
-from selfieavatar.io.files import image_name, read_image, write_image  # noqa: E402
+from selfieavatar.io.images import image_name, read_image, write_image  # noqa: E402
 from selfieavatar.io.manifest import read_manifest  # noqa: E402
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions  # noqa: E402
 from selfieavatar.rendering.renderer import Renderer  # noqa: E402

@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "rendering")]
 from faces import identity as made_up  # noqa: E402 - found only after the path is set
 
 from selfieavatar.identity import Identity  # noqa: E402
-from selfieavatar.io.files import ImageWriter  # noqa: E402
+from selfieavatar.io.images import ImageWriter  # noqa: E402
 from selfieavatar.rendering.face_mesh import FaceImages  # noqa: E402
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions  # noqa: E402
 from selfieavatar.rendering.renderer import Renderer  # noqa: E402

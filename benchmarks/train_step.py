@@ -27,7 +27,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from selfieavatar.io.files import image_name, write_image  # noqa: E402
+from selfieavatar.io.images import image_name, write_image  # noqa: E402
 from selfieavatar.rendering.offface_uv import paint_hair, paint_torso  # noqa: E402
 from selfieavatar.settings.config import load_preset  # noqa: E402 - found only after the path is set
 from selfieavatar.settings.train_section import Train  # noqa: E402

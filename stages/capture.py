@@ -25,8 +25,9 @@ from selfieavatar.footage.measures import CELL_S, COLUMNS, Footage, clip_measure
 from selfieavatar.footage.signals import cut_by_border, examples, face_shape, frame_seconds
 from selfieavatar.footage.tracking import head_angles, openings
 from selfieavatar.identity import Identity
-from selfieavatar.io.files import atomic_file, image_name, read_image, write_json
-from selfieavatar.io.jpeg import encode_jpeg
+from selfieavatar.io.clips import ClipStore
+from selfieavatar.io.files import atomic_file, write_json
+from selfieavatar.io.images import encode_jpeg
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.landmark_sets import landmark_set
 from selfieavatar.morphable.model import MorphableModel
@@ -77,8 +78,7 @@ class Clip:
     landmarks: Manifest
     matting: Manifest
     fit: Manifest
-    frames: Path
-    alpha: Path
+    store: ClipStore
 
     @property
     def size_px(self) -> int:
@@ -90,9 +90,9 @@ class Clip:
         """(N, L, 2) px of the frame."""
         return self.landmarks["points_px"].reshape(len(self.landmarks), -1, 2)
 
-    def image(self, folder: Path, row: int) -> np.ndarray:
-        """Frame or matte of a row."""
-        return read_image(folder / image_name(int(self.decode["frame"][row])))
+    def image(self, kind: str, row: int) -> np.ndarray:
+        """Frame or matte of a row; kind: frames or alpha."""
+        return self.store.image(kind, self.decode["frame"][row])
 
 
 def read_clips(args: argparse.Namespace) -> list[Clip]:
@@ -111,7 +111,8 @@ def read_clips(args: argparse.Namespace) -> list[Clip]:
         found = {kind: read_manifest(getattr(args, kind)[k], kind) for kind in KINDS}
         if any(not np.array_equal(one["frame"], found["decode"]["frame"]) for one in found.values()):
             raise UserError(f"the manifests beside {args.decode[k]} list different frames; run the workflow again")
-        clips.append(Clip(name, args.roles[k], **found, frames=args.frames[k], alpha=args.alpha[k]))
+        store = ClipStore(args.frames[k].parent, frames=args.frames[k], alpha=args.alpha[k])
+        clips.append(Clip(name, args.roles[k], **found, store=store))
     if len({clip.size_px for clip in clips}) > 1:
         raise UserError(f"the clips of '{args.subject}' differ in size; give them the same preset")
     return clips
@@ -132,7 +133,7 @@ def read_frames(clip: Clip, threads: int) -> Iterator[FaceImage]:
     points, kind = clip.points, landmark_set(clip.landmarks.metadata["landmark_set"])
 
     def look(row: int) -> FaceImage:
-        return face_image(clip.image(clip.frames, row), points[row], kind)
+        return face_image(clip.image("frames", row), points[row], kind)
 
     with closing(in_order(look, range(len(points)), threads)) as found:
         for _, measured in progress(found, total=len(points), desc=clip.name):
@@ -168,9 +169,9 @@ def footage_of(clip: Clip) -> Footage:
     rows = seen[np.unique(np.linspace(0, len(seen) - 1, STILL_COUNT).round().astype(int))]
     grey, empty = [], []
     for row in rows:
-        frame = cut_window(clip.image(clip.frames, row), (0, 0, clip.size_px), COMPARE_PX)
+        frame = cut_window(clip.image("frames", row), (0, 0, clip.size_px), COMPARE_PX)
         grey.append(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
-        matte = cv2.resize(clip.image(clip.alpha, row), (COMPARE_PX, COMPARE_PX), interpolation=cv2.INTER_AREA)
+        matte = cv2.resize(clip.image("alpha", row), (COMPARE_PX, COMPARE_PX), interpolation=cv2.INTER_AREA)
         reach = 2 * round(AWAY * COMPARE_PX) + 1
         empty.append(cv2.erode((matte < 26).astype(np.uint8), np.ones((reach, reach))).astype(bool))
     shifts = [background_shift(grey[0], grey[k], empty[0] & empty[k]) / COMPARE_PX for k in range(1, len(rows))]
@@ -198,7 +199,7 @@ def thumbnails_of(table: Table, rows: np.ndarray, clips: list[Clip]) -> list[Ima
     for title, row in examples(table).items():
         clip = clips[table["clip"][row]]
         at = int(rows[row] - first[table["clip"][row]])
-        image = cut_window(clip.image(clip.frames, at), (0, 0, clip.size_px), THUMBNAIL_PX)
+        image = cut_window(clip.image("frames", at), (0, 0, clip.size_px), THUMBNAIL_PX)
         caption = f"{title}: {clip.name}, frame {int(clip.decode['frame'][at])}, {table['time_s'][row]:.1f} s"
         found.append(Image(caption, encode_jpeg(image, THUMBNAIL_PX, quality=85), "jpeg"))
     return found

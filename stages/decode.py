@@ -18,7 +18,8 @@ import numpy as np
 from selfieavatar.detection.face_finder import FaceFinder, background_masks, sharpness
 from selfieavatar.errors import UserError
 from selfieavatar.io.disk import refuse_images
-from selfieavatar.io.files import ImageWriter, atomic_dir
+from selfieavatar.io.files import atomic_dir
+from selfieavatar.io.images import ImageWriter
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.video.crop import choose_crop, follow_face

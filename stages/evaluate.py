@@ -27,7 +27,8 @@ from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.results import Results
 from selfieavatar.evaluation.retrack import retracking_of
 from selfieavatar.evaluation.summary_text import comparison, worse_than
-from selfieavatar.io.files import ImageWriter, atomic_dir, write_json
+from selfieavatar.io.files import atomic_dir, write_json
+from selfieavatar.io.images import ImageWriter
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.reporting.tiles import row_size, side_by_side
 from selfieavatar.settings.cli import main, progress, stage_parser

@@ -20,8 +20,8 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.frames import seconds
 from selfieavatar.io.avatar_file import read_avatar
-from selfieavatar.io.files import atomic_file, image_name, read_image
-from selfieavatar.io.jpeg import encode_jpeg
+from selfieavatar.io.files import atomic_file
+from selfieavatar.io.images import encode_jpeg, image_name, read_image
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest
 from selfieavatar.reporting.annotate import as_rgb8, error_map
 from selfieavatar.reporting.avatar_page import avatar_page

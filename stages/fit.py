@@ -21,7 +21,8 @@ from selfieavatar.fitting.smoothing import BRIDGED, LOST, OK, takes
 from selfieavatar.fitting.torso import follow_torso, small
 from selfieavatar.geometry.camera import Camera, transform
 from selfieavatar.identity import Identity, Torso
-from selfieavatar.io.files import expand, image_name, read_image
+from selfieavatar.io.clips import ClipStore
+from selfieavatar.io.files import expand
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.morphable.landmark_sets import landmark_set, landmark_weights
 from selfieavatar.morphable.model import MorphableModel
@@ -52,31 +53,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 @dataclass
 class Footage:
-    """The clip's images: the folders of frames and mattes, and the frames' numbers and times by row."""
+    """The clip's images, and the frames' numbers and times by row."""
 
-    frames: Path
-    alpha: Path
+    clip: ClipStore
     number: np.ndarray
     time_s: np.ndarray
     kept: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images (n, S, S, 3) and mattes (n, S, S), uint8, of rows (n,)."""
-        return tuple(
-            np.stack([read_image(self._path(folder, row)) for row in rows]) for folder in (self.frames, self.alpha)
-        )
+        return self.clip.images("frames", self.number[rows]), self.clip.images("alpha", self.number[rows])
 
     def grey(self, row: int) -> np.ndarray:
         """Read the grey image of `small` alone."""
-        return self.kept[row][0] if row in self.kept else shrink(read_image(self._path(self.frames, row)))
-
-    def _path(self, folder: Path, row: int) -> Path:
-        return folder / image_name(int(self.number[row]))
+        return self.kept[row][0] if row in self.kept else shrink(self.clip.image("frames", self.number[row]))
 
     def small(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """Grey image and matte of a row, small, for the registration; the first rows are kept for its next pass."""
         if row not in self.kept:
-            pair = tuple(shrink(read_image(self._path(folder, row))) for folder in (self.frames, self.alpha))
+            pair = self.grey(row), shrink(self.clip.image("alpha", self.number[row]))
             if row >= KEPT_ROWS:
                 return pair
             self.kept[row] = pair
@@ -198,7 +193,8 @@ def run(args: argparse.Namespace) -> None:
         clip = imported(args, model, camera, points, decode, kind.name)
     else:
         clip = fit_clip(model, camera, points, decode["time_s"], args.settings, kind.name)
-    footage = Footage(args.frames, args.alpha, decode["frame"], decode["time_s"])
+    store = ClipStore(args.frames.parent, frames=args.frames, alpha=args.alpha)
+    footage = Footage(store, decode["frame"], decode["time_s"])
     if args.settings.registration and args.settings.model == personal_model.NAME:
         clip = registered_fit(args, model, camera, identity.registration_reference, clip, points, footage)
     _report(clip, str(args.landmarks))

@@ -26,7 +26,8 @@ from selfieavatar.fitting.torso import learn_torso
 from selfieavatar.geometry.camera import Camera, transform
 from selfieavatar.geometry.reference_pose import PoseRange
 from selfieavatar.identity import Identity
-from selfieavatar.io.files import expand, image_name, read_image
+from selfieavatar.io.clips import ClipStore
+from selfieavatar.io.files import expand
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_set, landmark_weights
 from selfieavatar.morphable.model import MorphableModel
@@ -45,7 +46,7 @@ FOCAL_SPREAD = 0.3  # of the log focal length around `focal_ratio`
 
 def build_parser() -> argparse.ArgumentParser:
     """Command line of the stage; the lists name the train clips in the same order."""
-    parser = stage_parser(__doc__, "fit")
+    parser = stage_parser(__doc__, "identity", section="fit")
     parser.add_argument("--decode", required=True, nargs="+", type=Path, help="decode.parquet of each train clip")
     parser.add_argument("--landmarks", required=True, nargs="+", type=Path, help="landmarks.parquet of each train clip")
     parser.add_argument("--frames", required=True, nargs="+", type=Path, help="folder frames/ of each train clip")
@@ -153,9 +154,9 @@ def images_of(
     args: argparse.Namespace, clip: np.ndarray, frames: np.ndarray, chosen: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Frame (S, S, 3) and matte (S, S), uint8, of each of the chosen rows."""
+    stores = [ClipStore(f.parent, frames=f, alpha=a) for f, a in zip(args.frames, args.alpha, strict=True)]
     for i in chosen:
-        name = image_name(int(frames[i]))
-        yield read_image(args.frames[clip[i]] / name), read_image(args.alpha[clip[i]] / name)
+        yield stores[clip[i]].image("frames", frames[i]), stores[clip[i]].image("alpha", frames[i])
 
 
 def learn_texture(

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import ImageWriter, atomic_dir, list_images, read_image, write_image
+from selfieavatar.io.files import atomic_dir
+from selfieavatar.io.images import ImageWriter, list_images, read_image, write_image
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.matting.colour_line import Plate
 from selfieavatar.matting.plate import PlateBuilder

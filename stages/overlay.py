@@ -18,7 +18,8 @@ from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import transform
 from selfieavatar.geometry.normals import orient_outwards
 from selfieavatar.identity import Identity
-from selfieavatar.io.files import image_name, read_image, write_image
+from selfieavatar.io.clips import ClipStore
+from selfieavatar.io.images import write_image
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.rendering.eyes import gaze_axes
 from selfieavatar.reporting import annotate, tracking_tiles
@@ -50,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
 class Clip:
     """All that is known of a clip, row by row, and the mesh of each frame."""
 
-    args: argparse.Namespace
+    store: ClipStore
     decode: Manifest
     landmarks: Manifest
     fit: Manifest
@@ -71,8 +72,8 @@ class Clip:
     def __len__(self) -> int:
         return len(self.decode)
 
-    def _image(self, folder: Path, row: int) -> np.ndarray:
-        return read_image(folder / image_name(int(self.decode["frame"][row])))
+    def _image(self, kind: str, row: int) -> np.ndarray:
+        return self.store.image(kind, self.decode["frame"][row])
 
     def points(self, row: int) -> np.ndarray | None:
         """Camera points (V, 3) in cm of the frame's mesh, None where the fit is lost."""
@@ -93,8 +94,8 @@ class Clip:
 
     def overlay(self, row: int) -> np.ndarray:
         """(side, side, 3) uint8: the frame with everything drawn over it, and a line of figures."""
-        canvas = _resized(self._image(self.args.frames, row), self.side)
-        alpha = _resized(self._image(self.args.alpha, row), self.side)
+        canvas = _resized(self._image("frames", row), self.side)
+        alpha = _resized(self._image("alpha", row), self.side)
         canvas = tracking_tiles.mask_outline(canvas, alpha, max(1, self.side // 384))
         points = self.points(row)
         if points is not None:
@@ -123,12 +124,12 @@ class Clip:
         black = np.zeros((self.side, self.side, 3), np.uint8)
         drawn, normals, board = black, black, black
         if self._drawn[row] and points is not None:
-            frame = _resized(self._image(self.args.frames, row), self.side)
-            drawn = _resized(self._image(self.args.render_pictures, row), self.side)
+            frame = _resized(self._image("frames", row), self.side)
+            drawn = _resized(self._image("render", row), self.side)
             camera = self.camera.scaled(self.side)
             focal_px, principal = camera.focal_px, np.asarray(camera.principal)
             normals = tracking_tiles.normal_image(frame, points, self.model.tri, self._outward, focal_px, principal)
-            uv = self._image(self.args.uv_pictures, row)
+            uv = self._image("uv", row)
             uv = cv2.resize(uv, (self.side, self.side), interpolation=cv2.INTER_NEAREST)
             board = tracking_tiles.uv_checkerboard(frame, uv)
         height = max(12, self.side // 22)
@@ -138,10 +139,10 @@ class Clip:
 
     def row_of_sheet(self, row: int) -> list[np.ndarray]:
         """Frame, overlay, I_R and the person on a checkerboard."""
-        frame = self._image(self.args.frames, row)
-        alpha = self._image(self.args.alpha, row)
+        frame = self._image("frames", row)
+        alpha = self._image("alpha", row)
         # Nothing was drawn for a frame whose fit is lost.
-        drawn = self._image(self.args.render_pictures, row) if self._drawn[row] else np.zeros_like(frame)
+        drawn = self._image("render", row) if self._drawn[row] else np.zeros_like(frame)
         return [frame, self.overlay(row), drawn, tracking_tiles.on_checkerboard(frame, alpha)]
 
 
@@ -165,7 +166,9 @@ def read_clip(args: argparse.Namespace) -> Clip:
     if identity.camera.size_px != size_px or found["fit"]["expression"].shape[1] != identity.model.expression_count:
         raise UserError(f"{args.identity} and {args.fit} come from different runs: run the fit stage again")
     side = max(size_px, args.settings.size_px)
-    return Clip(args, found["decode"], found["landmarks"], found["fit"], found["render"], identity, side)
+    folders = {"alpha": args.alpha, "render": args.render_pictures, "uv": args.uv_pictures}
+    store = ClipStore(args.frames.parent, frames=args.frames, **folders)
+    return Clip(store, found["decode"], found["landmarks"], found["fit"], found["render"], identity, side)
 
 
 def sheet(clip: Clip, frames: int, cell_px: int) -> np.ndarray:

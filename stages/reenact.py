@@ -27,7 +27,7 @@ from selfieavatar.evaluation.retrack import Tracker, expression_distance, fit_po
 from selfieavatar.fitting.torso import fill_nearest
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.identity import Identity
-from selfieavatar.io.files import image_name, read_image
+from selfieavatar.io.images import image_name, read_image
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE
 from selfieavatar.morphable.model import MorphableModel

@@ -19,7 +19,8 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.fitting.torso import fill_nearest
 from selfieavatar.identity import Identity
-from selfieavatar.io.files import ImageWriter, atomic_dir
+from selfieavatar.io.files import atomic_dir
+from selfieavatar.io.images import ImageWriter
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.rendering.face_mesh import FaceImages
 from selfieavatar.rendering.renderer import Renderer

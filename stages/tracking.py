@@ -16,8 +16,8 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.footage.tracking import advice, head_angles, openings, summary
 from selfieavatar.identity import Identity
-from selfieavatar.io.files import atomic_file, read_image
-from selfieavatar.io.jpeg import encode_jpeg
+from selfieavatar.io.files import atomic_file
+from selfieavatar.io.images import encode_jpeg, read_image
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.reporting.page_templates import Image, render
 from selfieavatar.reporting.plots import curves

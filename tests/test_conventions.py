@@ -7,7 +7,7 @@ import pytest
 from selfieavatar.fitting.torso import TORSO_PX, torso_shift
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.identity import Torso
-from selfieavatar.io.files import image_name, read_image, write_image
+from selfieavatar.io.images import image_name, read_image, write_image
 from selfieavatar.matting.refine import RefineOptions, refine
 from selfieavatar.rendering.eyes import gaze_axes
 from selfieavatar.rendering.offface_uv import paint_torso

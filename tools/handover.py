@@ -27,7 +27,8 @@ from selfieavatar.interop.exporters.readme import readme, reasons
 from selfieavatar.interop.exporters.subject import Subject
 from selfieavatar.interop.exporters.transforms import METHODS, SCALE, TransformsData
 from selfieavatar.io.disk import refuse_full_disk
-from selfieavatar.io.files import ImageWriter, atomic_dir, list_images
+from selfieavatar.io.files import atomic_dir
+from selfieavatar.io.images import ImageWriter, list_images
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.cli import main, progress

@@ -17,7 +17,8 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.baseline import fill_missing
 from selfieavatar.evaluation.regions import region_masks
-from selfieavatar.io.files import image_name, read_image
+from selfieavatar.io.clips import ClipStore
+from selfieavatar.io.images import read_image
 from selfieavatar.io.manifest import frame_rate, read_manifest
 from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_set
 
@@ -114,9 +115,13 @@ class Images:
         self.clips_dir = clips_dir
         self._pool = ThreadPoolExecutor(max_workers=max(threads, 1))
 
+    def clip(self, name: str) -> ClipStore:
+        """Open the clip of that name."""
+        return ClipStore(self.clips_dir / name)
+
     def read(self, places: list[tuple[str, int]], kind: str) -> np.ndarray:
         """Read frames (clip, number): (N,...) float32 in [0,1]."""
-        paths = [self.clips_dir / clip / kind / image_name(number) for clip, number in places]
+        paths = [self.clip(clip).path(kind, number) for clip, number in places]
         images = [unit(image) for image in self._pool.map(read_image, paths)]
         for path, image in zip(paths, images, strict=True):
             if image.shape != images[0].shape:
@@ -125,28 +130,27 @@ class Images:
 
     def of(self, clip: str, frames: np.ndarray, kind: str) -> np.ndarray:
         """Read frames (N,) of one clip."""
-        return self.read([(clip, int(number)) for number in frames], kind)
+        return self.read([(clip, number) for number in frames], kind)
 
     def points(self, clip: str, frames: np.ndarray) -> tuple[np.ndarray, LandmarkSet]:
         """Read the landmarks (N,L,2) px of a clip's frames, NaN where none were found, and their set."""
-        landmarks = read_manifest(self.clips_dir / clip / "landmarks.parquet", "landmarks")
+        landmarks = self.clip(clip).manifest("landmarks")
         kind = landmark_set(landmarks.metadata["landmark_set"])
         return landmarks["points_px"][frames].reshape(len(frames), kind.count, 2), kind
 
     def filled_points(self, clip: str, frames: np.ndarray) -> np.ndarray:
         """Read `points`, with those of the nearest frame that has some where none were found."""
-        landmarks = read_manifest(self.clips_dir / clip / "landmarks.parquet", "landmarks")
+        landmarks = self.clip(clip).manifest("landmarks")
         return fill_missing(landmarks["points_px"], landmarks["found"])[frames].reshape(len(frames), -1, 2)
 
     def rates(self, subject: Subject) -> dict[str, float]:
         """Read the `frame_rate` of each clip to measure on."""
-        paths = {clip: self.clips_dir / clip / "decode.parquet" for clip in subject.test}
-        return {clip: frame_rate(read_manifest(path, "decode")) for clip, path in paths.items()}
+        return {clip: frame_rate(self.clip(clip).manifest("decode")) for clip in subject.test}
 
     def batches(self, clip: str, frames: np.ndarray, size: int) -> Iterator[Batch]:
         """Yield batches of frames of one clip."""
         points, kind = self.points(clip, frames)
-        repeated = read_manifest(self.clips_dir / clip / "decode.parquet", "decode")["duplicate"]
+        repeated = self.clip(clip).manifest("decode")["duplicate"]
         order = np.cumsum(~repeated)[frames]  # counts the images that differ from the one before
         for start in range(0, len(frames), size):
             part = slice(start, start + size)

@@ -1,4 +1,4 @@
-"""Reading and writing of the Parquet manifests; the same content gives the same bytes."""
+"""Read and write the Parquet manifests; the same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ def write_manifest(
     """Write `columns` as a manifest of `kind`, atomically.
 
     Args:
+        path: file to write.
+        kind: name of its schema.
         columns: one array for each column of `SCHEMAS[kind]`, (N,) or (N, k) for list columns.
         metadata: facts about the whole manifest, stored as JSON in the file's schema.
 
@@ -108,5 +110,5 @@ def read_manifest(path: Path | str, kind: str) -> Manifest:
 
 
 def frame_rate(decode: Manifest) -> float:
-    """Frames per second of a clip, from its decode manifest; 25 where its source does not say."""
+    """Read the frames per second of a clip from its decode manifest; 25 where its source does not say."""
     return float(decode.metadata["fps"] or 25.0)

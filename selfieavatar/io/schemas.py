@@ -1,8 +1,10 @@
-"""Types of the Parquet manifests: column, type, unit and meaning. Other people's scripts rely on them."""
+"""Declare the Parquet manifests: column, type, unit and meaning. Other people's scripts rely on them."""
 
 from __future__ import annotations
 
 import pyarrow as pa
+
+from selfieavatar.io.paths import STAGES
 
 
 def _field(name: str, kind: pa.DataType, doc: str, unit: str = "", shape: str = "") -> pa.Field:
@@ -11,15 +13,10 @@ def _field(name: str, kind: pa.DataType, doc: str, unit: str = "", shape: str = 
 
 
 def _vector(size: int = -1) -> pa.DataType:
-    """A list of float32 in each row: of fixed size, or of one size for the whole manifest."""
+    """Declare a list of float32 in each row, of fixed size or of one size for the whole manifest."""
     return pa.list_(pa.float32(), size)
 
 
-# Of a subject, in the order of the data flow; `samples` stands for the rule `test_samples`, too.
-STAGES = (
-    "demo", "decode", "landmarks", "matting", "identity", "fit", "render", "overlay", "tracking", "capture", "samples",
-    "train", "evaluate", "figures", "reenact", "external",
-)  # fmt: skip
 FRAME = _field("frame", pa.int32(), "number within the clip, counted from 0; the name of its images")
 
 SCHEMAS: dict[str, pa.Schema] = {

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import list_images
+from selfieavatar.io.images import list_images
 
 log = logging.getLogger(__name__)
 

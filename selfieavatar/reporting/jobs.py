@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from selfieavatar.io.schemas import STAGES
+from selfieavatar.io.paths import AVATAR, IMAGES, SELF, STAGES, TRAIN, VARIANTS
 
 # What outweighs what, where several jobs are taken together.
 STATES = ("failed", "running", "waiting", "done", "not asked")
 KINDS = ("pictures", "training", "avatar", "videos", "other")
-IMAGES = ("frames", "alpha", "render", "uv")
 
 _ERROR = re.compile(r"^error: \w+: (.+)$", re.MULTILINE)
 ADDED = ("reenact", "external")  # stages that add to a finished avatar: it is no worse where they fail
@@ -49,7 +48,7 @@ class Subject:
 
     @property
     def state(self) -> str:
-        """Of all jobs together, but those that have failed to add something."""
+        """Join the states of all jobs but those that have failed to add something."""
         return together(job.state for job in self.jobs if job.state != "failed" or job.stage not in ADDED)
 
     @property
@@ -59,12 +58,12 @@ class Subject:
 
     @property
     def failures(self) -> list[Job]:
-        """The jobs that the avatar needs and that have failed, in the order of the data flow."""
+        """List the jobs that the avatar needs and that have failed, in the order of the data flow."""
         return [job for job in self.jobs if job.state == "failed" and job.stage not in ADDED]
 
     @property
     def all_remarks(self) -> list[str]:
-        """`remarks`, and what could not be added to the avatar."""
+        """List `remarks`, and what could not be added to the avatar."""
         failed = [job for job in self.jobs if job.state == "failed" and job.stage in ADDED]
         return self.remarks + [f"{job.stage} {job.of} has failed: {job.reason} ({job.log})" for job in failed]
 
@@ -140,12 +139,12 @@ def kind_of(folders: tuple[str, ...], name: str) -> str:
     """Tell the kind (of KINDS) of a file; folders: those between the subject's folder and the file."""
     if len(folders) > 2 and folders[0] == "clips" and folders[2] in IMAGES:
         return "pictures"
-    own = folders[2:] if folders[:1] == ("variants",) else folders
-    if own[:1] == ("train",):
+    own = folders[2:] if folders[:1] == (VARIANTS,) else folders
+    if own[:1] == (TRAIN,):
         return "training"
-    if own[:1] == ("self",) or name.endswith(".mp4"):
+    if own[:1] == (SELF,) or name.endswith(".mp4"):
         return "videos"
-    return "avatar" if name == "avatar.pt" else "other"
+    return "avatar" if name == AVATAR else "other"
 
 
 def columns(subjects: list[Subject]) -> dict[str, list[Any]]:

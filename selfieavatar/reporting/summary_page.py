@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from selfieavatar.io.schemas import STAGES
+from selfieavatar.io.paths import STAGES
 from selfieavatar.reporting.jobs import KINDS, Subject, counted, worst_first
 from selfieavatar.reporting.page_templates import render
 

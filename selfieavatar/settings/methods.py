@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import image_name
+from selfieavatar.io.images import image_name
 from selfieavatar.settings.config import variant_names
 from selfieavatar.settings.subjects import NAME
 

@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import image_name, read_image
+from selfieavatar.io.clips import ClipStore
+from selfieavatar.io.paths import IMAGES
 
 BYTES_PER_PIXEL = 12
-FOLDERS = ("frames", "alpha", "render", "uv")
 
 
 @dataclass
@@ -49,13 +49,12 @@ def read_frame(clip: Path, number: int, size_px: int) -> dict[str, np.ndarray]:
     Raises:
         UserError: an image is missing, damaged or not of size_px.
     """
-    images = {folder: read_image(clip / folder / image_name(number)) for folder in FOLDERS}
-    for folder, image in images.items():
+    store = ClipStore(clip)
+    images = {kind: store.image(kind, number) for kind in IMAGES}
+    for kind, image in images.items():
         if image.shape[:2] != (size_px, size_px):
             found = "x".join(map(str, image.shape[:2]))
-            raise UserError(
-                f"{clip / folder / image_name(number)} is {found} px instead of {size_px}; run the workflow again"
-            )
+            raise UserError(f"{store.path(kind, number)} is {found} px instead of {size_px}; run the workflow again")
     uv = images["uv"]
     return {
         "image": images["frames"],

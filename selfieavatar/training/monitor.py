@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfieavatar.io.files import atomic_file, write_image
+from selfieavatar.io.files import atomic_file
+from selfieavatar.io.images import write_image
 
 CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the GPU
 COLLAPSE_LOOKS = 20  # at the discriminator's loss, over which its mean is taken: 200 steps

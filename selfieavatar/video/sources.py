@@ -12,7 +12,7 @@ import numpy as np
 from av.stream import Disposition
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import IMAGE_SUFFIXES, list_images
+from selfieavatar.io.images import IMAGE_SUFFIXES, list_images
 from selfieavatar.video import colour
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.footage.checks import CHECKS
-from selfieavatar.io.files import ImageWriter
+from selfieavatar.io.images import ImageWriter
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.settings import cli
 from selfieavatar.settings.sections import Capture

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from selfieavatar.io import disk, files
-from selfieavatar.io.files import content_hash, image_name, read_image
+from selfieavatar.io.files import content_hash
+from selfieavatar.io.images import image_name, read_image
 from selfieavatar.io.manifest import read_manifest
 from selfieavatar.settings import cli
 from selfieavatar.video.reader import CropReader

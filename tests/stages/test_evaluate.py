@@ -10,7 +10,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from selfieavatar.detection.landmarks import Detection
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.inference import InferenceRunner
-from selfieavatar.io.files import read_image, write_image
+from selfieavatar.io.images import read_image, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.morphable import landmark_sets as ls
 from selfieavatar.reporting.tiles import row_size

@@ -9,7 +9,7 @@ import pytest
 
 from selfieavatar.evaluation.inference import InferenceRunner
 from selfieavatar.evaluation.regions import REGIONS
-from selfieavatar.io.files import read_image, write_image
+from selfieavatar.io.images import read_image, write_image
 from selfieavatar.io.manifest import read_manifest
 from selfieavatar.settings import cli
 from stages import evaluate, external

@@ -9,7 +9,7 @@ import torch
 
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.io.avatar_file import FORMAT
-from selfieavatar.io.files import image_name, write_image
+from selfieavatar.io.images import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.schemas import SCHEMAS
 from selfieavatar.reporting import avatar_page

@@ -6,7 +6,8 @@ import pytest
 from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import transform
 from selfieavatar.identity import Identity
-from selfieavatar.io.files import beside, image_name, write_image
+from selfieavatar.io.files import beside
+from selfieavatar.io.images import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.morphable.coefficient_files import check_coefficients
 from selfieavatar.morphable.published import load_model

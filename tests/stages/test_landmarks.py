@@ -5,7 +5,7 @@ import pytest
 
 from selfieavatar.detection.landmarks import Detection
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import image_name, write_image
+from selfieavatar.io.images import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.settings.sections import Landmarks
 from stages import landmarks

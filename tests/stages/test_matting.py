@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import content_hash, read_image, write_image
+from selfieavatar.io.files import content_hash
+from selfieavatar.io.images import read_image, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.settings.cli import main
 from stages import matting

@@ -8,7 +8,7 @@ import pytest
 
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.geometry.normals import orient_outwards
-from selfieavatar.io.files import ImageWriter, read_image
+from selfieavatar.io.images import ImageWriter, read_image
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.reporting import annotate, tracking_tiles

@@ -11,7 +11,7 @@ from selfieavatar.avatar import Avatar
 from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.geometry.reference_pose import PoseRange
-from selfieavatar.io.files import image_name, write_image
+from selfieavatar.io.images import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.sections import Reenact

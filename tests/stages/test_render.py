@@ -8,7 +8,8 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.identity import Identity
-from selfieavatar.io.files import content_hash, image_name, read_image
+from selfieavatar.io.files import content_hash
+from selfieavatar.io.images import image_name, read_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import default_light

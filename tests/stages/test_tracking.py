@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from selfieavatar.io.files import write_image
+from selfieavatar.io.images import write_image
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.settings import cli
 from stages import tracking

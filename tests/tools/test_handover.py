@@ -12,7 +12,7 @@ import trimesh
 
 from selfieavatar.geometry.camera import transform
 from selfieavatar.io import disk
-from selfieavatar.io.files import read_image, write_image
+from selfieavatar.io.images import read_image, write_image
 from selfieavatar.settings.cli import main
 from selfieavatar.settings.methods import method_images
 from tests.fitting import makers as face_makers

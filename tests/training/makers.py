@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from selfieavatar.io.files import image_name, write_image
+from selfieavatar.io.images import image_name, write_image
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.settings.train_section import Train
 from tests.networks.settings import TINY

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import image_name, write_image
+from selfieavatar.io.images import image_name, write_image
 from selfieavatar.training.dataset import (
     BYTES_PER_PIXEL,
     FrameStore,

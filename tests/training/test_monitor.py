@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from skimage.metrics import peak_signal_noise_ratio
 
-from selfieavatar.io.files import read_image
+from selfieavatar.io.images import read_image
 from selfieavatar.training.monitor import COLLAPSE_LOOKS, CollapseWatch, Monitor, psnr_db, sharpness_share
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from selfieavatar.identity import Identity
-from selfieavatar.io.files import read_image
+from selfieavatar.io.images import read_image
 from selfieavatar.io.manifest import read_manifest
 from tests.workflow.conftest import VARIANT
 

@@ -11,7 +11,7 @@ import yaml
 
 from selfieavatar.geometry.camera import transform
 from selfieavatar.identity import Identity
-from selfieavatar.io.files import read_image, write_image
+from selfieavatar.io.images import read_image, write_image
 from selfieavatar.io.manifest import read_manifest
 from selfieavatar.morphable.published import load_model
 from selfieavatar.video.reader import open_source

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.evaluation.regions import REGIONS
-from selfieavatar.io.files import write_image
+from selfieavatar.io.images import write_image
 from selfieavatar.io.schemas import STAGES
 from selfieavatar.reporting.avatar_scores import METRICS
 from selfieavatar.reporting.capture_page import CLIP_COLUMNS, capture_page

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.files import atomic_dir, atomic_file, list_images, read_image, write_image
+from selfieavatar.io.files import atomic_dir, atomic_file
+from selfieavatar.io.images import list_images, read_image, write_image
 
 IMAGES, MASKS, COEFFICIENTS = "image", "mask", "flame_params.json"
 # The videos that the authors train and test on, in the configuration files that they publish.

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfieavatar.io.files import image_name
-from selfieavatar.io.png import encode_png
+from selfieavatar.io.images import encode_png, image_name
 from selfieavatar.rendering.face_mesh import FaceImages
 from selfieavatar.video.window import cut_window
 

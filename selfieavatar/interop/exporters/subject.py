@@ -14,7 +14,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.identity import Identity
 from selfieavatar.interop.exporters.frames import ExportedFrame, choose_frames
-from selfieavatar.io.files import image_name, read_image
+from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.settings.subjects import NAME
@@ -72,7 +72,7 @@ class Subject:
         """Read rotation, translation, expression, gaze and light of each frame, by running number."""
         found = {}
         for clip in dict.fromkeys(frame.clip for frame in frames):
-            fit = read_manifest(self.folder / "clips" / clip / "fit.parquet", "fit")
+            fit = self.clip(clip).manifest("fit")
             columns = {name: fit[name] for name in COEFFICIENTS}
             row_of = {number: row for row, number in enumerate(fit["frame"].tolist())}
             for frame in (frame for frame in frames if frame.clip == clip):
@@ -83,13 +83,17 @@ class Subject:
 
     def images(self, frame: ExportedFrame) -> tuple[np.ndarray, np.ndarray]:
         """Read a frame (S, S, 3) and its alpha (S, S), uint8."""
-        found = []
-        for folder, shape in (("frames", (self.size_px, self.size_px, 3)), ("alpha", (self.size_px, self.size_px))):
-            path = self.folder / "clips" / frame.clip / folder / image_name(frame.frame)
-            found.append(read_image(path))
-            if found[-1].shape != shape or found[-1].dtype != np.uint8:
+        clip = self.clip(frame.clip)
+        found = clip.image("frames", frame.frame), clip.image("alpha", frame.frame)
+        for image, kind, channels in zip(found, ("frames", "alpha"), ((3,), ()), strict=True):
+            if image.shape != (self.size_px, self.size_px, *channels) or image.dtype != np.uint8:
+                path = clip.path(kind, frame.frame)
                 raise UserError(f"{path} is not of {self.size_px} px and 8 bits; run the workflow again")
-        return found[0], found[1]
+        return found
+
+    def clip(self, name: str) -> ClipStore:
+        """Open the clip of that name."""
+        return ClipStore(self.folder / "clips" / name)
 
     def backgrounds(self, frames: Sequence[ExportedFrame]) -> dict[str, bytes]:
         """Read the clean background plates; the first comes a second time under the name that NeRFace reads."""

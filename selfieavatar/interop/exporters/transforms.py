@@ -17,7 +17,7 @@ import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import Camera, rotation_matrix, transform
-from selfieavatar.io.png import encode_png
+from selfieavatar.io.images import encode_png
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_matrix, clip_positions
 

@@ -3,7 +3,7 @@
 import av
 import numpy as np
 
-from selfieavatar.io.files import write_image
+from selfieavatar.io.images import write_image
 
 
 def encode_clip(path, frames=3, fps=25, side=64):

@@ -5,7 +5,7 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.interop.datasets import imavatar
-from selfieavatar.io.files import read_image, write_image
+from selfieavatar.io.images import read_image, write_image
 from tests.interop.datasets.makers import write_video
 
 

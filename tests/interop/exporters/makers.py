@@ -4,7 +4,7 @@ import numpy as np
 
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.identity import Torso
-from selfieavatar.io.files import image_name, write_image
+from selfieavatar.io.images import image_name, write_image
 from selfieavatar.io.manifest import write_manifest
 from tests.fitting import makers
 
