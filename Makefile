@@ -44,10 +44,9 @@ ifneq ($(ENV),active)
 endif
 
 demo: setup ## make an avatar of the procedural demo subject, and measure it (about 15 minutes on two cores)
-	@$(SNAKEMAKE) results/demo/capture.html results/demo/tracking.html results/demo/avatar.pt results/demo/figures.html
+	@$(SNAKEMAKE) $$($(PY) -c 'from selfieavatar.io.paths import targets; print(*("results/demo/" + file for file in targets(train=True)))')
 	@echo "The demo's avatar is ready. Where to look:"
-	@for path in results/demo/self.mp4 results/demo/figures.html results/demo/metrics.json results/demo/capture.html results/demo/tracking.html results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4; do \
-	  if [ -e "$$path" ]; then echo "  $$path"; fi; done
+	@printf '  %s\n' results/demo/*.mp4 results/demo/*.html results/demo/metrics.json results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4
 
 test: setup lint ## style, workflow checks and every test, the slow ones too
 	@$(PYTEST) --durations=15 $(PYTEST_ARGS)
@@ -62,9 +61,8 @@ lint: setup ## ruff, import-linter, codespell, snakefmt --check, snakemake --lin
 # mypy joins when it is clean
 #	@$(PY) -m mypy
 	@codespell
-	@snakefiles="$(wildcard Snakefile workflow/Snakefile workflow/rules/*.smk)"; \
-	if [ -n "$$snakefiles" ]; then $(PY) -m snakefmt --check --compact-diff $$snakefiles; fi
-	@if [ -f Snakefile ]; then $(PY) -m snakemake --lint; fi
+	@$(PY) -m snakefmt --check --compact-diff Snakefile workflow
+	@$(PY) -m snakemake --lint
 
 # fit.py and photometric.py ask for videos or a folder, and run by hand.
 bench: setup ## measure speed: every script of benchmarks/ that needs nothing given

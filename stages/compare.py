@@ -1,4 +1,4 @@
-"""Stage `compare`: the paper's Table I over whatever was made: subjects x methods, with intervals and reasons.
+"""Compare whatever was made as the paper's Table I does: subjects x methods, with intervals and reasons.
 
 Reads, for every subject that the sheet makes an avatar of, metrics.json of the avatar (with the baselines in it), of
 its variants and of others' methods, and for clips with labels (MEAD's emotion and level) the tables of single frames.
@@ -25,13 +25,14 @@ from selfieavatar.evaluation.metrics_file import DEFINITIONS
 from selfieavatar.evaluation.summary_text import WORDS
 from selfieavatar.io.files import atomic_file, end_of
 from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.io.paths import AVATAR, EXTERNAL, METRICS, RULES, VARIANTS
 from selfieavatar.reporting.comparison import OURS, Cell, Measured, Method, group_cells, missing_cells
 from selfieavatar.reporting.comparison_page import page
 from selfieavatar.reporting.jobs import sentence as said_by
 from selfieavatar.settings.cli import main, stage_parser
-from selfieavatar.settings.methods import EXTERNAL, VARIANTS, external_methods, made_variants, no_methods
+from selfieavatar.settings.methods import external_methods, made_variants, no_methods
 from selfieavatar.settings.subjects import Sheet, read_sheet
-from selfieavatar.settings.workflow import snakemake_command
+from selfieavatar.workflow.command import snakemake_command
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ Command = Callable[[Path], str]  # file of the results -> what makes it
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "compare")
     parser.add_argument("--results", required=True, type=Path, help="folder of the results; the table goes there, too")
     parser.add_argument("--subjects", required=True, type=Path, help="the sheet of clips")
@@ -50,12 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def folder_of(method: Method) -> str:
-    """Where the method's files lie in the subject's folder; baselines are in the avatar's own metrics.json."""
+    """Tell where a method's files lie in the subject's folder; baselines are in the avatar's own metrics.json."""
     return f"{FOLDERS[method.kind]}/{method.name}/" if method.kind in FOLDERS else ""
 
 
 def read_metrics(path: Path, subject: str) -> dict[str, Any]:
-    """The content of a metrics.json.
+    """Read a metrics.json.
 
     Raises:
         UserError: it is damaged, or of another subject.
@@ -72,7 +73,7 @@ def read_metrics(path: Path, subject: str) -> dict[str, Any]:
 
 
 def why_not(results: Path, log_file: Path) -> str:
-    """Why a step has made nothing, as far as its log says."""
+    """Tell why a step has made nothing, as far as its log says."""
     text = end_of(results / log_file)
     if text is None:
         return "its step has not run"
@@ -81,41 +82,37 @@ def why_not(results: Path, log_file: Path) -> str:
 
 
 def first_missing(results: Path, sheet: Sheet, subject: str) -> str:
-    """The first file on the way to the avatar's metrics.json that is not there, and why; empty if all are."""
-    clips, test = [clip.clip for clip in sheet.of(subject, "train", "test")], sheet.to_test(subject)
-    tracked, fitted = ("decode", "landmarks", "matting"), ("fit", "render")
-    steps = [(f"clips/{clip}/{stage}.parquet", f"{clip}.{stage}") for clip in clips for stage in tracked]
-    steps.append(("identity.npz", "identity"))
-    steps += [(f"clips/{clip}/{stage}.parquet", f"{clip}.{stage}") for clip in clips for stage in fitted]
-    steps += [("samples.parquet", "samples")] + ([("test_samples.parquet", "test_samples")] if test else [])
-    steps += [("avatar.pt", "train"), ("metrics.json", "evaluate")]
-    for file, step in steps:
-        if not (results / subject / file).is_file():
-            return f"not made: {subject}/{file} is missing; {why_not(results, Path(subject, 'logs', f'{step}.log'))}"
+    """Name the first missing file on the way to the avatar's metrics.json, and why; empty if there is none."""
+    clips = [clip.clip for clip in sheet.of(subject, "train", "test")]
+    for rule in (rule for rule in RULES.values() if rule.needed and sheet.of(subject, *filter(None, [rule.role]))):
+        for of in clips if rule.scope == "clip" else [""]:
+            if not (results / subject / rule.made(of)).is_file():
+                why = why_not(results, Path(subject, rule.log(of)))
+                return f"not made: {subject}/{rule.made(of)} is missing; {why}"
     return ""
 
 
 def why_missing(results: Path, sheet: Sheet, subject: str, method: Method) -> tuple[str, bool]:
-    """Why there is no metrics.json of a method that others have, and whether it was ever asked for."""
+    """Tell why a method that others have lacks its metrics.json, and whether it was ever asked for."""
     place = f"{subject}/{folder_of(method)}"
     if method.kind == "external":
         if not (results / place).is_dir():
             return f"no images of it in {place}", False
-        why = why_not(results, Path(subject, "logs", f"{method.name}.external.log"))
-        return f"not measured: {place}metrics.json is missing; {why}", True
-    if method.kind == "variant" and (results / subject / "metrics.json").is_file():
-        logs = [Path(place, "logs", f"{step}.log") for step in ("train", "evaluate")]
+        why = why_not(results, Path(subject, RULES["external"].log(method.name)))
+        return f"not measured: {place}{METRICS} is missing; {why}", True
+    if method.kind == "variant" and (results / subject / METRICS).is_file():
+        logs = [Path(subject, RULES[name].log(method.name)) for name in ("train", "evaluate")]
         tried = [path for path in logs if (results / path).is_file()]
         why = f"; {why_not(results, tried[-1])}" if tried else ""
-        return f"not made: {place}metrics.json is missing{why}", bool(tried)
+        return f"not made: {place}{METRICS} is missing{why}", bool(tried)
     return first_missing(results, sheet, subject), method == OURS
 
 
 def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method], command: Command) -> Iterator[Measured]:
-    """What is known of each method on a subject."""
+    """Yield what is known of each method on a subject."""
     dataset = sheet.dataset(subject)
     for method in methods:
-        path, content, reason, asked = results / subject / folder_of(method) / "metrics.json", {}, "", True
+        path, content, reason, asked = results / subject / folder_of(method) / METRICS, {}, "", True
         if path.is_file():
             try:
                 content = read_metrics(path, subject)
@@ -125,7 +122,7 @@ def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method], c
             reason, asked = why_missing(results, sheet, subject, method)
         if content and method.kind == "baseline" and not content.get("baselines"):
             content, reason = {}, "left out by evaluate.baselines: false"
-        if content and method.kind in ("ours", "variant") and not path.with_name("avatar.pt").is_file():
+        if content and method.kind in ("ours", "variant") and not path.with_name(AVATAR).is_file():
             reason = "avatar.pt is not there: these scores may be of an earlier one"  # new trainings remove it
         if reason and asked and method.kind != "baseline":
             log.warning("%s, %s: %s", subject, method.label, reason)
@@ -134,7 +131,7 @@ def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method], c
 
 
 def all_measured(results: Path, sheet: Sheet, command: Command) -> list[Measured]:
-    """Every method of a data set on every subject of it, in the order of the table. command: what makes a file."""
+    """List each method of a data set on every subject of it, in the order of the table; command makes a file."""
     found: dict[str, set[Method]] = {}
     for subject in sheet.subjects():
         folder, methods = results / subject, found.setdefault(sheet.dataset(subject), {OURS})
@@ -143,10 +140,10 @@ def all_measured(results: Path, sheet: Sheet, command: Command) -> list[Measured
         methods.update(Method("external", name) for name in external_methods(folder))
         for sentence in no_methods(folder):
             log.warning("passed over: %s", sentence)
-    ordered = {dataset: sorted(methods, key=lambda method: method.place) for dataset, methods in found.items()}
+    ordered = {dataset: sorted(several, key=lambda method: method.place) for dataset, several in found.items()}
     subjects = sorted(sheet.subjects(), key=lambda subject: list(found).index(sheet.dataset(subject)))
-    methods = {subject: ordered[sheet.dataset(subject)] for subject in subjects}
-    return [one for subject in subjects for one in measured(results, sheet, subject, methods[subject], command)]
+    own = {subject: ordered[sheet.dataset(subject)] for subject in subjects}
+    return [one for subject in subjects for one in measured(results, sheet, subject, own[subject], command)]
 
 
 def groups_of(results: Path, one: Measured, labels: dict[str, dict[str, str]]) -> list[Cell]:
@@ -169,10 +166,10 @@ def groups_of(results: Path, one: Measured, labels: dict[str, dict[str, str]]) -
 
 
 def labels_of(results: Path, sheet: Sheet, subject: str) -> dict[str, dict[str, str]]:
-    """Labels of each clip that the subject is measured on, as its decode.parquet carries them."""
+    """Read the labels of each clip that the subject is measured on from its decode.parquet."""
     found = {}
     for clip in sheet.of(subject, "test") or sheet.of(subject, "train"):
-        path = results / subject / "clips" / clip.clip / "decode.parquet"
+        path = results / subject / RULES["decode"].made(clip.clip)
         try:
             labels = read_manifest(path, "decode").metadata.get("labels") or {} if path.is_file() else {}
         except UserError as error:

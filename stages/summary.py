@@ -1,4 +1,4 @@
-"""Summary of a batch: what was made of each subject of the sheet, what has failed and why, scores, time and disk.
+"""Sum up a batch: what was made of each subject of the sheet, what has failed and why, scores, time and disk.
 
 Made at the end of every run of the workflow, and by hand at any time: `python -m stages.summary`. Reads the results'
 files, logs and benchmarks, and changes none of them. Writes summary.html and summary.parquet into the folder of the
@@ -26,7 +26,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.evaluation.summary_text import worse_than
 from selfieavatar.io.files import atomic_file, end_of, expand
 from selfieavatar.io.manifest import read_manifest, write_manifest
-from selfieavatar.io.schemas import STAGES
+from selfieavatar.io.paths import METRICS, RULES, SELF, VARIANTS, Rule
 from selfieavatar.reporting.jobs import Job, Subject, columns, job_state, kind_of
 from selfieavatar.reporting.summary_page import summary_page, terminal_lines
 from selfieavatar.settings.cli import main, stage_parser
@@ -35,12 +35,11 @@ from selfieavatar.settings.subjects import NAME, Sheet, read_sheet
 
 log = logging.getLogger(__name__)
 
-CLIP_STAGES = ("decode", "landmarks", "matting", "fit", "render")
 BESIDE = ("table.md", "table.parquet", "report.html")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "summary")
     parser.add_argument("--subjects", default=str(ROOT / PATHS["subjects"]), help="sheet of clips")
     parser.add_argument("--results", default=PATHS["results"], help="folder of the results (default: %(default)s)")
@@ -54,66 +53,49 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class Reader:
-    """Reads what lies in the folder of a subject, for `Subject`."""
+    """Read what lies in the folder of a subject, for `Subject`."""
 
     def __init__(self, results: Path, name: str, asked: set[Path] | None) -> None:
         self.results, self.name, self.folder = results, name, results / name
         self._asked = asked  # files, after a run; None while one may be running
 
     def path(self, path: Path) -> str:
-        """As seen from the folder of the results."""
+        """Write a path as seen from the folder of the results."""
         return path.relative_to(self.results).as_posix()
 
-    def job(self, stage: str, output: str, name: str = "", of: str = "", at: str = "") -> Job:
-        """The job that makes `output`; name: of its log and benchmark; at: folder that holds theirs."""
-        home, name, file = self.folder / at, name or stage, self.folder / output
-        log_file = home / "logs" / f"{name}.log"
+    def job(self, rule: Rule, of: str) -> Job:
+        """Say what became of the job of a rule; of: its clip, variant, driver and so on, empty for the subject."""
+        file, log_file = self.folder / rule.made(of), self.folder / rule.log(of)
         asked, said = self._asked is None or file in self._asked, end_of(log_file)
         state, reason = job_state(file.is_file(), said, asked, ended=self._asked is not None)
         place = self.path(log_file) if said is not None else ""
-        return Job(stage, of, state, reason, place, minutes(home / "benchmarks" / f"{name}.tsv"))
+        return Job(rule.stage or rule.name, of, state, reason, place, minutes(self.folder / rule.benchmark(of)))
 
     def jobs(self, sheet: Sheet) -> Iterator[Job]:
-        """All jobs that the sheet asks for, and those of variants and drivers that have left a trace."""
+        """Yield all jobs that the sheet asks for, and those of variants, drivers and methods that have left a trace."""
         clips = sheet.of(self.name)
-        for seed in sorted({clip.demo_seed for clip in clips if clip.demo_seed is not None}):
-            yield self.job("demo", f"source/demo-{seed}.mp4", f"demo-{seed}", of=str(seed))
-        for clip in clips:
-            for stage in CLIP_STAGES:
-                yield self.job(stage, f"clips/{clip.clip}/{stage}.parquet", f"{clip.clip}.{stage}", of=clip.clip)
-            yield self.job("overlay", f"clips/{clip.clip}/contact.png", f"{clip.clip}.overlay", of=clip.clip)
-        yield self.job("identity", "identity.npz")
-        yield self.job("tracking", "tracking.html")
-        if sheet.of(self.name, "train"):
-            yield self.job("capture", "capture.html")
-            yield self.job("samples", "samples.parquet")
-            if sheet.to_test(self.name):
-                yield self.job("samples", "test_samples.parquet", "test_samples")
-            yield self.job("train", "avatar.pt")
-            yield self.job("evaluate", "metrics.json")
-            yield self.job("figures", "figures.html")
-        for variant in names(self.folder / "variants", ""):
-            at = f"variants/{variant}"
-            found = [
-                self.job("train", f"{at}/avatar.pt", of=variant, at=at),
-                self.job("evaluate", f"{at}/metrics.json", of=variant, at=at),
-                self.job("figures", f"{at}/figures.html", of=variant, at=at),
-            ]
-            yield from (job for job in found if job.log)
-        for driver in names(self.folder / "logs", ".reenact.log"):
-            yield self.job("reenact", f"reenact/{driver}.mp4", f"{driver}.reenact", of=driver)
-        for method in names(self.folder / "logs", ".external.log"):
-            yield self.job("external", f"external/{method}/metrics.json", f"{method}.external", of=method)
+        seeds = sorted({clip.demo_seed for clip in clips if clip.demo_seed is not None})
+        known = {"subject": [""], "avatar": [""], "clip": [clip.clip for clip in clips], "seed": list(map(str, seeds))}
+        for rule in RULES.values():
+            if rule.scope in ("driver", "method"):
+                asked = names(self.folder / "logs", f".{rule.name}.log")
+            else:
+                asked = known[rule.scope] if not rule.role or sheet.of(self.name, "train") else []
+            if rule.role != "test" or sheet.to_test(self.name):
+                yield from (self.job(rule, of) for of in asked)
+            if rule.scope == "avatar":
+                tried = (self.job(rule, variant) for variant in names(self.folder / VARIANTS, ""))
+                yield from (job for job in tried if job.log)
 
     def frames(self) -> tuple[dict[str, float], dict[str, int]]:
-        """Frames used of each split, and how many are left out for which reason, of both lists of samples."""
+        """Count frames used of each split, and those left out for each reason, of both lists of samples."""
         counts: dict[str, float] = {}
         reasons: Counter[str] = Counter()
-        for name in ("samples.parquet", "test_samples.parquet"):
-            if not (self.folder / name).is_file():
+        for path in (self.folder / RULES[name].made() for name in ("samples", "test_samples")):
+            if not path.is_file():
                 continue
             try:
-                samples = read_manifest(self.folder / name, "samples")
+                samples = read_manifest(path, "samples")
             except UserError as error:
                 log.warning("%s", error)
                 continue
@@ -125,7 +107,7 @@ class Reader:
         return counts, dict(reasons.most_common())
 
     def _read_json(self, name: str, take: Callable[[dict], Any], default: Any) -> Any:
-        """What `take` finds in a JSON file of the subject; the default where it is missing or unreadable."""
+        """Apply `take` to a JSON file of the subject; the default where it is missing or unreadable."""
         path = self.folder / name
         if not path.is_file():
             return default
@@ -136,22 +118,22 @@ class Reader:
             return default
 
     def metrics(self) -> dict[str, float]:
-        """PSNR and SSIM of metrics.json; those that it lacks are left out."""
+        """Read PSNR and SSIM of metrics.json; those that it lacks are left out."""
 
         def take(metrics: dict) -> dict[str, float]:
             pairs = {f"{name}_{area}": metrics[area][name] for area in ("full", "face") for name in ("psnr_db", "ssim")}
             return {key: float(value) for key, value in pairs.items() if value is not None}
 
-        return self._read_json("metrics.json", take, {})
+        return self._read_json(METRICS, take, {})
 
     def remarks(self) -> list[str]:
-        """Sentences about an avatar that is worse than a copied frame, and about footage that does not suffice."""
-        copied = self._read_json("metrics.json", lambda m: worse_than(m) if "baselines" in m else None, None)
+        """Remark on an avatar that is worse than a copied frame, and on footage that does not suffice."""
+        copied = self._read_json(METRICS, lambda m: worse_than(m) if "baselines" in m else None, None)
         footage = self._read_json("capture.json", lambda c: "" if c["verdict"] == "good" else c["sentence"] + "", "")
         return [f"the face is worse than a plain copy ({copied})"] * bool(copied) + [footage] * bool(footage)
 
     def links(self, clips: list[str]) -> list[tuple[str, str]]:
-        """What is there to be looked at: (words, path)."""
+        """List what is there to be looked at: (words, path)."""
         wanted = [("tracking", self.folder / "tracking.html"), ("capture", self.folder / "capture.html")]
         wanted += [(f"contact sheet {clip}", self.folder / "clips" / clip / "contact.png") for clip in clips[:3]]
         wanted += [("avatar", self.folder / "figures.html"), ("video", self.folder / "self.mp4")]
@@ -160,18 +142,19 @@ class Reader:
         return [(words, self.path(path)) for words, path in wanted if path.is_file()]
 
     def images(self, clips: list[str]) -> list[tuple[str, str]]:
-        """The first contact sheet, and the avatar's last image of the first clip that it was measured on."""
+        """Find the first contact sheet, and the avatar's last image of the first clip that it was measured on."""
         sheets = [self.folder / "clips" / clip / "contact.png" for clip in clips]
-        painted = sorted(path for clip in clips for path in (self.folder / "self" / clip).glob("*.png"))
+        painted = sorted(path for clip in clips for path in (self.folder / SELF / clip).glob("*.png"))
         found = [("sheet", path) for path in sheets if path.is_file()][:1] + [("face", path) for path in painted[-1:]]
         return [(kind, self.path(path)) for kind, path in found]
 
     def read(self, sheet: Sheet) -> Subject:
-        """Everything."""
+        """Read everything."""
         clips = [clip.clip for clip in sheet.of(self.name)]
-        jobs = sorted(self.jobs(sheet), key=lambda job: STAGES.index(job.stage))
         counts, reasons = self.frames()
-        found = Subject(self.name, jobs, len(clips), counts, reasons, self.metrics(), sizes(self.folder))
+        found = Subject(
+            self.name, list(self.jobs(sheet)), len(clips), counts, reasons, self.metrics(), sizes(self.folder)
+        )
         found.links, found.images, found.remarks = self.links(clips), self.images(clips), self.remarks()
         if found.state == "done" and sheet.of(self.name, "train") and found.stage_state("train") == "not asked":
             found.remarks.insert(0, "no avatar was asked for")
@@ -179,7 +162,7 @@ class Reader:
 
 
 def names(folder: Path, suffix: str) -> list[str]:
-    """What the files or folders that end in `suffix` are called without it; other people's oddities are passed over."""
+    """Name the files or folders that end in `suffix`, without it; other people's oddities are passed over."""
     if not folder.is_dir():
         return []
     found = (path.name.removesuffix(suffix) for path in folder.iterdir() if path.name.endswith(suffix))
@@ -187,7 +170,7 @@ def names(folder: Path, suffix: str) -> list[str]:
 
 
 def minutes(path: Path) -> float:
-    """Time in a benchmark of Snakemake's, summed over its repetitions; NaN where there is none."""
+    """Read the time in a benchmark of Snakemake's, summed over its repetitions; NaN where there is none."""
     if not path.is_file():
         return math.nan
     with path.open(newline="", encoding="utf-8") as file:
@@ -199,7 +182,7 @@ def minutes(path: Path) -> float:
 
 
 def sizes(folder: Path) -> dict[str, int]:
-    """Bytes of the files of a subject by kind. Links are not followed; a file of several names counts once."""
+    """Count bytes of the files of a subject by kind. Links are not followed; a file of several names counts once."""
     found: Counter[str] = Counter()
     seen: set[tuple[int, int]] = set()
     waiting: list[tuple[str, ...]] = [()]
@@ -222,13 +205,12 @@ def sizes(folder: Path) -> dict[str, int]:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Reads all subjects of the sheet, writes the page and the table, prints the lines."""
+    """Read all subjects of the sheet, write the page and the table, print the lines."""
     results, sheet = expand(args.results), read_sheet(expand(args.subjects))
     if not results.is_dir():
         raise UserError(f"there is no folder {results}; name that of the results by --results")
     asked = {Path(line) for line in sys.stdin.read().split("\n")} if args.after_run else None
-    everybody = dict.fromkeys(clip.subject for clip in sheet.clips)
-    subjects = [Reader(results, name, asked).read(sheet) for name in everybody]
+    subjects = [Reader(results, name, asked).read(sheet) for name in sheet.everybody()]
     said = end_of(results / "logs" / "compare.log")
     state, why = job_state((results / "table.md").is_file(), said, asked=False, ended=args.after_run)
     table = f"the table of all subjects has failed: {why} (logs/compare.log)" if state == "failed" else ""

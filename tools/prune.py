@@ -1,4 +1,4 @@
-"""Prune: states of trainings that are not the current one of their avatar. Lists them; removes with --yes only.
+"""Prune the states of trainings other than the current one of their avatar: list them, remove with --yes only.
 
 Each training keeps its state below results/<subject>/train, in a folder named by its settings, code and data, and goes
 on from there when it is asked for again. A finished one keeps only a copy of its avatar. Never touched are the training
@@ -15,18 +15,18 @@ from pathlib import Path
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.files import content_hash, expand
+from selfieavatar.io.paths import AVATAR, TRAIN, avatar_folders
 from selfieavatar.reporting.summary_page import bytes_in_words
 from selfieavatar.settings.cli import main, stage_parser
 from selfieavatar.settings.config import PATHS
 
 KEY = re.compile(r"[0-9a-f]{16}")
 STATE = re.compile(r"state\.pt|(checkpoint|best)_\d+\.pt")
-AVATAR = "avatar.pt"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage."""
-    parser = stage_parser(__doc__, "prune")
+    """Build the command line."""
+    parser = stage_parser(__doc__, "prune", package="tools")
     parser.add_argument("--results", default=PATHS["results"], help="folder of the results (default: %(default)s)")
     parser.add_argument(
         "--avatars",
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def old_trainings(train: Path) -> list[Path]:
-    """Folders of trainings below `train` but the one of the present avatar and the one that was worked on last."""
+    """List the trainings below `train` but that of the present avatar and the one that was worked on last."""
     folders = [path for path in train.iterdir() if KEY.fullmatch(path.name) and path.is_dir() and not path.is_symlink()]
     keep = {max(folders, key=last_written)} if folders else set()
     present = train.parent / AVATAR
@@ -48,21 +48,21 @@ def old_trainings(train: Path) -> list[Path]:
 
 
 def last_written(folder: Path) -> float:
-    """Time of the newest file of a training, s."""
+    """Read the time of the newest file of a training, s."""
     return max((path.lstat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Both are there and have the same content."""
+    """Tell whether both are there and have the same content."""
     if not one.is_file() or one.stat().st_size != other.stat().st_size:
         return False
     return content_hash(one) == content_hash(other)
 
 
 def leftovers(results: Path, avatars: bool) -> list[Path]:
-    """Files that are old, of all subjects and variants; with the finished avatars of earlier settings if asked."""
+    """List old files of all subjects and variants; with the finished avatars of earlier settings if asked."""
     found = []
-    for train in sorted([*results.glob("*/train"), *results.glob("*/variants/*/train")]):
+    for train in filter(Path.is_dir, (folder / TRAIN for folder in avatar_folders(results))):
         for folder in old_trainings(train):
             files = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
             found += sorted(p for p in files if STATE.fullmatch(p.name) or (avatars and p.name == AVATAR))
@@ -70,7 +70,7 @@ def leftovers(results: Path, avatars: bool) -> list[Path]:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Lists the files, and removes them if told to."""
+    """List the files, and remove them if told to."""
     results = expand(args.results)
     if not results.is_dir():
         raise UserError(f"there is no folder {results}; name that of the results by --results")

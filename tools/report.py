@@ -24,10 +24,11 @@ from selfieavatar.errors import UserError  # noqa: E402
 from selfieavatar.io.files import expand  # noqa: E402
 from selfieavatar.settings.config import CONFIG_FILE, PATHS, variant_names  # noqa: E402 - found only after the path is set
 from selfieavatar.settings.subjects import Sheet, read_sheet  # noqa: E402
+from selfieavatar.workflow.command import sheet_path  # noqa: E402
 
 
 def shown(sheet: Sheet, subject: str, folder: Path) -> dict[Path, list[Path]]:
-    """Files of a subject that the report can show -> all files that Snakemake then demands, for it shows them, too."""
+    """Map files of a subject that the report can show to all that Snakemake then demands, for it shows them, too."""
     clips = [folder / "clips" / clip.clip for clip in sheet.of(subject)]
     wanted = {clip / "contact.png": [clip / "overlay.mp4"] for clip in clips}
     wanted[folder / "tracking.html"] = [part for clip in clips for part in (clip / "contact.png", clip / "overlay.mp4")]
@@ -41,12 +42,12 @@ def shown(sheet: Sheet, subject: str, folder: Path) -> dict[Path, list[Path]]:
 
 
 def made(sheet: Sheet, results: Path) -> list[str]:
-    """Files of the results that can be reported, with all that they show.
+    """List files of the results that can be reported, with all that they show.
 
     A subject without its footage has none: Snakemake could not say how they were made.
     """
     targets = []
-    for subject in dict.fromkeys(clip.subject for clip in sheet.clips):
+    for subject in sheet.everybody():
         for path, parts in shown(sheet, subject, results / subject).items():
             if all(part.is_file() for part in (path, *parts)) and has_footage(sheet, subject, path):
                 targets.append(str(path))
@@ -55,30 +56,30 @@ def made(sheet: Sheet, results: Path) -> list[str]:
 
 
 def has_footage(sheet: Sheet, subject: str, path: Path) -> bool:
-    """The footage of the subject, and of the driver of a video, is where the sheet says."""
+    """Tell whether the footage of the subject, and of the driver of a video, is where the sheet says."""
     clips = sheet.of(subject) + [clip for clip in sheet.clips if path.stem == f"{clip.subject}--{clip.clip}"]
-    return all(clip.demo_seed is not None or expand(clip.source).exists() for clip in clips)
+    return not any(clip.lacks_footage() for clip in clips)
 
 
 def missing_footage(sheet: Sheet) -> Iterator[str]:
-    """Sources of the sheet that are not there."""
-    sources = {clip.source: clip for clip in sheet.clips}
-    return (s for s, clip in sources.items() if clip.demo_seed is None and not expand(s).exists())
+    """Yield sources of the sheet that are not there."""
+    return iter(dict.fromkeys(clip.source for clip in sheet.clips if clip.lacks_footage()))
 
 
 def has_display(environment: Mapping[str, str], platform: str) -> bool:
-    """There is somebody to show a page to: a desktop, and no continuous integration."""
+    """Tell whether somebody sees a page: there is a desktop, and no continuous integration."""
     desktop = platform in ("darwin", "win32") or environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
     return bool(desktop) and not environment.get("CI")
 
 
 def main() -> int:
+    """Ask Snakemake for the report and open it; return the status to end with."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="subjects=... and results=...")
     given = dict(pair.partition("=")[::2] for pair in parser.parse_args().config)
     config = yaml.safe_load(CONFIG_FILE.read_text())
     paths = {key: given.get(key, config[key]) for key in PATHS}
-    sheet_file = ROOT / paths["subjects"] if paths["subjects"] == PATHS["subjects"] else expand(paths["subjects"])
+    sheet_file = sheet_path(paths["subjects"])
     results = expand(paths["results"])
     try:
         sheet = read_sheet(sheet_file)

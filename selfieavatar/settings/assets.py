@@ -1,4 +1,4 @@
-"""Weights that others publish: where they come from, what they must hash to, and where they lie.
+"""Find weights that others publish: where they come from, what they must hash to, and where they lie.
 
 Nothing is bundled and nothing is fetched silently: the workflow's rule `asset` downloads on request, once, into
 resources/assets (or the folder named by SELFIEAVATAR_ASSETS), and every use verifies the file.
@@ -85,7 +85,7 @@ MEASURED_WITH = ("alexnet_imagenet", "inception_fid")
 
 
 def measuring_files(settings: Evaluate) -> list[Path]:
-    """Paths of the weights that are there and that measuring takes with these settings."""
+    """List the weights that are there and that measuring takes with these settings."""
     if not settings.network_metrics:
         return []
     files = [*(asset_folder() / ASSETS[name].file for name in MEASURED_WITH), given_file("resnet50_vggface2")]
@@ -93,7 +93,7 @@ def measuring_files(settings: Evaluate) -> list[Path]:
 
 
 def needed_files(settings: Section) -> list[Path]:
-    """Paths of the assets that a stage needs with these settings, downloaded or not; none for a loss of weight 0."""
+    """List the assets that a stage needs with these settings, downloaded or not; none for a loss of weight 0."""
     names, given = [], []
     match settings:
         case Landmarks(detector="face_alignment"):
@@ -109,12 +109,12 @@ def needed_files(settings: Section) -> list[Path]:
 
 
 def asset_folder() -> Path:
-    """Folder of the downloaded files."""
+    """Name the folder of the downloaded files."""
     return Path(os.environ.get("SELFIEAVATAR_ASSETS") or ROOT / "resources" / "assets")
 
 
 def asset_path(name: str) -> Path:
-    """Path of a downloaded and verified asset.
+    """Find a downloaded asset and verify it.
 
     Raises:
         UserError: the file is not there, or is not what its publisher published; says what to do.
@@ -131,12 +131,12 @@ def asset_path(name: str) -> Path:
 
 
 def given_file(name: str) -> Path:
-    """Where a file belongs that nobody but the user can bring, there or not."""
+    """Tell where a file belongs that only the user can bring, there or not."""
     return asset_folder() / GIVEN[name][0]
 
 
 def given_path(name: str) -> Path:
-    """Path of a file that nobody but the user can bring.
+    """Find a file that only the user can bring.
 
     Raises:
         UserError: it is not there; says what it is and where it belongs.

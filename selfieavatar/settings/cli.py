@@ -1,4 +1,4 @@
-"""The command line that all stages share: settings, threads, logging, and how a stage ends.
+"""Share a command line among all stages: settings, threads, logging, and how a stage ends.
 
 Exit status: 0 done, 2 the user can fix it (one line says how), 130 interrupted, 1 a defect of ours (traceback).
 """
@@ -25,16 +25,19 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-def stage_parser(doc: str | None, stage: str, section: str | None = None) -> argparse.ArgumentParser:
-    """Parser with the arguments that every stage has.
+def stage_parser(
+    doc: str | None, stage: str, section: str | None = None, package: str = "stages"
+) -> argparse.ArgumentParser:
+    """Build a parser with the arguments that every stage has.
 
     Args:
         doc: the stage module's docstring; its first line describes the command.
         stage: name of the stage's module.
         section: name of its configuration section, where that is another stage's.
+        package: where the module lies.
     """
     parser = argparse.ArgumentParser(
-        prog=f"python -m stages.{stage}",
+        prog=f"python -m {package}.{stage}",
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -81,7 +84,7 @@ NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTD
 
 
 def os_problem(error: OSError) -> str | None:
-    """The sentence for an error of the file system that the user can fix; None for a defect."""
+    """Write the sentence for an error of the file system that the user can fix; None for a defect."""
     where = error.filename or os.getcwd()
     if error.errno in FULL:
         return f"the disk is full at {where}; free some space and run the same command again"
@@ -110,7 +113,7 @@ def _say(stage: str, message: str, status: int) -> int:
 def progress(
     iterable: Iterable | None = None, *, total: int | None = None, desc: str = "", unit: str = "frame"
 ) -> tqdm:
-    """A progress bar on standard error: live on a terminal, a line every 30 s in a log file."""
+    """Show a progress bar on standard error: live on a terminal, a line every 30 s in a log file."""
     live = sys.stderr.isatty()
     return tqdm(
         iterable, total=total, desc=desc, unit=unit, dynamic_ncols=live, mininterval=0.2 if live else 30.0, leave=True

@@ -39,15 +39,13 @@ CONFIG_FILE = ROOT / "config" / "config.yaml"
 PRESET_FOLDER = ROOT / "config" / "presets"
 VARIANT_FOLDER = ROOT / "config" / "variants"
 
-# In the order of the data flow, which is also the order in config.yaml.
+# In the order of the data flow, as in config.yaml: one for each stage, and `storage`, which holds for a whole run.
 SECTIONS: dict[str, type[Section]] = {
     section.__name__.lower(): section
     for section in (
         Demo, Decode, Landmarks, Matting, Fit, Render, Overlay, Capture, Samples, Train, Evaluate, Reenact, Storage
     )
 }  # fmt: skip
-# `storage` holds for a whole run, the others for a stage each.
-STAGES = tuple(name for name in SECTIONS if name != "storage")
 # What a variant of an avatar may change: it shares the results of all other stages with the avatar itself.
 VARIANT_STAGES = ("train", "evaluate")
 # Keys of the top level that are not a section.

@@ -1,4 +1,4 @@
-"""What a subject's folder holds beside the avatar: the variants that were measured, and images of others' methods.
+"""Find what a subject's folder holds beside the avatar: variants that were measured, and images of others' methods.
 
 results/<subject>/variants/<variant>/metrics.json
 results/<subject>/external/<method>/000000.png            of a subject with one clip to measure on
@@ -12,25 +12,25 @@ from pathlib import Path
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.images import image_name
+from selfieavatar.io.paths import EXTERNAL, METRICS, VARIANTS
 from selfieavatar.settings.config import variant_names
 from selfieavatar.settings.subjects import NAME
 
-VARIANTS, EXTERNAL = "variants", "external"
-WRITTEN = ("metrics.json", "frames.parquet")  # what measuring adds to a method's folder
+WRITTEN = (METRICS, "frames.parquet")  # what measuring adds to a method's folder
 
 
 def made_variants(subject: Path) -> list[str]:
-    """Names of the variants of config/variants that have been measured for the subject in this folder."""
-    return [name for name in variant_names() if (subject / VARIANTS / name / "metrics.json").is_file()]
+    """Name the variants of config/variants that have been measured for the subject in this folder."""
+    return [name for name in variant_names() if (subject / VARIANTS / name / METRICS).is_file()]
 
 
 def external_methods(subject: Path) -> list[str]:
-    """Names of the methods whose images lie in the subject's folder; `no_methods` lists what else lies there."""
+    """Name the methods whose images lie in the subject's folder; `no_methods` lists what else lies there."""
     return [path.name for path in _visible(subject / EXTERNAL) if _is_method(path)]
 
 
 def no_methods(subject: Path) -> list[str]:
-    """A sentence about each thing that lies among the methods' folders and is none of them."""
+    """Write a sentence about each thing that lies among the methods' folders and is none of them."""
     return [
         f"{path} is no folder named after a method, by letters, digits, _ and -; rename it or move it elsewhere"
         for path in _visible(subject / EXTERNAL)
@@ -43,7 +43,7 @@ def _is_method(path: Path) -> bool:
 
 
 def method_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """Numbered images of a method, in its folder or those of clips, and the names of what else lies there.
+    """List numbered images of a method, in its folder or those of clips, and the names of what else lies there.
 
     Nothing is refused: Snakemake passes over an error in the inputs of a file that exists. Measuring refuses.
     """
@@ -56,7 +56,7 @@ def method_files(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def method_images(folder: Path) -> dict[str, dict[int, Path]]:
-    """Images of a method by clip and frame; the clip is "" where they lie in the folder itself.
+    """Find a method's images by clip and frame; the clip is "" where they lie in the folder itself.
 
     Raises:
         UserError: there is something else, images lie in both places, or there are none.
@@ -80,7 +80,7 @@ def method_images(folder: Path) -> dict[str, dict[int, Path]]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """What lies in a folder, in order of names, without hidden files (of file managers, and half-written ones)."""
+    """List a folder in order of names, without hidden files (of file managers, and half-written ones)."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -97,7 +97,7 @@ def _numbered(paths: Iterable[Path]) -> dict[int, Path]:
 
 
 def _frame(path: Path) -> int | None:
-    """The number of the frame that a file is named by, None for other files."""
+    """Read the number of the frame that a file is named by; None for other files."""
     digits = path.stem
     number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else -1
     return number if path.name == image_name(number) and path.is_file() else None

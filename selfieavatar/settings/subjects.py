@@ -1,4 +1,4 @@
-"""The sheet of clips, config/subjects.tsv: read, checked, and asked."""
+"""Read, check and query the sheet of clips, config/subjects.tsv."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.files import expand
@@ -17,6 +18,7 @@ from selfieavatar.settings.config import preset_names
 COLUMNS = ("subject", "clip", "role", "source", "start_frame", "end_frame", "dataset", "consent", "preset")
 ROLES = ("train", "test", "drive")
 DATASETS = ("selfie", "mead", "imavatar", "demo")
+ENDS = ("start_frame", "end_frame")
 CONSENTS = ("self", "written", "licence", "synthetic")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 DEMO = re.compile(r"demo:([0-9]{1,9})")
@@ -43,6 +45,10 @@ class Clip:
         match = DEMO.fullmatch(self.source)
         return int(match.group(1)) if match else None
 
+    def lacks_footage(self) -> bool:
+        """Tell whether the source is footage that is not there."""
+        return self.demo_seed is None and not expand(self.source).exists()
+
 
 class Sheet:
     """All clips of the sheet, in its order."""
@@ -55,22 +61,26 @@ class Sheet:
 
     @cached_property
     def _of_place(self) -> dict[tuple[str, Path], list[Clip]]:
-        """Clips by subject and source: thousands of clips ask for those that share their crop."""
+        """Index clips by subject and source: thousands of clips ask for those that share their crop."""
         found: dict[tuple[str, Path], list[Clip]] = {}
         for clip in self.clips:
             found.setdefault((clip.subject, _place(clip.source)), []).append(clip)
         return found
 
+    def everybody(self) -> list[str]:
+        """Name all subjects."""
+        return list(self._own)
+
     def subjects(self) -> list[str]:
-        """Names of the subjects that have something to train on."""
+        """Name the subjects that have something to train on."""
         return list(dict.fromkeys(clip.subject for clip in self.clips if clip.role == "train"))
 
     def of(self, subject: str, *roles: str) -> list[Clip]:
-        """Clips of a subject, of the given roles or of all."""
+        """List the clips of a subject, of the given roles or of all."""
         return [clip for clip in self._own.get(subject, []) if clip.role in (roles or ROLES)]
 
     def clip(self, subject: str, name: str) -> Clip:
-        """The clip of that name.
+        """Find the clip of that name.
 
         Raises:
             UserError: the sheet has no such subject or clip.
@@ -82,7 +92,7 @@ class Sheet:
         raise UserError(f"subject '{subject}' has no clip '{name}'; it has: {', '.join(clip.clip for clip in clips)}")
 
     def driver(self, text: str) -> Clip:
-        """The clip that `<subject>--<clip>` names.
+        """Find the clip that `<subject>--<clip>` names.
 
         Raises:
             UserError: there is no such clip, or the text can be read in two ways.
@@ -97,7 +107,7 @@ class Sheet:
         raise UserError(f"no clip of the sheet is called '{text}' (subject, two dashes, clip); it has: {known}")
 
     def ranges(self, subject: str, source: str) -> list[list[int | None]]:
-        """[start, end] of the clips that decide the one crop of a source: those to train on, or all if there are none.
+        """List [start, end] of the clips that decide the one crop of a source: those to train on, else all.
 
         Test clips of the same source follow that crop, so that adding one changes no other clip.
         """
@@ -105,20 +115,36 @@ class Sheet:
         deciding = [clip for clip in clips if clip.role == "train"] or clips
         return [[clip.start_frame, clip.end_frame] for clip in deciding]
 
-    def identity_clips(self, subject: str) -> list[str]:
-        """Names of the clips that the identity is learnt from: those to train on, or all of a pure driver."""
-        return [clip.clip for clip in self.of(subject, "train") or self.of(subject)]
+    def names(self, subject: str, which: str) -> list[str]:
+        """Name the clips of a subject that a stage works on.
+
+        Args:
+            subject: its name.
+            which: all; train and test, those of that role; identity, those that the identity is learnt from (to train
+                on, or all of a pure driver); measured, those whose frames evaluation reads (to train on, for the
+                baselines, and to test on); shown, those that it may have measured frames of.
+
+        Raises:
+            UserError: clips to train on are needed, and there is none.
+        """
+        if which in ("all", "identity"):
+            own = self.of(subject, "train") if which == "identity" else []
+            return [clip.clip for clip in own or self.of(subject)]
+        test = [] if which == "train" else self.to_test(subject)
+        if which == "test" or (which == "shown" and test):
+            return test
+        return self.to_train(subject) + test
 
     def to_test(self, subject: str) -> list[str]:
-        """Names of the clips to measure on; none when a share of the training clips is held out."""
+        """Name the clips to measure on; none when a share of the training clips is held out."""
         return [clip.clip for clip in self.of(subject, "test")]
 
     def dataset(self, subject: str) -> str:
-        """The data set that the subject is measured on; several, where its clips come from several, joined by +."""
+        """Name the data set that the subject is measured on; several, where its clips are of several, joined by +."""
         return "+".join(dict.fromkeys(clip.dataset for clip in self.of(subject, "test") or self.of(subject, "train")))
 
     def preset(self, subject: str) -> str:
-        """Name of the subject's preset, or empty.
+        """Name the subject's preset; empty if it has none.
 
         Raises:
             UserError: the sheet has no such subject.
@@ -126,7 +152,7 @@ class Sheet:
         return self._known(subject)[0].preset
 
     def to_train(self, subject: str) -> list[str]:
-        """Names of the clips to train on.
+        """Name the clips to train on.
 
         Raises:
             UserError: there is none, or no such subject.
@@ -145,7 +171,7 @@ class Sheet:
 
 
 def _place(source: str) -> Path:
-    """One spelling for each source: `v.mp4`, `./v.mp4` and the absolute path are the same video."""
+    """Spell a source in one way: `v.mp4`, `./v.mp4` and the absolute path are the same video."""
     return _resolved(source, os.getcwd())
 
 
@@ -185,16 +211,14 @@ def read_sheet(path: Path | str) -> Sheet:
     clips: list[tuple[Clip, int]] = []
     faults: list[tuple[int, str]] = []
     for number, row in numbered[1:]:
-        wrong, cells = [], _cells(numbered[0][1], row)
+        cells = _cells(numbered[0][1], row)
         if cells is None:
             wrong = [f"{len(row)} cells under {len(numbered[0][1])} columns; put one tab between columns, not spaces, "
                      "and two where a cell between is empty"]  # fmt: skip
-        else:
-            wrong = list(_faults(cells))
+        elif not (wrong := list(_faults(cells))):
+            ends: dict[str, Any] = {name: int(cells[name]) if cells[name] else None for name in ENDS}
+            clips.append((Clip(**(cells | ends)), number))
         faults += [(number, said) for said in wrong]
-        if not wrong:
-            ends = {name: int(cells[name]) if cells[name] else None for name in ("start_frame", "end_frame")}
-            clips.append((Clip(**{**cells, **ends}), number))
     faults += [*_unlike(clips), *_overlapping(clips)]
     if faults:  # said together: a long sheet is fixed in one go
         said = [f"{path}, row {row}: {said}" for row, said in sorted(faults, key=lambda fault: fault[0])]
@@ -218,14 +242,14 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _cells(header: list[str], row: list[str]) -> dict[str, str] | None:
-    """The cells by their column; None where there are too many or too few."""
+    """Map columns to cells; None where there are too many or too few."""
     if len(row) > len(header) or len(row) < len(header) - 1:  # editors drop a last cell that is empty
         return None
     return dict(zip(header, row + [""] * (len(header) - len(row)), strict=True))
 
 
 def _faults(cells: dict[str, str]) -> Iterator[str]:
-    """What is wrong with a row by itself, in sentences."""
+    """Yield what is wrong with a row by itself, in sentences."""
     for column in ("subject", "clip"):
         if not NAME.fullmatch(cells[column]):
             yield (
@@ -249,9 +273,9 @@ def _faults(cells: dict[str, str]) -> Iterator[str]:
         _place(cells["source"].replace("\0", ""))
     except UserError as error:
         yield str(error)
-    ends = [cells[column] for column in ("start_frame", "end_frame")]
+    ends = [cells[column] for column in ENDS]
     odd = [not re.fullmatch(r"[0-9]{0,9}", text) for text in ends]
-    for column, text, wrong in zip(("start_frame", "end_frame"), ends, odd, strict=True):
+    for column, text, wrong in zip(ENDS, ends, odd, strict=True):
         if wrong:
             yield f"{column} '{text}' must be a whole number from 0, or empty"
     if ends[1] and not any(odd) and int(ends[1]) <= int(ends[0] or 0):
@@ -259,7 +283,7 @@ def _faults(cells: dict[str, str]) -> Iterator[str]:
 
 
 def _overlapping(clips: list[tuple[Clip, int]]) -> Iterator[tuple[int, str]]:
-    """Rows that would measure frames that others train on."""
+    """Yield rows that would measure frames that others train on."""
     trained: dict[tuple[str, Path], list[tuple[Clip, int]]] = {}
     for clip, row in clips:
         if clip.role == "train":
@@ -282,7 +306,7 @@ def _overlap(one: Clip, other: Clip) -> bool:
 
 
 def _unlike(clips: list[tuple[Clip, int]]) -> Iterator[tuple[int, str]]:
-    """Rows that do not go together with one before."""
+    """Yield rows that do not go together with one before."""
     seen: dict[tuple[str, str], int] = {}
     first: dict[str, tuple[Clip, int]] = {}
     for clip, row in clips:

@@ -1,11 +1,13 @@
 """How a stage starts and ends."""
 
 import errno
+import importlib
 
 import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.provenance import ROOT
 
 
 def outcome(run, capsys, *argv):
@@ -46,3 +48,9 @@ def test_how_errors_end(capsys):
 def test_a_defect_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         main(stage_parser("Doc.", "decode"), raising(ZeroDivisionError()), [])
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "stages").glob("[a-z]*.py"))])
+def test_the_help_of_a_stage_announces_it(name):
+    parser = importlib.import_module(f"stages.{name}").build_parser()
+    assert parser.prog == f"python -m stages.{name}" and parser.get_default("stage") == name

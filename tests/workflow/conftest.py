@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from selfieavatar.settings.config import load_preset
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("Snakefile", "environment.yaml", "workflow", "selfieavatar", "stages", "config", "profiles")
+CODE = ("Snakefile", "environment.yaml", "workflow", "selfieavatar", "stages", "tools", "config", "profiles")
 SHEET = """subject\tclip\trole\tsource\tstart_frame\tend_frame\tdataset\tconsent\tpreset
 smoke\ttalk\ttrain\ttalk.mp4\t\t\tdemo\tsynthetic\tsmoke
 smoke\tother\ttest\tother.mp4\t\t\tdemo\tsynthetic\tsmoke
@@ -28,6 +29,44 @@ evaluate: {network_metrics: false}
 VARIANT = "results/smoke/variants/own/figures.html"
 # "rule   count" of Snakemake's table of jobs.
 JOB = re.compile(r"^(\w+)\s+(\d+)$", re.MULTILINE)
+
+
+HEADER = SHEET.partition("\n")[0] + "\n"
+ANNA = "anna\ttalk\ttrain\tanna.mp4\t\t\tselfie\tself\tsmoke\n"
+
+
+def jobs(said: str) -> dict[str, int]:
+    """Snakemake's table of jobs: rule -> count."""
+    table = said.partition("Job stats:")[2].partition("\n\n")[0]
+    return {rule: int(count) for rule, count in JOB.findall(table) if rule != "total"}
+
+
+@dataclass
+class Run:
+    """Snakemake in a folder with a sheet of one clip; a run gives its status and all that it said."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        (self.folder / "anna.mp4").touch()
+        (self.folder / "sheet.tsv").write_text(HEADER + ANNA)
+
+    def __call__(
+        self, *arguments: str, snakefile: Path = ROOT / "Snakefile", config: str = "subjects=sheet.tsv", **env: str
+    ) -> tuple[int, str]:
+        command = [sys.executable, "-m", "snakemake", "-s", str(snakefile), "--cores", "1", *arguments]
+        done = subprocess.run(
+            [*command, "--config", config], cwd=self.folder, env=os.environ | env, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        assert "Traceback (most recent call last)" not in said
+        return done.returncode, said
+
+
+@pytest.fixture
+def snakemake(tmp_path) -> Run:
+    return Run(tmp_path)
 
 
 @dataclass
@@ -49,8 +88,8 @@ class Project:
     def pending(self, *arguments: str, sheet: str = "sheet.tsv") -> dict[str, int]:
         """Jobs that a run would start now: rule -> count."""
         said = self.snakemake("--dry-run", *arguments, sheet=sheet)
-        table = (said.stdout + said.stderr).partition("Job stats:")[2].partition("\n\n")[0]
-        return {rule: int(count) for rule, count in JOB.findall(table) if rule not in ("all", "variants", "total")}
+        found = jobs(said.stdout + said.stderr)
+        return {rule: count for rule, count in found.items() if rule not in ("all", "variants")}
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,7 @@ def test_report_of_what_is_there(varied_project):
         gone.mkdir(parents=True)
         for name in ("contact.png", "overlay.mp4"):
             (gone / name).touch()
-        command = [sys.executable, varied_project.code / "workflow" / "report.py", "--config"]
+        command = [sys.executable, varied_project.code / "tools" / "report.py", "--config"]
         said = subprocess.run(
             [*command, "subjects=sheet.tsv"], cwd=varied_project.work, env=os.environ | {"CI": "1"}, check=True,
             capture_output=True, text=True,

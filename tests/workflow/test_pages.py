@@ -12,7 +12,7 @@ import pytest
 
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.io.images import write_image
-from selfieavatar.io.schemas import STAGES
+from selfieavatar.io.paths import STAGES
 from selfieavatar.reporting.avatar_scores import METRICS
 from selfieavatar.reporting.capture_page import CLIP_COLUMNS, capture_page
 from selfieavatar.reporting.jobs import KINDS, Job, Subject

@@ -52,6 +52,8 @@ MODULES = [
     ("stages/landmarks.py", {"landmarks": 3, **FIT}),
     ("stages/decode.py", ALL),
     ("selfieavatar/settings/cli.py", {}),
+    ("selfieavatar/io/paths.py", {}),
+    ("selfieavatar/workflow/wiring.py", {}),
 ]
 
 

@@ -10,10 +10,10 @@ rule demo:
         "../../environment.yaml"
     threads: 2
     params:
-        cfg=stage_params("demo"),
+        cfg=wf.settings("demo"),
         code=code_digest("stages.demo"),
     message:
         "Filming the demo actor {wildcards.seed}"
     shell:
         "python -m stages.demo --settings {params.cfg:q} --threads {threads} --seed {wildcards.seed}"
-        " --out {output.video:q} --truth {output.truth:q} 2>&1 | tee -i {log:q}"
+        " --out {output.video:q} --truth {output.truth:q}" + TO_LOG

@@ -12,4 +12,4 @@ rule asset:
     message:
         "Downloading {wildcards.file}"
     shell:
-        "python -m stages.assets {wildcards.file:q} --out {output:q} 2>&1 | tee -i {log:q}"
+        "python -m stages.assets {wildcards.file:q} --out {output:q}" + TO_LOG

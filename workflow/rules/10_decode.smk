@@ -1,8 +1,8 @@
 rule decode:
     input:
-        source=source_input,
+        source=wf.source,
     output:
-        frames=image_folder("<clip>/frames"),
+        frames=wf.image_folder("<clip>/frames"),
         manifest="<clip>/decode.parquet",
     log:
         "<log>/{clip}.decode.log",
@@ -12,13 +12,14 @@ rule decode:
         "../../environment.yaml"
     threads: 2
     params:
-        cfg=stage_params("decode"),
+        cfg=wf.settings("decode"),
         code=code_digest("stages.decode"),
-        cut=frame_range,
-        ranges=crop_ranges,
-        labels=labels,
+        cut=wf.frame_range,
+        ranges=wf.crop_ranges,
+        labels=wf.labels,
     message:
         "Decoding {wildcards.subject}/{wildcards.clip}"
     shell:
         "python -m stages.decode --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
-        " --ranges {params.ranges:q} --labels {params.labels:q} --out-frames {output.frames:q} --manifest {output.manifest:q} 2>&1 | tee -i {log:q}"
+        " --ranges {params.ranges:q} --labels {params.labels:q} --out-frames {output.frames:q}"
+        " --manifest {output.manifest:q}" + TO_LOG

@@ -1,8 +1,8 @@
 rule landmarks:
     input:
-        source=source_input,
+        source=wf.source,
         decode="<clip>/decode.parquet",
-        weights=weights_of("landmarks"),
+        weights=wf.weights("landmarks"),
     output:
         manifest="<clip>/landmarks.parquet",
     log:
@@ -14,11 +14,11 @@ rule landmarks:
         "../../environment.yaml"
     threads: 1
     params:
-        cfg=stage_params("landmarks"),
+        cfg=wf.settings("landmarks"),
         code=code_digest("stages.landmarks"),
-        cut=frame_range,
+        cut=wf.frame_range,
     message:
         "Finding landmarks in {wildcards.subject}/{wildcards.clip}"
     shell:
-        "python -m stages.landmarks --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
-        " --decode {input.decode:q} --manifest {output.manifest:q} 2>&1 | tee -i {log:q}"
+        "python -m stages.landmarks --settings {params.cfg:q} --threads {threads}"
+        " --source {input.source:q} {params.cut} --decode {input.decode:q} --manifest {output.manifest:q}" + TO_LOG

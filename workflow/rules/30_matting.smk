@@ -1,11 +1,11 @@
 rule matting:
     input:
-        source=source_input,
+        source=wf.source,
         decode="<clip>/decode.parquet",
-        weights=weights_of("matting"),
-        masks=given_masks,
+        weights=wf.weights("matting"),
+        masks=wf.given_masks,
     output:
-        alpha=image_folder("<clip>/alpha"),
+        alpha=wf.image_folder("<clip>/alpha"),
         manifest="<clip>/matting.parquet",
     log:
         "<log>/{clip}.matting.log",
@@ -16,14 +16,14 @@ rule matting:
         "../../environment.yaml"
     threads: 1
     params:
-        cfg=stage_params("matting"),
+        cfg=wf.settings("matting"),
         code=code_digest("stages.matting"),
-        cut=frame_range,
-        given=masks_folder,
+        cut=wf.frame_range,
+        given=wf.masks_folder,
         plate=subpath(output.manifest, parent=True),
     message:
         "Matting {wildcards.subject}/{wildcards.clip}"
     shell:
-        "python -m stages.matting --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
-        " --decode {input.decode:q} --out-alpha {output.alpha:q} --manifest {output.manifest:q}"
-        " --plate {params.plate:q}/plate.png --given {params.given:q} 2>&1 | tee -i {log:q}"
+        "python -m stages.matting --settings {params.cfg:q} --threads {threads}"
+        " --source {input.source:q} {params.cut} --decode {input.decode:q} --out-alpha {output.alpha:q}"
+        " --manifest {output.manifest:q} --plate {params.plate:q}/plate.png --given {params.given:q}" + TO_LOG

@@ -1,12 +1,12 @@
 rule identity:
     input:
-        decode=of_clips("decode.parquet", identity_clips),
-        landmarks=of_clips("landmarks.parquet", identity_clips),
-        matting=of_clips("matting.parquet", identity_clips),
-        frames=ancient(of_clips("frames", identity_clips)),
-        alpha=ancient(of_clips("alpha", identity_clips)),
-        model=face_model,
-        coefficients=all_coefficients(coefficients_file),
+        decode=wf.clips("decode.parquet", "identity"),
+        landmarks=wf.clips("landmarks.parquet", "identity"),
+        matting=wf.clips("matting.parquet", "identity"),
+        frames=ancient(wf.clips("frames", "identity")),
+        alpha=ancient(wf.clips("alpha", "identity")),
+        model=wf.face_model,
+        coefficients=wf.coefficients_there,
     output:
         "<subject>/identity.npz",
     log:
@@ -18,18 +18,18 @@ rule identity:
         "../../environment.yaml"
     threads: 2
     resources:
-        gpu=photometric_gpu,
+        gpu=wf.photometric_gpu,
     params:
-        cfg=stage_params("fit"),
+        cfg=wf.settings("fit"),
         code=code_digest("stages.identity"),
-        holdout=held_out,
-        coefficients=all_coefficients(coefficients_path),
+        holdout=wf.held_out,
+        coefficients=wf.coefficients,
     message:
         "Learning the identity of {wildcards.subject}"
     shell:
         "python -m stages.identity --settings {params.cfg:q} --threads {threads} --decode {input.decode:q}"
         " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q} {params.holdout}"
-        " --coefficients {params.coefficients:q} --out {output:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"
+        " --coefficients {params.coefficients:q} --out {output:q} --gpu {resources.gpu}" + TO_LOG
 
 
 rule fit:
@@ -40,8 +40,8 @@ rule fit:
         matting="<clip>/matting.parquet",
         frames=ancient("<clip>/frames"),
         alpha=ancient("<clip>/alpha"),
-        model=imported_model,
-        coefficients=coefficients(coefficients_file),
+        model=wf.imported_model,
+        coefficients=wf.coefficients_there,
     output:
         manifest="<clip>/fit.parquet",
     log:
@@ -53,14 +53,14 @@ rule fit:
         "../../environment.yaml"
     threads: 2
     resources:
-        gpu=photometric_gpu,
+        gpu=wf.photometric_gpu,
     params:
-        cfg=stage_params("fit"),
+        cfg=wf.settings("fit"),
         code=code_digest("stages.fit"),
-        coefficients=coefficients(coefficients_path),
+        coefficients=wf.coefficients,
     message:
         "Fitting {wildcards.subject}/{wildcards.clip}"
     shell:
         "python -m stages.fit --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
         " --decode {input.decode:q} --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q}"
-        " --coefficients {params.coefficients:q} --out {output.manifest:q} --gpu {resources.gpu} 2>&1 | tee -i {log:q}"
+        " --coefficients {params.coefficients:q} --out {output.manifest:q} --gpu {resources.gpu}" + TO_LOG

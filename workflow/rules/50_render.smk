@@ -3,8 +3,8 @@ rule render:
         identity="<subject>/identity.npz",
         fit="<clip>/fit.parquet",
     output:
-        render=image_folder("<clip>/render"),
-        uv=image_folder("<clip>/uv"),
+        render=wf.image_folder("<clip>/render"),
+        uv=wf.image_folder("<clip>/uv"),
         manifest="<clip>/render.parquet",
     log:
         "<log>/{clip}.render.log",
@@ -15,13 +15,13 @@ rule render:
         "../../environment.yaml"
     threads: 1
     resources:
-        gpu=gpu_need,
+        gpu=wf.gpu,
     params:
-        cfg=stage_params("render"),
+        cfg=wf.settings("render"),
         code=code_digest("stages.render"),
     message:
         "Rendering {wildcards.subject}/{wildcards.clip}"
     shell:
         "python -m stages.render --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
         " --identity {input.identity:q} --fit {input.fit:q} --out-render {output.render:q} --out-uv {output.uv:q}"
-        " --manifest {output.manifest:q} 2>&1 | tee -i {log:q}"
+        " --manifest {output.manifest:q}" + TO_LOG

@@ -34,7 +34,7 @@ rule overlay:
         "../../environment.yaml"
     threads: 1
     params:
-        cfg=stage_params("overlay"),
+        cfg=wf.settings("overlay"),
         code=code_digest("stages.overlay"),
     message:
         "Drawing the overlay of {wildcards.subject}/{wildcards.clip}"
@@ -42,5 +42,5 @@ rule overlay:
         "python -m stages.overlay --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
         " --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q}"
         " --render {input.render:q} --frames {input.frames:q} --alpha {input.alpha:q}"
-        " --render-pictures {input.images:q} --uv-pictures {input.uv:q} --out-video {output.video:q} --out-sheet {output.sheet:q}"
-        " 2>&1 | tee -i {log:q}"
+        " --render-pictures {input.images:q} --uv-pictures {input.uv:q} --out-video {output.video:q}"
+        " --out-sheet {output.sheet:q}" + TO_LOG

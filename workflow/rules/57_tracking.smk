@@ -1,10 +1,10 @@
 rule tracking:
     input:
         identity="<subject>/identity.npz",
-        decode=of_clips("decode.parquet", all_clips),
-        landmarks=of_clips("landmarks.parquet", all_clips),
-        fit=of_clips("fit.parquet", all_clips),
-        sheets=of_clips("contact.png", all_clips),
+        decode=wf.clips("decode.parquet", "all"),
+        landmarks=wf.clips("landmarks.parquet", "all"),
+        fit=wf.clips("fit.parquet", "all"),
+        sheets=wf.clips("contact.png", "all"),
     output:
         report(
             "<subject>/tracking.html",
@@ -20,10 +20,10 @@ rule tracking:
         "../../environment.yaml"
     params:
         code=code_digest("stages.tracking"),
-        clips=lambda wildcards: " ".join(all_clips(wildcards.subject)),
+        clips=wf.names("all"),
     message:
         "Writing the page about the tracking of {wildcards.subject}"
     shell:
         "python -m stages.tracking --subject {wildcards.subject} --identity {input.identity:q} --clips {params.clips}"
         " --decode {input.decode:q} --landmarks {input.landmarks:q} --fit {input.fit:q} --sheet {input.sheets:q}"
-        " --out {output:q} 2>&1 | tee -i {log:q}"
+        " --out {output:q}" + TO_LOG

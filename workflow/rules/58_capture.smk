@@ -2,12 +2,12 @@ rule capture:
     input:
         identity="<subject>/identity.npz",
         # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
-        decode=of_clips("decode.parquet", measured_clips),
-        landmarks=of_clips("landmarks.parquet", measured_clips),
-        matting=of_clips("matting.parquet", measured_clips),
-        fit=of_clips("fit.parquet", measured_clips),
-        frames=ancient(of_clips("frames", measured_clips)),
-        alpha=ancient(of_clips("alpha", measured_clips)),
+        decode=wf.clips("decode.parquet", "measured"),
+        landmarks=wf.clips("landmarks.parquet", "measured"),
+        matting=wf.clips("matting.parquet", "measured"),
+        fit=wf.clips("fit.parquet", "measured"),
+        frames=ancient(wf.clips("frames", "measured")),
+        alpha=ancient(wf.clips("alpha", "measured")),
     output:
         page=report(
             "<subject>/capture.html",
@@ -24,15 +24,15 @@ rule capture:
         "../../environment.yaml"
     threads: 2
     params:
-        cfg=stage_params("capture"),
+        cfg=wf.settings("capture"),
         code=code_digest("stages.capture"),
-        clips=lambda wildcards: " ".join(measured_clips(wildcards.subject)),
-        roles=lambda wildcards: " ".join(roles_of_measured(wildcards.subject)),
-        holdout=held_out,
+        clips=wf.names("measured"),
+        roles=wf.roles("measured"),
+        holdout=wf.held_out,
     message:
         "Looking at the footage of {wildcards.subject}"
     shell:
         "python -m stages.capture --settings {params.cfg:q} --threads {threads} --subject {wildcards.subject}"
         " --identity {input.identity:q} --clips {params.clips} --roles {params.roles} --decode {input.decode:q}"
         " --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q} --frames {input.frames:q}"
-        " --alpha {input.alpha:q} {params.holdout} --out {output.page:q} --out-json {output.figures:q} 2>&1 | tee -i {log:q}"
+        " --alpha {input.alpha:q} {params.holdout} --out {output.page:q} --out-json {output.figures:q}" + TO_LOG

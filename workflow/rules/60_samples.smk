@@ -4,11 +4,11 @@
 
 rule samples:
     input:
-        decode=of_clips("decode.parquet", train_clips),
-        landmarks=of_clips("landmarks.parquet", train_clips),
-        matting=of_clips("matting.parquet", train_clips),
-        fit=of_clips("fit.parquet", train_clips),
-        render=of_clips("render.parquet", train_clips),
+        decode=wf.clips("decode.parquet", "train"),
+        landmarks=wf.clips("landmarks.parquet", "train"),
+        matting=wf.clips("matting.parquet", "train"),
+        fit=wf.clips("fit.parquet", "train"),
+        render=wf.clips("render.parquet", "train"),
     output:
         "<subject>/samples.parquet",
     log:
@@ -17,33 +17,33 @@ rule samples:
     conda:
         "../../environment.yaml"
     params:
-        cfg=stage_params("samples"),
+        cfg=wf.settings("samples"),
         code=code_digest("stages.samples"),
-        clips=lambda wildcards: " ".join(train_clips(wildcards.subject)),
-        role=lambda wildcards: "train" if to_test(wildcards.subject) else "holdout",
+        clips=wf.names("train"),
+        role=wf.role_of_samples,
     message:
         "Choosing the training frames of {wildcards.subject}"
     shell:
         "python -m stages.samples --settings {params.cfg:q} --role {params.role} --subject {wildcards.subject}"
         " --clips {params.clips} --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q}"
-        " --fit {input.fit:q} --render {input.render:q} --out {output:q} 2>&1 | tee -i {log:q}"
+        " --fit {input.fit:q} --render {input.render:q} --out {output:q}" + TO_LOG
 
 
 use rule samples as test_samples with:
     input:
-        decode=of_clips("decode.parquet", to_test),
-        landmarks=of_clips("landmarks.parquet", to_test),
-        matting=of_clips("matting.parquet", to_test),
-        fit=of_clips("fit.parquet", to_test),
-        render=of_clips("render.parquet", to_test),
+        decode=wf.clips("decode.parquet", "test"),
+        landmarks=wf.clips("landmarks.parquet", "test"),
+        matting=wf.clips("matting.parquet", "test"),
+        fit=wf.clips("fit.parquet", "test"),
+        render=wf.clips("render.parquet", "test"),
     output:
         "<subject>/test_samples.parquet",
     log:
         "<log>/test_samples.log",
     params:
-        cfg=stage_params("samples"),
+        cfg=wf.settings("samples"),
         code=code_digest("stages.samples"),
-        clips=lambda wildcards: " ".join(to_test(wildcards.subject)),
+        clips=wf.names("test"),
         role="test",
     message:
         "Choosing the test frames of {wildcards.subject}"

@@ -5,15 +5,15 @@ rule train:
     input:
         samples="<subject>/samples.parquet",
         identity="<subject>/identity.npz",
-        weights=weights_of("train"),
+        weights=wf.weights("train"),
         # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
-        decode=of_clips("decode.parquet", train_clips),
-        matting=of_clips("matting.parquet", train_clips),
-        renders=of_clips("render.parquet", train_clips),
-        frames=ancient(of_clips("frames", train_clips)),
-        alpha=ancient(of_clips("alpha", train_clips)),
-        render=ancient(of_clips("render", train_clips)),
-        uv=ancient(of_clips("uv", train_clips)),
+        decode=wf.clips("decode.parquet", "train"),
+        matting=wf.clips("matting.parquet", "train"),
+        renders=wf.clips("render.parquet", "train"),
+        frames=ancient(wf.clips("frames", "train")),
+        alpha=ancient(wf.clips("alpha", "train")),
+        render=ancient(wf.clips("render", "train")),
+        uv=ancient(wf.clips("uv", "train")),
     output:
         "<avatar>/avatar.pt",
     log:
@@ -23,11 +23,11 @@ rule train:
     priority: 70
     conda:
         "../../environment.yaml"
-    threads: training_threads
+    threads: wf.training_threads
     resources:
-        gpu=gpu_need,
+        gpu=wf.gpu,
     params:
-        cfg=stage_params("train"),
+        cfg=wf.settings("train"),
         code=code_digest("stages.train"),
         avatar=subpath(output[0], parent=True),
         subject=subpath(input.samples, parent=True),
@@ -36,4 +36,4 @@ rule train:
     shell:
         "python -m stages.train --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
         " --samples {input.samples:q} --identity {input.identity:q} --clips-dir {params.subject:q}/clips"
-        " --train-dir {params.avatar:q}/train --out {output:q} 2>&1 | tee -i {log:q}"
+        " --train-dir {params.avatar:q}/train --out {output:q}" + TO_LOG

@@ -2,24 +2,24 @@ rule evaluate:
     input:
         avatar="<avatar>/avatar.pt",
         samples="<subject>/samples.parquet",
-        test=lambda wildcards: "<subject>/test_samples.parquet" if to_test(wildcards.subject) else [],
-        weights=weights_there,
+        test=wf.test_samples,
+        weights=wf.weights_there,
         # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
-        decode=of_clips("decode.parquet", measured_clips),
-        landmarks=of_clips("landmarks.parquet", measured_clips),
-        matting=of_clips("matting.parquet", measured_clips),
-        renders=of_clips("render.parquet", measured_clips),
-        frames=ancient(of_clips("frames", measured_clips)),
-        alpha=ancient(of_clips("alpha", measured_clips)),
-        render=ancient(of_clips("render", measured_clips)),
-        uv=ancient(of_clips("uv", measured_clips)),
+        decode=wf.clips("decode.parquet", "measured"),
+        landmarks=wf.clips("landmarks.parquet", "measured"),
+        matting=wf.clips("matting.parquet", "measured"),
+        renders=wf.clips("render.parquet", "measured"),
+        frames=ancient(wf.clips("frames", "measured")),
+        alpha=ancient(wf.clips("alpha", "measured")),
+        render=ancient(wf.clips("render", "measured")),
+        uv=ancient(wf.clips("uv", "measured")),
     output:
         metrics=report(
             "<avatar>/metrics.json",
             caption="../report/metrics.rst",
             category="2 Avatar",
             subcategory="{subject}",
-            labels=avatar_labels("all figures as JSON"),
+            labels=wf.avatar_labels("all figures as JSON"),
         ),
         table="<avatar>/self.parquet",
         video=report(
@@ -27,7 +27,7 @@ rule evaluate:
             caption="../report/self.rst",
             category="2 Avatar",
             subcategory="{subject}",
-            labels=avatar_labels("video: truth, render, alpha, avatar, error"),
+            labels=wf.avatar_labels("video: truth, render, alpha, avatar, error"),
         ),
         images=directory("<avatar>/self"),
     log:
@@ -39,16 +39,16 @@ rule evaluate:
         "../../environment.yaml"
     threads: 2
     resources:
-        gpu=gpu_need,
+        gpu=wf.gpu,
     params:
-        cfg=stage_params("evaluate"),
+        cfg=wf.settings("evaluate"),
         code=code_digest("stages.evaluate"),
         subject=subpath(input.samples, parent=True),
-        variant=lambda wildcards: variant_of(wildcards) or "default",
+        variant=lambda wildcards: wf.variant(wildcards) or "default",
     message:
         "Measuring the avatar of {wildcards.subject}{wildcards.variant}"
     shell:
         "python -m stages.evaluate --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
         " --avatar {input.avatar:q} --samples {input.samples:q} {input.test:q} --clips-dir {params.subject:q}/clips"
         " --variant {params.variant} --out {output.metrics:q} --frames-table {output.table:q} --video {output.video:q}"
-        " --out-pictures {output.images:q} 2>&1 | tee -i {log:q}"
+        " --out-pictures {output.images:q}" + TO_LOG

@@ -3,10 +3,10 @@ rule figures:
         avatar="<avatar>/avatar.pt",
         metrics="<avatar>/metrics.json",
         table="<avatar>/self.parquet",
-        decode=of_clips("decode.parquet", shown_clips),
+        decode=wf.clips("decode.parquet", "shown"),
         # The table changes with the images: what is inside a folder is invisible to Snakemake.
         images=ancient("<avatar>/self"),
-        frames=ancient(of_clips("frames", shown_clips)),
+        frames=ancient(wf.clips("frames", "shown")),
         # The page links to it, but holds nothing of it.
         video=ancient("<avatar>/self.mp4"),
         samples=ancient("<subject>/samples.parquet"),
@@ -16,7 +16,7 @@ rule figures:
             caption="../report/figures.rst",
             category="2 Avatar",
             subcategory="{subject}",
-            labels=avatar_labels("page: scores, frames, curves"),
+            labels=wf.avatar_labels("page: scores, frames, curves"),
         ),
     log:
         "<avatar>/logs/figures.log",
@@ -28,6 +28,6 @@ rule figures:
     message:
         "Writing the page about the avatar of {wildcards.subject}{wildcards.variant}"
     shell:
-        "python -m stages.figures --avatar {input.avatar:q} --metrics {input.metrics:q} --frames-table {input.table:q}"
-        " --pictures {input.images:q} --video {input.video:q} --clips-dir {params.subject:q}/clips --out {output:q}"
-        " 2>&1 | tee -i {log:q}"
+        "python -m stages.figures --avatar {input.avatar:q} --metrics {input.metrics:q}"
+        " --frames-table {input.table:q} --pictures {input.images:q} --video {input.video:q}"
+        " --clips-dir {params.subject:q}/clips --out {output:q}" + TO_LOG

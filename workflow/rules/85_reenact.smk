@@ -1,14 +1,14 @@
 rule reenact:
     input:
         avatar="<subject>/avatar.pt",
-        identity=of_driver("identity.npz"),
-        decode=of_driver("{clip}/decode.parquet"),
-        fit=of_driver("{clip}/fit.parquet"),
-        frames=ancient(of_driver("{clip}/frames")),
+        identity=wf.driver("identity.npz"),
+        decode=wf.driver("{clip}/decode.parquet"),
+        fit=wf.driver("{clip}/fit.parquet"),
+        frames=ancient(wf.driver("{clip}/frames")),
         # The person as filmed, to compare the painted face with, where the network for it is given.
-        samples=for_identity("<subject>/samples.parquet"),
-        person=ancient(for_identity(of_clips("frames", train_clips))),
-        uv=ancient(for_identity(of_clips("uv", train_clips))),
+        samples=wf.for_identity("<subject>/samples.parquet"),
+        person=ancient(wf.for_identity(wf.clips("frames", "train"))),
+        uv=ancient(wf.for_identity(wf.clips("uv", "train"))),
     output:
         video=report(
             "<subject>/reenact/{driver}.mp4",
@@ -29,9 +29,9 @@ rule reenact:
         "../../environment.yaml"
     threads: 2
     resources:
-        gpu=gpu_need,
+        gpu=wf.gpu,
     params:
-        cfg=stage_params("reenact"),
+        cfg=wf.settings("reenact"),
         code=code_digest("stages.reenact"),
         subject=subpath(input.avatar, parent=True),
     message:
@@ -39,6 +39,5 @@ rule reenact:
     shell:
         "python -m stages.reenact --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
         " --avatar {input.avatar:q} --driver {wildcards.driver:q} --identity {input.identity:q}"
-        " --decode {input.decode:q} --fit {input.fit:q} --frames {input.frames:q}"
-        " --clips-dir {params.subject:q}/clips --samples {input.samples:q}"
-        " --out-video {output.video:q} --manifest {output.manifest:q} 2>&1 | tee -i {log:q}"
+        " --decode {input.decode:q} --fit {input.fit:q} --frames {input.frames:q} --clips-dir {params.subject:q}/clips"
+        " --samples {input.samples:q} --out-video {output.video:q} --manifest {output.manifest:q}" + TO_LOG

@@ -1,18 +1,18 @@
 rule external:
     input:
         samples="<subject>/samples.parquet",
-        test=lambda wildcards: "<subject>/test_samples.parquet" if to_test(wildcards.subject) else [],
+        test=wf.test_samples,
         identity="<subject>/identity.npz",
-        method=pictures_of_method,
-        weights=weights_there,
+        method=wf.method_images,
+        weights=wf.weights_there,
         # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
-        decode=of_clips("decode.parquet", shown_clips),
-        landmarks=of_clips("landmarks.parquet", shown_clips),
-        matting=of_clips("matting.parquet", shown_clips),
-        renders=of_clips("render.parquet", shown_clips),
-        frames=ancient(of_clips("frames", shown_clips)),
-        alpha=ancient(of_clips("alpha", shown_clips)),
-        uv=ancient(of_clips("uv", shown_clips)),
+        decode=wf.clips("decode.parquet", "shown"),
+        landmarks=wf.clips("landmarks.parquet", "shown"),
+        matting=wf.clips("matting.parquet", "shown"),
+        renders=wf.clips("render.parquet", "shown"),
+        frames=ancient(wf.clips("frames", "shown")),
+        alpha=ancient(wf.clips("alpha", "shown")),
+        uv=ancient(wf.clips("uv", "shown")),
     output:
         metrics=report(
             "<subject>/external/{method}/metrics.json",
@@ -32,17 +32,17 @@ rule external:
         "../../environment.yaml"
     threads: 2
     resources:
-        gpu=gpu_need,
+        gpu=wf.gpu,
     params:
-        cfg=stage_params("evaluate"),
+        cfg=wf.settings("evaluate"),
         code=code_digest("stages.external"),
         subject=subpath(input.samples, parent=True),
         images=subpath(output.metrics, parent=True),
-        others=others_of_method,
+        others=wf.method_others,
     message:
         "Measuring the images of {wildcards.method} for {wildcards.subject}"
     shell:
         "python -m stages.external --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
         " --method {wildcards.method} --pictures {params.images:q} --samples {input.samples:q} {input.test:q}"
         " --clips-dir {params.subject:q}/clips --identity {input.identity:q} --out {output.metrics:q}"
-        " --frames-table {output.table:q} 2>&1 | tee -i {log:q}"
+        " --frames-table {output.table:q}" + TO_LOG

@@ -4,9 +4,9 @@
 
 rule compare:
     input:
-        metrics=table_metrics,
+        metrics=wf.table_metrics,
         # Another row for a driver changes nothing in the table; what does is among the metrics and the params.
-        sheet=ancient(str(SHEET_FILE)),
+        sheet=ancient(str(wf.sheet_file)),
     output:
         page=report(
             "<results>/table.md",
@@ -22,8 +22,8 @@ rule compare:
     params:
         code=code_digest("stages.compare"),
         results=subpath(output.page, parent=True),
-        datasets=lambda wildcards: canonical_json({name: SHEET.dataset(name) for name in SHEET.subjects()}),
+        datasets=wf.datasets,
     message:
         "Comparing all that was measured"
     shell:
-        "python -m stages.compare --results {params.results:q} --subjects {input.sheet:q} 2>&1 | tee -i {log:q}"
+        "python -m stages.compare --results {params.results:q} --subjects {input.sheet:q}" + TO_LOG

@@ -1,48 +1,21 @@
-# Wiring that all rules share: the configuration, the sheet, paths and wildcards. No science here.
+# What all rules share: the project's code, its configuration and sheet, paths and wildcards.
 
 import sys
-from snakemake.exceptions import WorkflowError
+from pathlib import Path
 
-sys.path.insert(0, workflow.basedir)
+# This file's place, whichever Snakefile includes it or uses it as a module.
+sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]))
 
-from selfieavatar.settings.assets import ASSETS, asset_folder, given_file, measuring_files, needed_files
-from selfieavatar.settings.config import (
-    STAGES,
-    canonical_json,
-    check_choices,
-    check_config,
-    load_preset,
-    load_variant,
-    stage_settings,
-    variant_names,
-)
-from selfieavatar.errors import UserError
-from selfieavatar.io.files import beside, expand
+from snakemake.settings.types import DeploymentMethod
+
+from selfieavatar.settings.assets import ASSETS, asset_folder
 from selfieavatar.settings.provenance import code_digest
-from selfieavatar.settings.subjects import NAME, read_sheet
-from selfieavatar.settings.workflow import sheet_path, shell_prefix
-from selfieavatar.interop.datasets.mead import clip_labels
-from selfieavatar.morphable.coefficient_files import check_coefficients
-from selfieavatar.networks.sizes import refuse_sizes
+from selfieavatar.settings.subjects import NAME
+from selfieavatar.workflow.command import TO_LOG, shell_prefix
+from selfieavatar.workflow.wiring import Wiring
 
-shell.prefix(shell_prefix(workflow.basedir))
-
-
-def or_stop(function, *args, **kwargs):
-    """Call `function`; an error that the user can fix ends the workflow with its one sentence."""
-    try:
-        return function(*args, **kwargs)
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
-
-
-or_stop(
-    check_config, config, "the configuration (config/config.yaml, --configfile, or --config subjects=... results=...)"
-)
-SHEET_FILE = or_stop(sheet_path, config["subjects"], workflow.basedir)
-SHEET = or_stop(read_sheet, SHEET_FILE)
-OVERLAY = workflow.config_settings.overwrite_config
-
+shell.prefix(shell_prefix(own_python=DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method))
+wf = Wiring(workflow, config)
 
 # Constraints stand in the path variables: Snakemake applies its section `wildcard_constraints` before it fills these in.
 SUBJECT, CLIP = f"{{subject,{NAME.pattern}}}", f"{{clip,{NAME.pattern}}}"
@@ -50,7 +23,7 @@ VARIANT = f"{{variant,(/variants/{NAME.pattern})?}}"
 
 
 pathvars:
-    results=str(or_stop(expand, config["results"])),
+    results=str(wf.results),
     subject=f"<results>/{SUBJECT}",
     clip=f"<results>/{SUBJECT}/clips/{CLIP}",
     avatar=f"<results>/{SUBJECT}{VARIANT}",

@@ -1,0 +1,46 @@
+"""Write the commands of the workflow: those of its rules, and the one that makes a file."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from selfieavatar.io.files import expand
+from selfieavatar.settings.config import PATHS, ROOT
+
+# Ends a rule's command: the stage speaks to the terminal and to the rule's log, until it has ended after Ctrl-C, too.
+TO_LOG = " 2>&1 | tee -i {log:q}"
+
+
+def shell_prefix(own_python: bool) -> str:
+    """Write what goes before every rule's command: stages run as modules of this project, from whichever folder.
+
+    Threads that wait must sleep: spinning ones would slow down the other jobs of the machine several times. glibc gives
+    images back to the kernel and fetches them anew for every frame, a sixth of the renderer's time, unless told to keep
+    up to 256 MB. The prefix takes the place of Snakemake's own, so it has to make the pipe into `tee` fail when the
+    stage fails.
+
+    Args:
+        own_python: the Python that runs Snakemake comes first; false where Snakemake deploys an environment.
+    """
+    path = f" PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH" if own_python else ""
+    return (
+        f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}{path}"
+        " OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456; "
+    )
+
+
+def sheet_path(given: str) -> Path:
+    """Find the sheet given by --config, as seen from the working directory, or the one of this project."""
+    return ROOT / given if given == PATHS["subjects"] else expand(given)
+
+
+def snakemake_command(target: Path, subjects: Path, results: Path) -> str:
+    """Write what makes a file of the results, to be typed as it stands in the folder where this runs."""
+    words = ["snakemake", "--cores", "all", str(target)]
+    if Path.cwd() != ROOT:
+        words += ["--snakefile", str(ROOT / "Snakefile")]
+    settings = [f"subjects={subjects}"] if subjects.resolve() != sheet_path(PATHS["subjects"]).resolve() else []
+    settings += [f"results={results}"] if str(results) != PATHS["results"] else []
+    return shlex.join(words + (["--config", *settings] if settings else []))

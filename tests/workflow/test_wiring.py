@@ -1,0 +1,117 @@
+"""What the rules ask for is answered from the sheet, the settings and the machine."""
+
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from selfieavatar.errors import UserError
+from selfieavatar.workflow.wiring import Wiring
+
+HEADER = "subject\tclip\trole\tsource\tstart_frame\tend_frame\tdataset\tconsent\tpreset\n"
+SHEET = HEADER + (
+    "anna\tM003-front-angry-level_3-001\ttrain\ta.mp4\t5\t90\tmead\twritten\tsmoke\n"
+    "anna\tread\ttest\ta.mp4\t90\t\tmead\twritten\tsmoke\n"
+    "bert\ttalk\ttrain\tb.mp4\t\t\tselfie\tself\tsmoke\n"
+    "carl\ttalk\tdrive\tdemo:3\t\t\tdemo\tsynthetic\t\n"
+)
+TALK = "M003-front-angry-level_3-001"
+
+
+class Wildcards(SimpleNamespace):
+    """As Snakemake's."""
+
+    def get(self, name, default):
+        return getattr(self, name, default)
+
+    def keys(self):
+        return vars(self)
+
+
+def of(subject, **others):
+    return Wildcards(subject=subject, **others)
+
+
+@pytest.fixture
+def wiring(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sheet.tsv").write_text(SHEET)
+
+    def make(overlay=None, main=True, config=None, targets=(), **machine):
+        modifier = SimpleNamespace(is_main_snakefile=lambda: main, modify_rulename=lambda name: f"x_{name}")
+        modifier.skip_configfile, modifier.parent_modifier = True, SimpleNamespace(globals={"config": config})
+        workflow = SimpleNamespace(
+            config_settings=SimpleNamespace(overwrite_config=overlay or {}), modifier=modifier,
+            dag_settings=SimpleNamespace(targets=targets), **machine,
+        )  # fmt: skip
+        return Wiring(workflow, config or {"subjects": "sheet.tsv"} | (overlay or {}))
+
+    return make
+
+
+def test_clips(wiring):
+    wf = wiring()
+    assert wf.clips("frames", "measured")(of("anna")) == [
+        f"<results>/anna/clips/{name}/frames" for name in (TALK, "read")
+    ]
+    assert wf.names("measured")(of("anna")) == f"{TALK} read" and wf.roles("measured")(of("anna")) == "train test"
+    assert wf.names("shown")(of("anna")) == "read" and wf.names("shown")(of("bert")) == "talk"
+    assert wf.names("train")(of("anna")) == TALK and wf.names("test")(of("bert")) == ""
+    assert wf.names("identity")(of("carl")) == wf.names("all")(of("carl")) == "talk"
+    with pytest.raises(UserError, match="'carl' has no clip of role 'train'"):
+        wf.names("measured")(of("carl"))
+
+
+def test_what_is_held_out(wiring):
+    wf = wiring()
+    assert wf.held_out(of("anna")) == "" and wf.held_out(of("bert")).startswith("--holdout 0.")
+    assert wf.role_of_samples(of("anna")) == "train" and wf.role_of_samples(of("bert")) == "holdout"
+    assert wf.test_samples(of("anna")) == "<subject>/test_samples.parquet" and wf.test_samples(of("bert")) == []
+
+
+def test_a_source(wiring, tmp_path):
+    wf = wiring()
+    assert wf.source(of("carl", clip="talk")) == "<results>/carl/source/demo-3.mp4"
+    with pytest.raises(UserError, match="'b.mp4' of subject 'bert', clip 'talk' .* nor do 1 more: a.mp4"):
+        wf.source(of("bert", clip="talk"))
+    (tmp_path / "a.mp4").touch()
+    clip = of("anna", clip=TALK)
+    assert wf.source(clip) == "a.mp4" and wf.frame_range(clip) == "--start 5 --end 90"
+    assert wf.frame_range(of("anna", clip="read")) == "--start 90" and wf.crop_ranges(clip) == "[[5,90]]"
+    assert wf.driver("{clip}/fit.parquet")(Wildcards(driver="bert--talk")) == "<results>/bert/clips/talk/fit.parquet"
+
+
+def test_the_layers_of_settings(wiring):
+    """config.yaml < preset < command line < variant; the smoke preset and the variant set these keys."""
+
+    def images(wf, **variant):
+        return json.loads(wf.settings("train")(of("anna", **variant)))
+
+    preset = images(wiring(config={"subjects": "sheet.tsv", "train": {"images": 7, "seed": 8}}))
+    assert preset["images"] != 7 and preset["seed"] == 8
+    wf = wiring({"train": {"images": 7, "weight_mrf": 3}})
+    assert images(wf)["images"] == 7 and images(wf)["weight_mrf"] == 3
+    assert images(wf, variant="/variants/no_mrf")["weight_mrf"] == 0
+
+
+def test_a_cluster(wiring):
+    """Whose nodes are not known yet; the machine at hand is asked in test_machine.py."""
+    wf = wiring(local_exec=False)
+    assert wf.training_threads(None) == 8 and wf.gpu(None) == 1
+
+
+def test_targets(wiring, tmp_path):
+    wf = wiring(targets=["results/anna/variants/unet/avatar.pt"])
+    assert [path for path in wf.all_targets() if "carl" in path] == ["<results>/carl/tracking.html"]
+    assert "<results>/bert/metrics.json" in wf.all_targets() and wf.all_targets()[-1] == "<results>/table.md"
+    assert wf.table_variants("anna") == ["unet"] and wf.table_variants("bert") == []
+    os.makedirs(tmp_path / "results/bert/external/peer")
+    assert "<results>/bert/external/peer/metrics.json" in wf.table_metrics(None)
+
+
+def test_keys_of_another_workflow_are_passed_over_in_a_module(wiring):
+    config = {"subjects": "sheet.tsv", "samples_of_theirs": 1, "train": {"seed": 5}}
+    assert json.loads(wiring(main=False, config=config).settings("train")(of("anna")))["seed"] == 5
+    with pytest.raises(UserError, match="unknown config key 'samples_of_theirs'"):
+        wiring(config=config)
