@@ -31,6 +31,7 @@ DISTRIBUTION = {
     "PIL": "pillow",
     "face_alignment": "face-alignment",
     "torch_fidelity": "torch-fidelity",
+    "mkdocs": "mkdocs-material",
 }
 # Extras that are imported only where they are installed, and said so in the documentation.
 OPTIONAL = {"nvdiffrast"}
