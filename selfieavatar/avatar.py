@@ -66,6 +66,8 @@ def _refuse_misfits(content: dict[str, Any]) -> None:
 def _networks_of(content: dict[str, Any]) -> Networks:
     """Read the settings of its networks; those of the training, and of other versions, are passed over."""
     settings = content["settings"]
+    if missing := [key for key in Networks.model_fields if key not in settings]:
+        raise ValueError(f"its settings lack {', '.join(missing)}")
     return read_section(Networks, {key: settings[key] for key in Networks.model_fields}, "train")
 
 

@@ -54,6 +54,7 @@ MODULES = [
     ("selfieavatar/settings/cli.py", {}),
     ("selfieavatar/io/paths.py", {}),
     ("selfieavatar/workflow/wiring.py", {}),
+    ("selfieavatar/settings/sections.py", {}),
 ]
 
 
