@@ -74,7 +74,7 @@ def read_history(content: Mapping[str, Any], path: Path) -> list[dict[str, float
         UserError: it is no list of tables of numbers.
     """
     history = content.get("history", [])
-    rows = history if isinstance(history, list) else [None]
+    rows: list[Any] = history if isinstance(history, list) else [None]
     for row in rows:
         if not isinstance(row, dict) or "images" not in row or not all(type(v) in (int, float) for v in row.values()):
             raise UserError(f"the history in {path} is not that of a training; train the avatar again")

@@ -97,8 +97,8 @@ def registered_fit(
             raise UserError(f"{args.frames} and {args.alpha} do not go together: {error}") from error
         clip = fit_clip(model, camera, moved, footage.time_s, args.settings)
     pose = np.concatenate([clip.rotation, clip.translation], axis=1)
-    error = reprojection_error(model, camera, points, inter_ocular_distance(points), pose, clip.expression)
-    return replace(clip, error=np.where(clip.quality == OK, error, np.nan))
+    distance = reprojection_error(model, camera, points, inter_ocular_distance(points), pose, clip.expression)
+    return replace(clip, error=np.where(clip.quality == OK, distance, np.nan))
 
 
 def clip_torso(torso: Torso | None, footage: Footage) -> np.ndarray:

@@ -90,7 +90,8 @@ class Clip:
         eyes = self.model.eye_center + self.model.eye_radius[:, None] * forward
         rotation, translation = self._columns["rotation"][row], self._columns["translation"][row]
         ends = transform(np.concatenate([eyes, eyes + GAZE_CM * forward]), rotation[None], translation[None])[0]
-        return tuple(np.split(self.camera.project(ends), 2))
+        pixels = self.camera.project(ends)
+        return pixels[:2], pixels[2:]
 
     def overlay(self, row: int) -> np.ndarray:
         """(side, side, 3) uint8: the frame with everything drawn over it, and a line of figures."""

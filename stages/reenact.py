@@ -32,7 +32,7 @@ from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.reporting.tiles import tiles_in_a_row
-from selfieavatar.retargeting.retarget import Carried, Motion, same_person
+from selfieavatar.retargeting.retarget import Carried, Motion, Retarget, same_person
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.settings.device import lease_device
 from selfieavatar.settings.sections import Reenact
@@ -147,9 +147,9 @@ def video(
     place = np.full(len(frames), -1)
     place[driver.rows] = np.arange(len(driver.rows))
     black = np.zeros((avatar.size_px, avatar.size_px, 3), np.uint8)
-    size = tiles_in_a_row([black, black], names, "", side).shape[1::-1]
+    height, width = tiles_in_a_row([black, black], names, "", side).shape[:2]
     painted: dict[int, np.ndarray] = {}
-    with VideoWriter(args.out_video, driver.fps, size, args.settings.video_crf) as video:
+    with VideoWriter(args.out_video, driver.fps, (width, height), args.settings.video_crf) as video:
         for row in progress(range(len(frames)), desc="reenact"):
             at = place[row]
             if at >= 0 and at not in painted:
@@ -231,7 +231,8 @@ def run(args: argparse.Namespace) -> None:
         own = same_person(driver.model, avatar.model)
         chosen = {name: getattr(settings, name) for name in ("pose", "gain", "overshoot", "pose_overshoot")}
         carry = avatar.retarget(driver.model, driver.camera, driver.motion, **chosen)
-        asked, carried = carry(driver.motion), Carried() if own else carry.carried(driver.motion)
+        asked = carry(driver.motion)
+        carried = carry.carried(driver.motion) if isinstance(carry, Retarget) else Carried()
         likeness, why = likeness_of(args, device)
         tracker, notes = None, [why] if why else []
         if not settings.retrack_px:

@@ -7,7 +7,7 @@ image and an empty hash: nothing is invented for them.
 
 import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,7 +61,7 @@ def choose_backend(setting: str, device: str) -> Any | None:
 
 def drawn_frames(
     renderer: Renderer, fit: Manifest, wanted: np.ndarray, threads: int, lit: bool = True
-) -> Iterator[tuple[int, FaceImages]]:
+) -> Generator[tuple[int, FaceImages], None, None]:
     """Row number and images of the wanted rows, in order, drawn on threads a few frames ahead of the caller.
 
     lit: under the light of each row, else under the renderer's own.

@@ -89,9 +89,9 @@ def avatar_file(trainer: Trainer, taken: dict[str, Any], identity: Identity, sub
     """
     import torch
 
-    arrays = identity.to_arrays()
     arrays = {
-        k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.array(v, order="C")) for k, v in arrays.items()
+        k: v.item() if v.dtype.kind in "US" else torch.from_numpy(np.array(v, order="C"))
+        for k, v in identity.to_arrays().items()
     }
     history = [{key: float(value) for key, value in row.items()} for row in trainer.history]
     history[-1]["taken_images"] = float(taken["images"])
@@ -157,7 +157,7 @@ def learn(
     )  # fmt: skip
 
 
-def start_team(args: argparse.Namespace) -> None:
+def start_process_group(args: argparse.Namespace) -> None:
     """Starts this stage once per GPU by torchrun, and waits; the GPUs are leased, and this process holds them.
 
     Raises:
@@ -211,10 +211,10 @@ def run(args: argparse.Namespace) -> None:
     else:
         with lease_device(args.gpu) as device:
             if args.gpu > 1 and device != "cpu":
-                start_team(args)
+                start_process_group(args)
                 return
             learn(args, samples, identity, folder, kept, device)
-    if not group_from_environment().first:
+    if not group_from_environment().is_main:
         return
     discard_state(folder)
     with atomic_file(args.out) as temporary:

@@ -19,7 +19,7 @@ def main() -> None:
     args = parser.parse_args()
     with av.open(str(args.video)) as container:
         stream = container.streams.video[0]
-        rate = float(stream.average_rate)
+        rate = float(stream.average_rate or 25)
         height = round(stream.height * args.width / stream.width)
         wanted = range(round(args.start * rate), round((args.start + args.seconds) * rate), 2)
         images = [

@@ -6,7 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class InferenceRunner:
     """Runner of an avatar on a device, for images as arrays."""
 
     def __init__(self, avatar: Paints, device: str) -> None:
-        self.avatar = avatar
+        self.avatar: Any = avatar  # what else an avatar has, measuring asks for, too
         self.device = torch.device(device)
 
     def _tensor(self, images: np.ndarray) -> Tensor:

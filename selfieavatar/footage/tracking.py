@@ -9,6 +9,7 @@ import numpy as np
 
 from selfieavatar.fitting.landmark_measures import lid_opening, outer_eye_distance
 from selfieavatar.geometry.camera import rotation_matrix
+from selfieavatar.io.manifest import Columns
 from selfieavatar.morphable.landmark_sets import LOWER_LIP, MEDIAPIPE, UPPER_LIP
 
 # A median reprojection error above this share of the inter-ocular distance can be seen in the overlay.
@@ -49,9 +50,7 @@ def count_blinks(opening: np.ndarray) -> int:
     return int((np.diff(np.concatenate([[0], known])) == 1).sum())
 
 
-def summary(
-    decode: Mapping[str, np.ndarray], facts: Mapping[str, Any], fit: Mapping[str, np.ndarray], lids: np.ndarray | None
-) -> dict[str, Any]:
+def summary(decode: Columns, facts: Mapping[str, Any], fit: Columns, lids: np.ndarray | None) -> dict[str, Any]:
     """Measure one clip: counts, error in %, range of the head's angles in degrees (5th to 95th percentile).
 
     Args:

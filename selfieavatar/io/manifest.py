@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,13 @@ class Facts(dict):
 
     def __missing__(self, name: str) -> Any:
         raise UserError(f"{self._path} lacks the fact '{name}'; delete it and run the workflow again")
+
+
+class Columns(Protocol):
+    """Columns by name: a manifest, or a dict of arrays."""
+
+    def __getitem__(self, name: str, /) -> np.ndarray:
+        """Look a column up."""
 
 
 class Manifest:

@@ -20,6 +20,7 @@ from selfieavatar.evaluation.psnr import CEILING_DB
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.registry import MORE_IS_BETTER
 from selfieavatar.evaluation.summary_text import WORDS
+from selfieavatar.io.manifest import Columns
 
 METRICS = ("psnr_db", "ssim", "ssim_uniform7", "lpips", "fid", "sharpness")
 # Metrics that are not taken over every region: their part of metrics.json, and the region that they tell about.
@@ -163,7 +164,7 @@ def _finite(value: Any) -> float:
 Labels = Mapping[str, Mapping[str, str]]  # clip -> {label: value}
 
 
-def group_cells(one: Measured, columns: Mapping[str, np.ndarray], labels: Labels, block: Block) -> list[Cell]:
+def group_cells(one: Measured, columns: Columns, labels: Labels, block: Block) -> list[Cell]:
     """Score the frames whose clip carries a label, for each label and value.
 
     columns: of the manifest `self`, rows (N,). block: see `frame_interval`.

@@ -28,19 +28,20 @@ PLUMBING = frozenset(
 
 
 def code_digest(module: str, root: Path = ROOT) -> str:
-    """Sixteen hexadecimal digits over the code of `module` and of everything of `PACKAGES` that it imports.
+    """Hash the code of `module` and of everything of `PACKAGES` that it imports to sixteen hexadecimal digits.
 
     Raises:
         FileNotFoundError: the module does not exist below `root`.
     """
     digest = hashlib.blake2b(digest_size=8)
     for name in sorted(code_modules(module, root)):
-        digest.update(f"{name}\0{_tree_and_imports(_module_file(name, root))[0]}\0".encode())
+        path = _module_file(name, root)
+        digest.update(f"{name}\0{_tree_and_imports(path)[0] if path else ''}\0".encode())
     return digest.hexdigest()
 
 
 def code_modules(module: str, root: Path = ROOT) -> set[str]:
-    """Names of the modules and templates that the digest of `module` covers."""
+    """Name the modules and templates that the digest of `module` covers."""
     if _module_file(module, root) is None:
         raise FileNotFoundError(f"no module {module} below {root}")
     found: set[str] = set()
@@ -82,7 +83,7 @@ def _parse(path: Path, _changed_ns: int) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] in PACKAGES:
             # `from selfieavatar.networks import haar` names a module, `from ...networks.haar import haar` a function:
             # both are tried, and what is no module is passed over.
-            imports += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            imports += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             _drop_docstring(node)
     return ast.dump(tree), tuple(imports)

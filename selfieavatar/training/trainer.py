@@ -254,7 +254,8 @@ class Trainer:
         if self.discriminator_optimizer:
             self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
         self.history, self.collapse.losses = list(state["history"]), list(state["collapse"])
-        self.checkpoints, self.best = list(state["checkpoints"]), Best(**state["best"])
+        self.checkpoints, best = list(state["checkpoints"]), state["best"]
+        self.best = Best(score=best["score"], images=best["images"])
         for name, value in state["counters"].items():
             setattr(self, name, value)
         self.consistent = True

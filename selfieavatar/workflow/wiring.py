@@ -38,6 +38,7 @@ from selfieavatar.settings.config import (
 )
 from selfieavatar.settings.device import visible_gpus
 from selfieavatar.settings.methods import external_methods, made_variants, method_files, no_methods
+from selfieavatar.settings.sections import Storage
 from selfieavatar.settings.subjects import Clip, read_sheet
 from selfieavatar.workflow.command import sheet_path
 
@@ -117,7 +118,8 @@ class Wiring:
 
     def image_folder(self, path: str) -> Any:
         """Mark a folder of images, which Snakemake removes after its last use if storage.keep_pictures is false."""
-        keep = stage_settings("storage", self.config.get("storage") or {}).keep_pictures
+        storage = stage_settings("storage", self.config.get("storage") or {})
+        keep = isinstance(storage, Storage) and storage.keep_pictures
         return directory(path) if keep else temp(directory(path))
 
     # Clips of the sheet

@@ -238,7 +238,7 @@ def test_two_processes_train_as_one_does_on_their_batches_together(subject):
     assert_same_networks(whole, content, atol=2e-3, rtol=1e-2)
 
 
-def start_team(folder, out, **changes):
+def start_processes(folder, out, **changes):
     """The stage as it is on a machine with two GPUs; here both processes train on the CPU."""
     changed = canonical_json(settings(**changes))
     code = f"""
@@ -248,7 +248,7 @@ from selfieavatar.settings.cli import main
 
 def run(args):
     args.gpu = 2
-    train.start_team(args)
+    train.start_process_group(args)
 
 main(train.build_parser(), run, ["--settings", {changed!r}, *sys.argv[1:]])
 """
@@ -260,7 +260,7 @@ main(train.build_parser(), run, ["--settings", {changed!r}, *sys.argv[1:]])
 @pytest.mark.slow
 def test_ctrl_c_stops_several_processes_between_two_steps(subject):
     known = set(subject.glob("train/*"))
-    process = start_team(subject, "never.pt", images=10**6, validations=1, maps_until=10**6)
+    process = start_processes(subject, "never.pt", images=10**6, validations=1, maps_until=10**6)
     end = time.monotonic() + 600
     while time.monotonic() < end and not [
         p for p in set(subject.glob("train/*")) - known if list(p.glob("checkpoint_*"))
@@ -277,7 +277,7 @@ def test_ctrl_c_stops_several_processes_between_two_steps(subject):
 
 @pytest.mark.slow
 def test_several_processes_say_why_they_failed(subject):
-    process = start_team(subject, "never.pt", batch=3)
+    process = start_processes(subject, "never.pt", batch=3)
     _, said = process.communicate(timeout=600)
     assert process.returncode == 2 and "train.batch 3 cannot be shared by 2 GPUs" in said, said
     assert "Traceback" not in said and len(said.splitlines()) < 15, said
@@ -297,7 +297,7 @@ def test_several_gpus_start_the_stage_once_per_gpu(subject, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", Process)
     args = train.build_parser().parse_args([*words(subject), "--gpu", "2", "--threads", "8"])
     args.settings = settings()
-    train.start_team(args)
+    train.start_process_group(args)
     launcher, stage = started[0][: started[0].index("stages.train")], started[0][started[0].index("stages.train") + 1 :]
     assert launcher[1:] == ["-m", "selfieavatar.training.parallel", "--standalone", "--nproc-per-node", "2", "-m"]
     worker = train.build_parser().parse_args(stage)
@@ -305,7 +305,7 @@ def test_several_gpus_start_the_stage_once_per_gpu(subject, monkeypatch):
     for name in ("samples", "identity", "clips_dir", "train_dir", "out", "gpu"):
         assert getattr(worker, name) == getattr(args, name)
     with pytest.raises(UserError, match="training on 2 GPUs has failed"):
-        train.start_team(args)
+        train.start_process_group(args)
 
 
 def test_the_file_says_which_networks_were_taken(subject, monkeypatch):
