@@ -54,12 +54,11 @@ test: setup lint ## style, workflow checks and every test, the slow ones too
 test-fast: setup ## the tests that take a few seconds each
 	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-lint: setup ## ruff, import-linter, codespell, snakefmt --check, snakemake --lint
+lint: setup ## ruff, import-linter, mypy, codespell, snakefmt --check, snakemake --lint
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --check --quiet .
 	@said=$$(lint-imports --no-logo) || { echo "$$said"; exit 1; }
-# mypy joins when it is clean
-#	@$(PY) -m mypy
+	@$(PY) -m mypy --no-error-summary
 	@codespell
 	@$(PY) -m snakefmt --check --compact-diff Snakefile workflow
 	@$(PY) -m snakemake --lint

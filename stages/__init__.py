@@ -1,1 +1,1 @@
-"""The commands of the workflow: one module per stage, `python -m stages.<stage> --help`."""
+"""Run the stages of the workflow as commands: one module per stage, `python -m stages.<stage> --help`."""

@@ -82,16 +82,16 @@ class Clip:
 
     @property
     def size_px(self) -> int:
-        """Side of the frames."""
+        """Side of the frames, px."""
         return int(self.decode.metadata["size_px"])
 
     @property
     def points(self) -> np.ndarray:
-        """(N, L, 2) px of the frame."""
+        """Look up the landmarks (N, L, 2) in px of the frame."""
         return self.landmarks["points_px"].reshape(len(self.landmarks), -1, 2)
 
     def image(self, kind: str, row: int) -> np.ndarray:
-        """Frame or matte of a row; kind: frames or alpha."""
+        """Read a frame or matte of a row; kind: frames or alpha."""
         return self.store.image(kind, self.decode["frame"][row])
 
 

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: paint the test frames with the avatar, and measure them against the truth (self-reenactment).
+"""Measure an avatar by self-reenactment: paint the test frames, and compare them with the truth.
 
 In: avatar.pt, samples.parquet (one, or one of the training and one of the test clips), the clips' folders. Out:
 metrics.json, self.parquet (scores of each frame), self/<clip>/NNNNNN.png, self.mp4 (truth, render, alpha, avatar,
@@ -44,7 +44,7 @@ METHODS = ("avatar", "mean_frame", "nearest_frame")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "evaluate")
     parser.add_argument("--avatar", required=True, type=Path, help="avatar.pt")
     parser.add_argument("--samples", required=True, nargs="+", type=Path, help="samples.parquet, one or several")
@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def baselines_of(subject: Subject, images: Images, mean_frames: int) -> Baselines:
-    """What the avatar must beat. UserError without a training frame."""
+    """Make the baselines that the avatar must beat; UserError without a training frame."""
     if not subject.train:
         raise UserError("the samples name no training frame to compare with; set evaluate.baselines: false")
     read = partial(images.read, kind="frames")
@@ -69,7 +69,7 @@ def baselines_of(subject: Subject, images: Images, mean_frames: int) -> Baseline
 def measure(
     args: argparse.Namespace, subject: Subject, runner: InferenceRunner, images: Images, folder: Path
 ) -> Results:
-    """Paint, score, write and film every test frame."""
+    """Paint and score every test frame, and write images and video."""
     settings, tile_px = args.settings, args.settings.video_tile_px
     baselines = baselines_of(subject, images, settings.mean_frames) if settings.baselines else None
     network = NetworkScores(runner.device, settings.network_metrics)
@@ -98,7 +98,7 @@ def measure(
 
 
 def report(args: argparse.Namespace, subject: Subject, runner: InferenceRunner, result: Results) -> dict:
-    """The content of metrics.json."""
+    """Assemble the content of metrics.json."""
     result.notes += subject.notes()
     facts = {"subject": subject.name, "variant": args.variant, "split": "self"}
     facts |= {"frames": len(result.frames), "size_px": subject.size_px}
@@ -112,7 +112,7 @@ def report(args: argparse.Namespace, subject: Subject, runner: InferenceRunner, 
 
 
 def load_runner(path: Path, device: str, threads: int, size_px: int, precision: str) -> InferenceRunner:
-    """The avatar on its device; torch is imported here, once the device is leased.
+    """Load the avatar on its device; torch is imported here, once the device is leased.
 
     Raises:
         UserError: the avatar cannot be read, or paints another size than the clips have.

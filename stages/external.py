@@ -1,4 +1,4 @@
-"""Stage `external`: measure the images of somebody else's method against the truth, as evaluate measures the avatar.
+"""Measure the images of somebody else's method against the truth, as evaluate measures the avatar.
 
 In: the images that the user has put into external/<method>/ (one clip to measure on) or external/<method>/<clip>/,
 named by the numbers of the frames; samples.parquet (one, or one of the training and one of the test clips), the clips'
@@ -41,7 +41,7 @@ NOT_KNOWN = "speed, training: not known of images that others have made"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "external", section="evaluate")
     parser.add_argument("--method", required=True, help="name of the method, written into metrics.json")
     parser.add_argument("--pictures", required=True, type=Path, help="folder of the method's images")
@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class Peer:
-    """The method's images of the test frames, brought to the size of the truth.
+    """Images of the test frames by an external method, brought to the size of the truth.
 
     Raises:
         UserError: images are missing, or it is not clear which clip they show.
@@ -67,7 +67,7 @@ class Peer:
         self._pool = ThreadPoolExecutor(max_workers=max(threads, 1))
 
     def of(self, clip: str, frames: np.ndarray) -> np.ndarray:
-        """(N,S,S,3) float32 in [0,1], rounded as 8 bits are, of test frames (N,)."""
+        """Read test frames (N,): (N,S,S,3) float32 in [0,1], rounded as 8 bits are."""
         images = list(self._pool.map(self._read, (self._places[clip][int(number)] for number in frames)))
         self.sizes.update(side for side, _ in images)
         return np.stack([image for _, image in images])
@@ -82,7 +82,7 @@ class Peer:
         return side, image
 
     def notes(self) -> list[str]:
-        """What to bear in mind about the images that were read."""
+        """Note what to bear in mind about the images that were read."""
         said = [f"{self.extra} images of frames that are not measured were ignored"] if self.extra else []
         for side, count in sorted(self.sizes.items()):
             if side != self.size_px:
@@ -92,7 +92,7 @@ class Peer:
 
 
 def _of_test_clips(folder: Path, subject: Subject) -> tuple[dict[str, dict[int, Path]], int]:
-    """Images of each test clip by frame, and how many others there are."""
+    """Find the images of each test clip by frame, and count the others."""
     found = method_images(folder)
     if "" in found:
         if len(subject.test) > 1:

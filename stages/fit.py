@@ -1,4 +1,4 @@
-"""Fit: pose, expression, gaze and light of one clip with the subject's model, smooth and without lag."""
+"""Fit pose, expression, gaze and light of one clip with the subject's model, smooth and without lag."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEPT_ROWS = 1000  # whose small images stay in memory: 128 MB at most
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "fit")
     parser.add_argument("--identity", required=True, type=Path, help="identity.npz of the subject")
     parser.add_argument("--landmarks", required=True, type=Path, help="landmarks.parquet of the clip")
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @dataclass
 class Footage:
-    """The clip's images, and the frames' numbers and times by row."""
+    """Images of the clip, and the frames' numbers and times by row."""
 
     clip: ClipStore
     number: np.ndarray
@@ -61,7 +61,7 @@ class Footage:
     kept: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Images (n, S, S, 3) and mattes (n, S, S), uint8, of rows (n,)."""
+        """Read images (n, S, S, 3) and mattes (n, S, S), uint8, of rows (n,)."""
         return self.clip.images("frames", self.number[rows]), self.clip.images("alpha", self.number[rows])
 
     def grey(self, row: int) -> np.ndarray:
@@ -69,7 +69,7 @@ class Footage:
         return self.kept[row][0] if row in self.kept else shrink(self.clip.image("frames", self.number[row]))
 
     def small(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Grey image and matte of a row, small, for the registration; the first rows are kept for its next pass."""
+        """Read the small grey image and matte of a row for the registration; the first rows are cached."""
         if row not in self.kept:
             pair = self.grey(row), shrink(self.clip.image("alpha", self.number[row]))
             if row >= KEPT_ROWS:
@@ -102,7 +102,7 @@ def registered_fit(
 
 
 def clip_torso(torso: Torso | None, footage: Footage) -> np.ndarray:
-    """(N, 2) shift of the torso in each frame; NaN where the subject's images, or the clip's, do not show it."""
+    """Track the torso's shift (N, 2) in each frame; NaN where the subject's images, or the clip's, do not show it."""
     count = len(footage.number)
     if torso is None:
         return np.full((count, 2), np.nan)
@@ -116,7 +116,7 @@ def clip_torso(torso: Torso | None, footage: Footage) -> np.ndarray:
 def clip_lights(
     model: MorphableModel, camera: Camera, texture: np.ndarray, clip: ClipFit, footage: Footage
 ) -> np.ndarray:
-    """(N, 9, 3) float32 light of each frame, slowly varying within a take; NaN where the fit is lost."""
+    """Estimate the light (N, 9, 3) float32 of each frame, slowly varying within a take; NaN where the fit is lost."""
     take = np.full(len(clip.quality), -1)
     for number, run_of_frames in enumerate(takes(clip.quality, clip.cuts)):
         take[run_of_frames] = number
@@ -171,7 +171,7 @@ def imported(
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fits the clip and writes the manifest."""
+    """Fit the clip and write the manifest."""
     cv2.setNumThreads(1)  # frames are registered side by side instead
     identity = Identity.load(args.identity)
     model = identity.model

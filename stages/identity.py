@@ -1,4 +1,4 @@
-"""Identity: learns the subject's morphable model, camera, texture and light from all train clips together."""
+"""Learn the subject's identity: morphable model, camera, texture and light, from all train clips together."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FOCAL_SPREAD = 0.3  # of the log focal length around `focal_ratio`
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage; the lists name the train clips in the same order."""
+    """Build the command line of the stage; the lists name the train clips in the same order."""
     parser = stage_parser(__doc__, "identity", section="fit")
     parser.add_argument("--decode", required=True, nargs="+", type=Path, help="decode.parquet of each train clip")
     parser.add_argument("--landmarks", required=True, nargs="+", type=Path, help="landmarks.parquet of each train clip")
@@ -153,7 +153,7 @@ def imported_person(
 def images_of(
     args: argparse.Namespace, clip: np.ndarray, frames: np.ndarray, chosen: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Frame (S, S, 3) and matte (S, S), uint8, of each of the chosen rows."""
+    """Read frame (S, S, 3) and matte (S, S), uint8, of each of the chosen rows."""
     stores = [ClipStore(f.parent, frames=f, alpha=a) for f, a in zip(args.frames, args.alpha, strict=True)]
     for i in chosen:
         yield stores[clip[i]].image("frames", frames[i]), stores[clip[i]].image("alpha", frames[i])
@@ -195,7 +195,7 @@ def learn_texture(
 
 
 def run(args: argparse.Namespace) -> None:
-    """Learns and writes identity.npz."""
+    """Learn and write identity.npz."""
     cv2.setNumThreads(1)  # frames are registered side by side instead
     lists = (args.decode, args.landmarks, args.frames, args.alpha, *([args.coefficients] if args.coefficients else []))
     if len({len(entries) for entries in lists}) != 1:

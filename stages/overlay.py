@@ -33,7 +33,7 @@ GAZE_CM = 5.0  # length of the gaze arrows
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "overlay")
     parser.add_argument("--identity", type=Path, required=True, help="identity.npz of the subject")
     for kind in ("decode", "landmarks", "matting", "fit", "render"):
@@ -76,14 +76,14 @@ class Clip:
         return self.store.image(kind, self.decode["frame"][row])
 
     def points(self, row: int) -> np.ndarray | None:
-        """Camera points (V, 3) in cm of the frame's mesh, None where the fit is lost."""
+        """Pose the frame's mesh: camera points (V, 3) in cm, None where the fit is lost."""
         rotation, translation, expression = (self._columns[k][row] for k in ("rotation", "translation", "expression"))
         if self._quality[row] == "lost" or not np.isfinite(np.concatenate([rotation, translation, expression])).all():
             return None
         return transform(self.model.vertices(expression), rotation[None], translation[None])[0]
 
     def gaze(self, row: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Both ends (2, 2) of the gaze arrows in pixels of the frame, None where the gaze is not known."""
+        """Find both ends (2, 2) of the gaze arrows in px of the frame, None where the gaze is not known."""
         if not np.isfinite(self._columns["gaze"][row]).all():
             return None
         forward = gaze_axes(self._columns["gaze"][row])[:, 2]
@@ -94,7 +94,7 @@ class Clip:
         return pixels[:2], pixels[2:]
 
     def overlay(self, row: int) -> np.ndarray:
-        """(side, side, 3) uint8: the frame with everything drawn over it, and a line of figures."""
+        """Draw everything over the frame, with a line of text: (side, side, 3) uint8."""
         canvas = _resized(self._image("frames", row), self.side)
         alpha = _resized(self._image("alpha", row), self.side)
         canvas = tracking_tiles.mask_outline(canvas, alpha, max(1, self.side // 384))
@@ -111,7 +111,7 @@ class Clip:
         return annotate.text(canvas, label, height=max(12, self.side // 22))
 
     def _draw_model(self, canvas: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """The mesh, or of a mesh so dense that it would hide the face, its landmarks."""
+        """Draw the mesh, or the landmarks of a mesh so dense that it would hide the face."""
         pixels = self.camera.project(points) * self.zoom
         if len(self.model.tri) > _MOST_TRIANGLES:
             at = self.model.landmark_vertices[self.model.used_landmarks]
@@ -120,7 +120,7 @@ class Clip:
         return annotate.wireframe(canvas, pixels, tri, opacity=0.35)
 
     def mosaic(self, row: int) -> np.ndarray:
-        """(2 side, 2 side, 3) uint8: overlay, I_R, normals, checkerboard on I_UV; black where the fit is lost."""
+        """Tile overlay, I_R, normals and checkerboard: (2 side, 2 side, 3) uint8; black where the fit is lost."""
         points = self.points(row)
         black = np.zeros((self.side, self.side, 3), np.uint8)
         drawn, normals, board = black, black, black
@@ -139,7 +139,7 @@ class Clip:
         return np.vstack([np.hstack([self.overlay(row), labelled[0]]), np.hstack(labelled[1:])])
 
     def row_of_sheet(self, row: int) -> list[np.ndarray]:
-        """Frame, overlay, I_R and the person on a checkerboard."""
+        """Draw frame, overlay, I_R and the person on a checkerboard."""
         frame = self._image("frames", row)
         alpha = self._image("alpha", row)
         # Nothing was drawn for a frame whose fit is lost.
@@ -154,7 +154,7 @@ def _resized(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def read_clip(args: argparse.Namespace) -> Clip:
-    """All manifests, checked to speak of the same frames, sizes and model."""
+    """Read all manifests, checked to speak of the same frames, sizes and model."""
     kinds = ("decode", "landmarks", "matting", "fit", "render")
     found = {kind: read_manifest(getattr(args, kind), kind) for kind in kinds}
     identity = Identity.load(args.identity)
@@ -173,7 +173,7 @@ def read_clip(args: argparse.Namespace) -> Clip:
 
 
 def sheet(clip: Clip, frames: int, cell_px: int) -> np.ndarray:
-    """Contact sheet of `frames` rows of the clip, two frames side by side."""
+    """Tile a contact sheet of `frames` rows of the clip, two frames side by side."""
     rows = np.unique(np.linspace(0, len(clip) - 1, min(frames, len(clip))).round().astype(int))
     images, labels = [], []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Stage `reenact`: the avatar of one person follows a clip of another (cross-reenactment).
+"""Reenact: the avatar of one person follows a clip of another (cross-reenactment).
 
 In: avatar.pt, the driver's identity.npz, and decode.parquet, fit.parquet and frames/ of the clip that drives; nothing
 is trained. Out: a video of driver | avatar, and a table of the coefficients used, with the distances (AED, APD) of
@@ -50,7 +50,7 @@ PERSON_FRAMES = 32  # at most, of those trained on, that tell what the person lo
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "reenact")
     parser.add_argument("--avatar", required=True, type=Path, help="avatar.pt of the person who is shown")
     parser.add_argument("--driver", required=True, help="name of the driver, for caption and table")
@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @dataclass
 class Driver:
-    """The clip that drives: model and camera of its person, and the rows (M,) of its manifest that can be followed."""
+    """Driving clip: model and camera of its person, and the rows (M,) of its manifest that can be followed."""
 
     model: MorphableModel
     camera: Camera
@@ -79,7 +79,7 @@ class Driver:
 
 
 def read_driver(args: argparse.Namespace) -> Driver:
-    """Read and check what drives.
+    """Read and check the driver.
 
     Raises:
         UserError: files of different runs, or no frame with a face.
@@ -101,18 +101,18 @@ def read_driver(args: argparse.Namespace) -> Driver:
 
 
 class Likeness:
-    """Compares painted faces with the person (2048,), both as features of the network `features`."""
+    """Comparison of painted faces with the person (2048,), both as features of the network `features`."""
 
     def __init__(self, features: FaceFeatures, person: np.ndarray) -> None:
         self._features, self._person, self.similarity = features, person, np.zeros(0)
 
     def add(self, images: np.ndarray, faces: np.ndarray) -> None:
-        """More painted images (N,S,S,3) float in [0,1], with masks (N,S,S) bool of their faces."""
+        """Add painted images (N,S,S,3) float in [0,1], with masks (N,S,S) bool of their faces."""
         self.similarity = np.append(self.similarity, self._features(images, faces) @ self._person)
 
 
 def likeness_of(args: argparse.Namespace, device: str) -> tuple[Likeness | None, str]:
-    """What compares painted faces with the person of the frames trained on, or None and why not."""
+    """Make the comparison of painted faces with the person of the training frames, or None and the reason."""
     from selfieavatar.evaluation.identity_similarity import FaceFeatures, mean_face
 
     try:
@@ -172,7 +172,7 @@ def video(
 
 
 def distances(avatar: Avatar, asked: Motion, tracker: Tracker) -> dict[str, np.ndarray]:
-    """(M,) aed and apd_deg of the painted frames; NaN where the tracker finds no face in the image."""
+    """Compute aed and apd_deg (M,) of the painted frames; NaN where the tracker finds no face in the image."""
     model = avatar.model
     found = fit_points(model, avatar.camera, tracker.points, tracker.detector.set_name)
     return {
@@ -208,7 +208,7 @@ def write_table(
 
 
 def in_words(facts: dict[str, Any]) -> str:
-    """Frames and figures in one line; what is null is left out, and `notes` say why."""
+    """Put frames and metrics into one line; what is null is left out, and `notes` say why."""
     told = {"aed": "AED {:.3f}", "apd_deg": "APD {:.2f} degrees", "identity_similarity": "identity {:.3f}"}
     known = [words.format(facts[name]) for name, words in told.items() if facts[name] is not None]
     asked = "{:.0f} % of the expression asked, limited in {:.0f} % of the frames"
@@ -217,7 +217,7 @@ def in_words(facts: dict[str, Any]) -> str:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Let the avatar follow the clip; writes the video and the table."""
+    """Let the avatar follow the clip; write the video and the table."""
     settings: Reenact = args.settings
     driver = read_driver(args)
     measured = dict.fromkeys((*DISTANCES, "identity_similarity"), np.full(len(driver.rows), np.nan))

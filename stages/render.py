@@ -34,7 +34,7 @@ COEFFICIENTS = ("rotation", "translation", "expression", "gaze", "light")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "render")
     parser.add_argument("--identity", type=Path, required=True, help="identity.npz of the subject")
     parser.add_argument("--fit", type=Path, required=True, help="fit.parquet of the clip")
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def choose_backend(setting: str, device: str) -> Any | None:
-    """None for the fast path on the CPU, else nvdiffrast on the leased GPU. UserError without it."""
+    """Choose the rasteriser: None for the fast path on the CPU, else nvdiffrast on the leased GPU."""
     if setting == "cpu" or (setting == "auto" and device == "cpu"):
         return None
     if setting == "auto" and find_spec("nvdiffrast") is None:
@@ -62,7 +62,7 @@ def choose_backend(setting: str, device: str) -> Any | None:
 def drawn_frames(
     renderer: Renderer, fit: Manifest, wanted: np.ndarray, threads: int, lit: bool = True
 ) -> Generator[tuple[int, FaceImages], None, None]:
-    """Row number and images of the wanted rows, in order, drawn on threads a few frames ahead of the caller.
+    """Draw the wanted rows on threads a few frames ahead of the caller; yields row number and images in order.
 
     lit: under the light of each row, else under the renderer's own.
     """
@@ -78,7 +78,7 @@ def drawn_frames(
 
 
 def usable_rows(fit: Manifest) -> np.ndarray:
-    """Rows (M,) whose fit can be drawn: fitted, not lost, all coefficients finite."""
+    """Find the rows (M,) whose fit can be drawn: fitted, not lost, all coefficients finite."""
     finite = np.ones(len(fit), bool)
     for name in COEFFICIENTS:
         finite &= np.isfinite(fit[name]).all(axis=1)

@@ -1,4 +1,4 @@
-"""Stage `samples`: which frames train the avatar, which validate it, which measure it, and why the others are left out.
+"""Choose the frames that train, validate and measure the avatar, and say why each other frame is left out.
 
 In: the manifests of all clips of a subject (decode, landmarks, matting, fit, render; lists in the order of --clips).
 Out: samples.parquet, one row per frame. Roles: `train` (the subject has clips to test on elsewhere), `holdout` (it has
@@ -30,7 +30,7 @@ ROTATION_UNIT = 0.15
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "samples")
     parser.add_argument("--subject", required=True, help="name of the subject")
     parser.add_argument("--clips", nargs="+", required=True, help="names of the clips")
@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def load_clips(args: argparse.Namespace) -> list[dict[str, Manifest]]:
-    """The five manifests of each clip, checked to be about the same frames and of one size.
+    """Read the five manifests of each clip, checked to be about the same frames and of one size.
 
     Raises:
         UserError: lists of different lengths, manifests that do not belong together, clips of different sizes.
@@ -70,7 +70,7 @@ def load_clips(args: argparse.Namespace) -> list[dict[str, Manifest]]:
 
 
 def reasons_of(clip: dict[str, Manifest], settings: Samples, for_test: bool) -> np.ndarray:
-    """Why each frame is left out, "" where it is used; the first reason that holds counts. (N,) of str."""
+    """Say why each frame is left out, "" where it is used; the first reason that holds counts. (N,) of str."""
     decode, fit, render = clip["decode"], clip["fit"], clip["render"]
     sharpness, face = decode["sharpness"].astype(float), decode["face"]
     seen = sharpness[face & np.isfinite(sharpness)]
@@ -95,7 +95,7 @@ def reasons_of(clip: dict[str, Manifest], settings: Samples, for_test: bool) -> 
 
 
 def rarity_weights(rotation: np.ndarray, expression: np.ndarray, strength: float, neighbours: int = 8) -> np.ndarray:
-    """Sampling weights that lift rare poses and expressions mildly; mean 1, between 1/3 and 3.
+    """Weight rare poses and expressions mildly more; mean 1, between 1/3 and 3.
 
     The distance to the k-th nearest frame, in standard deviations of expression and units of rotation, tells how rare a
     frame is; its weight is that distance over the median one, to the power `strength` (0 = all alike).
@@ -122,7 +122,7 @@ def rarity_weights(rotation: np.ndarray, expression: np.ndarray, strength: float
 
 
 def choose_validation(used: np.ndarray, share: float) -> np.ndarray:
-    """Indices of validation frames, spread evenly over the used ones."""
+    """Choose validation frames, spread evenly over the used ones."""
     candidates = np.flatnonzero(used)
     count = round(share * len(candidates))
     if share > 0 and len(candidates) >= 40:
@@ -134,7 +134,7 @@ def choose_validation(used: np.ndarray, share: float) -> np.ndarray:
 def build_samples(
     names: list[str], clips: list[dict[str, Manifest]], role: str, settings: Samples
 ) -> dict[str, np.ndarray]:
-    """Columns of samples.parquet."""
+    """Make the columns of samples.parquet."""
 
     def column(kind: str, name: str) -> np.ndarray:
         return np.concatenate([clip[kind][name] for clip in clips])
@@ -170,13 +170,13 @@ def build_samples(
 
 
 def images_hash(clip: dict[str, Manifest]) -> str:
-    """One hash over all images of a clip, so that samples.parquet changes when any of them does."""
+    """Hash all images of a clip together, so that samples.parquet changes when any of them does."""
     columns = (("decode", "picture_hash"), ("matting", "alpha_hash"), ("render", "render_hash"), ("render", "uv_hash"))
     return content_hash("\n".join(str(h) for kind, name in columns for h in clip[kind][name]).encode())
 
 
 def refuse_too_few(columns: dict[str, np.ndarray], role: str, subject: str, minimum: int) -> None:
-    """Ends the stage where the usable frames do not make an avatar (or a measurement).
+    """End the stage where the usable frames do not make an avatar (or a measurement).
 
     Raises:
         UserError: with the count, and the reasons for which frames were left out.
@@ -200,7 +200,7 @@ def refuse_too_few(columns: dict[str, np.ndarray], role: str, subject: str, mini
 
 
 def run(args: argparse.Namespace) -> None:
-    """Reads the manifests and writes samples.parquet."""
+    """Read the manifests and write samples.parquet."""
     clips = load_clips(args)
     columns = build_samples(args.clips, clips, args.role, args.settings)
     refuse_too_few(columns, args.role, args.subject, args.settings.min_frames)

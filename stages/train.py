@@ -1,4 +1,4 @@
-"""Stage `train`: learns the avatar (G_fa, G_b, G_style and the discriminator; losses of the paper's eq. 4 to 7).
+"""Train the avatar: G_fa, G_b, G_style and the discriminator, by the losses of the paper's eq. 4 to 7.
 
 In: samples.parquet, identity.npz, the clips' folders. Out: avatar.pt, which alone (with a driving video) is enough to
 reenact. Everything about a run lies in <train-dir>/<key of configuration, code and data>: the state from which a
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line of the stage."""
+    """Build the command line of the stage."""
     parser = stage_parser(__doc__, "train")
     parser.add_argument("--samples", required=True, type=Path, help="samples.parquet")
     parser.add_argument("--identity", required=True, type=Path, help="identity.npz")
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def chosen_frames(samples: Manifest, clips_dir: Path) -> tuple[list[tuple[Path, int]], np.ndarray, list[int]]:
-    """Frames of the store, their training weights (0: not trained on), and the positions to validate on.
+    """List the frames of the store, their training weights (0: not trained on), and the positions to validate on.
 
     Raises:
         UserError: nothing to train on.
@@ -73,7 +73,7 @@ def chosen_frames(samples: Manifest, clips_dir: Path) -> tuple[list[tuple[Path, 
 
 
 def check_settings(settings: Train, size_px: int) -> None:
-    """Refuses what would fail later.
+    """Refuse what would fail later.
 
     Raises:
         UserError: no end to the training, nothing to learn, or sizes that do not fit the images.
@@ -83,7 +83,7 @@ def check_settings(settings: Train, size_px: int) -> None:
 
 
 def avatar_file(trainer: Trainer, taken: dict[str, Any], identity: Identity, subject: str) -> dict[str, Any]:
-    """Content of avatar.pt: tensors, numbers and strings only, so that torch.load(weights_only=True) reads it.
+    """Assemble avatar.pt of tensors, numbers and strings only, so that torch.load(weights_only=True) reads it.
 
     taken: the networks, of `avatar_parts`; the last row of the history says after how many images they stood so.
     """
@@ -115,8 +115,10 @@ def avatar_file(trainer: Trainer, taken: dict[str, Any], identity: Identity, sub
 def learn(
     args: argparse.Namespace, samples: Manifest, identity: Identity, folder: Path, out: Path, device: str
 ) -> None:
-    """Trains on the device, keeping the state in `folder`, and writes the avatar to `out`; of torchrun's processes the
-    first does."""
+    """Train on the device, keeping the state in `folder`, and write the avatar to `out`.
+
+    Of torchrun's processes the main one writes.
+    """
     import torch
 
     from selfieavatar.training.dataset import FrameStore
@@ -158,7 +160,7 @@ def learn(
 
 
 def start_process_group(args: argparse.Namespace) -> None:
-    """Starts this stage once per GPU by torchrun, and waits; the GPUs are leased, and this process holds them.
+    """Start this stage once per GPU by torchrun, and wait; the GPUs are leased, and this process holds them.
 
     Raises:
         UserError: one of the processes failed; it has said why.
@@ -192,7 +194,7 @@ def start_process_group(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Writes avatar.pt: of an earlier run with the same settings, code and data where there is one."""
+    """Write avatar.pt: of an earlier run with the same settings, code and data where there is one."""
     # Before torch is imported: on a busy machine MKL's threads else share out work, and add up, as they find time.
     os.environ.setdefault("MKL_CBWR", "AUTO")
     from selfieavatar.training.parallel import group_from_environment

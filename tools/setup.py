@@ -69,10 +69,12 @@ class Candidate(NamedTuple):
 
     @property
     def complete(self) -> bool:
+        """Whether it is of 64 bits and has all modules that are needed."""
         return self.bits == 64 and self.missing == "ok"
 
     @property
     def right_version(self) -> bool:
+        """Whether its version is one that the project supports."""
         return OLDEST <= self.version[:2] <= NEWEST
 
     def __str__(self) -> str:
@@ -91,7 +93,7 @@ def probe(path: str) -> Candidate | None:
 
 
 def find_python(search_path: str, lock: Path, wanted: str | None = None) -> str:
-    """Path of the first Python that fits, else of one that uv fetches. Raises SetupError naming what is there.
+    """Find the first Python that fits, else have uv fetch one. Raises SetupError naming what is there.
 
     With `wanted`, a path or a name, no other Python is tried.
     """
@@ -155,7 +157,7 @@ def install_uv(python: str | None, venv: Path, lock: Path) -> str:
 
 
 def pip_settings(python: str) -> tuple[list[str], dict[str, str]]:
-    """Options and environment variables that tell uv what pip was told in its files and by PIP_ variables.
+    """List the options and environment variables that tell uv what pip was told in its files and by PIP_ variables.
 
     uv reads none of them; what uv has been told itself stays. pip weighs all indexes alike and joins what they have of
     one version, uv takes the files of the first index that has it: the main index comes first, therefore.
@@ -188,7 +190,7 @@ def pip_settings(python: str) -> tuple[list[str], dict[str, str]]:
 
 
 def progress(said: str, seconds: float, venv: Path, total: int) -> str:
-    """One line on how far uv is, from what it has said and, at the end, from what is in the environment."""
+    """Say in one line how far uv is, from what it has said and, at the end, from what is in the environment."""
     clock = "[{:d}:{:02d}]".format(*divmod(int(seconds), 60))
     if "\nPrepared " in said:
         ready = sum(1 for _ in venv.glob("lib/python*/site-packages/*.dist-info/RECORD"))
@@ -205,7 +207,7 @@ def progress(said: str, seconds: float, venv: Path, total: int) -> str:
 
 
 def reason(said: str) -> SetupError:
-    """The one sentence for a failed pip or uv, from what it said."""
+    """Turn what a failed pip or uv said into one sentence."""
     errors = re.findall(r"^ *(?:ERROR|error|cause|Caused by): (.*?)\.?$", said, flags=re.MULTILINE)
     cause = ": ".join(errors[:2]) or said.strip().split("\n")[-1].rstrip(".") or "no reason given"
     if re.search(r"No space left on device|os error 28", said):
@@ -253,17 +255,17 @@ def run_uv(venv: Path, lock: Path) -> None:
 
 
 def pinned(lock: Path) -> dict[str, str]:
-    """Canonical name -> version of the lock's lines, those with a marker for other machines included."""
+    """Map canonical names to versions of the lock's lines, those with a marker for other machines included."""
     return dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", lock.read_text(), flags=re.MULTILINE))
 
 
 def device(path: Path) -> int:
-    """Number of the file system where `path` is, or will be."""
+    """Identify the file system where `path` is, or will be."""
     return next(folder for folder in (path, *path.parents) if folder.exists()).stat().st_dev
 
 
 def check_disk(venv: Path, need_gib: float) -> None:
-    """Raises SetupError unless `need_gib` GiB are free where the environment is to be."""
+    """Check that `need_gib` GiB are free where the environment is to be; SetupError otherwise."""
     free = shutil.disk_usage(str(next(folder for folder in venv.parents if folder.exists()))).free / GIB
     if free < need_gib:
         raise SetupError(
@@ -273,7 +275,7 @@ def check_disk(venv: Path, need_gib: float) -> None:
 
 
 def lock_digest(lock: Path) -> str:
-    """SHA-256 of the lock's text."""
+    """Hash the lock's text by SHA-256."""
     try:
         return hashlib.sha256(lock.read_bytes()).hexdigest()
     except OSError as error:
@@ -281,7 +283,7 @@ def lock_digest(lock: Path) -> str:
 
 
 def stamp_of(venv: Path) -> str:
-    """Hash of the lock that the environment was made of; UNFINISHED where there is none or its Python does not run."""
+    """Read the hash of the lock that the environment was made of; UNFINISHED where it does not run."""
     stamp = (venv / STAMP).read_text().strip() if (venv / STAMP).is_file() else UNFINISHED
     python = probe(str(venv / "bin" / "python")) if stamp != UNFINISHED else None
     return stamp if python and python.complete and python.right_version else UNFINISHED

@@ -1,4 +1,4 @@
-"""Reading of avatar.pt as the plain dict that it is; nothing in the file is executed."""
+"""Read avatar.pt as the plain dict that it is; nothing in the file is executed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FORMAT = 3
 
 
 def read_avatar(path: Path) -> dict[str, Any]:
-    """The content of an avatar.pt, on the CPU.
+    """Read the content of an avatar.pt, on the CPU.
 
     Raises:
         UserError: missing, damaged, not an avatar, or of another format.

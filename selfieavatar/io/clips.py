@@ -25,7 +25,7 @@ class ClipStore:
         self.folder, self._folders = folder, folders
 
     def path(self, kind: str, frame: int) -> Path:
-        """Path of an image of a kind."""
+        """Name the path of an image of a kind."""
         return self._folders.get(kind, self.folder / kind) / image_name(int(frame))
 
     def image(self, kind: str, frame: int) -> np.ndarray:

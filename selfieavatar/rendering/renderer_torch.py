@@ -40,7 +40,7 @@ class _Scene:
         return torch.as_tensor(np.asarray(array, np.float32), device=self.device)
 
     def draw(self, factor: int) -> tuple[torch.Tensor, ...]:
-        """At factor times the size: face (H, W) long, -1 if none or hidden; shading (H, W, 3); uv (H, W, 2)."""
+        """Draw at factor times the size: face (H, W) long, -1 if none or hidden; shading (H, W, 3); uv (H, W, 2)."""
         owner, side = self.owner, self.owner.size_px * factor
         principal = float(owner.principal[0]) * factor, float(owner.principal[1]) * factor
         clip = camera_to_clip(self.points, owner.focal_px * factor, principal, (side, side))
@@ -51,7 +51,7 @@ class _Scene:
         return face, values[..., :3], values[..., 3:]
 
     def eyeballs(self, face: torch.Tensor, factor: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Pixels of eye openings (row, column) as a mask (H, W), their eye (P,), and points (P, 3) in gaze axes."""
+        """Cast rays at the eyeballs: mask (H, W) of eye openings, their eye (P,), and points (P, 3) in gaze axes."""
         seen = (face >= 0) & (self.part[face.clamp(min=0)] == EYE)
         row, column = torch.nonzero(seen, as_tuple=True)
         eye = self.eye_of[face[row, column]]
@@ -66,7 +66,7 @@ class _Scene:
         return seen, eye, torch.einsum("pc,pkc->pk", point, self.axes[eye])
 
     def behind_the_lips(self, inside: torch.Tensor) -> torch.Tensor:
-        """UV (P, 2) of the pixels of `inside` (H, W) at the image's own size, see `kernels._behind_the_lips`."""
+        """Compute UV (P, 2) of the pixels `inside` (H, W) at the image's own size, see `kernels._behind_the_lips`."""
         mouth = self.tensor(self.owner.mouth)
         row, column = torch.nonzero(inside, as_tuple=True)
         flat = (torch.stack([column, row], dim=1) + 0.5 - self.tensor(self.owner.principal)) / self.owner.focal_px

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def visible_gpus() -> list[str]:
-    """Identifiers of the NVIDIA GPUs that this process may use, without importing torch."""
+    """List identifiers of the NVIDIA GPUs that this process may use, without importing torch."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
         return [gpu for gpu in allowed.split(",") if gpu.strip() not in ("", "-1", "NoDevFiles")]
