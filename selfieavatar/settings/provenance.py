@@ -28,31 +28,30 @@ PLUMBING = frozenset(
 
 
 def code_digest(module: str, root: Path = ROOT) -> str:
-    """Hash the code of `module` and of everything of `PACKAGES` that it imports to sixteen hexadecimal digits.
+    """Hash, to sixteen hexadecimal digits, the code of `module` and of everything of `PACKAGES` that it imports.
 
     Raises:
         FileNotFoundError: the module does not exist below `root`.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for name in sorted(code_modules(module, root)):
-        path = _module_file(name, root)
-        digest.update(f"{name}\0{_tree_and_imports(path)[0] if path else ''}\0".encode())
+    for name, tree in sorted(code_modules(module, root).items()):
+        digest.update(f"{name}\0{tree}\0".encode())
     return digest.hexdigest()
 
 
-def code_modules(module: str, root: Path = ROOT) -> set[str]:
-    """Name the modules and templates that the digest of `module` covers."""
+def code_modules(module: str, root: Path = ROOT) -> dict[str, str]:
+    """Map the modules and templates that the digest of `module` covers to their syntax trees or texts."""
     if _module_file(module, root) is None:
         raise FileNotFoundError(f"no module {module} below {root}")
-    found: set[str] = set()
+    found: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
         path = _module_file(name, root)
         if path is None or name in found or name in PLUMBING:
             continue
-        found.add(name)
-        waiting.extend(_tree_and_imports(path)[1])
+        found[name], imports = _parse(path, path.stat().st_mtime_ns)
+        waiting.extend(imports)
     return found
 
 
@@ -62,10 +61,6 @@ def _module_file(name: str, root: Path) -> Path | None:
         if path.is_file():
             return path
     return None
-
-
-def _tree_and_imports(path: Path) -> tuple[str, tuple[str, ...]]:
-    return _parse(path, path.stat().st_mtime_ns)
 
 
 @cache
@@ -83,7 +78,7 @@ def _parse(path: Path, _changed_ns: int) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] in PACKAGES:
             # `from selfieavatar.networks import haar` names a module, `from ...networks.haar import haar` a function:
             # both are tried, and what is no module is passed over.
-            imports += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+            imports += [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             _drop_docstring(node)
     return ast.dump(tree), tuple(imports)

@@ -33,6 +33,7 @@ from selfieavatar.settings.config import (
     check_config,
     load_preset,
     load_variant,
+    read_section,
     stage_settings,
     variant_names,
 )
@@ -118,9 +119,8 @@ class Wiring:
 
     def image_folder(self, path: str) -> Any:
         """Mark a folder of images, which Snakemake removes after its last use if storage.keep_pictures is false."""
-        storage = stage_settings("storage", self.config.get("storage") or {})
-        keep = isinstance(storage, Storage) and storage.keep_pictures
-        return directory(path) if keep else temp(directory(path))
+        storage = read_section(Storage, self.config.get("storage") or {}, "storage")
+        return directory(path) if storage.keep_pictures else temp(directory(path))
 
     # Clips of the sheet
 
