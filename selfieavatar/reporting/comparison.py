@@ -162,7 +162,6 @@ def _finite(value: Any) -> float:
 
 
 Labels = Mapping[str, Mapping[str, str]]  # clip -> {label: value}
-Columns = Manifest | Mapping[str, np.ndarray]
 
 
 def group_cells(one: Measured, columns: Columns, labels: Labels, block: Block) -> list[Cell]:
