@@ -9,9 +9,6 @@ from pathlib import Path
 from selfieavatar.io.files import expand
 from selfieavatar.settings.config import PATHS, ROOT
 
-# Ends a rule's command: the stage speaks to the terminal and to the rule's log, until it has ended after Ctrl-C, too.
-TO_LOG = " 2>&1 | tee -i {log:q}"
-
 
 def shell_prefix(own_python: bool) -> str:
     """Write what goes before every rule's command: stages run as modules of this project, from whichever folder.
@@ -29,6 +26,11 @@ def shell_prefix(own_python: bool) -> str:
         f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}{path}"
         " OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456; "
     )
+
+
+def logged(command: str) -> str:
+    """Let a rule's command speak to the terminal and to the rule's log, until it has ended after Ctrl-C, too."""
+    return f"{command} 2>&1 | tee -i {{log:q}}"
 
 
 def sheet_path(given: str) -> Path:

@@ -15,5 +15,7 @@ rule demo:
     message:
         "Filming the demo actor {wildcards.seed}"
     shell:
-        "python -m stages.demo --settings {params.cfg:q} --threads {threads} --seed {wildcards.seed}"
-        " --out {output.video:q} --truth {output.truth:q}" + TO_LOG
+        logged(
+            "python -m stages.demo --settings {params.cfg:q} --threads {threads} --seed {wildcards.seed}"
+            " --out {output.video:q} --truth {output.truth:q}"
+        )

@@ -12,4 +12,6 @@ rule asset:
     message:
         "Downloading {wildcards.file}"
     shell:
-        "python -m stages.assets {wildcards.file:q} --out {output:q}" + TO_LOG
+        logged(
+            "python -m stages.assets {wildcards.file:q} --out {output:q}"
+        )

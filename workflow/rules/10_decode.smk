@@ -20,6 +20,8 @@ rule decode:
     message:
         "Decoding {wildcards.subject}/{wildcards.clip}"
     shell:
-        "python -m stages.decode --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
-        " --ranges {params.ranges:q} --labels {params.labels:q} --out-frames {output.frames:q}"
-        " --manifest {output.manifest:q}" + TO_LOG
+        logged(
+            "python -m stages.decode --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
+            " --ranges {params.ranges:q} --labels {params.labels:q} --out-frames {output.frames:q}"
+            " --manifest {output.manifest:q}"
+        )

@@ -20,5 +20,7 @@ rule landmarks:
     message:
         "Finding landmarks in {wildcards.subject}/{wildcards.clip}"
     shell:
-        "python -m stages.landmarks --settings {params.cfg:q} --threads {threads}"
-        " --source {input.source:q} {params.cut} --decode {input.decode:q} --manifest {output.manifest:q}" + TO_LOG
+        logged(
+            "python -m stages.landmarks --settings {params.cfg:q} --threads {threads}"
+            " --source {input.source:q} {params.cut} --decode {input.decode:q} --manifest {output.manifest:q}"
+        )

@@ -24,6 +24,8 @@ rule matting:
     message:
         "Matting {wildcards.subject}/{wildcards.clip}"
     shell:
-        "python -m stages.matting --settings {params.cfg:q} --threads {threads}"
-        " --source {input.source:q} {params.cut} --decode {input.decode:q} --out-alpha {output.alpha:q}"
-        " --manifest {output.manifest:q} --plate {params.plate:q}/plate.png --given {params.given:q}" + TO_LOG
+        logged(
+            "python -m stages.matting --settings {params.cfg:q} --threads {threads}"
+            " --source {input.source:q} {params.cut} --decode {input.decode:q} --out-alpha {output.alpha:q}"
+            " --manifest {output.manifest:q} --plate {params.plate:q}/plate.png --given {params.given:q}"
+        )

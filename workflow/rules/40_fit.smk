@@ -27,9 +27,11 @@ rule identity:
     message:
         "Learning the identity of {wildcards.subject}"
     shell:
-        "python -m stages.identity --settings {params.cfg:q} --threads {threads} --decode {input.decode:q}"
-        " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q} {params.holdout}"
-        " --coefficients {params.coefficients:q} --out {output:q} --gpu {resources.gpu}" + TO_LOG
+        logged(
+            "python -m stages.identity --settings {params.cfg:q} --threads {threads} --decode {input.decode:q}"
+            " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q} {params.holdout}"
+            " --coefficients {params.coefficients:q} --out {output:q} --gpu {resources.gpu}"
+        )
 
 
 rule fit:
@@ -61,6 +63,8 @@ rule fit:
     message:
         "Fitting {wildcards.subject}/{wildcards.clip}"
     shell:
-        "python -m stages.fit --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
-        " --decode {input.decode:q} --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q}"
-        " --coefficients {params.coefficients:q} --out {output.manifest:q} --gpu {resources.gpu}" + TO_LOG
+        logged(
+            "python -m stages.fit --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
+            " --decode {input.decode:q} --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q}"
+            " --coefficients {params.coefficients:q} --out {output.manifest:q} --gpu {resources.gpu}"
+        )

@@ -22,6 +22,8 @@ rule render:
     message:
         "Rendering {wildcards.subject}/{wildcards.clip}"
     shell:
-        "python -m stages.render --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
-        " --identity {input.identity:q} --fit {input.fit:q} --out-render {output.render:q} --out-uv {output.uv:q}"
-        " --manifest {output.manifest:q}" + TO_LOG
+        logged(
+            "python -m stages.render --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
+            " --identity {input.identity:q} --fit {input.fit:q} --out-render {output.render:q} --out-uv {output.uv:q}"
+            " --manifest {output.manifest:q}"
+        )

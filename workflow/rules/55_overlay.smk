@@ -39,8 +39,10 @@ rule overlay:
     message:
         "Drawing the overlay of {wildcards.subject}/{wildcards.clip}"
     shell:
-        "python -m stages.overlay --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
-        " --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q}"
-        " --render {input.render:q} --frames {input.frames:q} --alpha {input.alpha:q}"
-        " --render-pictures {input.images:q} --uv-pictures {input.uv:q} --out-video {output.video:q}"
-        " --out-sheet {output.sheet:q}" + TO_LOG
+        logged(
+            "python -m stages.overlay --settings {params.cfg:q} --threads {threads} --identity {input.identity:q}"
+            " --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q}"
+            " --render {input.render:q} --frames {input.frames:q} --alpha {input.alpha:q}"
+            " --render-pictures {input.images:q} --uv-pictures {input.uv:q} --out-video {output.video:q}"
+            " --out-sheet {output.sheet:q}"
+        )

@@ -24,6 +24,8 @@ rule tracking:
     message:
         "Writing the page about the tracking of {wildcards.subject}"
     shell:
-        "python -m stages.tracking --subject {wildcards.subject} --identity {input.identity:q} --clips {params.clips}"
-        " --decode {input.decode:q} --landmarks {input.landmarks:q} --fit {input.fit:q} --sheet {input.sheets:q}"
-        " --out {output:q}" + TO_LOG
+        logged(
+            "python -m stages.tracking --subject {wildcards.subject} --identity {input.identity:q} --clips {params.clips}"
+            " --decode {input.decode:q} --landmarks {input.landmarks:q} --fit {input.fit:q} --sheet {input.sheets:q}"
+            " --out {output:q}"
+        )

@@ -32,7 +32,9 @@ rule capture:
     message:
         "Looking at the footage of {wildcards.subject}"
     shell:
-        "python -m stages.capture --settings {params.cfg:q} --threads {threads} --subject {wildcards.subject}"
-        " --identity {input.identity:q} --clips {params.clips} --roles {params.roles} --decode {input.decode:q}"
-        " --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q} --frames {input.frames:q}"
-        " --alpha {input.alpha:q} {params.holdout} --out {output.page:q} --out-json {output.figures:q}" + TO_LOG
+        logged(
+            "python -m stages.capture --settings {params.cfg:q} --threads {threads} --subject {wildcards.subject}"
+            " --identity {input.identity:q} --clips {params.clips} --roles {params.roles} --decode {input.decode:q}"
+            " --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q} --frames {input.frames:q}"
+            " --alpha {input.alpha:q} {params.holdout} --out {output.page:q} --out-json {output.figures:q}"
+        )

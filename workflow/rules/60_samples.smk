@@ -24,9 +24,11 @@ rule samples:
     message:
         "Choosing the training frames of {wildcards.subject}"
     shell:
-        "python -m stages.samples --settings {params.cfg:q} --role {params.role} --subject {wildcards.subject}"
-        " --clips {params.clips} --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q}"
-        " --fit {input.fit:q} --render {input.render:q} --out {output:q}" + TO_LOG
+        logged(
+            "python -m stages.samples --settings {params.cfg:q} --role {params.role} --subject {wildcards.subject}"
+            " --clips {params.clips} --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q}"
+            " --fit {input.fit:q} --render {input.render:q} --out {output:q}"
+        )
 
 
 use rule samples as test_samples with:

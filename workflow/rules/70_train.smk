@@ -34,6 +34,8 @@ rule train:
     message:
         "Training the avatar of {wildcards.subject}{wildcards.variant}"
     shell:
-        "python -m stages.train --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
-        " --samples {input.samples:q} --identity {input.identity:q} --clips-dir {params.subject:q}/clips"
-        " --train-dir {params.avatar:q}/train --out {output:q}" + TO_LOG
+        logged(
+            "python -m stages.train --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
+            " --samples {input.samples:q} --identity {input.identity:q} --clips-dir {params.subject:q}/clips"
+            " --train-dir {params.avatar:q}/train --out {output:q}"
+        )

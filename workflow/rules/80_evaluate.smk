@@ -48,7 +48,9 @@ rule evaluate:
     message:
         "Measuring the avatar of {wildcards.subject}{wildcards.variant}"
     shell:
-        "python -m stages.evaluate --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
-        " --avatar {input.avatar:q} --samples {input.samples:q} {input.test:q} --clips-dir {params.subject:q}/clips"
-        " --variant {params.variant} --out {output.metrics:q} --frames-table {output.table:q} --video {output.video:q}"
-        " --out-pictures {output.images:q}" + TO_LOG
+        logged(
+            "python -m stages.evaluate --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
+            " --avatar {input.avatar:q} --samples {input.samples:q} {input.test:q} --clips-dir {params.subject:q}/clips"
+            " --variant {params.variant} --out {output.metrics:q} --frames-table {output.table:q} --video {output.video:q}"
+            " --out-pictures {output.images:q}"
+        )

@@ -28,6 +28,8 @@ rule figures:
     message:
         "Writing the page about the avatar of {wildcards.subject}{wildcards.variant}"
     shell:
-        "python -m stages.figures --avatar {input.avatar:q} --metrics {input.metrics:q}"
-        " --frames-table {input.table:q} --pictures {input.images:q} --video {input.video:q}"
-        " --clips-dir {params.subject:q}/clips --out {output:q}" + TO_LOG
+        logged(
+            "python -m stages.figures --avatar {input.avatar:q} --metrics {input.metrics:q}"
+            " --frames-table {input.table:q} --pictures {input.images:q} --video {input.video:q}"
+            " --clips-dir {params.subject:q}/clips --out {output:q}"
+        )

@@ -37,7 +37,9 @@ rule reenact:
     message:
         "The avatar of {wildcards.subject} follows {wildcards.driver}"
     shell:
-        "python -m stages.reenact --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
-        " --avatar {input.avatar:q} --driver {wildcards.driver:q} --identity {input.identity:q}"
-        " --decode {input.decode:q} --fit {input.fit:q} --frames {input.frames:q} --clips-dir {params.subject:q}/clips"
-        " --samples {input.samples:q} --out-video {output.video:q} --manifest {output.manifest:q}" + TO_LOG
+        logged(
+            "python -m stages.reenact --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
+            " --avatar {input.avatar:q} --driver {wildcards.driver:q} --identity {input.identity:q}"
+            " --decode {input.decode:q} --fit {input.fit:q} --frames {input.frames:q} --clips-dir {params.subject:q}/clips"
+            " --samples {input.samples:q} --out-video {output.video:q} --manifest {output.manifest:q}"
+        )

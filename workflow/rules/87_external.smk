@@ -42,7 +42,9 @@ rule external:
     message:
         "Measuring the images of {wildcards.method} for {wildcards.subject}"
     shell:
-        "python -m stages.external --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
-        " --method {wildcards.method} --pictures {params.images:q} --samples {input.samples:q} {input.test:q}"
-        " --clips-dir {params.subject:q}/clips --identity {input.identity:q} --out {output.metrics:q}"
-        " --frames-table {output.table:q}" + TO_LOG
+        logged(
+            "python -m stages.external --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
+            " --method {wildcards.method} --pictures {params.images:q} --samples {input.samples:q} {input.test:q}"
+            " --clips-dir {params.subject:q}/clips --identity {input.identity:q} --out {output.metrics:q}"
+            " --frames-table {output.table:q}"
+        )

@@ -26,4 +26,6 @@ rule compare:
     message:
         "Comparing all that was measured"
     shell:
-        "python -m stages.compare --results {params.results:q} --subjects {input.sheet:q}" + TO_LOG
+        logged(
+            "python -m stages.compare --results {params.results:q} --subjects {input.sheet:q}"
+        )

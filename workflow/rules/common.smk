@@ -11,7 +11,7 @@ from snakemake.settings.types import DeploymentMethod
 from selfieavatar.settings.assets import ASSETS, asset_folder
 from selfieavatar.settings.provenance import code_digest
 from selfieavatar.settings.subjects import NAME
-from selfieavatar.workflow.command import TO_LOG, shell_prefix
+from selfieavatar.workflow.command import logged, shell_prefix
 from selfieavatar.workflow.wiring import Wiring
 
 shell.prefix(shell_prefix(own_python=DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method))
