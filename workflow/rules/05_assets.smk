@@ -12,6 +12,4 @@ rule asset:
     message:
         "Downloading {wildcards.file}"
     shell:
-        logged(
-            "python -m stages.assets {wildcards.file:q} --out {output:q}"
-        )
+        logged("python -m stages.assets {wildcards.file:q} --out {output:q}")

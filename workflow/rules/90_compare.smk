@@ -26,6 +26,4 @@ rule compare:
     message:
         "Comparing all that was measured"
     shell:
-        logged(
-            "python -m stages.compare --results {params.results:q} --subjects {input.sheet:q}"
-        )
+        logged("python -m stages.compare --results {params.results:q} --subjects {input.sheet:q}")
