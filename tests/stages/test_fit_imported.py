@@ -11,7 +11,7 @@ from selfieavatar.io.images import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.morphable.coefficient_files import check_coefficients
 from selfieavatar.morphable.published import load_model
-from selfieavatar.settings.sections import Fit
+from selfieavatar.settings.config import stage_settings
 from stages import fit, identity, render
 from tests.fitting import imported_makers as track
 from tests.morphable.published import makers
@@ -58,7 +58,7 @@ def write_clip(folder, points, used, first=0, crop=CROP, source_px=SOURCE):
 
 def run(stage, *arguments, **settings):
     args = stage.build_parser().parse_args([str(argument) for argument in arguments])
-    args.settings = Fit(**settings)
+    args.settings = stage_settings(args.section, settings)
     stage.run(args)
 
 
