@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from selfieavatar.fitting import personal_model, registration  # noqa: E402
-from selfieavatar.fitting.clip import ClipFit, fit_clip, solver_settings  # noqa: E402
+from selfieavatar.fitting.clip_fit import ClipFit, fit_clip, solver_settings  # noqa: E402
 from selfieavatar.fitting.landmark_measures import inter_ocular_distance, lid_opening  # noqa: E402
 from selfieavatar.fitting.landmark_solver import fit_landmarks  # noqa: E402
 from selfieavatar.fitting.online import OnlineFit  # noqa: E402

@@ -24,10 +24,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from selfieavatar.evaluation.metric_registry import FRAME_METRICS  # noqa: E402
 from selfieavatar.evaluation.metrics_file import result_figures  # noqa: E402
 from selfieavatar.evaluation.network_metrics import NetworkScores  # noqa: E402
 from selfieavatar.evaluation.regions import REGIONS, region_masks  # noqa: E402
-from selfieavatar.evaluation.registry import FRAME_METRICS  # noqa: E402
 from selfieavatar.evaluation.results import Results  # noqa: E402
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, landmark_set  # noqa: E402 - found only after the path is set
 

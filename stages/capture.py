@@ -23,7 +23,7 @@ from selfieavatar.footage.checks import judge, overall, record_again
 from selfieavatar.footage.face_image import FaceImage, face_image
 from selfieavatar.footage.measures import CELL_S, COLUMNS, Footage, clip_measures, measure, poses
 from selfieavatar.footage.signals import cut_by_border, examples, face_shape, frame_seconds
-from selfieavatar.footage.tracking import head_angles, openings
+from selfieavatar.footage.tracking_quality import head_angles, openings
 from selfieavatar.identity import Identity
 from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.files import atomic_file, write_json

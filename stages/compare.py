@@ -28,10 +28,10 @@ from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.paths import AVATAR, EXTERNAL, METRICS, RULES, VARIANTS
 from selfieavatar.reporting.comparison import OURS, Cell, Measured, Method, group_cells, missing_cells
 from selfieavatar.reporting.comparison_page import page
-from selfieavatar.reporting.jobs import sentence as said_by
+from selfieavatar.reporting.job_states import sentence as said_by
 from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.clip_sheet import Sheet, read_sheet
 from selfieavatar.settings.methods import external_methods, made_variants, no_methods
-from selfieavatar.settings.subjects import Sheet, read_sheet
 from selfieavatar.workflow.command import snakemake_command
 
 log = logging.getLogger(__name__)

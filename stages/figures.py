@@ -28,7 +28,7 @@ from selfieavatar.reporting.avatar_page import avatar_page
 from selfieavatar.reporting.avatar_scores import Scores, misfit, remarkable_frames
 from selfieavatar.reporting.tiles import ERROR_FULL_SCALE
 from selfieavatar.settings.cli import main, stage_parser
-from selfieavatar.settings.subjects import NAME
+from selfieavatar.settings.clip_sheet import NAME
 
 log = logging.getLogger(__name__)
 

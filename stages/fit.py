@@ -12,8 +12,8 @@ import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.fitting import personal_model
-from selfieavatar.fitting.clip import ClipFit, fit_clip, reprojection_error
-from selfieavatar.fitting.imported import imported_clip, place, read_clip
+from selfieavatar.fitting.clip_fit import ClipFit, fit_clip, reprojection_error
+from selfieavatar.fitting.imported_coefficients import imported_clip, place, read_clip
 from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.fitting.lighting import albedo_at, lights_over_time, photometric_mode, skin_readings
 from selfieavatar.fitting.registration import PASSES, register, shrink

@@ -13,10 +13,10 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.holdout import kept_frames
 from selfieavatar.fitting import personal_model
-from selfieavatar.fitting.clip import reprojection_error, solver_settings
+from selfieavatar.fitting.clip_fit import reprojection_error, solver_settings
 from selfieavatar.fitting.head_sphere import learn_head_sphere
 from selfieavatar.fitting.identity_fit import fit_identity
-from selfieavatar.fitting.imported import common_camera, padded, place, read_clip
+from selfieavatar.fitting.imported_coefficients import common_camera, padded, place, read_clip
 from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.fitting.landmark_solver import FitResult
 from selfieavatar.fitting.lighting import learn_appearance, photometric_mode

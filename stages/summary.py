@@ -27,11 +27,11 @@ from selfieavatar.evaluation.summary_text import worse_than
 from selfieavatar.io.files import atomic_file, end_of, expand
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.paths import METRICS, RULES, SELF, VARIANTS, Rule
-from selfieavatar.reporting.jobs import Job, Subject, columns, job_state, kind_of
+from selfieavatar.reporting.job_states import Job, Subject, columns, job_state, kind_of
 from selfieavatar.reporting.summary_page import summary_page, terminal_lines
 from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.clip_sheet import NAME, Sheet, read_sheet
 from selfieavatar.settings.config import PATHS, ROOT
-from selfieavatar.settings.subjects import NAME, Sheet, read_sheet
 
 log = logging.getLogger(__name__)
 

@@ -32,8 +32,8 @@ from selfieavatar.io.images import ImageWriter, list_images
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.cli import main, progress
+from selfieavatar.settings.clip_sheet import NAME
 from selfieavatar.settings.methods import EXTERNAL
-from selfieavatar.settings.subjects import NAME
 from selfieavatar.video.prefetch import in_order
 
 log = logging.getLogger("handover")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from selfieavatar.errors import UserError
 from selfieavatar.interop.datasets import imavatar, mead
-from selfieavatar.interop.datasets.sheet import add_to_sheet, as_comment, as_text
+from selfieavatar.interop.datasets.sheet_writer import add_to_sheet, as_comment, as_text
 from selfieavatar.settings.cli import main
+from selfieavatar.settings.clip_sheet import COLUMNS, CONSENTS, NAME, ROLES, Clip
 from selfieavatar.settings.config import preset_names
-from selfieavatar.settings.subjects import COLUMNS, CONSENTS, NAME, ROLES, Clip
 
 log = logging.getLogger("ingest")
 

@@ -22,8 +22,8 @@ sys.path.insert(0, str(ROOT))
 
 from selfieavatar.errors import UserError  # noqa: E402
 from selfieavatar.io.files import expand  # noqa: E402
+from selfieavatar.settings.clip_sheet import Sheet, read_sheet  # noqa: E402
 from selfieavatar.settings.config import CONFIG_FILE, PATHS, variant_names  # noqa: E402 - found only after the path is set
-from selfieavatar.settings.subjects import Sheet, read_sheet  # noqa: E402
 from selfieavatar.workflow.command import sheet_path  # noqa: E402
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from selfieavatar.demo_actor.identity import Identity
+from selfieavatar.demo_actor.traits import Traits
 
 
 def _box(canvas: np.ndarray, box: tuple[float, float, float, float], colour: np.ndarray | tuple) -> None:
@@ -68,7 +68,7 @@ def _plant(canvas: np.ndarray, rng: np.random.Generator, x: float, y: float) -> 
     _box(canvas, (x - 0.052, y - 0.03, x + 0.052, y - 0.01), (0.72, 0.42, 0.29))
 
 
-def paint_background(identity: Identity, size: int) -> np.ndarray:
+def paint_background(identity: Traits, size: int) -> np.ndarray:
     """Paint the room (size,size,3), sRGB in [0,1] f32, slightly out of focus. The seed decides layout and colours."""
     rng = np.random.default_rng([identity.seed, 404])
     work = 512

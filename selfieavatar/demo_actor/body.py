@@ -7,9 +7,9 @@ from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d, map_coordinates
 
 from selfieavatar.demo_actor.head import CLOTH, HAIR, SKIN
-from selfieavatar.demo_actor.identity import Identity
 from selfieavatar.demo_actor.mesh import Piece, sheet
 from selfieavatar.demo_actor.shape import ring_points, smoothstep
+from selfieavatar.demo_actor.traits import Traits
 
 # Hairline: azimuth (degrees) and y of the ring's front at which the cap of hair ends.
 HAIRLINE = np.array([
@@ -61,7 +61,7 @@ def hairline(azimuth: np.ndarray) -> np.ndarray:
     return PchipInterpolator(*HAIRLINE.T)(np.degrees(folded))
 
 
-def hair_cap(identity: Identity, scalp: Scalp, rng: np.random.Generator) -> Piece:
+def hair_cap(identity: Traits, scalp: Scalp, rng: np.random.Generator) -> Piece:
     """Model the shell of hair from the crown to the hairline, with ridges of strands."""
     azimuth = np.linspace(-np.pi, np.pi, 181)[None]
     part = np.linspace(0.0, 1.0, 48)[:, None]
@@ -100,7 +100,7 @@ def ribbons(path: np.ndarray, across: np.ndarray, width: np.ndarray, shade: np.n
     return Piece(points.reshape(-1, 3), tri.astype(np.int32), uv, HAIR)
 
 
-def hair_locks(identity: Identity, scalp: Scalp, rng: np.random.Generator) -> Piece:
+def hair_locks(identity: Traits, scalp: Scalp, rng: np.random.Generator) -> Piece:
     """Model locks on the cap that taper below the hairline: the fringe, the nape and a few strays."""
     count, knots = 430, 9
     azimuth = rng.uniform(-np.pi, np.pi, count)
@@ -190,7 +190,7 @@ def trunk() -> Piece:
     return piece
 
 
-def body_pieces(identity: Identity) -> list[Piece]:
+def body_pieces(identity: Traits) -> list[Piece]:
     """Model ears, trunk and hair."""
     rng = np.random.default_rng([identity.seed, 202])
     scalp = Scalp()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfieavatar.demo_actor.identity import Identity
 from selfieavatar.demo_actor.mesh import Piece, ellipsoid, sheet
 from selfieavatar.demo_actor.shape import (
     EYE_HALF,
@@ -20,6 +19,7 @@ from selfieavatar.demo_actor.shape import (
     grid_triangles,
     smoothstep,
 )
+from selfieavatar.demo_actor.traits import Traits
 
 EXPRESSIONS = (
     "jaw_open", "smile", "pucker", "upper_lip", "lower_lip", "brow_raise", "brow_lower", "blink_left", "blink_right",
@@ -51,7 +51,7 @@ class Head:
     `pieces` are in the reference pose; `vertices` concatenates their vertices in this order.
     """
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Traits) -> None:
         self.identity = identity
         self.grid = build_grid(identity)
         self._basis = self._expression_basis()

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from selfieavatar.demo_actor.head import CLOTH, EYE, GUM, HAIR, LASH, SKIN, TEETH, TONGUE
-from selfieavatar.demo_actor.identity import Identity
 from selfieavatar.demo_actor.shape import MOUTH_Y, SkinGrid, bump, lip_profile, sculpt, slit_height, smoothstep
+from selfieavatar.demo_actor.traits import Traits
 
 IRIS_ANGLE, PUPIL_ANGLE = 0.43, 0.18  # rad from the axis of the eye
 
@@ -54,7 +54,7 @@ def grid_image(grid: SkinGrid, values: np.ndarray, size: int) -> np.ndarray:
     return map_coordinates(table.astype(np.float32), at, order=1, mode="nearest")
 
 
-def brow_shape(x: np.ndarray, y: np.ndarray, identity: Identity) -> np.ndarray:
+def brow_shape(x: np.ndarray, y: np.ndarray, identity: Traits) -> np.ndarray:
     """Compute the mask of the brows in [0, 1] at flat coordinates (cm)."""
     side = np.abs(x)
     t = np.clip((side - 1.1) / 4.4, 0, 1)
@@ -64,7 +64,7 @@ def brow_shape(x: np.ndarray, y: np.ndarray, identity: Identity) -> np.ndarray:
     return across * smoothstep(0.85, 1.75, side) * (1 - smoothstep(5.1, 5.6, side))
 
 
-def paint_skin(grid: SkinGrid, identity: Identity, rng: np.random.Generator, size: int = 1024) -> np.ndarray:
+def paint_skin(grid: SkinGrid, identity: Traits, rng: np.random.Generator, size: int = 1024) -> np.ndarray:
     """Paint head and neck (size,size,3)."""
     x, y, front = (grid_image(grid, v, size) for v in (grid.flat[:, 0], grid.flat[:, 1], grid.front))
     side, base = np.abs(x), np.asarray(identity.skin, np.float32)
@@ -100,7 +100,7 @@ def paint_skin(grid: SkinGrid, identity: Identity, rng: np.random.Generator, siz
 
 
 def paint_lips(
-    skin: np.ndarray, x: np.ndarray, y: np.ndarray, front: np.ndarray, identity: Identity, rng: np.random.Generator
+    skin: np.ndarray, x: np.ndarray, y: np.ndarray, front: np.ndarray, identity: Traits, rng: np.random.Generator
 ) -> np.ndarray:
     """Paint the red of the lips, its fine lines and the dark line between them over `skin`."""
     upper, lower = lip_profile(x, identity.lip_fullness)
@@ -115,7 +115,7 @@ def paint_lips(
     return blend(skin, base * [0.34, 0.14, 0.15], 0.85 * seam)
 
 
-def paint_eye(identity: Identity, rng: np.random.Generator, size: int = 512) -> np.ndarray:
+def paint_eye(identity: Traits, rng: np.random.Generator, size: int = 512) -> np.ndarray:
     """Paint an eyeball (size,size,3): pupil in the middle, radius = angle from the axis (2 rad at the edge)."""
     centre = (np.arange(size) + 0.5) / size - 0.5
     dx, dy = np.meshgrid(centre, centre)
@@ -143,14 +143,14 @@ def paint_teeth(size: int = 256) -> np.ndarray:
     return blend(teeth, (0.70, 0.35, 0.36), 1 - smoothstep(0.28, 0.4, v + 0.06 * np.cos(2 * np.pi * place)))
 
 
-def paint_hair(identity: Identity, rng: np.random.Generator, size: int = 1024) -> np.ndarray:
+def paint_hair(identity: Traits, rng: np.random.Generator, size: int = 1024) -> np.ndarray:
     """Paint strands of hair along v (size,size,3)."""
     strands = 0.6 * noise(rng, (size, size), (1.3, 60.0)) + 0.5 * noise(rng, (size, size), (5.0, 120.0))
     tone = np.clip(1.0 + 0.3 * strands, 0.35, 2.0)
     return np.clip(np.asarray(identity.hair) * tone[..., None] + 0.012 * strands[..., None], 0, 1)
 
 
-def paint_cloth(identity: Identity, rng: np.random.Generator, size: int = 768) -> np.ndarray:
+def paint_cloth(identity: Traits, rng: np.random.Generator, size: int = 768) -> np.ndarray:
     """Paint the garment (size,size,3): plain knit, stripes or checks, with a ribbed collar at the top."""
     u, v = np.meshgrid((np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size)
     base = np.asarray(identity.cloth, np.float32)
@@ -167,7 +167,7 @@ def paint_cloth(identity: Identity, rng: np.random.Generator, size: int = 768) -
     return np.clip(blend(cloth, base * 0.6, collar), 0, 1)
 
 
-def paint_all(grid: SkinGrid, identity: Identity) -> dict[int, np.ndarray]:
+def paint_all(grid: SkinGrid, identity: Traits) -> dict[int, np.ndarray]:
     """Paint all textures, by material number, sRGB in [0, 1]."""
     rng = np.random.default_rng([identity.seed, 303])
     lash = np.broadcast_to(np.asarray(identity.hair) * 0.25, (4, 4, 3))

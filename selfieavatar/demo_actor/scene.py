@@ -11,11 +11,11 @@ import numpy as np
 from selfieavatar.demo_actor.background import paint_background
 from selfieavatar.demo_actor.body import body_pieces
 from selfieavatar.demo_actor.head import EYE, Head, gaze_rotation
-from selfieavatar.demo_actor.identity import Identity, draw_identity
 from selfieavatar.demo_actor.landmarks import FacePoints
 from selfieavatar.demo_actor.motion import Motion, head_rotation
 from selfieavatar.demo_actor.paint import paint_all
 from selfieavatar.demo_actor.shade import MATERIALS, develop, pack_textures, room_light, shade_image, tone_curve
+from selfieavatar.demo_actor.traits import Traits, draw_traits
 from selfieavatar.geometry.normals import vertex_normals
 from selfieavatar.rendering.raster_cpu import ZBuffer, clip_positions
 
@@ -59,7 +59,7 @@ class Scene:
     """
 
     def __init__(self, seed: int, size: int) -> None:
-        self.identity: Identity = draw_identity(seed)
+        self.identity: Traits = draw_traits(seed)
         self.size, self.focal_px = int(size), FOCAL_PER_SIZE * size
         self.principal = np.array([size / 2.0, size / 2.0])
         self.head = Head(self.identity)

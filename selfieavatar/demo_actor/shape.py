@@ -16,7 +16,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 
-from selfieavatar.demo_actor.identity import Identity
+from selfieavatar.demo_actor.traits import Traits
 
 EYE_X, EYE_HALF = 3.05, 1.45  # centre and half width of the lid opening, cm
 EYE_RADIUS, EYE_Z = 1.6, -6.15  # eyeball
@@ -150,7 +150,7 @@ def lip_profile(x: np.ndarray, fullness: float) -> tuple[np.ndarray, np.ndarray]
     return upper, lower
 
 
-def sculpt(flat: np.ndarray, below: np.ndarray, identity: Identity) -> np.ndarray:
+def sculpt(flat: np.ndarray, below: np.ndarray, identity: Traits) -> np.ndarray:
     """Compute the displacement (V,3) of the smooth front to a face: brow, sockets, nose, cheeks, lips, chin."""
     x, y = flat[:, 0], flat[:, 1]
     side = np.abs(x)
@@ -189,7 +189,7 @@ def slit_height(x: np.ndarray) -> np.ndarray:
     return np.interp(x, ring[:, 0], ring[:, 1])
 
 
-def build_grid(identity: Identity) -> SkinGrid:
+def build_grid(identity: Traits) -> SkinGrid:
     """Build the skin of one identity."""
     heights, eye, mouth = row_heights()
     azimuth = columns()

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from selfieavatar.evaluation import bootstrap, retrack
+from selfieavatar.evaluation.metric_registry import ScoreSheet
 from selfieavatar.evaluation.network_metrics import NetworkScores
 from selfieavatar.evaluation.regions import REGIONS
-from selfieavatar.evaluation.registry import ScoreSheet
 from selfieavatar.evaluation.results import Results
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "lpips", "torch_fidelity")

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from selfieavatar.evaluation.bootstrap import Block, frame_interval
+from selfieavatar.evaluation.metric_registry import ScoreSheet
 from selfieavatar.evaluation.network_metrics import NetworkScores
 from selfieavatar.evaluation.psnr import CEILING_DB
-from selfieavatar.evaluation.registry import ScoreSheet
 from selfieavatar.evaluation.retrack import Retracking
 from selfieavatar.evaluation.temporal import TemporalSheet
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from selfieavatar.fitting import gaze
-from selfieavatar.fitting.landmark_measures import lid_opening, mesh_inter_ocular_distance
+from selfieavatar.fitting.eyelids import lacks_blinks, with_blinks
+from selfieavatar.fitting.landmark_measures import mesh_inter_ocular_distance
 from selfieavatar.fitting.landmark_solver import FitResult, SolverSettings, fit_landmarks
 from selfieavatar.fitting.neutral import neutral_frames
 from selfieavatar.geometry.camera import Camera, rotation_matrix, rotation_vector
@@ -33,9 +34,6 @@ MOST_FRAMES = 600
 _LEAN = np.arctan2(0.217, 17.665)
 _DEPTH_WEIGHT = 0.3  # of z in the principal components: the detector's depth is guesswork, x and y are measured
 _VERTEX_NOISE_CM = 0.05
-_BLINKS = 0.05  # share of the frames in which a person's eyes are closed
-_LID_ROWS = 2  # of vertices above the lid that move with it
-_ENOUGH = 8  # components, of which two can be spared
 _TEMPLATE_FREEDOM_CM = 0.15  # how far one round may move the template,
 _BASIS_FREEDOM_CM = 0.03  # and each basis vector at one standard deviation
 
@@ -119,48 +117,6 @@ def principal_components(offsets: np.ndarray, weights: np.ndarray, count: int) -
     scores = u[:, :keep] * np.sqrt(frames)
     basis = np.einsum("ne,nvi->evi", scores, offsets) / frames
     return basis if frames > 1 else np.zeros_like(basis)
-
-
-def closing_lid(shape: np.ndarray) -> np.ndarray:
-    """Compute offsets (V, 3) that lay the left upper lid of a face (V, 3) on the lower one; skin above it gives way."""
-    lower, upper = list(ls.LEFT_EYE[1:8]), list(ls.LEFT_EYE[:8:-1])
-    triangles, part = ls.facemesh_triangles()
-    edges = np.concatenate([triangles[part == ls.SKIN_PART][:, pair] for pair in ([0, 1], [1, 2], [2, 0])])
-    beside = np.zeros((len(shape), len(shape)), bool)
-    beside[edges[:, 0], edges[:, 1]] = beside[edges[:, 1], edges[:, 0]] = True
-    near = np.zeros(len(shape), bool)
-    near[upper] = True
-    for _ in range(_LID_ROWS):
-        near |= beside[near].any(0)
-    near[list(ls.LEFT_EYE)] = False
-    offsets = np.zeros(shape.shape)
-    offsets[upper] = shape[lower] - shape[upper]
-    # What lies between moves like a membrane: each point as its neighbours do on average.
-    stiff = np.diag(beside[near].sum(1)) - beside[np.ix_(near, near)]
-    offsets[near] = np.linalg.solve(stiff, beside[near] @ offsets)
-    return offsets
-
-
-def _lacks_blinks(points: np.ndarray, components: int) -> bool:
-    """Whether no frame of points (N, 478, 2) closes the eyes, and the model has components to spare."""
-    opening = lid_opening(points)
-    seen = (opening.min(0) < gaze.CLOSED_SHARE * np.median(opening, axis=0)).all()
-    return not seen and components >= _ENOUGH
-
-
-def _with_blinks(model: MorphableModel, expression: np.ndarray) -> tuple[MorphableModel, np.ndarray]:
-    """Replace the two weakest components by a left and a right eye that closes, 1 is shut, which come last.
-
-    The coefficients (N, E) likewise, with the eyes left as they were.
-    """
-    size = np.linalg.norm(model.expression_basis, axis=(1, 2)) * model.expression_scale
-    kept = np.sort(np.argsort(-size, kind="stable")[:-2])
-    left = closing_lid(model.template)
-    right = left[ls.mirror_pairs()] * [-1, 1, 1]
-    basis = np.concatenate([model.expression_basis[kept], left[None], right[None]])
-    # As often as people blink, whatever these frames say: else the prior would hold the eyes open.
-    scale = np.append(model.expression_scale[kept], np.full(2, np.sqrt(_BLINKS)))
-    return replace(model, expression_basis=basis, expression_scale=scale), np.pad(expression[:, kept], ((0, 0), (0, 2)))
 
 
 def _without_rigid(basis: np.ndarray, template: np.ndarray) -> np.ndarray:
@@ -306,8 +262,8 @@ def _settle(model: MorphableModel, fit: FitResult, points: np.ndarray) -> tuple[
     spread = np.maximum(np.nanstd(expression, axis=0), 1e-3)
     model = replace(model, template=upright, expression_basis=basis, expression_scale=spread)
     # A short clip may show no blink; what is learnt from it could not close its eyes in other frames.
-    if _lacks_blinks(points, model.expression_count):
-        model, expression = _with_blinks(model, expression)
+    if lacks_blinks(points, model.expression_count):
+        model, expression = with_blinks(model, expression)
     return (
         model,
         FitResult(rotation_vector(rotation), translation, expression, fit.error),
@@ -323,7 +279,7 @@ def finish(model: MorphableModel, fit: FitResult, points: np.ndarray, camera: Ca
     ]
     centre, radius, iris = gaze.estimate_eyes(points[good], fit.rotation[good], fit.translation[good], camera, corners)
     scale = np.maximum(expression.std(0), 1e-3)
-    if _lacks_blinks(points, model.expression_count):
+    if lacks_blinks(points, model.expression_count):
         scale[-2:] = np.maximum(scale[-2:], model.expression_scale[-2:])
     values: dict[str, Any] = dict(
         template=model.template, expression_basis=model.expression_basis,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from selfieavatar.fitting.clip import ClipFit, reprojection_error
+from selfieavatar.fitting.clip_fit import ClipFit, reprojection_error
 from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.fitting.landmark_solver import FINE, FitResult, SolverSettings
 from selfieavatar.fitting.lighting import positive

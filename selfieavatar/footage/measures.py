@@ -10,7 +10,7 @@ import numpy as np
 
 from selfieavatar.footage import signals
 from selfieavatar.footage.checks import Measured, number
-from selfieavatar.footage.tracking import LARGE_ERROR, count_blinks
+from selfieavatar.footage.tracking_quality import LARGE_ERROR, count_blinks
 from selfieavatar.settings.sections import Capture
 
 NAN = float("nan")

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from selfieavatar.evaluation.bootstrap import ENOUGH_CLIPS, Block, frame_interval, mean_interval
+from selfieavatar.evaluation.metric_registry import MORE_IS_BETTER
 from selfieavatar.evaluation.metrics_file import TABLE_FIGURES
 from selfieavatar.evaluation.network_metrics import FID_REGIONS
 from selfieavatar.evaluation.psnr import CEILING_DB
 from selfieavatar.evaluation.regions import REGIONS
-from selfieavatar.evaluation.registry import MORE_IS_BETTER
 from selfieavatar.evaluation.summary_text import WORDS
 from selfieavatar.io.manifest import Columns
 

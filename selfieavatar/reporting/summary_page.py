@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from selfieavatar.io.paths import STAGES
-from selfieavatar.reporting.jobs import KINDS, Subject, counted, worst_first
+from selfieavatar.reporting.job_states import KINDS, Subject, counted, worst_first
 from selfieavatar.reporting.page_templates import render
 
 

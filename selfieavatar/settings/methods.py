@@ -13,8 +13,8 @@ from pathlib import Path
 from selfieavatar.errors import UserError
 from selfieavatar.io.images import image_name
 from selfieavatar.io.paths import EXTERNAL, METRICS, VARIANTS
+from selfieavatar.settings.clip_sheet import NAME
 from selfieavatar.settings.config import variant_names
-from selfieavatar.settings.subjects import NAME
 
 WRITTEN = (METRICS, "frames.parquet")  # what measuring adds to a method's folder
 

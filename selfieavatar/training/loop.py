@@ -21,6 +21,7 @@ from selfieavatar.settings.train_section import Train
 from selfieavatar.training.dataset import FrameStore, batch_positions, make_batch
 from selfieavatar.training.monitor import Monitor, psnr_db, sharpness_share
 from selfieavatar.training.parallel import SINGLE_PROCESS, ProcessGroup
+from selfieavatar.training.schedule import Budget
 from selfieavatar.training.state import (
     best_name,
     drop_others,
@@ -34,19 +35,6 @@ from selfieavatar.training.state import (
 from selfieavatar.training.trainer import Diverged, Trainer
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Budget:
-    """Training budget: images, minutes, or both (whichever ends first); 0 sets no bound."""
-
-    images: int
-    minutes: float
-
-    def progress(self, images: int, minutes: float) -> float:
-        """Compute the share of the budget that is used, at least 0; 1 and more is the end."""
-        used = [images / self.images] if self.images else []
-        return max([*used, minutes / self.minutes] if self.minutes else used, default=0.0)
 
 
 @dataclass

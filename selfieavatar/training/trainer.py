@@ -20,11 +20,11 @@ from selfieavatar.training.dataset import Batch, blur_render, jitter_render, shi
 from selfieavatar.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS, CollapseWatch
 from selfieavatar.training.optimizer import adamw
 from selfieavatar.training.parallel import SINGLE_PROCESS, ProcessGroup
+from selfieavatar.training.schedule import learning_rate_factor
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=nn.Module)
 
-WARM_UP_IMAGES = 200
 # Roll-backs: after so many because of a loss that is not finite the run ends; after so many because of a
 # collapse it goes on from where it is, with half the discriminator's rate.
 MOST_RETURNS = 3
@@ -90,16 +90,13 @@ class Trainer:
         """Set learning rates for this share of the budget, and cache the maps when their time has come."""
         settings = self.settings
         self.progress = progress
-        decay = min(1.0, (1 - progress) / max(1 - settings.decay_from, 1e-6))
-        warm_up = min(1.0, (self.images + settings.batch) / WARM_UP_IMAGES)
-        factor = self.rate * warm_up * max(decay, settings.lr_floor)
+        factor = self.rate * learning_rate_factor(progress, self.images + settings.batch, settings)
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["base_lr"]
-        if self.discriminator_optimizer:
-            for group in (
-                self.discriminator_optimizer.param_groups
-            ):  # it does not decay: a judge that stops learning is deceived
-                group["lr"] = self.rate * self.discriminator_rate * group["base_lr"]
+        for group in self.discriminator_optimizer.param_groups if self.discriminator_optimizer else ():
+            group["lr"] = (
+                self.rate * self.discriminator_rate * group["base_lr"]
+            )  # a judge that stops learning is deceived
         if not self.nets.maps_frozen and self.images >= settings.maps_until:
             self._cache_maps()
 

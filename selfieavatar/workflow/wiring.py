@@ -24,6 +24,7 @@ from selfieavatar.io.paths import AVATAR_FILES, EXTERNAL, METRICS, VARIANTS, tar
 from selfieavatar.morphable.coefficient_files import check_coefficients
 from selfieavatar.networks.sizes import refuse_sizes
 from selfieavatar.settings.assets import given_file, measuring_files, needed_files
+from selfieavatar.settings.clip_sheet import Clip, read_sheet
 from selfieavatar.settings.config import (
     PATHS,
     ROOT,
@@ -40,7 +41,6 @@ from selfieavatar.settings.config import (
 from selfieavatar.settings.device import visible_gpus
 from selfieavatar.settings.methods import external_methods, made_variants, method_files, no_methods
 from selfieavatar.settings.sections import Storage
-from selfieavatar.settings.subjects import Clip, read_sheet
 from selfieavatar.workflow.command import sheet_path
 
 Ask = Callable[[Any], Any]  # of Snakemake's wildcards

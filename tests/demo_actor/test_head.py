@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from selfieavatar.demo_actor.head import EXPRESSIONS, Head, gaze_rotation, unit_expression
-from selfieavatar.demo_actor.identity import draw_identity
 from selfieavatar.demo_actor.landmarks import FacePoints
+from selfieavatar.demo_actor.traits import draw_traits
 from selfieavatar.geometry.normals import vertex_normals
 
 STILL = np.zeros(4)
@@ -13,7 +13,7 @@ STILL = np.zeros(4)
 
 @pytest.fixture(scope="module")
 def head():
-    return Head(draw_identity(0))
+    return Head(draw_traits(0))
 
 
 def opening(head, which, expression, gaze=STILL):

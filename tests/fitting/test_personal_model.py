@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from selfieavatar.fitting import personal_model
+from selfieavatar.fitting import eyelids, personal_model
 from selfieavatar.fitting.landmark_measures import mesh_inter_ocular_distance
 from selfieavatar.fitting.landmark_solver import SolverSettings, fit_landmarks
 from selfieavatar.morphable import landmark_sets as ls
@@ -116,7 +116,7 @@ def lids_learnt(expression):
 
 def general_lids(model):
     """Components that are the general closing lid of one eye."""
-    left = personal_model.closing_lid(model.template)
+    left = eyelids.closing_lid(model.template)
     rows = np.stack([left, left[ls.mirror_pairs()] * [-1, 1, 1]]).reshape(2, -1)
     basis = model.expression_basis.reshape(model.expression_count, -1)
     alike = basis @ rows.T / np.linalg.norm(basis, axis=1)[:, None] / np.linalg.norm(rows, axis=1)
@@ -130,7 +130,7 @@ def test_lids_close_in_a_model_that_never_saw_a_blink():
 
 def test_a_closing_lid_moves_nothing_but_itself_and_the_skin_above():
     shape = makers.template()
-    offsets = personal_model.closing_lid(shape)
+    offsets = eyelids.closing_lid(shape)
     closed = shape + offsets
     for up, low in ls.LEFT_LIDS:
         np.testing.assert_allclose(closed[up], closed[low], atol=1e-12)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfieavatar.fitting.clip import ClipFit, reprojection_error
+from selfieavatar.fitting.clip_fit import ClipFit, reprojection_error
 from selfieavatar.fitting.photometric_refinement import (
     Appearance,
     JointSettings,

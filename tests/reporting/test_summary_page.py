@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from selfieavatar.reporting.jobs import Job, Subject
+from selfieavatar.reporting.job_states import Job, Subject
 from selfieavatar.reporting.summary_page import bytes_in_words, summary_page, terminal_lines
 
 

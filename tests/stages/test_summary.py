@@ -10,7 +10,7 @@ import pytest
 
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.settings import cli
-from selfieavatar.settings.subjects import COLUMNS
+from selfieavatar.settings.clip_sheet import COLUMNS
 from stages import summary
 
 SHEET = """anna talk train anna.mp4 0 80 selfie self smoke

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from selfieavatar.settings.cli import main
-from selfieavatar.settings.subjects import read_sheet
+from selfieavatar.settings.clip_sheet import read_sheet
 from stages import decode
 from tests.interop.datasets.makers import encode_clip, write_video
 from tools import ingest

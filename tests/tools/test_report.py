@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from selfieavatar.settings.subjects import Clip, Sheet
+from selfieavatar.settings.clip_sheet import Clip, Sheet
 
 FILE = Path(__file__).resolve().parents[2] / "tools" / "report.py"
 

@@ -7,10 +7,11 @@ import torch
 from selfieavatar.errors import UserError
 from selfieavatar.training import loop
 from selfieavatar.training.dataset import FrameStore, make_batch
-from selfieavatar.training.loop import Budget, Frames, avatar_parts, train, validate, validation_score
+from selfieavatar.training.loop import Frames, avatar_parts, train, validate, validation_score
 from selfieavatar.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS
 from selfieavatar.training.optimizer import parameter_groups
 from selfieavatar.training.parallel import ProcessGroup
+from selfieavatar.training.schedule import Budget
 from selfieavatar.training.trainer import MOST_RETURNS, Diverged, Trainer
 from tests.training.makers import SIZE, settings, write_clip
 

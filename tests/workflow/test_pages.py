@@ -15,7 +15,7 @@ from selfieavatar.io.images import write_image
 from selfieavatar.io.paths import STAGES
 from selfieavatar.reporting.avatar_scores import METRICS
 from selfieavatar.reporting.capture_page import CLIP_COLUMNS, capture_page
-from selfieavatar.reporting.jobs import KINDS, Job, Subject
+from selfieavatar.reporting.job_states import KINDS, Job, Subject
 from selfieavatar.reporting.page_templates import Image
 from selfieavatar.reporting.summary_page import summary_page
 from tests.fitting import makers

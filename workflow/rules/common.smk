@@ -10,7 +10,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from selfieavatar.settings.assets import ASSETS, asset_folder
 from selfieavatar.settings.provenance import code_digest
-from selfieavatar.settings.subjects import NAME
+from selfieavatar.settings.clip_sheet import NAME
 from selfieavatar.workflow.command import logged, shell_prefix
 from selfieavatar.workflow.wiring import Wiring
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.manifest import Manifest
-from selfieavatar.settings.subjects import NAME
+from selfieavatar.settings.clip_sheet import NAME
 
 SPLITS = {"train": ("train", "val"), "test": ("test",), "all": ("train", "val", "test")}
 COLUMNS = ("number", "subject", "clip", "frame", "split", "images")

@@ -17,7 +17,7 @@ from selfieavatar.interop.exporters.frames import ExportedFrame, choose_frames
 from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.morphable.model import MorphableModel
-from selfieavatar.settings.subjects import NAME
+from selfieavatar.settings.clip_sheet import NAME
 
 COEFFICIENTS = ("rotation", "translation", "expression", "gaze", "light")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.reporting.jobs import STATES, job_state, kind_of, sentence, together
+from selfieavatar.reporting.job_states import STATES, job_state, kind_of, sentence, together
 from selfieavatar.settings import cli
 
 

@@ -15,7 +15,7 @@ HAIR_STYLES = ("short", "fringe", "long")
 
 
 @dataclass(frozen=True)
-class Identity:
+class Traits:
     """Hold the appearance of one actor: colours sRGB in [0, 1], lengths cm, factors relative to the average face."""
 
     seed: int
@@ -38,7 +38,7 @@ class Identity:
     light_side: float
 
 
-def draw_identity(seed: int) -> Identity:
+def draw_traits(seed: int) -> Traits:
     """Draw the identity of a seed >= 0; neighbouring seeds take different palette entries, so that they differ."""
     rng = np.random.default_rng([seed, 101])
 
@@ -52,7 +52,7 @@ def draw_identity(seed: int) -> Identity:
     def jitter(colour: tuple[float, ...], amount: float) -> tuple[float, ...]:
         return tuple(float(v) for v in np.clip(np.asarray(colour) * (1 + amount * rng.uniform(-1, 1, 3)), 0, 1))
 
-    return Identity(
+    return Traits(
         seed=seed,
         skin=jitter(pick(SKIN_TONES, 1), 0.04),
         hair=jitter(hair, 0.12),

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
+from selfieavatar.evaluation.metric_registry import FRAME_METRICS, ScoreSheet
 from selfieavatar.evaluation.psnr import psnr_db
-from selfieavatar.evaluation.registry import FRAME_METRICS, ScoreSheet
 from selfieavatar.evaluation.ssim import ssim
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.fitting import smoothing
-from selfieavatar.fitting.clip import ClipFit, gaze_of_irises, reprojection_error, smooth_gaze
+from selfieavatar.fitting.clip_fit import ClipFit, gaze_of_irises, reprojection_error, smooth_gaze
 from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.geometry.camera import Camera, rotation_matrix
 from selfieavatar.geometry.pnp import rigid_pose, solve_pnp

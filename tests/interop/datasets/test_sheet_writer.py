@@ -3,8 +3,8 @@
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.interop.datasets.sheet import add_to_sheet, as_text
-from selfieavatar.settings.subjects import Clip, read_sheet
+from selfieavatar.interop.datasets.sheet_writer import add_to_sheet, as_text
+from selfieavatar.settings.clip_sheet import Clip, read_sheet
 
 ONE = Clip("M003", "a", "train", "/videos/a.mp4", None, None, "mead", "licence", "smoke")
 TWO = Clip("M003", "b", "test", "/videos/b.mp4", 3, 9, "mead", "licence", "smoke")

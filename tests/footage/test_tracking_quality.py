@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from selfieavatar.footage.tracking import advice, count_blinks, head_angles, summary
+from selfieavatar.footage.tracking_quality import advice, count_blinks, head_angles, summary
 
 
 @pytest.mark.parametrize(("axis", "column", "sign"), [(1, 0, -1), (0, 1, 1), (2, 2, 1)])

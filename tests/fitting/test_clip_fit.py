@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from selfieavatar.fitting.clip import fit_clip
+from selfieavatar.fitting.clip_fit import fit_clip
 from selfieavatar.fitting.landmark_measures import lid_opening
 from selfieavatar.geometry.camera import transform
 from selfieavatar.settings.sections import Fit

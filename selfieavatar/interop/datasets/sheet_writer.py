@@ -8,7 +8,7 @@ from pathlib import Path
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.files import atomic_file
-from selfieavatar.settings.subjects import COLUMNS, Clip, read_sheet
+from selfieavatar.settings.clip_sheet import COLUMNS, Clip, read_sheet
 
 
 def as_text(clips: Sequence[Clip]) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.settings.subjects import COLUMNS, read_sheet
+from selfieavatar.settings.clip_sheet import COLUMNS, read_sheet
 
 HEADER = "\t".join(COLUMNS)
 ROW = "anna\ttalk\ttrain\tanna.mp4\t\t\tselfie\tself\t"
