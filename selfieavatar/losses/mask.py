@@ -8,16 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def foreground_target(background: Tensor, kind: str) -> Tensor:
-    """Turn I_back into the target 1 - I_back of eq. 5 and 6, in [0,1]: 1 on the person.
+def foreground_target(alpha: Tensor, kind: str) -> Tensor:
+    """Turn a matte, 1 on the person, into the target 1 - I_back of eq. 5 and 6, in [0,1].
 
     kind: "soft" keeps it, "binary" cuts it at one half (as StyleAvatar).
     """
-    foreground = 1.0 - background
     if kind == "soft":
-        return foreground
+        return alpha
     if kind == "binary":
-        return (foreground > 0.5).to(foreground.dtype)
+        return (alpha > 0.5).to(alpha.dtype)
     raise ValueError(f"mask target must be 'binary' or 'soft', not {kind!r}")
 
 
@@ -36,8 +35,7 @@ def mask_loss(
     Returns a scalar; 0 for a perfect mask, 1 for its inverse.
     """
     size = mask_fg.shape[-2:]
-    background = 1.0 - F.interpolate(alpha, size=size, mode="area")
-    error = (mask_fg - foreground_target(background, kind)).abs()
+    error = (mask_fg - foreground_target(F.interpolate(alpha, size=size, mode="area"), kind)).abs()
     if validity is None:
         return error.mean()
     weight = F.interpolate(validity, size=size, mode="area")

@@ -103,7 +103,7 @@ class DetailLoss:
     ) -> Tensor:
         """Compute eq. 6 on a random square of the masked foregrounds."""
         predicted = F.interpolate(mask_fg, size=image.shape[-2:], mode="bilinear", align_corners=False)
-        truth = foreground_target(1.0 - alpha, self.mask_target)
+        truth = foreground_target(alpha, self.mask_target)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         corners = crop_corners(alpha, self.crop_px, generator)
         return loss(

