@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+import cv2
 import numpy as np
 
 from selfieavatar.evaluation import bootstrap, retrack
@@ -16,7 +17,7 @@ from selfieavatar.evaluation.network_metrics import NetworkScores
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.results import Results
 
-PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "lpips", "torch_fidelity")
+PACKAGES = ("torch", "torchvision", "numpy", "lpips", "torch_fidelity")
 DIGITS = 6
 TABLE_FIGURES = ("psnr_db", "ssim", "sharpness")  # of single frames, also compared by labels of the clips
 
@@ -76,7 +77,8 @@ def region_figures(sheet: ScoreSheet, network: NetworkScores, method: str) -> di
 
 def package_versions() -> dict[str, str]:
     """List the versions of Python and of the packages that the metrics depend on."""
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "opencv": cv2.__version__} | versions  # its wheel has several names
 
 
 def as_json(value: Any) -> Any:
