@@ -82,6 +82,6 @@ lock: setup ## make requirements.lock anew from pyproject.toml; LOCK_ARGS="--upg
 	@$(PY) -m tools.lock $(LOCK_ARGS)
 
 clean: ## remove caches; results and .venv stay
-	@find stages tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
-	@rm -rf .pytest_cache .ruff_cache .numba_cache
+	@find selfieavatar stages tools tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .numba_cache build site
 	@echo "Caches removed. Results are in results/, the environment in .venv: remove those by hand if you mean to."

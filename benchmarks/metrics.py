@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from selfieavatar.evaluation.metric_registry import FRAME_METRICS  # noqa: E402
-from selfieavatar.evaluation.metrics_file import result_figures  # noqa: E402
+from selfieavatar.evaluation.metrics_file import result_metrics  # noqa: E402
 from selfieavatar.evaluation.network_metrics import NetworkScores  # noqa: E402
 from selfieavatar.evaluation.regions import REGIONS, region_masks  # noqa: E402
 from selfieavatar.evaluation.results import Results  # noqa: E402
@@ -93,7 +93,7 @@ def main() -> None:
             result.add("clip", number, number, truth[:count], regions, {"avatar": predicted[:count]})
 
     line("all, with regions and steadiness", timed(everything), args.frames)
-    line("means and intervals", timed(lambda: result_figures(result)), args.frames)
+    line("means and intervals", timed(lambda: result_metrics(result)), args.frames)
 
 
 if __name__ == "__main__":

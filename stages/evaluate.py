@@ -2,7 +2,7 @@
 
 In: avatar.pt, samples.parquet (one, or one of the training and one of the test clips), the clips' folders. Out:
 metrics.json, self.parquet (scores of each frame), self/<clip>/NNNNNN.png, self.mp4 (truth, render, alpha, avatar,
-error). Beside the avatar stand the figures of what it must beat: the mean training frame, and the training frame with
+error). Beside the avatar stand the metrics of what it must beat: the mean training frame, and the training frame with
 the nearest landmarks. Frames are streamed: memory does not grow with the clips. What is measured is the 8-bit image
 that is written.
 """
@@ -21,7 +21,7 @@ from selfieavatar.detection.landmarks import MediaPipeDetector
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.baseline import Baselines
 from selfieavatar.evaluation.frames import Images, Subject, read_subject, seconds, video_rate
-from selfieavatar.evaluation.metrics_file import as_json, frame_columns, package_versions, result_figures
+from selfieavatar.evaluation.metrics_file import as_json, frame_columns, package_versions, result_metrics
 from selfieavatar.evaluation.network_metrics import NetworkScores
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.results import Results
@@ -108,7 +108,7 @@ def report(args: argparse.Namespace, subject: Subject, runner: InferenceRunner, 
         "weights": runner.avatar.weights | result.network.weights,
     }
     rest |= {"versions": package_versions(), "notes": result.all_notes()}
-    return as_json(facts | result_figures(result) | rest)
+    return as_json(facts | result_metrics(result) | rest)
 
 
 def load_runner(path: Path, device: str, threads: int, size_px: int, precision: str) -> InferenceRunner:

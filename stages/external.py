@@ -21,7 +21,7 @@ import numpy as np
 from selfieavatar.detection.landmarks import MediaPipeDetector
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.frames import Images, Subject, read_subject, seconds, unit
-from selfieavatar.evaluation.metrics_file import as_json, frame_columns, package_versions, result_figures
+from selfieavatar.evaluation.metrics_file import as_json, frame_columns, package_versions, result_metrics
 from selfieavatar.evaluation.network_metrics import NetworkScores
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.results import Results
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class Peer:
+class ExternalImages:
     """Images of the test frames by an external method, brought to the size of the truth.
 
     Raises:
@@ -121,7 +121,7 @@ def measure(args: argparse.Namespace, subject: Subject, device: str) -> Results:
     settings, images = args.settings, Images(args.clips_dir, args.threads)
     for sentence in no_methods(args.pictures.parent.parent):
         raise UserError(sentence)
-    peer = Peer(args.pictures, subject, args.threads)
+    external = ExternalImages(args.pictures, subject, args.threads)
     identity = Identity.load(args.identity)
     identity = replace(identity, camera=identity.camera.scaled(subject.size_px))
     tracked, why = retracking_of(identity, MediaPipeDetector, settings.retrack_px)
@@ -129,11 +129,11 @@ def measure(args: argparse.Namespace, subject: Subject, device: str) -> Results:
     with progress(total=subject.frames) as bar:
         for clip, frames in subject.test.items():
             for batch in images.batches(clip, frames, settings.batch_size):
-                shown = {args.method: peer.of(clip, batch.frames)}
+                shown = {args.method: external.of(clip, batch.frames)}
                 result.add(clip, batch.frames, batch.order, batch.truth, batch.masks, shown)
                 bar.update(len(batch.frames))
     result.block = seconds(images.rates(subject))
-    result.notes += ([why] if why else []) + subject.notes() + peer.notes() + [NOT_KNOWN]
+    result.notes += ([why] if why else []) + subject.notes() + external.notes() + [NOT_KNOWN]
     return result
 
 
@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> None:
     facts = {"subject": subject.name, "method": args.method, "split": "self"}
     facts |= {"frames": len(result.frames), "size_px": subject.size_px}
     rest = {"speed": None, "training": None, "weights": result.network.weights, "versions": package_versions()}
-    content = as_json(facts | result_figures(result) | rest | {"notes": result.all_notes()})
+    content = as_json(facts | result_metrics(result) | rest | {"notes": result.all_notes()})
     kept = {"subject": subject.name, "size_px": subject.size_px, "method": args.method, "block": result.block}
     write_manifest(args.frames_table, "self", frame_columns(result), kept)
     write_json(args.out, content)

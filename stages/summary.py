@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--after-run",
         action="store_true",
         help="for the workflow: no job is running any more, and standard input lists the files that the run was asked "
-        "for, one a line (without: all of the sheet are asked for, and what has no end may be running)",
+        "for, one a line (without: all of the sheet are asked for, and a job without an end may still be running)",
     )
     return parser
 

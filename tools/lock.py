@@ -1,7 +1,8 @@
 """Write requirements.lock: what pyproject.toml asks for, resolved by uv for every machine, with markers.
 
-What the lock has stays while it fits; `python tools/lock.py --upgrade` takes the newest versions, `--upgrade-package
-NAME` that of one package. See CONTRIBUTING.md.
+What the lock has stays while it fits; `python -m tools.lock --upgrade` takes the newest versions, `--upgrade-package
+NAME` that of one package. environment.yaml gets the same lines, since conda reads it from another folder. See
+CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ def main() -> None:
         raise SystemExit(code)
     text = lock.read_text().replace(f" ; {PROJECT}\n", "\n").replace(f"{PROJECT} and ", "")
     lock.write_text(HEAD + text)
+    conda = ROOT / "environment.yaml"
+    before = conda.read_text().partition("  - pip:\n")[0]
+    conda.write_text(before + "  - pip:\n" + "".join(f"      - '{line}'\n" for line in text.splitlines()))
     print(f"{lock.name}: {len(text.splitlines())} packages")
 
 

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     found = leftovers(results, args.avatars)
     facts = {path: path.stat() for path in found}
     lines = [f"{bytes_in_words(facts[path].st_size):>9}  {path}" for path in found]
-    # A good state may be the last one under a second name.
+    # A checkpoint may be the last one under a second name.
     total = bytes_in_words(sum({(fact.st_dev, fact.st_ino): fact.st_size for fact in facts.values()}.values()))
     if args.yes:
         for path in found:

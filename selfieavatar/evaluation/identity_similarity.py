@@ -1,7 +1,7 @@
 """Compute identity similarity: how alike two faces are to a network that tells people apart.
 
 Cosine of the pooled features of VGGFace2's ResNet50 (Cao et al. 2018), 1 for equal images. Its weights are the user's
-own file; with any others the figure would be something else under the same name, so there is none.
+own file; with any others the metric would be something else under the same name, so there is none.
 """
 
 from __future__ import annotations

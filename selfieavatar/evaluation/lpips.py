@@ -1,7 +1,7 @@
 """Compute LPIPS (Zhang et al. 2018) with AlexNet, as the paper reports it.
 
 The package brings its five linear heads; AlexNet's published weights come through the asset rule. With any other
-weights the figure would be something else under the same name, so there is none.
+weights the metric would be something else under the same name, so there is none.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LpipsScore:
     ) -> dict[str, np.ndarray]:
         """Compare predicted and truth (N,H,W,3) in [0,1]; masks: region -> (N,H,W) bool. Region -> (N,) float64.
 
-        "full" is the published figure; other regions take the mean of the per-pixel distances (layers enlarged to the
+        "full" is the published metric; other regions take the mean of the per-pixel distances (layers enlarged to the
         image) over the region's pixels, NaN where it is empty.
         """
         a, b = (

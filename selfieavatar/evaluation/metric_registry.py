@@ -1,6 +1,6 @@
 """List the metrics that are measured, and collect them over frames.
 
-A figure of single frames is a function (predicted, truth, masks) -> {region: (N,)}; adding one to FRAME_METRICS is all
+A metric of single frames is a function (predicted, truth, masks) -> {region: (N,)}; adding one to FRAME_METRICS is all
 that it takes to have it measured, averaged and written.
 """
 

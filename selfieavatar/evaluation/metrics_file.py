@@ -19,10 +19,10 @@ from selfieavatar.evaluation.results import Results
 
 PACKAGES = ("torch", "torchvision", "numpy", "lpips", "torch_fidelity")
 DIGITS = 6
-TABLE_FIGURES = ("psnr_db", "ssim", "sharpness")  # of single frames, also compared by labels of the clips
+TABLE_METRICS = ("psnr_db", "ssim", "sharpness")  # of single frames, also compared by labels of the clips
 
 
-# Which form of a figure is meant, since several go by one name.
+# Which form of a metric is meant, since several go by one name.
 DEFINITIONS = {
     "ssim": "11 x 11 Gaussian window, sigma 1.5, mean of R, G, B, whole windows (Wang et al. 2004)",
     "ssim_uniform7": "7 x 7 flat window, unbiased variances: scikit-image's default, for papers that name no form",
@@ -36,22 +36,22 @@ DEFINITIONS = {
     "mouth, eyes": "boxes around the landmarks of lips and lids; no FID there",
     "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of means over frames, {bootstrap.DRAWS} draws, "
     f"widened by Student's t for few blocks; a block is a second, or {bootstrap.CORRELATION_TIMES} correlation times "
-    f"of the figure, as long as {bootstrap.LEAST_BLOCKS} blocks fill the frames",
+    f"of the metric, as long as {bootstrap.LEAST_BLOCKS} blocks fill the frames",
 }
 
 
-def result_figures(result: Results) -> dict[str, Any]:
+def result_metrics(result: Results) -> dict[str, Any]:
     """Assemble the measured part of metrics.json: regions, steadiness, what was tracked again, baselines."""
-    figures = {name: region_figures(sheet, result.network, name) for name, sheet in result.sheets.items()}
+    metrics = {name: region_metrics(sheet, result.network, name) for name, sheet in result.sheets.items()}
     tracked = None if result.retracking is None else result.retracking.summary()
     intervals = {name: result.intervals(name) for name in result.sheets}
     drawn = {"drawn": bootstrap.method(result.clips, result.block), "seed": bootstrap.SEED}
     own = result.avatar
-    return figures.pop(own) | {
+    return metrics.pop(own) | {
         "temporal": result.temporal.summary(),
         "tracked": tracked,
         "intervals": intervals[own] | result.further_intervals() | drawn,
-        "baselines": {name: regions | {"intervals": intervals[name]} for name, regions in figures.items()},
+        "baselines": {name: regions | {"intervals": intervals[name]} for name, regions in metrics.items()},
         "definitions": DEFINITIONS,
     }
 
@@ -62,14 +62,14 @@ def frame_columns(result: Results) -> dict[str, Any]:
     scores = {f"{name}_{region}": sheet.per_frame(region, name) for name in sheet.metrics for region in REGIONS}
     scores |= {f"lpips_{region}": result.network.per_frame(result.avatar, region) for region in REGIONS}
     scores["identity_similarity"] = result.network.per_frame(result.avatar, "face", "identity_similarity")
-    scores |= dict.fromkeys(retrack.FIGURES, np.zeros(0))
-    for figures in result.further().values():
-        scores |= figures
+    scores |= dict.fromkeys(retrack.METRICS, np.zeros(0))
+    for metrics in result.further().values():
+        scores |= metrics
     unknown = np.full(len(result.frames), np.nan)
     return {"clip": result.clips, "frame": result.frames} | {k: v if len(v) else unknown for k, v in scores.items()}
 
 
-def region_figures(sheet: ScoreSheet, network: NetworkScores, method: str) -> dict[str, dict[str, float | None]]:
+def region_metrics(sheet: ScoreSheet, network: NetworkScores, method: str) -> dict[str, dict[str, float | None]]:
     """Assemble {region: {frames, ssim, psnr_db, sharpness, lpips, fid, ...}} of a method; frames: how many have it."""
     mine, deep, frames = sheet.summary(), network.summary(method), sheet.frames()
     return {region: {"frames": frames[region]} | mine[region] | deep[region] for region in REGIONS}

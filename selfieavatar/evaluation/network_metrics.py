@@ -28,7 +28,7 @@ class NetworkScores:
         self.weights: dict[str, str | None] = dict.fromkeys(NETWORKS.values())
         self._lpips = self._fid = self._faces = None
         self._count = 0
-        self._parts: dict[tuple[str, str, str], list[np.ndarray]] = {}  # method, region, figure
+        self._parts: dict[tuple[str, str, str], list[np.ndarray]] = {}  # method, region, metric
         if not wanted:
             self.notes = dict.fromkeys(NETWORKS, "left out by evaluate.network_metrics: false")
             return
@@ -78,12 +78,12 @@ class NetworkScores:
             return []
         return [
             f"fid: of {self._count} frames, fewer than the {FID_ENOUGH} features, which biases it upwards; compare it "
-            "with figures of the same number of frames only"
+            "with metrics of the same number of frames only"
         ]
 
-    def per_frame(self, method: str, region: str, figure: str = "lpips") -> np.ndarray:
+    def per_frame(self, method: str, region: str, metric: str = "lpips") -> np.ndarray:
         """List a metric of each frame, in the order of adding; NaN for an empty region, nothing without weights."""
-        return np.concatenate(self._parts.get((method, region, figure), [np.zeros(0)]))
+        return np.concatenate(self._parts.get((method, region, metric), [np.zeros(0)]))
 
     def summary(self, method: str) -> dict[str, dict[str, float | None]]:
         """Average: {region: {"lpips": mean or None, "fid": value or None}}.

@@ -8,7 +8,7 @@ import numpy as np
 
 from selfieavatar.evaluation.regions import mean_over
 
-# Two equal images have no noise at all; a figure that is a number is more use than infinity.
+# Two equal images have no noise at all; a metric that is a number is more use than infinity.
 CEILING_DB = 100.0
 
 

@@ -56,8 +56,8 @@ class Results:
     def intervals(self, method: str) -> dict[str, dict[str, list[float] | None]]:
         """Bootstrap: {region: {metric: 95 % interval of the mean, or None}} of every metric that single frames have."""
         found = self.sheets[method].intervals(self.clips, self.block)
-        for region, figures in found.items():
-            figures["lpips"] = self._interval(self.network.per_frame(method, region))
+        for region, metrics in found.items():
+            metrics["lpips"] = self._interval(self.network.per_frame(method, region))
         alike = self.network.per_frame(method, "face", "identity_similarity")
         found["face"]["identity_similarity"] = self._interval(alike)
         return found
@@ -70,8 +70,8 @@ class Results:
     def further_intervals(self) -> dict[str, dict[str, list[float] | None]]:
         """Bootstrap 95 % intervals of the means of `further`, or None."""
         return {
-            part: {name: self._interval(values) for name, values in figures.items()}
-            for part, figures in self.further().items()
+            part: {name: self._interval(values) for name, values in metrics.items()}
+            for part, metrics in self.further().items()
         }
 
     def _interval(self, values: np.ndarray) -> list[float] | None:

@@ -2,7 +2,7 @@
 
 AKD, AED and APD (average keypoint, expression and pose distance; Siarohin et al. 2019, Ren et al. 2021), here in units
 that do not hang on the model or the image's size: see each function. The tracker errs, too: on the true images
-these figures are not zero.
+these metrics are not zero.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from selfieavatar.geometry.camera import Camera, rotation_matrix
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, LandmarkSet, landmark_set, landmark_weights
 from selfieavatar.morphable.model import MorphableModel
 
-FIGURES = ("akd", "aed", "apd_deg", "jitter", "jitter_truth")
+METRICS = ("akd", "aed", "apd_deg", "jitter", "jitter_truth")
 
 
 class Tracker:
@@ -131,7 +131,7 @@ class Retracking:
         if self._frames is None:
             self._close()
             clips = [self._compare(mine, true, np.concatenate(orders)) for mine, true, orders in self._clips]
-            self._frames = {name: np.concatenate([np.zeros(0), *(clip[name] for clip in clips)]) for name in FIGURES}
+            self._frames = {name: np.concatenate([np.zeros(0), *(clip[name] for clip in clips)]) for name in METRICS}
         return self._frames
 
     def summary(self) -> dict[str, float | int | None]:
@@ -142,9 +142,9 @@ class Retracking:
 
     def notes(self) -> list[str]:
         """Say why metrics are None."""
-        why = dict.fromkeys(FIGURES, "no frame shows a face both in the image and in the truth")
+        why = dict.fromkeys(METRICS, "no frame shows a face both in the image and in the truth")
         why["jitter"] = why["jitter_truth"] = "no three frames that follow each other show a face"
-        return [f"{name}: {why[name]}" for name in FIGURES if self.summary()[name] is None]
+        return [f"{name}: {why[name]}" for name in METRICS if self.summary()[name] is None]
 
     def _compare(self, mine: Tracker, true: Tracker, order: np.ndarray) -> dict[str, np.ndarray]:
         name = mine.detector.set_name

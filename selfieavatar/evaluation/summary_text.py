@@ -11,13 +11,13 @@ WORDS = {"mean_frame": "the mean frame", "nearest_frame": "the nearest training 
 def comparison(metrics: Mapping[str, Any], region: str, method: str = "avatar") -> str:
     """Write one line: PSNR and SSIM over a region of metrics.json, beside the baselines'."""
 
-    def figures(of: Mapping[str, Any]) -> str:
+    def scores(of: Mapping[str, Any]) -> str:
         if of["psnr_db"] is None:
             return "no pixel"
         return f"{of['psnr_db']:.1f} dB / " + ("null" if of["ssim"] is None else f"{of['ssim']:.2f}")
 
-    rest = [f"{WORDS[name]} {figures(regions[region])}" for name, regions in metrics["baselines"].items()]
-    return f"{region}: {method} {figures(metrics[region])}" + (f" ({', '.join(rest)})" if rest else "")
+    rest = [f"{WORDS[name]} {scores(regions[region])}" for name, regions in metrics["baselines"].items()]
+    return f"{region}: {method} {scores(metrics[region])}" + (f" ({', '.join(rest)})" if rest else "")
 
 
 def worse_than(metrics: Mapping[str, Any], region: str = "face") -> str | None:

@@ -10,7 +10,7 @@ from selfieavatar.evaluation.regions import mean_or_none, mean_over
 
 # A pixel stood still where no colour of the truth changed by more than this: two grey levels, the noise of a decoder.
 STATIC_CHANGE = 2.5 / 255
-FIGURES = ("difference_error", "difference_error_face", "flicker_static", "flicker_static_truth")
+METRICS = ("difference_error", "difference_error_face", "flicker_static", "flicker_static_truth")
 
 
 def temporal_scores(
@@ -49,7 +49,7 @@ class TemporalSheet:
     """Collector of the metrics of neighbouring frames over batches, clip by clip."""
 
     _last: _Frame | None = None
-    _rows: list[list[float]] = field(default_factory=list)  # FIGURES of each frame and the one before
+    _rows: list[list[float]] = field(default_factory=list)  # METRICS of each frame and the one before
 
     def start_clip(self) -> None:
         """Forget the last frame: no pair reaches over a cut."""
@@ -63,7 +63,7 @@ class TemporalSheet:
         (N,H,W) bool.
         """
         for place, number in enumerate(order.tolist()):
-            self._rows.append([np.nan] * len(FIGURES))
+            self._rows.append([np.nan] * len(METRICS))
             if self._last is not None and number == self._last.order:
                 continue
             frame = _Frame(number, predicted[place], truth[place], face[place])
@@ -77,11 +77,11 @@ class TemporalSheet:
             (first.truth[None], second.truth[None]),
             (first.face & second.face)[None],
         )
-        return [float(pair[name][0]) for name in FIGURES]
+        return [float(pair[name][0]) for name in METRICS]
 
     def per_frame(self) -> dict[str, np.ndarray]:
         """List {metric: (N,)} of each frame and the one before, in the order of adding; NaN where none precedes."""
-        return dict(zip(FIGURES, np.reshape(self._rows, (-1, len(FIGURES))).T, strict=True))
+        return dict(zip(METRICS, np.reshape(self._rows, (-1, len(METRICS))).T, strict=True))
 
     def summary(self) -> dict[str, float | int | None]:
         """Average: {"pairs": number, metric: mean over the pairs that have it, or None}."""
@@ -91,8 +91,8 @@ class TemporalSheet:
 
     def notes(self) -> list[str]:
         """Say why metrics are None."""
-        why = dict.fromkeys(FIGURES, "no two of the frames follow each other")
+        why = dict.fromkeys(METRICS, "no two of the frames follow each other")
         if self.summary()["pairs"]:
-            why = dict.fromkeys(FIGURES, "nothing stands still between two frames of the truth")
+            why = dict.fromkeys(METRICS, "nothing stands still between two frames of the truth")
             why["difference_error_face"] = "no two frames that follow each other show the face"
-        return [f"{name}: {why[name]}" for name in FIGURES if self.summary()[name] is None]
+        return [f"{name}: {why[name]}" for name in METRICS if self.summary()[name] is None]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
-from isal import isal_zlib
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.files import atomic_file, content_hash
@@ -133,12 +133,14 @@ def encode_png(image: np.ndarray) -> bytes:
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     bits = 8 * image.dtype.itemsize
     header = struct.pack(">IIBBBBB", width, height, bits, _COLOUR_TYPE[channels], 0, 0, 0)
+    from isal import isal_zlib  # one of the workflow's packages: an embedded avatar does without
+
     data = isal_zlib.compress(filtered, _LEVEL)
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(kind)))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
 def encode_jpeg(image: np.ndarray, widest_px: int, quality: int = 90) -> bytes:

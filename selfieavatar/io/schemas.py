@@ -149,13 +149,13 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("kind", pa.string(), "ours, variant, baseline or external"),
             _field("split", pa.string(), "self: all test frames; self/emotion=angry: those of clips with that label"),
             _field("region", pa.string(), "full, person, face, mouth or eyes"),
-            _field("metric", pa.string(), "name of the figure, as in metrics.json"),
-            _field("value", pa.float64(), "the figure; NaN where it cannot be had"),
+            _field("metric", pa.string(), "name of the metric, as in metrics.json"),
+            _field("value", pa.float64(), "the metric; NaN where it cannot be had"),
             _field("low", pa.float64(), "lower end of its 95 % interval; NaN without one"),
             _field("high", pa.float64(), "upper end of its 95 % interval; NaN without one"),
             _field("frames", pa.int32(), "number of frames with the region; 0 where nothing was measured"),
             _field("size_px", pa.int32(), "side of the measured images; 0 where nothing was measured", "px"),
-            _field("reason", pa.string(), "why the figure is missing, or what to bear in mind about it; else empty"),
+            _field("reason", pa.string(), "why the metric is missing, or what to bear in mind about it; else empty"),
         ]
     ),
     "summary": pa.schema(

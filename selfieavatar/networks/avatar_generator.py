@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from selfieavatar.networks.blocks import Conv, ConvBlock, Mapping, StyledConv, ToRGB, fold, haar_down, positional_code
 from selfieavatar.networks.haar import haar, inverse_haar
-from selfieavatar.networks.resample import downsample2
+from selfieavatar.networks.resample import coarser_noise, downsample2, local_mean
 from selfieavatar.networks.sizes import width_at
 from selfieavatar.settings.train_section import Networks
 
@@ -309,7 +309,7 @@ class AvatarGenerator(nn.Module):
             uv = F.interpolate(uv, size=side, mode="nearest")
         inside = (uv[:, 2:3] > 0.5).to(uv.dtype)
         if self.settings.net_soft_edge:  # fades over the border pixels, or the silhouette of the face shows as stairs
-            inside = inside * _local_mean(inside, 3)
+            inside = inside * local_mean(inside, 3)
         if self.settings.net_erode_uv:  # drops the border pixel, where a smoothed u, v would be a mixture with black
             inside = -F.max_pool2d(-inside, 3, stride=1, padding=1)
         return (2 * uv[:, :2] - 1).permute(0, 2, 3, 1), inside
@@ -327,7 +327,7 @@ class AvatarGenerator(nn.Module):
         u, v, flag = F.interpolate(uv, size=side, mode="nearest").split(1, dim=1)
         foreground = 1 - F.interpolate(m, size=side)
         known = ((flag > 0.5) | (v > 0)).to(v.dtype)
-        fade = (2 * _local_mean(known, side // 16 | 1) - 1).clamp_min(0)
+        fade = (2 * local_mean(known, side // 16 | 1) - 1).clamp_min(0)
         number, down, shown = torch.zeros_like(v), grid[..., 1][:, None], inside
         for place, name in enumerate(atlas.beside, 1):
             here = (flag <= 0.5) & ((v >= 0.5) if name == "torso" else (v > 0) & (v < 0.5))
@@ -355,26 +355,13 @@ class AvatarGenerator(nn.Module):
             return {}
         noises, px = {}, self.feature_px
         while px <= self.size_px // 2:
-            base, face, back = (_coarser(getattr(self, f"noise_{name}"), px) for name in ("base", "face", "back"))
+            base, face, back = (coarser_noise(getattr(self, f"noise_{name}"), px) for name in ("base", "face", "back"))
             here = F.interpolate(m, size=px)
             grid_px = F.interpolate(grid.permute(0, 3, 1, 2), size=px).permute(0, 2, 3, 1)
             warp = _sample(face, grid_px, "nearest") * F.interpolate(inside, size=px)
             noises[px] = base * (1 - here) + back * here + warp
             px *= 2
         return noises
-
-
-def _local_mean(image: Tensor, width: int) -> Tensor:
-    """Average over width x width neighbours (width odd), the border replicated: (B,1,H,W)."""
-    wide = F.pad(image, (width // 2,) * 4, mode="replicate")
-    taps = image.new_full((1, 1, 1, width), 1 / width)
-    return F.conv2d(F.conv2d(wide, taps), taps.mT)
-
-
-def _coarser(noise: Tensor, px: int) -> Tensor:
-    """Sum white noise (1,1,r,r) over blocks of r/px pixels, scaled to unit variance again: (1,1,px,px)."""
-    factor = noise.shape[-1] // px
-    return noise if factor == 1 else F.avg_pool2d(noise, factor) * factor
 
 
 def _sample(texture: Tensor, grid: Tensor, mode: str) -> Tensor:

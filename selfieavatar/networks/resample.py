@@ -71,3 +71,16 @@ def area_downsample(image: torch.Tensor, factor: int) -> torch.Tensor:
     if image.shape[-1] % factor or image.shape[-2] % factor:
         raise ValueError(f"sides {tuple(image.shape[-2:])} are no multiples of {factor}")
     return F.avg_pool2d(image, factor) if factor > 1 else image
+
+
+def local_mean(image: torch.Tensor, width: int) -> torch.Tensor:
+    """Average over width x width neighbours (width odd), the border replicated: (B,1,H,W)."""
+    wide = F.pad(image, (width // 2,) * 4, mode="replicate")
+    taps = image.new_full((1, 1, 1, width), 1 / width)
+    return F.conv2d(F.conv2d(wide, taps), taps.mT)
+
+
+def coarser_noise(noise: torch.Tensor, px: int) -> torch.Tensor:
+    """Sum white noise (1,1,r,r) over blocks of r/px pixels, scaled to unit variance again: (1,1,px,px)."""
+    factor = noise.shape[-1] // px
+    return noise if factor == 1 else F.avg_pool2d(noise, factor) * factor

@@ -15,7 +15,7 @@ import numpy as np
 
 from selfieavatar.evaluation.bootstrap import ENOUGH_CLIPS, Block, frame_interval, mean_interval
 from selfieavatar.evaluation.metric_registry import MORE_IS_BETTER
-from selfieavatar.evaluation.metrics_file import TABLE_FIGURES
+from selfieavatar.evaluation.metrics_file import TABLE_METRICS
 from selfieavatar.evaluation.network_metrics import FID_REGIONS
 from selfieavatar.evaluation.psnr import CEILING_DB
 from selfieavatar.evaluation.regions import REGIONS
@@ -198,7 +198,7 @@ def missing_cells(one: Measured, labels: Labels, reason: str) -> list[Cell]:
         Cell(*key, split, region, metric, size_px=one.count("size_px"), reason=reason)
         for split in _all_splits(labels)
         for region in REGIONS
-        for metric in TABLE_FIGURES
+        for metric in TABLE_METRICS
     ]
 
 

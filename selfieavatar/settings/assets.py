@@ -80,7 +80,7 @@ GIVEN = {
     )
 }
 
-# Assets that figures are measured with where they are there; without them the figures are null.
+# Assets that metrics are measured with where they are there; without them the metrics are null.
 MEASURED_WITH = ("alexnet_imagenet", "inception_fid")
 
 

@@ -34,7 +34,10 @@ class Section(BaseModel):
     @field_validator("*", mode="wrap")
     @classmethod
     def _plain(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-        return plain(validate(plain(value)))
+        found = plain(validate(plain(value)))
+        if isinstance(value, bool) and not isinstance(found, bool):  # True equals 1, which a Literal takes
+            raise ValueError(f"must be a number, not {str(value).lower()}")
+        return found
 
 
 Limits = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
@@ -226,7 +229,7 @@ class Overlay(Section):
 class Capture(Section):
     """Whether the footage suffices, before hours of training: limits as [good, thin].
 
-    A figure at least as good as the first is good, as the second thin, worse is missing.
+    A measure at least as good as the first is good, as the second thin, worse is missing.
     """
 
     advised_yaw: float = Field(30, ge=5, le=80)
@@ -313,7 +316,7 @@ class Samples(Section):
 
 
 class Evaluate(Section):
-    """Self-reenactment on test frames, measured; figures, per-frame table, images and side-by-side video."""
+    """Self-reenactment on test frames, measured; metrics, per-frame table, images and side-by-side video."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the avatar. bfloat16 is faster on CPUs and GPUs that have it, and by under 2 of 255 coarser

@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from selfieavatar.detection.landmarks import Detection
 from selfieavatar.evaluation.retrack import (
-    FIGURES,
+    METRICS,
     Retracking,
     Tracker,
     expression_distance,
@@ -115,6 +115,6 @@ def test_what_cannot_be_tracked_again_is_unknown_and_said(face):
     again.start_clip()
     black = np.zeros((2, 64, 64, 3), np.float32)
     again.add(np.arange(2), black, black)
-    assert again.summary() == {"found": 0} | dict.fromkeys(FIGURES)
+    assert again.summary() == {"found": 0} | dict.fromkeys(METRICS)
     assert again.notes()[0] == "akd: no frame shows a face both in the image and in the truth"
     assert {len(values) for values in again.per_frame().values()} == {2}

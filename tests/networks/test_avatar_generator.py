@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from selfieavatar.errors import UserError
-from selfieavatar.networks.avatar_generator import AvatarGenerator, _coarser, _window, map_channels
+from selfieavatar.networks.avatar_generator import AvatarGenerator, _window, map_channels
 from selfieavatar.networks.avatar_networks import AvatarNetworks
 from selfieavatar.networks.blocks import count_parameters
 from selfieavatar.networks.discriminator import Discriminator
 from selfieavatar.networks.haar import haar, inverse_haar
+from selfieavatar.networks.resample import coarser_noise
 from selfieavatar.networks.sizes import check_sizes, refuse_sizes
 from selfieavatar.settings.train_section import Train
 from tests.networks.settings import TINY, preset, tiny
@@ -221,7 +222,7 @@ def test_noise_sticks_to_the_skin_and_stays_behind_it():
     style.noise_face.zero_()
     style.noise_back.normal_()
     on_back, on_person = (style._noises(*style._grid(uv), m + side)[16] for side in (1, 0))
-    torch.testing.assert_close(on_back, _coarser(style.noise_back, 16))
+    torch.testing.assert_close(on_back, coarser_noise(style.noise_back, 16))
     assert on_person.abs().max() == 0
 
 
