@@ -171,3 +171,8 @@ def test_unknown_preset():
 
 def test_canonical_json_ignores_order():
     assert canonical_json({"b": 1, "a": [1.5, None]}) == canonical_json({"a": [1.5, None], "b": 1})
+
+
+def test_true_is_no_number():
+    with pytest.raises(UserError, match="'train.net_warp_scale' must be a number, not True"):
+        stage_settings("train", {"net_warp_scale": True})
