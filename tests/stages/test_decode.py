@@ -8,7 +8,7 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from selfieavatar.io import disk, files
+from selfieavatar.io import disk, images
 from selfieavatar.io.files import content_hash
 from selfieavatar.io.images import image_name, read_image
 from selfieavatar.io.manifest import read_manifest
@@ -167,7 +167,7 @@ def test_second_person_is_reported_and_ignored(tmp_path, caplog):
 
 def test_folder_of_images(tmp_path):
     folder = tmp_path / "pictures"
-    with files.ImageWriter(folder) as writer:
+    with images.ImageWriter(folder) as writer:
         for number, image in enumerate(face_clip(6)):
             writer.put(number, image)
     m = decoded(folder, tmp_path / "out", folder_fps=10)
@@ -230,7 +230,7 @@ def test_disk_full(clip, tmp_path, capsys, monkeypatch):
     def full(self, number, image):
         raise OSError(errno.ENOSPC, "No space left on device")  # the kernel names no file
 
-    monkeypatch.setattr(files.ImageWriter, "_write", full)
+    monkeypatch.setattr(images.ImageWriter, "_write", full)
     assert_refused(capsys, clip, tmp_path / "out", f"the disk is full at {tmp_path / 'out'}")
 
 

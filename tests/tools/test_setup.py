@@ -322,7 +322,9 @@ def made():
 
 
 def test_lock_is_installed_here(made):
-    installed = {re.sub(r"[-_.]+", "-", d.name).lower(): d.version for d in importlib.metadata.distributions()}
+    site = [path for path in sys.path if path.endswith("site-packages")]  # not what setuptools has within itself
+    found = importlib.metadata.distributions(path=site)
+    installed = {re.sub(r"[-_.]+", "-", package.name).lower(): package.version for package in found}
     for name, version in setup.pinned(ROOT / "requirements.lock").items():
         assert installed.get(name) == version or re.match(ELSEWHERE, name), name
 
