@@ -7,6 +7,7 @@ CONTRIBUTING.md.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -30,7 +31,7 @@ def main() -> None:
     lock.write_text(HEAD + text)
     conda = ROOT / "environment.yaml"
     before = conda.read_text().partition("  - pip:\n")[0]
-    conda.write_text(before + "  - pip:\n" + "".join(f"      - '{line}'\n" for line in text.splitlines()))
+    conda.write_text(before + "  - pip:\n" + "".join(f"      - {json.dumps(line)}\n" for line in text.splitlines()))
     print(f"{lock.name}: {len(text.splitlines())} packages")
 
 

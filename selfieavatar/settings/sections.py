@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
-from pydantic_core import PydanticCustomError
 
 
 def plain(value: Any) -> Any:
@@ -37,7 +36,7 @@ class Section(BaseModel):
     def _plain(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         found = plain(validate(plain(value)))
         if isinstance(value, bool) and not isinstance(found, bool):  # True equals 1, which a Literal takes
-            raise PydanticCustomError("bool", " be a number")
+            raise ValueError("should be a number")
         return found
 
 
