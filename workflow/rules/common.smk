@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free
 
 from snakemake.settings.types import DeploymentMethod
 
+from selfieavatar.io.paths import RULES
 from selfieavatar.settings.assets import ASSETS, asset_folder
 from selfieavatar.settings.provenance import code_digest
 from selfieavatar.settings.clip_sheet import NAME
