@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 # Of several test processes (pytest-xdist) each keeps to one thread, or they take the cores from each other.
@@ -47,6 +48,14 @@ def few_threads():
     import cv2
 
     cv2.setNumThreads(int(THREADS))
+
+
+@pytest.fixture(autouse=True)
+def denormals():
+    """A training in this process flushes denormals to zero, with which MediaPipe's networks cannot be set up."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
