@@ -71,7 +71,7 @@ gpu-check: setup ## say which CUDA GPU is found and run the tests that need one
 	@$(PY) -c 'import torch; print("torch", torch.__version__, "|", torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA GPU found")'
 	@$(PY) -m pytest -q -m gpu -rs $(PYTEST_ARGS)
 
-report: setup ## results/report.html: pages, videos and figures of what has been made; opened in a browser
+report: setup ## results/report.html: pages, videos and metrics of what has been made; opened in a browser
 	@$(PY) tools/report.py $(if $(REPORT),--config $(REPORT))
 
 docs: setup ## site/index.html: this documentation and the API reference as a site

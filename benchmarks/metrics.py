@@ -1,4 +1,4 @@
-"""Speed of the figures of `evaluate` that need no network, on images as they come from an avatar: all regions.
+"""Speed of the metrics of `evaluate` that need no network, on images as they come from an avatar: all regions.
 
     python benchmarks/metrics.py                      # 500 frames of 256 px
     python benchmarks/metrics.py --size-px 512 --threads 1

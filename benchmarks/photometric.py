@@ -130,22 +130,22 @@ def measure(video: str, folder: Path, mode: str, images: Path | None) -> list[st
 def main() -> None:
     """Measure and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("films", nargs="+", help="path:start:end of each video")
+    parser.add_argument("videos", nargs="+", help="path:start:end of each video")
     parser.add_argument("--size-px", type=int, default=256, help="side of the frames (default: 256)")
     parser.add_argument("--mode", choices=["light", "full"], default="light", help="what to measure")
     parser.add_argument("--work", type=Path, help="folder to keep results of the stages in, and to take them from")
-    parser.add_argument("--pictures", type=Path, help="folder for images to look at: frame and I_R, as the columns")
+    parser.add_argument("--images", type=Path, help="folder for images to look at: frame and I_R, as the columns")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     heads = ["clip", "frames", "error before", "even light", "subject's light", "fitted light", "flicker of the video"]
     heads += ["before", "subject's", "fitted", "landmarks before, %", "after, %"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     with tempfile.TemporaryDirectory() as temporary:
-        for video in args.films:
+        for video in args.videos:
             folder = (args.work or Path(temporary)) / Path(video.rsplit(":", 2)[0]).stem
             folder.mkdir(parents=True, exist_ok=True)
             prepare(video, folder, args.size_px)
-            lines.append("| " + " | ".join(measure(video, folder, args.mode, args.pictures)) + " |")
+            lines.append("| " + " | ".join(measure(video, folder, args.mode, args.images)) + " |")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -79,8 +79,8 @@ def timed(trainer: Trainer, store: FrameStore, share: float, steps: int) -> dict
         trainer.set_schedule(share)
         batch = make_batch(arrays, np.zeros(len(positions)), trainer.device, trainer.layout)
         loaded = time.perf_counter()
-        figures = trainer.step(trainer.augment(batch))
-        float(figures["total"])  # waits for the GPU
+        metrics = trainer.step(trainer.augment(batch))
+        float(metrics["total"])  # waits for the GPU
         now, spent = time.perf_counter(), time.process_time()
         if number >= 1:
             clock.append(now - began)

@@ -93,7 +93,7 @@ def levels(alpha: np.ndarray, low: float = 0.10, high: float = 0.92) -> np.ndarr
 
 
 def tidy(mask: np.ndarray, hole_share: float, reach_px: int) -> np.ndarray:
-    """Keep the largest connected component of a mask with its surroundings, and fill its small holes.
+    """Keep the largest connected component of a mask with what is close around it, and fill its small holes.
 
     Args:
         mask: (H,W) float32.

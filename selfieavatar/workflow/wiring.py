@@ -149,7 +149,7 @@ class Wiring:
 
         return path
 
-    def test_samples(self, wildcards: Any) -> str | list[str]:
+    def measured_samples(self, wildcards: Any) -> str | list[str]:
         """Give the list of frames to measure, of a subject with clips to test on."""
         return "<subject>/test_samples.parquet" if self.sheet.to_test(wildcards.subject) else []
 

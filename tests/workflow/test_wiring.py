@@ -67,7 +67,7 @@ def test_what_is_held_out(wiring):
     wf = wiring()
     assert wf.held_out(of("anna")) == "" and wf.held_out(of("bert")).startswith("--holdout 0.")
     assert wf.role_of_samples(of("anna")) == "train" and wf.role_of_samples(of("bert")) == "holdout"
-    assert wf.test_samples(of("anna")) == "<subject>/test_samples.parquet" and wf.test_samples(of("bert")) == []
+    assert wf.measured_samples(of("anna")) == "<subject>/test_samples.parquet" and wf.measured_samples(of("bert")) == []
 
 
 def test_a_source(wiring, tmp_path):

@@ -2,7 +2,7 @@ rule evaluate:
     input:
         avatar="<avatar>/avatar.pt",
         samples="<subject>/samples.parquet",
-        test=wf.test_samples,
+        test=wf.measured_samples,
         weights=wf.weights_there,
         # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
         decode=wf.clips("decode.parquet", "measured"),
@@ -19,7 +19,7 @@ rule evaluate:
             caption="../report/metrics.rst",
             category="2 Avatar",
             subcategory="{subject}",
-            labels=wf.avatar_labels("all figures as JSON"),
+            labels=wf.avatar_labels("all metrics as JSON"),
         ),
         table="<avatar>/self.parquet",
         video=report(

@@ -1,7 +1,7 @@
 rule external:
     input:
         samples="<subject>/samples.parquet",
-        test=wf.test_samples,
+        test=wf.measured_samples,
         identity="<subject>/identity.npz",
         method=wf.method_images,
         weights=wf.weights_there,
@@ -19,7 +19,7 @@ rule external:
             caption="../report/metrics.rst",
             category="2 Avatar",
             subcategory="{subject}",
-            labels={"avatar": "by {method}", "shows": "all figures as JSON"},
+            labels={"avatar": "by {method}", "shows": "all metrics as JSON"},
         ),
         table="<subject>/external/{method}/frames.parquet",
     log:
