@@ -20,6 +20,7 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.frames import seconds
 from selfieavatar.io.avatar_file import read_avatar
+from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.files import atomic_file
 from selfieavatar.io.images import encode_jpeg, image_name, read_image
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest
@@ -122,7 +123,7 @@ def three_tiles(args: argparse.Namespace, clip: str, frame: int) -> bytes:
     Raises:
         UserError: an image is missing or damaged, or the two differ in size.
     """
-    paths = (args.clips_dir / clip / "frames" / image_name(frame), args.pictures / clip / image_name(frame))
+    paths = (ClipStore(args.clips_dir / clip).path("frames", frame), args.pictures / clip / image_name(frame))
     truth, own = (as_rgb8(read_image(path)) for path in paths)
     if truth.shape != own.shape:
         raise UserError(f"{paths[0]} and {paths[1]} differ in size; run the workflow again")

@@ -27,7 +27,7 @@ from selfieavatar.evaluation.retrack import Tracker, expression_distance, fit_po
 from selfieavatar.fitting.torso import fill_nearest
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.identity import Identity
-from selfieavatar.io.images import image_name, read_image
+from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE
 from selfieavatar.morphable.model import MorphableModel
@@ -149,6 +149,7 @@ def video(
     black = np.zeros((avatar.size_px, avatar.size_px, 3), np.uint8)
     height, width = tiles_in_a_row([black, black], names, "", side).shape[:2]
     painted: dict[int, np.ndarray] = {}
+    clip = ClipStore(args.frames.parent, frames=args.frames)
     with VideoWriter(args.out_video, driver.fps, (width, height), args.settings.video_crf) as video:
         for row in progress(range(len(frames)), desc="reenact"):
             at = place[row]
@@ -167,7 +168,7 @@ def video(
                     likeness.add(images / np.float32(255), uv[:, 2].numpy() > 0)
             number = int(frames[row])
             caption = f"{number}" if at >= 0 else f"{number}: no face to follow"
-            shown = [read_image(args.frames / image_name(number)), painted[at] if at >= 0 else black]
+            shown = [clip.image("frames", number), painted[at] if at >= 0 else black]
             video.put(tiles_in_a_row(shown, names, caption, side))
 
 
