@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 # Of several test processes (pytest-xdist) each keeps to one thread, or they take the cores from each other.
@@ -33,8 +34,20 @@ def cuda_missing() -> str:
     return "needs a CUDA GPU; torch " + torch.__version__ + " finds none"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Skip the tests marked `gpu` with the reason; torch is imported only where there are any."""
+    """Skip the tests marked `gpu` with the reason, and group and order the tests for several processes.
+
+    Tests of one file share what they have made, those of the made project share that: each group stays in one process.
+    The groups with the most slow tests begin. torch is imported only where a test needs a GPU.
+    """
+    slow: Counter[str] = Counter()
+    for item in items:
+        group = "project" if "fresh_project" in item.fixturenames else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+        item.group = group
+        slow[group] += item.get_closest_marker("slow") is not None
+    items.sort(key=lambda item: -slow[item.group])
     marked = [item for item in items if item.get_closest_marker("gpu")]
     reason = cuda_missing() if marked else ""
     if reason:
