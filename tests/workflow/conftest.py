@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from selfieavatar.settings.config import load_preset
+from tests.workflow.snakemake_server import SnakemakeServer
 
+SERVER = SnakemakeServer()
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("Snakefile", "environment.yaml", "workflow", "selfieavatar", "stages", "tools", "config", "profiles")
 SHEET = """subject\tclip\trole\tsource\tstart_frame\tend_frame\tdataset\tconsent\tpreset
@@ -54,14 +56,18 @@ class Run:
     def __call__(
         self, *arguments: str, snakefile: Path = ROOT / "Snakefile", config: str = "subjects=sheet.tsv", **env: str
     ) -> tuple[int, str]:
-        command = [sys.executable, "-m", "snakemake", "-s", str(snakefile), "--cores", "1", *arguments]
-        done = subprocess.run(
-            [*command, "--config", config], cwd=self.folder, env=os.environ | env, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
+        command = ["-s", str(snakefile), "--cores", "1", *arguments, "--config", config]
+        done = SERVER.run(command, self.folder, os.environ | env)
         said = done.stdout + done.stderr
         assert "Traceback (most recent call last)" not in said
         return done.returncode, said
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server():
+    """Snakemake in memory, for as long as the tests of this folder run."""
+    yield
+    SERVER.close()
 
 
 @pytest.fixture
@@ -78,9 +84,9 @@ class Project:
 
     def snakemake(self, *arguments: str, sheet: str = "sheet.tsv", check: bool = True) -> subprocess.CompletedProcess:
         """Run Snakemake in the working folder."""
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.code / "Snakefile"), "--cores", "2"]
+        command = ["--snakefile", str(self.code / "Snakefile"), "--cores", "2"]
         command += [*arguments, "--config", f"subjects={sheet}"]
-        done = subprocess.run(command, cwd=self.work, capture_output=True, text=True, check=False)
+        done = SERVER.run(command, self.work, dict(os.environ))
         if check and done.returncode:
             pytest.fail(f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")
         return done
