@@ -38,3 +38,11 @@ def test_key_exists(name):
         assert any(entry.startswith(key[:-1]) for entry in known)
     elif key:
         assert key in known
+
+
+def test_no_text_holds_the_marks_of_a_merge():
+    root = Path(__file__).parent.parent
+    names = ("*.md", "docs/**/*.md", "config/**/*.*", "benchmarks/**/*.md")
+    files = [path for name in names for path in root.glob(name)]
+    marked = [path for path in files if re.search(r"^(<{7}|>{7}) ", path.read_text(), re.MULTILINE)]
+    assert files and not marked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -75,12 +76,26 @@ def snakemake(tmp_path) -> Run:
     return Run(tmp_path)
 
 
+def kernels_of(folder: Path) -> Path:
+    """Where numba keeps what it has compiled of the modules in a folder (its `get_suitable_cache_subpath`)."""
+    digest = hashlib.sha1(str(folder).encode()).hexdigest()
+    return Path(os.environ["NUMBA_CACHE_DIR"], f"{folder.name}_{digest}")
+
+
 @dataclass
 class Project:
     """A copy of the project's code, and a working folder elsewhere with the sheet and the results."""
 
     code: Path
     work: Path
+
+    def __post_init__(self) -> None:
+        """Share the kernels that numba has compiled: it keeps them by folder, and a copy would compile them anew."""
+        modules = (self.code / "selfieavatar").rglob("*.py")
+        for folder in {path.parent for path in modules if "njit" in path.read_text()}:
+            mine, shared = (kernels_of(place) for place in (folder, ROOT / folder.relative_to(self.code)))
+            shared.mkdir(parents=True, exist_ok=True)
+            mine.symlink_to(shared)
 
     def snakemake(self, *arguments: str, sheet: str = "sheet.tsv", check: bool = True) -> subprocess.CompletedProcess:
         """Run Snakemake in the working folder."""
@@ -102,13 +117,13 @@ class Project:
 def fresh_project(tmp_path_factory) -> Project:
     """The code and two short videos of the demo actor; nothing has run yet."""
     base = tmp_path_factory.mktemp("project")
-    project = Project(base / "the code", base / "work folder")
-    project.code.mkdir()
-    project.work.mkdir()
+    code, work = base / "the code", base / "work folder"
+    code.mkdir()
+    work.mkdir()
     for name in CODE:
-        source = ROOT / name
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, project.code / name)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, code / name)
+    project = Project(code, work)
     video = project.work / "video.mp4"
     settings = json.dumps(load_preset("smoke")["demo"])
     command = [sys.executable, "-m", "stages.demo", "--seed", "1", "--settings", settings]
