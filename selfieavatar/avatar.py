@@ -223,7 +223,7 @@ class Avatar:
         Args:
             rotation: axis-angle (B,3) rad. translation: (B,3) cm. expression: (B,E). gaze: (B,4) rad, None looks ahead.
             light: (B,27), None is the mean light of the avatar's own clips. torso: (B,2) its shift as a share of the
-            side, None holds it still.
+            side, None puts it where the head's pose tells (see `fitting.torso_motion`).
 
         Returns:
             I_R and I_UV (B,3,S,S) in [0,1], as `paint` wants them.
@@ -239,6 +239,8 @@ class Avatar:
             rows_of.append(np.atleast_2d(np.asarray(rows)) if rows is not None or name in needed else None)
             if rows_of[-1] is not None and (rows_of[-1].shape != (frames, widths[name]) or not frames):
                 raise ValueError(f"{name} must be {(frames or 'B', widths[name])}, not {rows_of[-1].shape}")
+        if torso is None and self.identity.torso_motion is not None:
+            rows_of[-1] = self.identity.torso_motion.shift(rows_of[0], rows_of[1])
         drawn = self._renderer.render_batch(*rows_of)
         render = torch.from_numpy(drawn.image).permute(0, 3, 1, 2).float() / 255
         uv = torch.from_numpy(drawn.uv.astype(np.int32)).permute(0, 3, 1, 2).float() / 65535

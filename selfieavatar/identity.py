@@ -51,9 +51,13 @@ _OPTIONAL: dict[str, _Spec] = {
     "torso_picture": ("B", ("S", "S"), (0, 255)),
     "torso_mask": ("B", ("S", "S"), (0, 255)),
     "torso_top": ("iuf", (), _CM),
+    "torso_weights": ("f", (7, 2), _CM),
+    "torso_low": ("f", (2,), (-1, 1)),
+    "torso_high": ("f", (2,), (-1, 1)),
 }
 _POSES = ("pose_rest", "pose_low", "pose_high")
 _TORSO = ("torso_picture", "torso_mask", "torso_top")
+_TORSO_MOTION = ("torso_weights", "torso_low", "torso_high")
 _LEAST_PX = 8  # side of the images
 
 
@@ -71,6 +75,24 @@ class Torso:
 
 
 @dataclass(frozen=True)
+class TorsoMotion:
+    """Linear map from the head's pose to the torso's shift; see `fitting.torso_motion`.
+
+    weights: (7, 2) float32, rows: the constant, axis-angle (rad), translation (cm); columns: x, y as shares of the
+    side. low, high: (2,) float32, range of the shifts that it was learnt from, to which a prediction is limited.
+    """
+
+    weights: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def shift(self, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+        """Predict shifts (N, 2) from axis-angles (N, 3), rad, and translations (N, 3), cm."""
+        pose = np.concatenate([np.ones((len(rotation), 1)), rotation, translation], axis=1)
+        return np.clip(pose @ self.weights.astype(float), self.low, self.high)
+
+
+@dataclass(frozen=True)
 class Identity:
     """Who the subject is. What was not learnt is None.
 
@@ -82,6 +104,7 @@ class Identity:
         pose_range: usual head pose and the range about it.
         head_sphere: (4,) float32 centre in model axes and radius, cm, of the sphere on which hair and ears lie.
         torso: reference that the shift of the torso is measured from.
+        torso_motion: what the head's pose tells of that shift; learnt by the training, and kept in avatar.pt.
         registration_reference: (R, R) uint8 local contrast of the skin, see `fitting.registration`.
     """
 
@@ -94,6 +117,7 @@ class Identity:
     head_sphere: np.ndarray | None = None
     torso: Torso | None = None
     registration_reference: np.ndarray | None = None
+    torso_motion: TorsoMotion | None = None
 
     @cached_property
     def landmark_set(self) -> LandmarkSet:
@@ -139,10 +163,11 @@ class Identity:
         torso = None
         if "torso_top" in arrays:
             torso = Torso(arrays["torso_picture"], arrays["torso_mask"], float(arrays["torso_top"]))
+        motion = TorsoMotion(*(arrays[name] for name in _TORSO_MOTION)) if "torso_weights" in arrays else None
         return cls(
             MorphableModel.from_arrays(arrays), camera, arrays["texture"], arrays.get("texture_weight"),
             arrays.get("light"), PoseRange(*(arrays[name] for name in _POSES)) if "pose_rest" in arrays else None,
-            arrays.get("skull"), torso, arrays.get("reference"),
+            arrays.get("skull"), torso, arrays.get("reference"), motion,
         )  # fmt: skip
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -159,12 +184,16 @@ class Identity:
         if self.torso is not None:
             parts = self.torso.image, self.torso.mask, np.float32(self.torso.top)
             arrays |= dict(zip(_TORSO, parts, strict=True))
+        if (motion := self.torso_motion) is not None:
+            arrays |= dict(zip(_TORSO_MOTION, (motion.weights, motion.low, motion.high), strict=True))
         return {name: values for name, values in arrays.items() if values is not None}
 
 
 def _check(arrays: Mapping[str, np.ndarray]) -> None:
     """ValueError where arrays do not make an identity: kernels index with them unchecked."""
-    together = [name for group in (_POSES, _TORSO) if any(name in arrays for name in group) for name in group]
+    together = [
+        name for group in (_POSES, _TORSO, _TORSO_MOTION) if any(name in arrays for name in group) for name in group
+    ]
     missing = [name for name in ("model", *_REQUIRED, *together) if name not in arrays]
     if missing:
         raise ValueError(f"the identity lacks {', '.join(missing)}")

@@ -26,7 +26,7 @@ from selfieavatar.evaluation.summary_text import WORDS
 from selfieavatar.io.files import atomic_file, end_of
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.paths import AVATAR, EXTERNAL, METRICS, RULES, VARIANTS
-from selfieavatar.reporting.comparison import OURS, Cell, Measured, Method, group_cells, missing_cells
+from selfieavatar.reporting.comparison import INSIDE, OURS, TRACKED, Cell, Measured, Method, group_cells, missing_cells
 from selfieavatar.reporting.comparison_page import page
 from selfieavatar.reporting.job_states import sentence as said_by
 from selfieavatar.settings.cli import main, stage_parser
@@ -122,9 +122,11 @@ def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method], c
             reason, asked = why_missing(results, sheet, subject, method)
         if content and method.kind == "baseline" and not content.get("baselines"):
             content, reason = {}, "left out by evaluate.baselines: false"
+        if method == TRACKED and not content.get(TRACKED.name):
+            continue  # left out, or no torso was followed
         if content and method.kind in ("ours", "variant") and not path.with_name(AVATAR).is_file():
             reason = "avatar.pt is not there: these scores may be of an earlier one"  # new trainings remove it
-        if reason and asked and method.kind != "baseline":
+        if reason and asked and method.kind not in INSIDE:
             log.warning("%s, %s: %s", subject, method.label, reason)
         makes = "" if content or method.kind != "variant" else command(path)
         yield Measured(subject, dataset, method, content, reason, asked, makes)
@@ -134,7 +136,7 @@ def all_measured(results: Path, sheet: Sheet, command: Command) -> list[Measured
     """List each method of a data set on every subject of it, in the order of the table; command makes a file."""
     found: dict[str, set[Method]] = {}
     for subject in sheet.subjects():
-        folder, methods = results / subject, found.setdefault(sheet.dataset(subject), {OURS})
+        folder, methods = results / subject, found.setdefault(sheet.dataset(subject), {OURS, TRACKED})
         methods.update(Method("baseline", name) for name in WORDS)
         methods.update(Method("variant", name) for name in made_variants(folder))
         methods.update(Method("external", name) for name in external_methods(folder))
@@ -147,8 +149,8 @@ def all_measured(results: Path, sheet: Sheet, command: Command) -> list[Measured
 
 
 def groups_of(results: Path, one: Measured, labels: dict[str, dict[str, str]]) -> list[Cell]:
-    """Score a method by the labels of the clips; none of baselines, whose single frames are not kept."""
-    if one.method.kind == "baseline" or not any(labels.values()):
+    """Score a method by the labels of the clips; none of those of which single frames are not kept."""
+    if one.method.kind in INSIDE or not any(labels.values()):
         return []
     if not one.metrics:
         return missing_cells(one, labels, one.reason)
@@ -195,7 +197,7 @@ def run(args: argparse.Namespace) -> None:
     with atomic_file(args.results / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     write_manifest(args.results / "table.parquet", "table", columns, {"definitions": DEFINITIONS})
-    asked = [one for one in found if one.asked and one.method.kind != "baseline"]
+    asked = [one for one in found if one.asked and one.method.kind not in INSIDE]
     made = Counter("measured" if one.metrics else "missing" for one in asked)
     log.info("%s: %d measured, %d missing", args.results / "table.md", made["measured"], made["missing"])
 

@@ -1,7 +1,8 @@
 """Decode a clip, choose one fixed square crop around the head, and write the cropped frames with their manifest.
 
 The crop is computed from frames sampled over ranges of the source (`--ranges`: those the subject trains on), so that
-all clips of one source have the same crop and background. Frames without a face and repeated frames are marked.
+all clips of one source have the same crop and background. What is held out to measure on takes no part in it. Frames
+without a face and repeated frames are marked.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import numpy as np
 
 from selfieavatar.detection.face_finder import FaceFinder, background_masks, sharpness
 from selfieavatar.errors import UserError
+from selfieavatar.evaluation.holdout import hold_out
 from selfieavatar.io.disk import refuse_images
 from selfieavatar.io.files import atomic_dir
 from selfieavatar.io.images import ImageWriter
@@ -44,19 +46,46 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ranges", default="[]", help="JSON list of [start, end] for the crop (default: the clip's own)"
     )
+    parser.add_argument("--holdout", type=float, default=0.0, help="last share of all frames to train on that measures")
+    parser.add_argument("--gap-s", type=float, default=0.0, help="seconds before them to leave out, too")
+    parser.add_argument(
+        "--train-clips", type=json.loads, default=[], help="JSON list of [source, start, end] that the share is of"
+    )
     parser.add_argument("--labels", type=json.loads, default={}, help="JSON object: what the clip shows, for metrics")
     parser.add_argument("--out-frames", type=Path, required=True, help="folder for the frames, 000000.png and so on")
     parser.add_argument("--manifest", type=Path, required=True, help="decode.parquet")
     return parser
 
 
-def sampled_frames(source: VideoSource, ranges: Sequence[Sequence[int | None]], count: int) -> list[int]:
-    """Sample about `count` source frames evenly over the union of half-open ranges."""
+def deciding_frames(source: VideoSource, ranges: Sequence[Sequence[int | None]], held: np.ndarray) -> np.ndarray:
+    """Find the source frames (N,) that decide the crop: the union of half-open ranges, but for those held out.
+
+    held: (source.count,) bool. A source that is held out as a whole decides its own crop, as a test clip does.
+    """
     used = np.zeros(source.count, dtype=bool)
     for start, end in ranges:
         chosen = clip_range(source, start, end)
         used[chosen.start : chosen.stop] = True
-    numbers = np.flatnonzero(used)
+    return np.flatnonzero(used & ~held if (used & ~held).any() else used)
+
+
+def held_frames(source: VideoSource, args: argparse.Namespace) -> np.ndarray:
+    """Mark the source frames (source.count,) that `--holdout` keeps from training, with the gap before them."""
+    held = np.zeros(source.count, dtype=bool)
+    if args.holdout <= 0 or not args.train_clips:
+        return held
+    clips = [(open_source(Path(path), args.settings.folder_fps), start, end) for path, start, end in args.train_clips]
+    counts = [len(clip_range(*clip)) for clip in clips]
+    kept = hold_out(sum(counts), args.holdout, round(args.gap_s * clips[-1][0].fps)) == "train"
+    for (clip, start, end), mine in zip(clips, np.split(kept, np.cumsum(counts)[:-1]), strict=True):
+        if clip.path == source.path:
+            chosen = clip_range(clip, start, end)
+            held[chosen.start : chosen.stop] |= ~mine
+    return held
+
+
+def sampled_frames(numbers: np.ndarray, count: int) -> list[int]:
+    """Sample about `count` of the frames (N,) evenly."""
     # The middle of each of `count` equal parts.
     positions = (np.arange(min(count, len(numbers))) + 0.5) * len(numbers) / min(count, len(numbers))
     return [int(n) for n in numbers[positions.astype(int)]]
@@ -182,7 +211,7 @@ def run(args: argparse.Namespace) -> None:
     refuse_images(args.out_frames, len(clip_range(source, args.start, args.end)), size_px)
     ranges = parse_ranges(args.ranges, args.start, args.end)
     with FaceFinder(settings.face_confidence) as finder:
-        numbers = sampled_frames(source, ranges, settings.sample_count)
+        numbers = sampled_frames(deciding_frames(source, ranges, held_frames(source, args)), settings.sample_count)
         crop, face, faces_max = find_crop(source, numbers, settings.crop_scale, finder, min(args.threads, 4))
         log.info("%s: crop %s of %dx%d, face height %.0f px", args.source, crop, *source.size, face[3] - face[1])
         # The detector and the comparisons need at least COMPARE_PX; a whole factor makes shrinking exact.

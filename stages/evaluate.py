@@ -2,9 +2,10 @@
 
 In: avatar.pt, samples.parquet (one, or one of the training and one of the test clips), the clips' folders. Out:
 metrics.json, self.parquet (scores of each frame), self/<clip>/NNNNNN.png, self.mp4 (truth, render, alpha, avatar,
-error). Beside the avatar stand the metrics of what it must beat: the mean training frame, and the training frame with
-the nearest landmarks. Frames are streamed: memory does not grow with the clips. What is measured is the 8-bit image
-that is written.
+error). The avatar is driven by pose, expression and gaze of the face alone, as by any driver. Beside it stand the same
+avatar with the torso where it was tracked in the truth, and what it must beat: the mean training frame, and the
+training frame with the nearest landmarks. Frames are streamed: memory does not grow with the clips. What is measured is
+the 8-bit image that is written.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import numpy as np
 from selfieavatar.detection.landmarks import MediaPipeDetector
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.baseline import Baselines
+from selfieavatar.evaluation.driving import driver_only
 from selfieavatar.evaluation.frames import Images, Subject, read_subject, seconds, video_rate
 from selfieavatar.evaluation.metrics_file import as_json, frame_columns, package_versions, result_metrics
 from selfieavatar.evaluation.network_metrics import NetworkScores
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.results import Results
 from selfieavatar.evaluation.retrack import retracking_of
-from selfieavatar.evaluation.summary_text import comparison, worse_than
+from selfieavatar.evaluation.summary_text import TRACKED_TORSO, comparison, worse_than
 from selfieavatar.io.files import atomic_dir, write_json
 from selfieavatar.io.images import ImageWriter
 from selfieavatar.io.manifest import write_manifest
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-METHODS = ("avatar", "mean_frame", "nearest_frame")
+BASELINES = ("mean_frame", "nearest_frame")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,6 +68,15 @@ def baselines_of(subject: Subject, images: Images, mean_frames: int) -> Baseline
     return Baselines(subject.train, subject.test, images.filled_points, read, mean_frames)
 
 
+def wants_tracked(runner: InferenceRunner, asked: bool) -> tuple[bool, str]:
+    """Tell whether the avatar is measured with the tracked torso, too, or why it is not."""
+    if not asked:
+        return False, f"{TRACKED_TORSO}: left out by evaluate.tracked_torso: false"
+    if runner.avatar.identity.torso is None:
+        return False, f"{TRACKED_TORSO}: no torso was followed"
+    return True, ""
+
+
 def measure(
     args: argparse.Namespace, subject: Subject, runner: InferenceRunner, images: Images, folder: Path
 ) -> Results:
@@ -73,9 +84,11 @@ def measure(
     settings, tile_px = args.settings, args.settings.video_tile_px
     baselines = baselines_of(subject, images, settings.mean_frames) if settings.baselines else None
     network = NetworkScores(runner.device, settings.network_metrics)
-    tracked, why = retracking_of(runner.avatar, MediaPipeDetector, settings.retrack_px)
-    result = Results(METHODS if baselines else METHODS[:1], network, tracked)
-    result.notes += [why] if why else []
+    retracked, why = retracking_of(runner.avatar, MediaPipeDetector, settings.retrack_px)
+    tracked, why_not = wants_tracked(runner, settings.tracked_torso)
+    methods = ("avatar", *([TRACKED_TORSO] if tracked else []), *(BASELINES if baselines else ()))
+    result = Results(methods, network, retracked)
+    result.notes += [note for note in (why, why_not) if note]
     rates = images.rates(subject)
     fps, size = video_rate(subject, rates), row_size(subject.size_px, tile_px)
     video = VideoWriter(args.video, fps, size, settings.video_crf)
@@ -83,9 +96,11 @@ def measure(
         for clip, frames in subject.test.items():
             with ImageWriter(folder / clip, args.threads) as writer:
                 for batch in images.batches(clip, frames, settings.batch_size):
-                    render = images.of(clip, batch.frames, "render")
-                    image, alpha = runner.paint(render, batch.uv)
-                    shown = {METHODS[0]: image} | (baselines.of(clip, batch.frames) if baselines else {})
+                    render, uv = driver_only(runner.avatar, images, clip, batch.frames)
+                    image, alpha = runner.paint(render, uv)
+                    shown = {"avatar": image} | (baselines.of(clip, batch.frames) if baselines else {})
+                    if tracked:
+                        shown[TRACKED_TORSO] = runner.paint(images.of(clip, batch.frames, "render"), batch.uv)[0]
                     result.add(clip, batch.frames, batch.order, batch.truth, batch.masks, shown)
                     for k, number in enumerate(batch.frames.tolist()):
                         writer.put(number, np.round(image[k] * 255).astype(np.uint8))
@@ -93,14 +108,15 @@ def measure(
                         video.put(side_by_side(*row, caption=f"{clip} {number}", least_px=tile_px))
                     bar.update(len(batch.frames))
     result.block = seconds(rates)
-    result.fps = runner.frames_per_second(render, batch.uv, settings.speed_frames)
+    result.fps = runner.frames_per_second(render, uv, settings.speed_frames)
     return result
 
 
 def report(args: argparse.Namespace, subject: Subject, runner: InferenceRunner, result: Results) -> dict:
     """Assemble the content of metrics.json."""
     result.notes += subject.notes()
-    facts = {"subject": subject.name, "variant": args.variant, "split": "self"}
+    facts = {"subject": subject.name, "variant": args.variant, "split": "self", "driving": "driver_only"}
+    facts |= {"interleaved": list(subject.interleaved)}
     facts |= {"frames": len(result.frames), "size_px": subject.size_px}
     rest = {
         "speed": {"fps": result.fps, "device": runner.device_name(), "precision": args.settings.precision},

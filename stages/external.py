@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> None:
         torch.set_num_threads(max(args.threads, 1))
         result = measure(args, subject, device)
     facts = {"subject": subject.name, "method": args.method, "split": "self"}
-    facts |= {"frames": len(result.frames), "size_px": subject.size_px}
+    facts |= {"frames": len(result.frames), "size_px": subject.size_px, "interleaved": list(subject.interleaved)}
     rest = {"speed": None, "training": None, "weights": result.network.weights, "versions": package_versions()}
     content = as_json(facts | result_metrics(result) | rest | {"notes": result.all_notes()})
     kept = {"subject": subject.name, "size_px": subject.size_px, "method": args.method, "block": result.block}

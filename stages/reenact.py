@@ -4,8 +4,7 @@ In: avatar.pt, the driver's identity.npz, and decode.parquet, fit.parquet and fr
 is trained. Out: a video of driver | avatar, and a table of the coefficients used, with the distances (AED, APD) of
 what a tracker sees in the avatar's own images from what was asked, how much of what the driver does was asked, and,
 where VGGFace2's network is among the assets, the similarity of the avatar's face to its person in the frames trained on
-(--samples). A driver who is the avatar's own person needs no retargeting: that is self-reenactment, under the light of
-the clip.
+(--samples). A driver who is the avatar's own person needs no retargeting: that is self-reenactment.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from selfieavatar.evaluation.frames import Images
 from selfieavatar.evaluation.metrics_file import as_json
 from selfieavatar.evaluation.regions import mean_or_none
 from selfieavatar.evaluation.retrack import Tracker, expression_distance, fit_points, pose_distance_deg
-from selfieavatar.fitting.torso import fill_nearest
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.identity import Identity
 from selfieavatar.io.clips import ClipStore
@@ -32,7 +30,7 @@ from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.reporting.tiles import tiles_in_a_row
-from selfieavatar.retargeting.retarget import Carried, Motion, Retarget, same_person
+from selfieavatar.retargeting.retarget import Carried, Motion, Retarget
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.settings.device import lease_device
 from selfieavatar.settings.sections import Reenact
@@ -132,15 +130,13 @@ def likeness_of(args: argparse.Namespace, device: str) -> tuple[Likeness | None,
 
 
 def video(
-    args: argparse.Namespace, avatar: Avatar, driver: Driver, asked: Motion, own: bool, tracker: Tracker | None,
+    args: argparse.Namespace, avatar: Avatar, driver: Driver, asked: Motion, tracker: Tracker | None,
     likeness: Likeness | None,
 ) -> None:  # fmt: skip
     """Paint every frame that can be followed, write the video, and show the images to what measures them.
 
-    own: the driver is the avatar's person, whose light and torso are those of the clip; else both stay as they are.
+    Light is the avatar's mean light, and its torso where the head's pose tells: the driver's face alone drives.
     """
-    light = driver.fit["light"][driver.rows] if own else None
-    torso = fill_nearest(driver.fit["torso"])[driver.rows] if own else None
     side, frames = args.settings.video_tile_px, driver.fit["frame"]
     side = max(side, avatar.size_px)
     names = (f"driver {args.driver}", f"avatar {avatar.subject}")
@@ -155,10 +151,7 @@ def video(
             at = place[row]
             if at >= 0 and at not in painted:
                 part = np.arange(at, min(at + args.settings.batch_size, len(driver.rows)))
-                render, uv = avatar.pose(
-                    *(getattr(asked, name)[part] for name in COEFFICIENTS),
-                    *(None if values is None else values[part] for values in (light, torso)),
-                )
+                render, uv = avatar.pose(*(getattr(asked, name)[part] for name in COEFFICIENTS))
                 image, _ = avatar.paint(render, uv)
                 images = image.mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
                 painted = dict(zip(part.tolist(), images, strict=True))
@@ -229,7 +222,6 @@ def run(args: argparse.Namespace) -> None:
 
         torch.set_num_threads(max(args.threads, 1))
         avatar = Avatar.load(args.avatar, device, settings.precision)
-        own = same_person(driver.model, avatar.model)
         chosen = {name: getattr(settings, name) for name in ("pose", "gain", "overshoot", "pose_overshoot")}
         carry = avatar.retarget(driver.model, driver.camera, driver.motion, **chosen)
         asked = carry(driver.motion)
@@ -243,7 +235,7 @@ def run(args: argparse.Namespace) -> None:
         else:
             tracker = Tracker(MediaPipeDetector(), settings.retrack_px)
         try:
-            video(args, avatar, driver, asked, own, tracker, likeness)
+            video(args, avatar, driver, asked, tracker, likeness)
         finally:
             if tracker is not None:
                 tracker.detector.close()

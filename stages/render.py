@@ -101,8 +101,8 @@ def run(args: argparse.Namespace) -> None:
     share = np.zeros(len(fit), np.float32)
     with lease_device(args.gpu) as device:
         backend = choose_backend(args.settings.backend, device)
-        lit = args.settings.light == "fitted"
-        renderer = Renderer(identity, backend=backend, supersample=args.settings.supersample, light=default_light())
+        lit, light = args.settings.light == "fitted", default_light() if args.settings.light == "fixed" else None
+        renderer = Renderer(identity, backend=backend, supersample=args.settings.supersample, light=light)
         name = "cpu" if backend is None else backend.name
         log.info("drawing %d of %d frames at %d px with %s", len(wanted), len(fit), renderer.size_px, name)
         with atomic_dir(args.out_render) as render_dir, atomic_dir(args.out_uv) as uv_dir:

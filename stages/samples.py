@@ -9,6 +9,7 @@ memory.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections import Counter
 from pathlib import Path
@@ -37,6 +38,10 @@ def build_parser() -> argparse.ArgumentParser:
     for kind in KINDS:
         parser.add_argument(f"--{kind}", nargs="+", required=True, type=Path, help=f"{kind}.parquet of each clip")
     parser.add_argument("--role", choices=["train", "holdout", "test"], default="train", help="what the clips are for")
+    parser.add_argument(
+        "--trained", type=json.loads, default={},
+        help="JSON object: clip to test on -> [start, end] of the clips to train on that are cut from the same source",
+    )  # fmt: skip
     parser.add_argument("--out", required=True, type=Path, help="samples.parquet")
     return parser
 
@@ -169,6 +174,26 @@ def build_samples(
     }
 
 
+def interleaved(
+    names: list[str], clips: list[dict[str, Manifest]], trained: dict[str, list[list[int | None]]], gap_s: float
+) -> list[str]:
+    """Find the clips to test on that lie nearer than the gap to frames of their source that are trained on.
+
+    Neighbours show nearly the same, so that their metrics flatter.
+
+    trained: of each clip the half-open ranges [start, end] of its source, None standing for the source's ends.
+    """
+    found = []
+    for name, clip in zip(names, clips, strict=True):
+        frames, gap = clip["decode"]["source_frame"], gap_s * frame_rate(clip["decode"])
+        for start, end in trained.get(name, []):
+            before = end is not None and frames.min() - end >= gap
+            after = (start or 0) - (frames.max() + 1) >= gap
+            if not before and not after and name not in found:
+                found.append(name)
+    return found
+
+
 def images_hash(clip: dict[str, Manifest]) -> str:
     """Hash all images of a clip together, so that samples.parquet changes when any of them does."""
     columns = (("decode", "picture_hash"), ("matting", "alpha_hash"), ("render", "render_hash"), ("render", "uv_hash"))
@@ -208,6 +233,10 @@ def run(args: argparse.Namespace) -> None:
     images = {name: images_hash(clip) for name, clip in zip(args.clips, clips, strict=True)}
     light = clips[0]["render"].metadata.get("light", "fixed")  # before there was a choice, it was fixed
     facts = {"subject": args.subject, "size_px": size_px, "pictures": images, "light": light}
+    facts["interleaved"] = interleaved(args.clips, clips, args.trained, args.settings.gap_s)
+    if facts["interleaved"]:
+        log.warning("%s lie within %g s of frames of their source that are trained on: their metrics flatter, and are "
+                    "called interleaved", ", ".join(facts["interleaved"]), args.settings.gap_s)  # fmt: skip
     write_manifest(args.out, "samples", columns, facts)
     used = Counter(columns["split"][columns["used"]].tolist())
     left = Counter(columns["reason"][~columns["used"]].tolist())

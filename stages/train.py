@@ -24,8 +24,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfieavatar.errors import UserError
+from selfieavatar.fitting.torso import fill_nearest
+from selfieavatar.fitting.torso_motion import learn_torso_motion
 from selfieavatar.identity import Identity
 from selfieavatar.io.avatar_file import FORMAT
+from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.files import atomic_file, content_hash
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.networks.sizes import refuse_sizes
@@ -70,6 +73,35 @@ def chosen_frames(samples: Manifest, clips_dir: Path) -> tuple[list[tuple[Path, 
         raise UserError(f"subject '{subject}' has no usable frame to train on; see the reasons in samples.parquet")
     frames = [(clips_dir / str(c), int(f)) for c, f in zip(clip, frame, strict=True)]
     return frames, weights, np.flatnonzero(split == "val").tolist()
+
+
+def torso_from_head(
+    identity: Identity, frames: list[tuple[Path, int]], weights: np.ndarray
+) -> tuple[Identity, np.ndarray | None]:
+    """Learn what the head's pose tells of the torso from the frames that are trained on.
+
+    Returns:
+        The identity with its torso motion, and how far the tracked shift of each frame (N, 2) is from the predicted
+        one; None where the torso was never tracked.
+    """
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("rotation", "translation", "torso", "filled")}
+    for folder in dict.fromkeys(folder for folder, _ in frames):
+        fit = ClipStore(folder).manifest("fit")
+        rows = np.searchsorted(fit["frame"], [frame for of, frame in frames if of == folder])
+        values = {name: fit[name] for name in ("rotation", "translation", "torso")}
+        for name, column in (values | {"filled": fill_nearest(fit["torso"])}).items():
+            columns[name].append(column[rows])
+    rotation, translation, torso, filled = (np.concatenate(parts) for parts in columns.values())
+    trained = weights > 0
+    motion = None
+    if identity.torso is not None:
+        motion = learn_torso_motion(rotation[trained], translation[trained], torso[trained])
+    if motion is None:
+        return identity, None
+    offsets = filled - motion.shift(rotation, translation)
+    log.info("the head's pose tells the torso's place to %.2f %% of the side",
+             100 * np.sqrt(np.square(offsets[trained]).sum(1).mean()))  # fmt: skip
+    return replace(identity, torso_motion=motion), offsets.astype(np.float32)
 
 
 def check_settings(settings: Train, size_px: int) -> None:
@@ -133,6 +165,7 @@ def learn(
     size_px = int(samples.metadata["size_px"])
     check_settings(args.settings, size_px)
     frames, weights, validation = chosen_frames(samples, args.clips_dir)
+    identity, torso_offsets = torso_from_head(identity, frames, weights)
     torch.set_num_threads(max(args.threads, 1))
     # moments of Adam that fade into denormal numbers would slow a CPU down several times
     torch.set_flush_denormal(True)
@@ -146,7 +179,7 @@ def learn(
             log.info(
                 "%d frames of %d px (%s), training on %s; progress in %s", len(frames), size_px, where, device, folder
             )
-            shown = Frames(store, weights, validation)
+            shown = Frames(store, weights, validation, torso_offsets)
             trainer = train(args.settings, size_px, shown, folder, device, group)
             if group.is_main:
                 taken = avatar_parts(trainer, folder)

@@ -9,7 +9,7 @@ import pytest
 from selfieavatar import Identity, UserError
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.geometry.reference_pose import PoseRange
-from selfieavatar.identity import Torso
+from selfieavatar.identity import Torso, TorsoMotion
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE
 from tests.fitting import makers
 from tests.rendering import faces
@@ -31,6 +31,7 @@ def full():
         light=np.ones((9, 3), np.float32), pose_range=PoseRange(*np.arange(18, dtype=np.float32).reshape(3, 6)),
         head_sphere=np.array([0, -3, 8, 9], np.float32), torso=Torso(image, image, 0.75),
         registration_reference=image,
+        torso_motion=TorsoMotion(np.eye(7, 2, dtype=np.float32), *np.float32([[0, 0], [1, 1]])),
     )  # fmt: skip
 
 
@@ -51,7 +52,8 @@ def test_what_was_not_learnt_is_none(tmp_path):
     makers.identity().save(tmp_path / "identity.npz")
     again = Identity.load(tmp_path / "identity.npz")
     assert [field.name for field in fields(Identity) if getattr(again, field.name) is None] == [
-        "texture_weight", "light", "pose_range", "head_sphere", "torso", "registration_reference"
+        "texture_weight", "light", "pose_range", "head_sphere", "torso", "registration_reference",
+        "torso_motion",
     ]  # fmt: skip
 
 

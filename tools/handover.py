@@ -107,14 +107,15 @@ def export_styleavatar(
     args: argparse.Namespace, subject: Subject, frames: list[ExportedFrame], left: Counter[str]
 ) -> None:
     """Write StyleAvatar's folders, with the face rendered at their size."""
-    lit = subject.samples[0].metadata.get("light", "fixed") == "fitted"
-    renderer = Renderer(subject.identity, styleavatar.RENDER_PX, light=default_light())
+    kind = subject.samples[0].metadata.get("light", "fixed")
+    lit, light = kind == "fitted", default_light() if kind == "fixed" else None
+    renderer = Renderer(subject.identity, styleavatar.RENDER_PX, light=light)
     known = subject.coefficients(frames)
 
     def files_of(frame: ExportedFrame) -> dict[str, bytes]:
         row = known[frame.number]
-        light = row["light"] if lit else None
-        face = renderer.render(row["rotation"], row["translation"], row["expression"], row["gaze"], light)
+        shown = row["light"] if lit else None
+        face = renderer.render(row["rotation"], row["translation"], row["expression"], row["gaze"], shown)
         return styleavatar.frame_files(frame.number, frame.split, *subject.images(frame), face)
 
     def rest() -> dict[str, bytes]:

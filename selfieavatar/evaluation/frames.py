@@ -34,6 +34,7 @@ class Subject:
     test: dict[str, np.ndarray]
     train: dict[str, np.ndarray]
     left_out: int
+    interleaved: tuple[str, ...] = ()  # test clips that lie close to frames of their source that are trained on
 
     @property
     def frames(self) -> int:
@@ -42,7 +43,11 @@ class Subject:
 
     def notes(self) -> list[str]:
         """List what to bear in mind about the frames."""
-        return [f"{self.left_out} test frames left out, reasons in samples.parquet"] if self.left_out else []
+        notes = [f"{self.left_out} test frames left out, reasons in samples.parquet"] if self.left_out else []
+        if self.interleaved:
+            names = ", ".join(self.interleaved)
+            notes.append(f"interleaved: {names} lie next to frames that are trained on, so that metrics flatter")
+        return notes
 
 
 def read_subject(paths: list[Path]) -> Subject:
@@ -68,7 +73,8 @@ def read_subject(paths: list[Path]) -> Subject:
             "or raise samples.holdout"
         )
     name, size_px = facts.pop()
-    return Subject(name, size_px, test, by_clip("train"), int(((split == "test") & ~used).sum()))
+    near = [clip for m in manifests for clip in m.metadata.get("interleaved", []) if clip in test]
+    return Subject(name, size_px, test, by_clip("train"), int(((split == "test") & ~used).sum()), tuple(near))
 
 
 @dataclass

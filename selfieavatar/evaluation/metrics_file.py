@@ -16,6 +16,7 @@ from selfieavatar.evaluation.metric_registry import ScoreSheet
 from selfieavatar.evaluation.network_metrics import NetworkScores
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.results import Results
+from selfieavatar.evaluation.summary_text import TRACKED_TORSO
 
 PACKAGES = ("torch", "torchvision", "numpy", "lpips", "torch_fidelity")
 DIGITS = 6
@@ -24,6 +25,9 @@ TABLE_METRICS = ("psnr_db", "ssim", "sharpness")  # of single frames, also compa
 
 # Which form of a metric is meant, since several go by one name.
 DEFINITIONS = {
+    "driver_only": "driven by pose, expression and gaze of the face; mean light, torso where the head's pose tells",
+    "tracked_torso": "the same avatar, driven by all that was tracked in the frame that it is compared with: the "
+    "torso's place, too, and with render.light: fitted the light",
     "ssim": "11 x 11 Gaussian window, sigma 1.5, mean of R, G, B, whole windows (Wang et al. 2004)",
     "ssim_uniform7": "7 x 7 flat window, unbiased variances: scikit-image's default, for papers that name no form",
     "psnr_db": "mean over frames of 10 log10(1 / mean square error over the region's pixels)",
@@ -47,7 +51,9 @@ def result_metrics(result: Results) -> dict[str, Any]:
     intervals = {name: result.intervals(name) for name in result.sheets}
     drawn = {"drawn": bootstrap.method(result.clips, result.block), "seed": bootstrap.SEED}
     own = result.avatar
-    return metrics.pop(own) | {
+    own_metrics, tracked_torso = metrics.pop(own), metrics.pop(TRACKED_TORSO, None)
+    return own_metrics | {
+        TRACKED_TORSO: tracked_torso and tracked_torso | {"intervals": intervals[TRACKED_TORSO]},
         "temporal": result.temporal.summary(),
         "tracked": tracked,
         "intervals": intervals[own] | result.further_intervals() | drawn,

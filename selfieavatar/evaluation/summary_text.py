@@ -6,17 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 WORDS = {"mean_frame": "the mean frame", "nearest_frame": "the nearest training frame"}
+TRACKED_TORSO = "tracked_torso"  # the avatar with the torso where it was tracked in the truth
+TRACKED_WORDS = "the avatar, torso tracked in the truth"
+
+
+def beside(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Map what stands beside the avatar in metrics.json, in words, to its regions."""
+    tracked = {TRACKED_WORDS: metrics[TRACKED_TORSO]} if metrics.get(TRACKED_TORSO) else {}
+    return tracked | {WORDS.get(name, name): regions for name, regions in metrics["baselines"].items()}
 
 
 def comparison(metrics: Mapping[str, Any], region: str, method: str = "avatar") -> str:
-    """Write one line: PSNR and SSIM over a region of metrics.json, beside the baselines'."""
+    """Write one line: PSNR and SSIM over a region of metrics.json, with what stands beside it."""
 
     def scores(of: Mapping[str, Any]) -> str:
         if of["psnr_db"] is None:
             return "no pixel"
         return f"{of['psnr_db']:.1f} dB / " + ("null" if of["ssim"] is None else f"{of['ssim']:.2f}")
 
-    rest = [f"{WORDS[name]} {scores(regions[region])}" for name, regions in metrics["baselines"].items()]
+    rest = [f"{name} {scores(regions[region])}" for name, regions in beside(metrics).items()]
     return f"{region}: {method} {scores(metrics[region])}" + (f" ({', '.join(rest)})" if rest else "")
 
 

@@ -146,7 +146,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("subject", pa.string(), "name of the subject"),
             _field("dataset", pa.string(), "data set that the subject is measured on"),
             _field("method", pa.string(), "ours, or the name of a variant, of a baseline or of somebody else's method"),
-            _field("kind", pa.string(), "ours, variant, baseline or external"),
+            _field("kind", pa.string(), "ours, tracked (ours, with the tracked torso), variant, baseline or external"),
             _field("split", pa.string(), "self: all test frames; self/emotion=angry: those of clips with that label"),
             _field("region", pa.string(), "full, person, face, mouth or eyes"),
             _field("metric", pa.string(), "name of the metric, as in metrics.json"),

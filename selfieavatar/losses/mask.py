@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Size, Tensor
 
 
 def foreground_target(alpha: Tensor, kind: str) -> Tensor:
@@ -20,6 +20,14 @@ def foreground_target(alpha: Tensor, kind: str) -> Tensor:
     raise ValueError(f"mask target must be 'binary' or 'soft', not {kind!r}")
 
 
+def cell_target(alpha: Tensor, size: tuple[int, ...] | Size, kind: str) -> Tensor:
+    """Turn a matte (B,1,H,W) into the target of a mask of (h,w): (B,1,h,w).
+
+    It is averaged first, since a binary choice per cell should follow its majority.
+    """
+    return foreground_target(F.interpolate(alpha, size=tuple(size), mode="area"), kind)
+
+
 def mask_loss(
     mask_fg: Tensor,
     alpha: Tensor,
@@ -31,11 +39,10 @@ def mask_loss(
 
     mask_fg: (B,1,h,w) I_FM in [0,1], 1 on the person. alpha: (B,1,H,W) matte, 1 on the person; I_back = 1 - alpha.
     validity: (B,1,H,W), 0 where the image holds nothing known (shifted-in border), or None. shared: as of `l1_loss`.
-    The matte is averaged down to the size of the prediction, since a binary choice per cell should follow its majority.
     Returns a scalar; 0 for a perfect mask, 1 for its inverse.
     """
     size = mask_fg.shape[-2:]
-    error = (mask_fg - foreground_target(F.interpolate(alpha, size=size, mode="area"), kind)).abs()
+    error = (mask_fg - cell_target(alpha, size, kind)).abs()
     if validity is None:
         return error.mean()
     weight = F.interpolate(validity, size=size, mode="area")

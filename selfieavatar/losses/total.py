@@ -11,7 +11,7 @@ from torch import Tensor
 from selfieavatar.losses.cosine import CosineLoss
 from selfieavatar.losses.id_mrf import IDMRFLoss
 from selfieavatar.losses.l1 import l1_loss
-from selfieavatar.losses.mask import foreground_target, mask_loss
+from selfieavatar.losses.mask import cell_target, mask_loss
 from selfieavatar.networks.backbones import load_backbone
 from selfieavatar.settings.train_section import Losses
 
@@ -84,26 +84,31 @@ class DetailLoss:
             terms["cos"] = cos(known, target)
         return terms
 
-    def weighted_sum(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """Sum the terms by eq. 7 ("gan", the generator's adversarial loss, may be among them); a scalar.
+    def weighted_sums(self, terms: Mapping[str, Tensor]) -> dict[int, Tensor]:
+        """Sum the terms by eq. 7 ("gan", the generator's adversarial loss, may be among them): {interval: scalar}.
 
-        A term that is computed only every k steps counts k times, so that the expected gradient is that of computing it
-        always.
+        A term that is computed only every k steps has to count k times, for the same expected gradient as of computing
+        it always. Whoever limits gradients must do so before: the k-fold gradient would be cut, the usual one is not.
         """
         unknown = sorted(set(terms) - set(TERMS))
         if unknown:
             raise ValueError(f"no weight for the terms {unknown}; known are {list(TERMS)}")
-        total = torch.zeros((), device=self.device)
+        sums: dict[int, Tensor] = {}
         for name, value in terms.items():
-            total = total + self.weights[name] * self.every.get(name, 1) * value
-        return total
+            every = self.every.get(name, 1)
+            sums[every] = sums.get(every, torch.zeros((), device=self.device)) + self.weights[name] * value
+        return sums
 
     def _mrf_term(
         self, loss: IDMRFLoss, image: Tensor, mask_fg: Tensor, target: Tensor, alpha: Tensor, step: int
     ) -> Tensor:
-        """Compute eq. 6 on a random square of the masked foregrounds."""
-        predicted = F.interpolate(mask_fg, size=image.shape[-2:], mode="bilinear", align_corners=False)
-        truth = foreground_target(alpha, self.mask_target)
+        """Compute eq. 6 on a random square of the masked foregrounds.
+
+        Both masks have the cells of the prediction and are enlarged alike: else their edges would differ where the
+        prediction is right, too.
+        """
+        masks = torch.cat([mask_fg, cell_target(alpha, mask_fg.shape[-2:], self.mask_target)])
+        predicted, truth = F.interpolate(masks, size=image.shape[-2:], mode="bilinear").chunk(2)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         corners = crop_corners(alpha, self.crop_px, generator)
         return loss(

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from selfieavatar.networks.blocks import Conv, ConvBlock, Mapping, StyledConv, ToRGB, fold, haar_down, positional_code
+from selfieavatar.networks.driving_inputs import driving_inputs, input_channels
 from selfieavatar.networks.haar import haar, inverse_haar
 from selfieavatar.networks.resample import coarser_noise, downsample2, local_mean
 from selfieavatar.networks.sizes import width_at
@@ -56,7 +57,7 @@ class RenderEncoder(nn.Module):
         top, feature_px, bottom = settings.net_render_px // 2, settings.net_feature_px, settings.net_render_bottom_px
         base, limit = settings.net_render_channel_base, settings.net_render_channel_max
         self.inputs, self.render_px, self.feature_px = settings.net_render_inputs, settings.net_render_px, feature_px
-        channels = 4 * sum({"render": 3, "uv": 3, "coordinates": 2}[name] for name in self.inputs)
+        channels = 4 * input_channels(self.inputs)
         self.shrinks = nn.ModuleList()
         width = width_at(top, base, limit)
         self.from_rgb = Conv(channels, width, kernel=1, equalized=equalized)
@@ -81,7 +82,7 @@ class RenderEncoder(nn.Module):
 
     def forward(self, render: Tensor, uv: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         """Encode render, uv (B,3,S,S) in [0,1] -> feature (B,C,f,f), Haar skip (B,12,f,f)."""
-        x = self.from_rgb(self._input(render, uv))
+        x = self.from_rgb(haar(driving_inputs(self.inputs, render, uv, self.render_px)))
         kept = {x.shape[-1]: x}
         for shrink in self.shrinks:
             x = shrink(x)
@@ -93,20 +94,6 @@ class RenderEncoder(nn.Module):
             x = conv(x, style)
         feature = self.feature(x, style)
         return feature, self.to_rgb.conv(feature, style)  # in Haar space: it is composed at feature_px
-
-    def _input(self, render: Tensor, uv: Tensor) -> Tensor:
-        parts = []
-        for name, image in (("render", render), ("uv", uv)):
-            if name in self.inputs:
-                parts.append(2 * image - 1)
-        x = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-        while x.shape[-1] > self.render_px:
-            x = downsample2(x)
-        if "coordinates" in self.inputs:
-            axis = torch.linspace(-1, 1, x.shape[-1], device=x.device, dtype=x.dtype)
-            grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"))
-            x = torch.cat([x, grid[None].expand(x.shape[0], -1, -1, -1)], 1)
-        return haar(x)
 
 
 class ImageUNet(nn.Module):
@@ -207,9 +194,11 @@ class AvatarGenerator(nn.Module):
         if settings.net_refine_channels:
             last = width_at(size_px // 2, settings.net_channel_base, settings.net_channel_max)
             self.refine = Refinement(last, settings.net_refine_channels, equalized=settings.net_equalized)
+        self.noise_anew = False
         self.register_buffer("latent", torch.randn(1, settings.net_latent))
         if settings.net_noise:
-            # drawn once, at the finest decoder level: what a level adds then belongs to the place, or to the skin
+            # drawn once, at the finest decoder level: what a level adds then belongs to the place, or to the skin.
+            # With noise_anew, training draws others for each batch.
             for name in ("base", "face", "back"):
                 self.register_buffer(f"noise_{name}", torch.randn(1, 1, size_px // 2, size_px // 2))
 
@@ -354,8 +343,11 @@ class AvatarGenerator(nn.Module):
         if not self.settings.net_noise:
             return {}
         noises, px = {}, self.feature_px
+        fields = [self.get_buffer(f"noise_{name}") for name in ("base", "face", "back")]
+        if self.training and self.noise_anew:
+            fields = [torch.randn_like(field) for field in fields]
         while px <= self.size_px // 2:
-            base, face, back = (coarser_noise(getattr(self, f"noise_{name}"), px) for name in ("base", "face", "back"))
+            base, face, back = (coarser_noise(field, px) for field in fields)
             here = F.interpolate(m, size=px)
             grid_px = F.interpolate(grid.permute(0, 3, 1, 2), size=px).permute(0, 2, 3, 1)
             warp = _sample(face, grid_px, "nearest") * F.interpolate(inside, size=px)

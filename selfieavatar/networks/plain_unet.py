@@ -1,8 +1,8 @@
-"""Define a plain U-Net from I_R to image and mask: the baseline that an avatar of learned maps must beat.
+"""Define a plain U-Net from I_R and I_UV to image and mask: the baseline that an avatar of learned maps must beat.
 
 Encoder and decoder with a skip connection at every level (Ronneberger et al. 2015), two convolutions a level, widths
-from the same settings as G_style's, which gives 0.6 to 0.9 times its parameters. It knows nothing of texture space:
-no I_UV, no maps of G_fa and G_b, no style.
+from the same settings as G_style's, which gives 0.6 to 0.9 times its parameters. It sees what G_style's encoder sees,
+but has nothing to look up: no maps of G_fa and G_b, no style.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from selfieavatar.networks.blocks import Conv, fold
+from selfieavatar.networks.driving_inputs import driving_inputs, input_channels
 from selfieavatar.networks.resample import upsample2
 from selfieavatar.networks.sizes import width_at
 from selfieavatar.settings.train_section import Networks
@@ -33,7 +34,8 @@ class PlainUNet(nn.Module):
             widths.append(width_at(px, settings.net_channel_base, settings.net_channel_max))
             px //= 2
         self.shrinks = nn.ModuleList(
-            _pair(cin, cout, equalized) for cin, cout in zip([3, *widths], widths, strict=False)
+            _pair(cin, cout, equalized)
+            for cin, cout in zip([input_channels(settings.net_render_inputs), *widths], widths, strict=False)
         )
         self.grows = nn.ModuleList(
             _pair(below + here, here, equalized) for here, below in zip(widths[-2::-1], widths[:0:-1], strict=True)
@@ -49,13 +51,13 @@ class PlainUNet(nn.Module):
         time: Tensor | None = None,
         shift_px: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Paint as `AvatarGenerator.forward`, of which only render (B,3,S,S) in [0,1] is looked at.
+        """Paint as `AvatarGenerator.forward`, of which only render and uv (B,3,S,S) in [0,1] are looked at.
 
         Returns:
             image (B,3,S,S) in about [-1,1], and the background mask (B,1,S,S) in [-1,1], 1 on background.
         """
-        del atlas, back, uv, time, shift_px
-        x = 2 * render - 1
+        del atlas, back, time, shift_px
+        x = driving_inputs(self.settings.net_render_inputs, render, uv, self.size_px)
         kept: list[Tensor] = []
         for shrink in self.shrinks:
             x = shrink(F.max_pool2d(x, 2) if kept else x)

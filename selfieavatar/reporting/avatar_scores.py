@@ -12,7 +12,7 @@ from jsonschema.exceptions import best_match
 
 from selfieavatar.evaluation.bootstrap import Block, frame_interval
 from selfieavatar.evaluation.regions import REGIONS, mean_or_none
-from selfieavatar.evaluation.summary_text import WORDS
+from selfieavatar.evaluation.summary_text import beside
 from selfieavatar.reporting.plots import Estimate
 
 AVATAR = "the avatar"
@@ -36,10 +36,12 @@ _OPTIONAL, _TABLE = {"type": ["number", "null"]}, {"type": "object"}
 SCHEMA = {  # of what the page reads of a metrics.json
     "type": "object",
     "properties": dict.fromkeys(REGIONS, _NUMBERS) | {
-        "subject": {}, "variant": {}, "frames": {}, "size_px": {}, "temporal": _NUMBERS,
+        "interleaved": {"type": "array"}, "subject": {}, "variant": {}, "frames": {}, "size_px": {},
+        "temporal": _NUMBERS,
         "tracked": _NUMBERS | {"type": ["object", "null"]},
         "intervals": _REGIONS | {"properties": dict.fromkeys(REGIONS, _INTERVALS)},
         "baselines": {"type": "object", "additionalProperties": _REGIONS}, "definitions": _TABLE,
+        "tracked_torso": _REGIONS | {"type": ["object", "null"]},
         "speed": {"type": "object", "properties": {"fps": _OPTIONAL}},
         "training": {"type": "object", "properties": {"images": _OPTIONAL, "minutes": _OPTIONAL}},
         "weights": _TABLE, "versions": _TABLE, "notes": {"type": "array"},
@@ -89,8 +91,8 @@ def estimates(metrics: Mapping[str, Any], metric: str) -> dict[str, dict[str, Es
     for region in REGIONS:
         ends = metrics["intervals"][region].get(metric)
         found[region] = {AVATAR: Estimate(metrics[region].get(metric), None if ends is None else (ends[0], ends[1]))}
-        for name, regions in metrics["baselines"].items():
-            found[region][WORDS.get(name, name)] = Estimate(regions[region].get(metric))
+        for name, regions in beside(metrics).items():
+            found[region][name] = Estimate(regions[region].get(metric))
     return found
 
 

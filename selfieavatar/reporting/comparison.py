@@ -19,7 +19,7 @@ from selfieavatar.evaluation.metrics_file import TABLE_METRICS
 from selfieavatar.evaluation.network_metrics import FID_REGIONS
 from selfieavatar.evaluation.psnr import CEILING_DB
 from selfieavatar.evaluation.regions import REGIONS
-from selfieavatar.evaluation.summary_text import WORDS
+from selfieavatar.evaluation.summary_text import TRACKED_TORSO, TRACKED_WORDS, WORDS
 from selfieavatar.io.manifest import Columns
 
 METRICS = ("psnr_db", "ssim", "ssim_uniform7", "lpips", "fid", "sharpness")
@@ -31,8 +31,10 @@ FURTHER = {
 }  # fmt: skip
 COUNTS = {"tracked": "found", "temporal": "pairs", "face": "frames"}  # of the frames that FURTHER's parts are means of
 BEST_AT_ONE = "sharpness"
-# In the order of the table, which is the paper's: others first, ablations, the method itself.
-KINDS = ("baseline", "external", "variant", "ours")
+# In the order of the table, which is the paper's: others first, ablations, the method itself. The kind "tracked" is our
+# avatar driven by more than a driver tells, and takes part in no contest.
+KINDS = ("baseline", "external", "variant", "tracked", "ours")
+INSIDE = ("baseline", "tracked")  # kinds whose scores lie in the avatar's own metrics.json
 ALL_FRAMES = "self"
 _NO_REASON = "metrics.json does not hold it; measure again"
 
@@ -48,6 +50,8 @@ class Method(NamedTuple):
         """The method in words."""
         if self.kind == "ours":
             return self.name
+        if self.kind == "tracked":
+            return TRACKED_WORDS.replace("the avatar", OURS.name)
         return f"{WORDS[self.name].removeprefix('the ') if self.kind == 'baseline' else self.name} ({self.kind})"
 
     @property
@@ -57,6 +61,7 @@ class Method(NamedTuple):
 
 
 OURS = Method("ours", "ours")
+TRACKED = Method("tracked", TRACKED_TORSO)
 
 
 class Cell(NamedTuple):
@@ -101,8 +106,8 @@ class Measured:
     def cells(self) -> list[Cell]:
         """Make a cell for every region and metric, the missing ones with their reason."""
         found = [self._cell(r, r, m) for r in REGIONS for m in METRICS if m != "fid" or r in FID_REGIONS]
-        # Copies are neither tracked again nor looked at in time.
-        mine = [m for m, (part, _) in FURTHER.items() if self.method.kind != "baseline" or part in REGIONS]
+        # What stands beside the avatar is neither tracked again nor looked at in time.
+        mine = [m for m, (part, _) in FURTHER.items() if self.method.kind not in INSIDE or part in REGIONS]
         return found + [self._cell(FURTHER[m][1], FURTHER[m][0], m) for m in mine]
 
     @property
@@ -122,7 +127,7 @@ class Measured:
         return int(value) if 0 <= value < 2**31 else 0
 
     def _cell(self, region: str, part: str, metric: str) -> Cell:
-        at = ("baselines", self.method.name) if self.method.kind == "baseline" else ()
+        at = {"baseline": ("baselines", self.method.name), "tracked": (self.method.name,)}.get(self.method.kind, ())
         key = (self.subject, self.dataset, self.method.name, self.method.kind, ALL_FRAMES, region, metric)
         value, frames = number(self.metrics, *at, part, metric), self.count(*at, part, COUNTS.get(part, "frames"))
         ends = look_up(self.metrics, *at, "intervals", part, metric)
@@ -136,7 +141,7 @@ class Measured:
         if metric == "psnr_db" and value >= CEILING_DB:
             return f"equal to the truth: PSNR is infinite and counts as {CEILING_DB:g} dB"
         said = [note.partition(":")[2].strip() for note in self.notes if note.startswith((f"{metric}:", f"{part}:"))]
-        if self.method.kind == "baseline" and metric == "psnr_db":
+        if self.method.kind in INSIDE and metric == "psnr_db":
             said = []  # that note counts the avatar's own images
         if said or not math.isnan(value):
             return "; ".join(said)
@@ -220,7 +225,9 @@ def best_of(cells: Iterable[Cell], metric: str, digits: int) -> set[Method]:
 
     Nobody is the best of one.
     """
-    known = {cell.of: round(cell.value, digits) for cell in cells if math.isfinite(cell.value)}
+    known = {
+        cell.of: round(cell.value, digits) for cell in cells if math.isfinite(cell.value) and cell.kind != "tracked"
+    }
     if len(known) < 2:
         return set()
     loss = {method: loss_of(metric, value) for method, value in known.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -17,6 +17,7 @@ from selfieavatar.reporting import paper_table
 from selfieavatar.reporting.comparison import (
     ALL_FRAMES,
     FURTHER,
+    INSIDE,
     METRICS,
     OURS,
     Cell,
@@ -70,9 +71,14 @@ Table = tuple[str, list[str], Rows]  # title, head, rows
 class Footnotes:
     """Numbers reasons in the order in which they are first met; equal ones share a number."""
 
-    def __init__(self) -> None:
-        """Begin without notes."""
+    def __init__(self, interleaved: Collection[str] = ()) -> None:
+        """Begin without notes; `interleaved` names subjects that are measured next to frames that are trained on."""
         self._numbers: dict[str, int] = {}
+        self._interleaved = interleaved
+
+    def subject(self, name: str) -> str:
+        """Return a subject's name, marked where its test frames are interleaved with those that are trained on."""
+        return f"{name} (interleaved)" if name in self._interleaved else name
 
     def mark(self, reason: str) -> str:
         """Return the mark behind a cell; nothing without a reason."""
@@ -100,7 +106,8 @@ def with_interval(cell: Cell, bold: bool) -> str:
 
 def page(measured: Sequence[Measured], groups: Sequence[Cell]) -> str:
     """Render the whole page. groups: cells over frames by the labels of their clips."""
-    notes, asked = Footnotes(), [one for one in measured if one.asked]
+    near = {one.subject for one in measured if look_up(one.metrics, "interleaved")}
+    notes, asked = Footnotes(near), [one for one in measured if one.asked]
     cells = [cell for one in asked for cell in one.cells()]
     datasets = [
         dataset_values(name, [one for one in measured if one.dataset == name],
@@ -109,8 +116,8 @@ def page(measured: Sequence[Measured], groups: Sequence[Cell]) -> str:
         for name in dict.fromkeys(one.dataset for one in measured)
     ]  # fmt: skip
     ours = {one.subject: one for one in measured if one.method == OURS}
-    # Copies have no row: they are of the avatar's own frames.
-    facts = [facts_row(one, ours[one.subject], notes) for one in asked if one.method.kind != "baseline"]
+    # What stands beside the avatar in its metrics.json has no row: it is of the avatar's own frames.
+    facts = [facts_row(one, ours[one.subject], notes) for one in asked if one.method.kind not in INSIDE]
     return render("table.md.j2", definitions=DEFINITIONS, headings=HEADINGS, enough=ENOUGH_CLIPS, paper=paper_table,
                   datasets=datasets, facts=facts, notes=notes)  # fmt: skip
 
@@ -133,7 +140,7 @@ def dataset_values(name: str, measured: Sequence[Measured], cells: Sequence[Cell
         shown = [metric for metric in METRICS if metric != "fid" or region in FID_REGIONS]
         of_region = [cell for cell in [*averages, *cells] if cell.region == region]
         tables.append((PLACES[region], *metrics_table(shown, of_region, notes)))
-    rest = [cell for cell in [*averages, *cells] if cell.metric in FURTHER and cell.kind != "baseline"]
+    rest = [cell for cell in [*averages, *cells] if cell.metric in FURTHER and cell.kind not in INSIDE]
     tables.append(("identity, expression and steadiness", *metrics_table([*FURTHER], rest, notes)))
     not_asked, command = never_asked(measured)
     return {"name": name, "subjects": subjects, "common": common, "few": few, "tables": tables,
@@ -163,7 +170,7 @@ def metrics_table(metrics: Sequence[str], cells: Sequence[Cell], notes: Footnote
         for method in methods_of(mine):
             own = [at[subject, method, metric] for metric in metrics]
             texts = [with_interval(cell, method in best[cell.metric]) + notes.mark(cell.reason) for cell in own]
-            rows.append([subject, method.label, str(own[0].frames or DASH), *texts])
+            rows.append([notes.subject(subject), method.label, str(own[0].frames or DASH), *texts])
     return ["subject", "method", "frames", *(HEADINGS[m][0] for m in metrics)], rows
 
 
@@ -224,4 +231,4 @@ def facts_row(one: Measured, ours: Measured, notes: Footnotes) -> list[str]:
     if DASH in facts and not remarks:
         remarks.append("metrics.json does not say what is missing in this row")
     label = one.method.label + "".join(notes.mark(remark) for remark in remarks)
-    return [one.subject, label, one.dataset, plain(device) if isinstance(device, str) else DASH, *facts]
+    return [notes.subject(one.subject), label, one.dataset, plain(device) if isinstance(device, str) else DASH, *facts]

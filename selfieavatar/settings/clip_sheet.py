@@ -115,6 +115,17 @@ class Sheet:
         deciding = [clip for clip in clips if clip.role == "train"] or clips
         return [[clip.start_frame, clip.end_frame] for clip in deciding]
 
+    def trained_beside(self, subject: str) -> dict[str, list[list[int | None]]]:
+        """Map clips to test on to [start, end] of the clips to train on that are cut from the same source."""
+        return {
+            test.clip: [
+                [clip.start_frame, clip.end_frame]
+                for clip in self._of_place[subject, _place(test.source)]
+                if clip.role == "train"
+            ]
+            for test in self.of(subject, "test")
+        }
+
     def names(self, subject: str, which: str) -> list[str]:
         """Name the clips of a subject that a stage works on.
 

@@ -207,9 +207,10 @@ class Render(Section):
     supersample: int = Field(2, ge=1, le=4)
     """Samples per pixel along each axis of I_R. More gives smoother outlines and lids, and takes time with the square;
     1 is not antialiased. I_UV is never antialiased."""
-    light: Literal["fitted", "fixed"] = "fitted"
-    """Light of I_R. fitted: the light that the fit found in each frame, slowly varying within a take. fixed: one soft
-    light from the front for all frames, whatever the light of the clip."""
+    light: Literal["mean", "fitted", "fixed"] = "mean"
+    """Light of I_R. mean: the mean light of the train frames for all frames, as for a driver, of whom the avatar takes
+    no light. fitted: the light that the fit found in each frame, slowly varying within a take. fixed: one soft light
+    from the front for all frames, whatever the light of the clip."""
 
 
 class Overlay(Section):
@@ -324,6 +325,9 @@ class Evaluate(Section):
     batch_size: int = Field(8, ge=1)
     """Frames painted and scored at once. Larger is faster on a GPU; memory grows with it. Figures do not depend on
     it."""
+    tracked_torso: bool = True
+    """Also measure the avatar with the torso where it was tracked in the truth, which no driver tells. The headline
+    figures are of driving by the face alone, in any case."""
     baselines: bool = True
     """Also measure what an avatar must beat, the mean training frame and the training frame with the nearest
     landmarks."""

@@ -42,8 +42,14 @@ class Optimisation(Section):
     """Half-life of the weight average that becomes the avatar, in images."""
     maps_until: int = Field(30000, ge=0)
     """Images after which the maps of G_fa and G_b are cached and their generators dropped."""
+    noise_anew: bool = False
+    """Draw the noise in the decoder (net_noise) anew for each batch; false draws it once, as it is when the avatar is
+    driven."""
     window_px: float = Field(0, ge=0)
     """Deviation of the sliding-window shift, pixels of the frame; 0 turns it off."""
+    torso_from_head: float = Field(0.5, ge=0, le=1)
+    """Share of the images that are trained with the torso where the pose of the head tells it to be, as when somebody
+    drives the avatar; the others have it where it was tracked."""
     colour_jitter: float = Field(0, ge=0, le=1)
     """Deviation of random gain and offset of the 3DMM rendering, for drivers in other light; 0 turns it off."""
     blur_jitter_px: float = Field(0, ge=0)

@@ -31,7 +31,8 @@ class Batch:
     """One batch on the training device.
 
     image, render, uv (B,3,S,S) in [0,1], uv channel 2 is the face flag; alpha, validity (B,1,S,S); time (B,) share of
-    the material in [0,1]; shift_px (B,2) of the sliding window, or None where it is off.
+    the material in [0,1]; torso_offset (B,2), see `move_torso`, or None where the head tells nothing of the torso;
+    shift_px (B,2) of the sliding window, or None where it is off.
     """
 
     image: Tensor
@@ -39,6 +40,7 @@ class Batch:
     render: Tensor
     uv: Tensor
     time: Tensor
+    torso_offset: Tensor | None = None
     validity: Tensor | None = None
     shift_px: Tensor | None = None
 
@@ -170,6 +172,7 @@ def make_batch(
     times: np.ndarray,
     device: torch.device | str,
     layout: torch.memory_format = torch.channels_last,
+    torso_offset: np.ndarray | None = None,
 ) -> Batch:
     """Convert stored arrays to tensors on the device, scaled to [0,1], in the memory format `layout`."""
 
@@ -183,7 +186,25 @@ def make_batch(
     uv = tensor(arrays["uv"].astype(np.int32)) / 65535
     face, alpha = tensor(arrays["face"][..., None]), tensor(arrays["alpha"][..., None]) / 255
     uv = torch.cat([uv, face], 1).contiguous(memory_format=layout)
-    return Batch(image, alpha, render, uv, torch.as_tensor(times, dtype=torch.float32, device=device))
+    time = torch.as_tensor(times, dtype=torch.float32, device=device)
+    offset = None if torso_offset is None else torch.as_tensor(torso_offset, dtype=torch.float32, device=device)
+    return Batch(image, alpha, render, uv, time, offset)
+
+
+def move_torso(batch: Batch, share: Tensor | float = 1.0) -> Batch:
+    """Put the torso of I_UV where the head's pose alone tells it to be, instead of where it was tracked.
+
+    batch.torso_offset: (B,2) x, y, tracked less predicted shift, as shares of the side. share: (B,1), of that way.
+    """
+    if batch.torso_offset is None:
+        return batch
+    offset = batch.torso_offset * share
+    u, v, face = batch.uv.split(1, 1)
+    torso = (face == 0) & (v >= 0.5)  # v holds hair in its lower half, the torso in its upper one
+    moved_u = (u + offset[:, 0].view(-1, 1, 1, 1)).clamp(0, 1)
+    moved_v = (v + offset[:, 1].view(-1, 1, 1, 1) / 2).clamp(0.5, 1)
+    uv = torch.cat([torch.where(torso, moved_u, u), torch.where(torso, moved_v, v), face], 1)
+    return replace(batch, uv=uv.contiguous(memory_format=torch.channels_last))
 
 
 def shift_window(batch: Batch, shift_px: Tensor, limit_px: int) -> Batch:
@@ -202,7 +223,10 @@ def shift_window(batch: Batch, shift_px: Tensor, limit_px: int) -> Batch:
         ]
     )
     image, alpha, render, uv, validity = moved.split([3, 1, 3, 3, 1], 1)
-    return Batch(image, alpha, render, uv, batch.time, validity, shift_px.to(image.device).float())
+    return replace(
+        batch, image=image, alpha=alpha, render=render, uv=uv, validity=validity,
+        shift_px=shift_px.to(image.device).float(),
+    )  # fmt: skip
 
 
 def jitter_render(batch: Batch, gain: Tensor, offset: Tensor) -> Batch:

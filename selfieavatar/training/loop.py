@@ -18,7 +18,7 @@ from torch import Tensor
 from selfieavatar.errors import UserError
 from selfieavatar.settings.cli import progress
 from selfieavatar.settings.train_section import Train
-from selfieavatar.training.dataset import FrameStore, batch_positions, make_batch
+from selfieavatar.training.dataset import Batch, FrameStore, batch_positions, make_batch, move_torso
 from selfieavatar.training.monitor import Monitor, psnr_db, sharpness_share
 from selfieavatar.training.parallel import SINGLE_PROCESS, ProcessGroup
 from selfieavatar.training.schedule import Budget
@@ -42,17 +42,27 @@ class Frames:
     """Training and validation frames.
 
     store: frames of the training and validation splits, in the order of time. weights (N,): how often each is drawn,
-    0 for those never trained on. validation: positions to validate on.
+    0 for those never trained on. validation: positions to validate on. torso_offsets (N,2): see `dataset.move_torso`,
+    None where the head tells nothing of the torso.
     """
 
     store: FrameStore
     weights: np.ndarray
     validation: list[int]
+    torso_offsets: np.ndarray | None = None
 
     @property
     def times(self) -> np.ndarray:
         """Position of each frame in the material, (N,) in [0,1]: the time code."""
         return np.linspace(0, 1, max(len(self.store), 2))[: len(self.store)]
+
+    def batch(
+        self, positions: list[int], arrays: dict[str, np.ndarray], device: torch.device,
+        layout: torch.memory_format = torch.channels_last,
+    ) -> Batch:  # fmt: skip
+        """Make the batch of the frames at these positions."""
+        offsets = None if self.torso_offsets is None else self.torso_offsets[positions]
+        return make_batch(arrays, self.times[positions], device, layout, offsets)
 
 
 def train(
@@ -139,7 +149,7 @@ class Run:
         began = time.monotonic()
         for positions, arrays in frames.store.prefetch(parts):
             trainer.set_schedule(self.progress)
-            batch = make_batch(arrays, frames.times[positions], trainer.device, trainer.layout)
+            batch = frames.batch(positions, arrays, trainer.device, trainer.layout)
             loaded = time.monotonic()
             metrics = trainer.step(trainer.augment(batch))
             now = time.monotonic()
@@ -261,7 +271,7 @@ def validation_score(metrics: dict[str, float]) -> float:
 def validate(
     paint: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], frames: Frames, device: torch.device
 ) -> tuple[dict[str, float], list[Tensor]]:
-    """Measure the averaged networks on validation frames.
+    """Measure the averaged networks on validation frames, the torso where the head tells it to be.
 
     Returns the metrics and rows for the grid (truth, render, avatar, mask) of up to eight frames.
     """
@@ -270,7 +280,7 @@ def validate(
     rows: list[list[Tensor]] = [[], [], [], []]
     for start in range(0, len(positions), 8):
         part = positions[start : start + 8]
-        batch = make_batch(frames.store.read(part), frames.times[part], device)
+        batch = move_torso(frames.batch(part, frames.store.read(part), device))
         image, background = paint(batch.render, batch.uv)
         image = (image / 2 + 0.5).clamp(0, 1)
         face = (batch.uv[:, 2:3] > 0.5).float()

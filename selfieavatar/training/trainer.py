@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from selfieavatar.errors import UserError
 from selfieavatar.losses.adversarial import discriminator_loss, generator_loss, r1_penalty
 from selfieavatar.losses.total import DetailLoss
+from selfieavatar.networks.avatar_generator import AvatarGenerator
 from selfieavatar.networks.avatar_networks import OFF_FACE, AvatarNetworks
 from selfieavatar.networks.discriminator import Discriminator
 from selfieavatar.settings.train_section import Train
-from selfieavatar.training.dataset import Batch, blur_render, jitter_render, shift_window
+from selfieavatar.training.dataset import Batch, blur_render, jitter_render, move_torso, shift_window
 from selfieavatar.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS, CollapseWatch
 from selfieavatar.training.optimizer import adamw
 from selfieavatar.training.parallel import SINGLE_PROCESS, ProcessGroup
@@ -74,7 +75,9 @@ class Trainer:
 
     def _make_generators(self) -> None:
         nets = AvatarNetworks(self.settings, self.size_px)
-        self.average = copy.deepcopy(nets).to(self.device).to(memory_format=self.layout).requires_grad_(False)
+        if isinstance(nets.style, AvatarGenerator):
+            nets.style.noise_anew = self.settings.noise_anew
+        self.average = copy.deepcopy(nets).to(self.device).to(memory_format=self.layout).requires_grad_(False).eval()
         self.nets = self._placed(nets)
         self.optimizer = adamw(self.nets, self.settings, self.settings.lr_net)
 
@@ -106,13 +109,16 @@ class Trainer:
         return self.gan and self.progress >= self.settings.gan_from
 
     def augment(self, batch: Batch) -> Batch:
-        """Augment by sliding window, colour and blur of the rendering, by configuration.
+        """Augment by the torso's place, sliding window, colour and blur of the rendering, by configuration.
 
         Drawn for the whole batch by seed and images seen, so that it resumes and does not depend on the processes.
         """
         settings, part = self.settings, self.group.shard
         count = batch.image.shape[0] * self.group.size
         random = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.images)
+        if settings.torso_from_head > 0 and batch.torso_offset is not None:
+            untold = torch.rand(count, 1, generator=random) < settings.torso_from_head
+            batch = move_torso(batch, part(untold).to(batch.torso_offset))
         if settings.window_px > 0:
             limit = math.ceil(3 * settings.window_px)
             shift = (torch.randn(count, 2, generator=random) * settings.window_px).round().clamp(-limit, limit)
@@ -158,6 +164,8 @@ class Trainer:
     def _generator_step(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         settings = self.settings
         time_code = batch.time if settings.net_time_code else None
+        if settings.noise_anew:  # a function of the images seen, so that a run that was stopped goes on alike
+            torch.manual_seed((settings.seed * 1_000_003 + self.images) * self.group.size + self.group.rank)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             fake, out_mask = self.nets(batch.render, batch.uv, time_code, batch.shift_px)
         fake, out_mask = fake.float(), out_mask.float()
@@ -171,17 +179,35 @@ class Trainer:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                 logits = self.discriminator(judged, batch.render)
             terms["gan"] = generator_loss(logits)
-        total = self.losses.weighted_sum(terms)
-        self.optimizer.zero_grad(set_to_none=True)
-        if total.requires_grad:  # a step may have no term: lazy ones alone, or a discriminator that is yet to join
-            total.backward()
-        self.group.average_gradients(self.nets.parameters())
-        norms = {"total": total}
-        for name in ("face", "back", *OFF_FACE, "style"):
-            own = list(getattr(self.nets, name).parameters())  # none of an absent map, whose norm is 0
-            norms[f"norm_{name}"] = nn.utils.clip_grad_norm_(own, settings.clip_norm, foreach=True)
+        norms = self._gradients(self.losses.weighted_sums(terms))
         self.optimizer.step()
         return terms | norms, fake.detach()
+
+    def _gradients(self, sums: dict[int, Tensor]) -> dict[str, Tensor]:
+        """Write the gradients of the generators: of each sum {interval: scalar} limited, then times its interval.
+
+        Returns the total loss and the norms, before their limit, of the gradients of the terms of every step.
+        """
+        parameters = list(self.nets.parameters())
+        values = torch.stack([every * value for every, value in sums.items()]) if sums else torch.zeros(1)
+        metrics = {"total": values.sum()}
+        # a step may have no term: lazy ones alone, or a discriminator that is yet to join
+        due = [every for every in sorted(sums, reverse=True) if sums[every].requires_grad]
+        gathered: dict[nn.Parameter, Tensor] = {}
+        for every in due or [1]:
+            self.optimizer.zero_grad(set_to_none=True)
+            if due:
+                sums[every].backward(retain_graph=every != due[-1])
+            self.group.average_gradients(parameters)
+            for name in ("face", "back", *OFF_FACE, "style"):
+                own = list(getattr(self.nets, name).parameters())  # none of an absent map, whose norm is 0
+                metrics[f"norm_{name}"] = nn.utils.clip_grad_norm_(own, self.settings.clip_norm, foreach=True)
+            if due not in ([], [1]):
+                found = {p: p.grad for p in parameters if p.grad is not None}
+                gathered |= {p: every * grad + gathered.get(p, 0) for p, grad in found.items()}
+        for parameter, gradient in gathered.items():
+            parameter.grad = gradient
+        return metrics
 
     def _discriminator_step(self, batch: Batch, fake: Tensor, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         settings = self.settings

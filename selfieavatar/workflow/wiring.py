@@ -153,6 +153,10 @@ class Wiring:
         """Give the list of frames to measure, of a subject with clips to test on."""
         return "<subject>/test_samples.parquet" if self.sheet.to_test(wildcards.subject) else []
 
+    def trained_ranges(self, wildcards: Any) -> str:
+        """Write, of each clip to test on, the ranges of its source that are trained on, as JSON."""
+        return canonical_json(self.sheet.trained_beside(wildcards.subject))
+
     def role_of_samples(self, wildcards: Any) -> str:
         """Tell whether the list of frames to train on holds out some to measure."""
         return "train" if self.sheet.to_test(wildcards.subject) else "holdout"
@@ -163,6 +167,19 @@ class Wiring:
             return ""
         samples = self.section("samples", wildcards.subject)
         return f"--holdout {samples.holdout} --gap-s {samples.gap_s}"
+
+    def held_out_of(self, wildcards: Any) -> list[str]:
+        """Find the sources of all clips to train on, of a subject of whose frames a share is held out."""
+        if not self.held_out(wildcards):
+            return []
+        return [self._source(clip) for clip in self.sheet.of(wildcards.subject, "train")]
+
+    def train_clips(self, wildcards: Any, sources: list[str]) -> str:
+        """Write [source, start, end] of the clips that `held_out_of` has found, as JSON."""
+        clips = self.sheet.of(wildcards.subject, "train") if sources else []
+        return canonical_json(
+            [[source, clip.start_frame, clip.end_frame] for source, clip in zip(sources, clips, strict=True)]
+        )
 
     def for_identity(self, files: Any) -> Any:
         """Pass on `files`, a path or an input function, if the network that compares faces is there; else none."""
@@ -180,7 +197,9 @@ class Wiring:
         Raises:
             UserError: the footage is missing; names the row, which Snakemake would not.
         """
-        clip = self._clip(wildcards)
+        return self._source(self._clip(wildcards))
+
+    def _source(self, clip: Clip) -> str:
         if clip.demo_seed is not None:
             return f"<results>/{clip.subject}/source/demo-{clip.demo_seed}.mp4"
         path = expand(clip.source)

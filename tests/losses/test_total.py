@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from selfieavatar.losses.adversarial import generator_loss
+from selfieavatar.losses.mask import cell_target
 from selfieavatar.losses.total import DetailLoss, crop, crop_corners
 from selfieavatar.settings.train_section import Losses
 
@@ -44,14 +45,24 @@ def test_perfect_avatar_costs_nothing_but_the_floor_of_mrf(loss, batch):
     assert damaged["cos"] > terms["cos"] + 1e-3
 
 
-def test_weighted_sum_is_eq_7_with_lazy_terms_made_up_for(loss, batch):
+def test_weighted_sums_are_eq_7_by_interval(loss, batch):
     image, mask, target, alpha = batch
     terms = loss(image, mask, target, alpha)
     terms["gan"] = generator_loss(torch.tensor([0.3]))
-    expected = 3 * terms["mask"] + terms["l1"] + 4 * 0.05 * terms["mrf"] + 2 * terms["cos"] + terms["gan"]
-    torch.testing.assert_close(loss.weighted_sum(terms), expected)
+    always = 3 * terms["mask"] + terms["l1"] + terms["gan"]
+    expected = {1: always, 4: 0.05 * terms["mrf"], 2: terms["cos"]}
+    torch.testing.assert_close(loss.weighted_sums(terms), expected)
     with pytest.raises(ValueError, match="vgg"):
-        loss.weighted_sum({"vgg": torch.zeros(())})
+        loss.weighted_sums({"vgg": torch.zeros(())})
+
+
+def test_both_masks_of_mrf_are_made_alike(loss, batch):
+    """A prediction that equals the target of its cells gives the same masked image as the truth, edges and all."""
+    _, _, target, alpha = batch
+    cells = cell_target(alpha, (8, 8), loss.mask_target)
+    seen = []
+    loss._mrf_term(lambda image, truth, _: seen.extend([image, truth]), target, cells, target, alpha, 0)
+    assert torch.equal(*seen)
 
 
 def test_gradients_reach_image_and_mask(loss, batch):
@@ -69,7 +80,7 @@ def test_network_losses_ignore_the_unknown_border(loss, batch):
     validity[..., :12] = 0.0
     image = image.clone().requires_grad_()
     terms = loss(image, mask, target, alpha, validity)
-    loss.weighted_sum(terms).backward()
+    sum(loss.weighted_sums(terms).values()).backward()
     assert (image.grad[..., :12] == 0).all()
     assert (image.grad[..., 12:] != 0).any()
 

@@ -207,6 +207,21 @@ def lively(nets):
     return nets
 
 
+def test_noise_is_drawn_anew_in_training_alone():
+    style = AvatarNetworks(tiny(noise=True), 32).style
+    uv = torch.rand(1, 3, 32, 32)
+    m = torch.full((1, 1, 16, 16), 0.5)
+
+    def drawn():
+        return style._noises(*style._grid(uv), m)[16]
+
+    assert torch.equal(drawn(), drawn())
+    style.noise_anew = True
+    assert not torch.equal(drawn(), drawn())
+    style.eval()
+    assert torch.equal(drawn(), drawn())
+
+
 def test_noise_sticks_to_the_skin_and_stays_behind_it():
     torch.manual_seed(0)
     style = AvatarGenerator(tiny(noise=True, warp_scale=1, soft_edge=False), 32)

@@ -1,4 +1,4 @@
-"""The baseline: of G_style's form and about its size, painting from the rendering alone."""
+"""The baseline: of G_style's form and about its size, painting from what its encoder sees."""
 
 import pytest
 import torch
@@ -24,13 +24,16 @@ def test_has_the_form_of_the_avatar_and_no_maps():
     assert not list(nets.face.parameters()) and not list(nets.back.parameters())
 
 
-def test_sees_the_rendering_alone():
-    nets = networks()
-    render = torch.rand(1, 3, 32, 32)
+@pytest.mark.parametrize("seen", [["render"], ["render", "uv", "coordinates"]])
+def test_sees_what_the_encoder_sees(seen):
+    torch.manual_seed(0)
+    nets = AvatarNetworks(tiny(generator="unet", render_inputs=seen), 32)
+    render, uv = torch.rand(2, 1, 3, 32, 32)
     with torch.no_grad():
-        one, other = nets(render, torch.rand(1, 3, 32, 32))[0], nets(render, torch.rand(1, 3, 32, 32))[0]
-        moved = nets(render.flip(-1), torch.rand(1, 3, 32, 32))[0]
-    assert torch.equal(one, other) and not torch.allclose(one, moved)
+        painted, without = nets(render, uv)[0], nets(render, uv.flip(-1))[0]
+        moved = nets(render.flip(-1), uv)[0]
+    assert torch.equal(painted, without) == ("uv" not in seen)
+    assert not torch.allclose(painted, moved)
 
 
 def test_skips_carry_single_pixels_to_the_output():

@@ -50,6 +50,16 @@ def test_only_training_clips_decide_the_crop(tmp_path):
     assert read_sheet(sheet(tmp_path, *rows)).ranges("anna", "anna.mp4") == [[0, 9]]
 
 
+def test_a_test_clip_knows_what_is_trained_on_beside_it(tmp_path):
+    rows = [
+        ROW.replace("\t\t\tself", "\t0\t9\tself"),
+        ROW.replace("talk", "more").replace("\t\t\tself", "\t20\t\tself"),
+    ]
+    rows += ["anna\tt2\ttest\t./anna.mp4\t9\t12\tselfie\tself\t", "anna\tt3\ttest\tb.mp4\t\t\tselfie\tself\t"]
+    found = read_sheet(sheet(tmp_path, *rows)).trained_beside("anna")
+    assert found == {"t2": [[0, 9], [20, None]], "t3": []}
+
+
 def test_a_driver_is_named_by_subject_and_clip(tmp_path):
     rows = [ROW, ROW.replace("talk", "x--y"), ROW.replace("anna\t", "anna--x\t").replace("talk", "y")]
     found = read_sheet(sheet(tmp_path, *rows))

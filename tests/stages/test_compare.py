@@ -59,6 +59,20 @@ def test_every_method_of_every_subject_has_a_row(results):
     assert rows["anna", "ours"][:3] == ["30", "**28.50** (27.50–29.50)", "**0.713**"]
 
 
+def test_the_tracked_torso_stands_beside_ours_and_takes_part_in_no_contest(results):
+    write_json(
+        results / "anna/metrics.json",
+        metrics("anna", 28.5) | {"tracked_torso": metrics("anna", 31.0), "interleaved": ["x"]},
+    )
+    page, table = run(results)
+    rows = rows_of(page, "### selfie, the face")
+    assert rows["anna (interleaved)", "ours, torso tracked in the truth"][1].startswith("31.00")
+    assert rows["anna (interleaved)", "ours"][1].startswith("**28.50**") and ("bert", "ours") in rows
+    assert not any(subject == "bert" and "torso" in method for subject, method in rows)
+    mine = table[(table.kind == "tracked") & (table.metric == "psnr_db") & (table.region == "face")]
+    assert mine.value.tolist() == [31.0] and mine.method.tolist() == ["tracked_torso"]
+
+
 def test_a_method_of_few_subjects_takes_the_means_from_nobody(results):
     for name in ("carl", "dora"):
         write_json(results / name / "metrics.json", metrics(name, 24.0))

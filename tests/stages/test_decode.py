@@ -28,12 +28,13 @@ def face_clip(count: int, start: int = 0, **face) -> list[np.ndarray]:
     ]
 
 
-def decoded(source, out, start=None, end=None, ranges=(), **settings):
+def decoded(source, out, start=None, end=None, ranges=(), held=(), **settings):
     argv = ["--source", str(source), "--out-frames", str(out / "frames"), "--manifest", str(out / "decode.parquet")]
     argv += ["--settings", json.dumps({"size_px": SIZE, "sample_count": 8, **settings}), "--threads", "2"]
     argv += [] if start is None else ["--start", str(start)]
     argv += [] if end is None else ["--end", str(end)]
     argv += ["--ranges", json.dumps(ranges)]
+    argv += ["--holdout", "0.25", "--gap-s", "0.2", "--train-clips", json.dumps(held)] if held else []
     cli.main(decode.build_parser(), decode.run, argv)
     return read_manifest(out / "decode.parquet", "decode")
 
@@ -99,6 +100,17 @@ def test_a_test_clip_takes_the_crop_of_the_training_clips(clip, tmp_path):
     tested = decoded(clip, tmp_path / "b", 30, None, ranges)
     alone = decoded(clip, tmp_path / "c", 30, None)
     assert trained.metadata["crop_px"] == tested.metadata["crop_px"] != alone.metadata["crop_px"]
+
+
+@pytest.mark.parametrize(("others", "seen"), [(0, 25), (1, 15), (5, 40)])
+def test_what_is_held_out_is_not_looked_at_for_the_crop(clip, tmp_path, monkeypatch, others, seen):
+    """A quarter of all frames, the last ones, and a gap of five; a source that is held out as a whole stands alone."""
+    other = write_video(tmp_path / "other.mp4", face_clip(40))
+    find, asked = decode.find_crop, []
+    monkeypatch.setattr(decode, "find_crop", lambda *given: asked.append(given[1]) or find(*given))
+    held = [[str(path), None, None] for path in [other] * others + [clip]]
+    decoded(clip, tmp_path / "out", ranges=[[None, None]], held=held, sample_count=40)
+    assert asked == [list(range(seen))]
 
 
 def test_a_clip_whose_images_do_not_fit_is_refused_before_anything_is_written(clip, tmp_path, capsys, monkeypatch):

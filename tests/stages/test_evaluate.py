@@ -1,15 +1,19 @@
 """The stage on a subject of a few drawn frames and an avatar whose faults are known."""
 
 import json
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+import torch
 from skimage.metrics import peak_signal_noise_ratio
 
 from selfieavatar.detection.landmarks import Detection
 from selfieavatar.errors import UserError
+from selfieavatar.evaluation.frames import unit
 from selfieavatar.evaluation.inference import InferenceRunner
+from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.images import read_image, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.morphable import landmark_sets as ls
@@ -24,10 +28,26 @@ FAULT = 8  # grey levels by which the avatar below is too bright
 
 
 class TooBright:
-    """Paints what the render shows, a little too bright; the tests' renders are the true frames."""
+    """Paints what the render shows, a little too bright; the tests' renders are the true frames.
+
+    Its renders by the face alone are darker by `untold` than those on the disk, where the torso was tracked.
+    """
 
     weights = {"vgg19": "random:0"}
     training = {"images": 40, "minutes": 0.5}
+    identity = SimpleNamespace(torso=None)
+    untold = 0
+
+    def __init__(self, subject):
+        self.clip = ClipStore(subject / "clips" / "second")
+
+    def pose(self, rotation, translation, expression, gaze):
+        """The frame whose number the fit has in the place of a translation."""
+        numbers = translation[:, 0].astype(int)
+        render, uv = (
+            torch.from_numpy(unit(self.clip.images(kind, numbers))).permute(0, 3, 1, 2) for kind in ("render", "uv")
+        )
+        return render - self.untold / 255, uv
 
     def paint(self, render, uv):
         return render + FAULT / 255, uv[:, 2:3]
@@ -59,6 +79,7 @@ def write_clip(folder, count, seed, missing_landmarks=()):
         points[number] = [left, 20] + face_points()
     found = ~np.isin(np.arange(count), missing_landmarks)
     points[~found] = np.nan
+    write_fit(folder, count)
     write_decode(folder, count)
     columns = {
         "frame": np.arange(count),
@@ -69,6 +90,17 @@ def write_clip(folder, count, seed, missing_landmarks=()):
     }
     facts = {"landmark_set": "mediapipe478", "count": POINTS, "size_px": SIZE}
     write_manifest(folder / "landmarks.parquet", "landmarks", columns, facts)
+
+
+def write_fit(folder, count):
+    """A fit whose first translation is the frame's number."""
+    columns = {
+        "frame": np.arange(count), "fitted": np.ones(count, bool), "rotation": np.zeros((count, 3)),
+        "translation": np.arange(count)[:, None] * [1.0, 0, 0], "expression": np.zeros((count, 2)),
+        "gaze": np.zeros((count, 4)), "light": np.zeros((count, 27)), "torso": np.zeros((count, 2)),
+        "landmark_error": np.zeros(count), "quality": np.array(["ok"] * count, object),
+    }  # fmt: skip
+    write_manifest(folder / "fit.parquet", "fit", columns, {"size_px": SIZE})
 
 
 def write_decode(folder, count):
@@ -133,7 +165,7 @@ def out(subject, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SELFIEAVATAR_ASSETS", str(out / "no_assets"))
-        patch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(TooBright(), device))
+        patch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(TooBright(subject), device))
         evaluate.run(arguments(subject, out))
     return out
 
@@ -148,7 +180,7 @@ def metrics(out):
 
 def test_metrics_hold_what_the_contract_says(metrics):
     wanted = {"subject", "variant", "split", "frames", "size_px", "full", "person", "face", "temporal", "speed"}
-    added = {"mouth", "eyes", "tracked", "intervals", "definitions"}
+    added = {"mouth", "eyes", "tracked", "intervals", "definitions", "driving", "tracked_torso", "interleaved"}
     assert wanted | added | {"weights", "versions", "notes", "baselines", "training"} == set(metrics)
     assert (metrics["subject"], metrics["split"], metrics["frames"], metrics["size_px"]) == (
         "somebody",
@@ -160,6 +192,8 @@ def test_metrics_hold_what_the_contract_says(metrics):
         for region in ("full", "person", "face"):
             assert {"ssim", "psnr_db", "lpips", "fid"} <= set(sheet[region])
     assert set(metrics["baselines"]) == {"mean_frame", "nearest_frame"}
+    assert metrics["driving"] == "driver_only" and metrics["tracked_torso"] is None
+    assert any(note.startswith("tracked_torso: no torso") for note in metrics["notes"])
     assert set(metrics["speed"]) == {"fps", "device", "precision"} and metrics["speed"]["fps"] > 0
     assert metrics["weights"] == {"vgg19": "random:0", "alexnet": None, "inception": None, "resnet50_vggface2": None}
 
@@ -173,6 +207,25 @@ def test_figures_are_those_of_the_known_fault(metrics):
     assert metrics["temporal"]["difference_error"] == pytest.approx(0.0, abs=1e-6)
     assert metrics["temporal"]["flicker_static"] == pytest.approx(0.0, abs=1e-6)
     assert metrics["temporal"]["pairs"] == 4  # frames 0 1 2 (3 repeats 2) 4 5
+
+
+def test_headline_is_of_driving_by_the_face_alone(subject, tmp_path, monkeypatch):
+    """The renders on the disk, where the torso lies as tracked in the truth, give the second set and nothing else."""
+
+    class Untold(TooBright):
+        identity, untold = SimpleNamespace(torso="followed"), FAULT // 2
+
+    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(Untold(subject), device))
+    evaluate.run(arguments(subject, tmp_path, network_metrics=False))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["full"]["psnr_db"] == pytest.approx(-20 * np.log10(FAULT / 2 / 255), abs=1e-3)
+    assert metrics["tracked_torso"]["full"]["psnr_db"] == pytest.approx(-20 * np.log10(FAULT / 255), abs=1e-3)
+    assert set(metrics["tracked_torso"]) == {"full", "person", "face", "mouth", "eyes", "intervals"}
+    truth = read_image(subject / "clips" / "second" / "frames" / "000004.png")
+    written = read_image(tmp_path / "self" / "second" / "000004.png")
+    np.testing.assert_array_equal(written, truth + FAULT // 2)
+    evaluate.run(arguments(subject, tmp_path / "left out", network_metrics=False, tracked_torso=False))
+    assert json.loads((tmp_path / "left out" / "metrics.json").read_text())["tracked_torso"] is None
 
 
 def test_boxes_of_mouth_and_eyes(metrics, out, subject):
@@ -192,10 +245,9 @@ def test_six_frames_have_no_interval_and_it_is_said_why(metrics):
     assert metrics["full"]["ssim_uniform7"] != metrics["full"]["ssim"]
 
 
-class Person:
+class Person(TooBright):
     """Paints the render, and has the model of a made-up person."""
 
-    weights, training = TooBright.weights, TooBright.training
     model, camera, landmark_set = face_makers.model(), face_makers.camera().scaled(SIZE), ls.landmark_set(ls.MEDIAPIPE)
 
     def paint(self, render, uv):
@@ -223,7 +275,7 @@ class Sees:
 
 def test_the_avatar_s_images_are_tracked_again(subject, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "MediaPipeDetector", Sees)
-    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(Person(), device))
+    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(Person(subject), device))
     evaluate.run(arguments(subject, tmp_path, network_metrics=False, baselines=False, retrack_px=64))
     tracked = json.loads((tmp_path / "metrics.json").read_text())["tracked"]
     assert tracked["found"] == 6 and tracked["apd_deg"] < 1
@@ -286,7 +338,7 @@ def test_video_shows_every_frame(out):
 
 def test_the_same_again_gives_the_same_but_for_the_speed(subject, out, tmp_path, monkeypatch, metrics):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(out / "no_assets"))
-    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(TooBright(), device))
+    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(TooBright(subject), device))
     evaluate.run(arguments(subject, tmp_path, batch_size=5))
     again = json.loads((tmp_path / "metrics.json").read_text())
     assert again | {"speed": None} == metrics | {"speed": None}
@@ -294,7 +346,7 @@ def test_the_same_again_gives_the_same_but_for_the_speed(subject, out, tmp_path,
 
 
 def test_without_baselines(subject, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(TooBright(), device))
+    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(TooBright(subject), device))
     evaluate.run(arguments(subject, tmp_path, baselines=False, network_metrics=False))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["baselines"] == {}
@@ -327,7 +379,7 @@ def test_a_failure_leaves_nothing_behind(subject, tmp_path, monkeypatch):
         def paint(self, render, uv):
             raise UserError("the avatar is damaged")
 
-    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(Breaks(), device))
+    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(Breaks(subject), device))
     with pytest.raises(UserError, match="damaged"):
         evaluate.run(arguments(subject, tmp_path))
     assert list(tmp_path.iterdir()) == []

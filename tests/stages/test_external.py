@@ -73,7 +73,9 @@ def test_the_truth_itself_is_perfect_and_said_to_be_infinite(subject):
 
 def test_the_avatar_s_own_images_get_the_avatar_s_figures(subject, monkeypatch):
     """Same frames, truth, regions and figures as evaluate: to the last digit."""
-    monkeypatch.setattr(evaluate, "load_runner", lambda path, device, *_: InferenceRunner(made.TooBright(), device))
+    monkeypatch.setattr(
+        evaluate, "load_runner", lambda path, device, *_: InferenceRunner(made.TooBright(subject), device)
+    )
     evaluate.run(made.arguments(subject, subject, network_metrics=False))
     shutil.copytree(subject / "self/second", subject / "external/peer")
     mine, avatar = run(subject), json.loads((subject / "metrics.json").read_text())

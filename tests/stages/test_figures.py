@@ -33,6 +33,7 @@ def metrics_of(count=COUNT, **changes):
     content |= {
         "temporal": {"pairs": 3, "flicker_static": None}, "tracked": None,
         "intervals": {r: {"psnr_db": [30.5, 32.75], "ssim": None} for r in REGIONS} | {"drawn": "blocks of 25"},
+        "interleaved": [], "tracked_torso": region_metrics(32.5),
         "baselines": {"nearest_frame": region_metrics(24.5)}, "definitions": {"ssim": "Gaussian window"},
         "speed": {"fps": 20.0, "device": "cpu"}, "training": {"images": 40, "minutes": 0.5},
         "weights": {"vgg19": "random:1", "alexnet": None}, "versions": {"python": "3.11"},

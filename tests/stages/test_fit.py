@@ -34,7 +34,7 @@ def write_clip(folder, start, count, size=makers.SIZE, missing=(), found_set="me
         "face_box_px": np.zeros((count, 4)), "duplicate": np.zeros(count, bool), "sharpness": np.ones(count),
         "picture_hash": np.array([""] * count),
     }  # fmt: skip
-    write_manifest(folder / "decode.parquet", "decode", decode, {"size_px": size})
+    write_manifest(folder / "decode.parquet", "decode", decode, {"size_px": size, "fps": 25.0})
     columns = {
         "frame": np.arange(count), "found": found, "points_px": points.reshape(count, -1), "depth": depth,
         "confidence": found.astype(float),
@@ -49,12 +49,12 @@ def write_clip(folder, start, count, size=makers.SIZE, missing=(), found_set="me
     return folder
 
 
-def learn(folder, clips, **settings):
+def learn(folder, clips, more=(), **settings):
     args = identity.build_parser().parse_args(
         ["--decode", *(str(c / "decode.parquet") for c in clips), "--landmarks", *(str(c / "landmarks.parquet") for c
         in clips),
          "--frames", *(str(c / "frames") for c in clips), "--alpha", *(str(c / "alpha") for c in clips),
-         "--out", str(folder / "identity.npz")]
+         "--out", str(folder / "identity.npz"), *more]
     )  # fmt: skip
     args.settings = Fit(**{"components": 6, "texture_px": 64} | settings)
     identity.run(args)
@@ -86,6 +86,22 @@ def test_held_out_frames_do_not_touch_the_identity():
     assert [len(part) for part in kept] == [30, 50]
     assert kept[0].all() and kept[1].tolist() == [True] * 25 + [False] * 25
     assert all(part.all() for part in kept_frames(clips, 0.0, 0.5))
+
+
+def test_no_image_that_is_held_out_is_opened(tmp_path):
+    """They are not there; and what the detector says of them changes nothing, the light least of all."""
+    share = ("--holdout", "0.25", "--gap-s", "0.2")
+    clips = [write_clip(tmp_path / "a", 0, 40), write_clip(tmp_path / "b", 60, 40)]
+    (tmp_path / "first").mkdir()
+    before = learn(tmp_path / "first", clips, share).read_bytes()
+    table = read_manifest(clips[1] / "landmarks.parquet", "landmarks")
+    columns = {name: table[name].copy() for name in table.table.column_names}
+    columns["points_px"][20:] += 50
+    write_manifest(clips[1] / "landmarks.parquet", "landmarks", columns, table.metadata)
+    for kind in ("frames", "alpha"):
+        for number in range(15, 40):
+            (clips[1] / kind / image_name(number)).unlink()
+    assert learn(tmp_path, clips, share).read_bytes() == before
 
 
 def test_identity_holds_the_contract(subject):

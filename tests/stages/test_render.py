@@ -37,7 +37,7 @@ def _identity() -> dict[str, np.ndarray]:
         "eye_radius": np.ones(2, np.float32), "iris_radius": np.float32(0.5),
         "model": np.array("square"), "expression_scale": np.ones(1, np.float32),
         "expression_low": np.zeros(1, np.float32), "expression_high": np.ones(1, np.float32),
-        "landmark_vertices": np.arange(9, dtype=np.int32),
+        "landmark_vertices": np.arange(9, dtype=np.int32), "light": 0.9 * default_light(),
     } | torso(0.7)  # fmt: skip
 
 
@@ -73,11 +73,12 @@ def clip(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_images_manifest_and_library_agree(clip: Path) -> None:
-    _run(clip)
+@pytest.mark.parametrize(("light", "taken"), [("mean", COEFFICIENTS[:4]), ("fitted", COEFFICIENTS)])
+def test_images_manifest_and_library_agree(clip: Path, light: str, taken: tuple[str, ...]) -> None:
+    _run(clip, light=light)
     manifest = read_manifest(clip / "render.parquet", "render")
     fit = read_manifest(clip / "fit.parquet", "fit")
-    assert manifest.metadata == {"size_px": SIZE, "backend": "cpu", "light": "fitted"}
+    assert manifest.metadata == {"size_px": SIZE, "backend": "cpu", "light": light}
     assert sorted(p.name for p in (clip / "render").iterdir()) == ["000003.png", "000007.png", "000009.png"]
     assert sorted(p.name for p in (clip / "uv").iterdir()) == ["000003.png", "000007.png", "000009.png"]
     renderer = Renderer(Identity.from_arrays(_identity()))
@@ -85,7 +86,7 @@ def test_images_manifest_and_library_agree(clip: Path) -> None:
         if fit["quality"][row] == "lost":
             assert manifest["render_hash"][row] == manifest["uv_hash"][row] == "" and manifest["face_share"][row] == 0
             continue
-        expected = renderer.render(*(fit[name][row] for name in COEFFICIENTS), torso=fit["torso"][row])
+        expected = renderer.render(*(fit[name][row] for name in taken), torso=fit["torso"][row])
         image = read_image(clip / "render" / image_name(frame))
         uv = read_image(clip / "uv" / image_name(frame))
         assert image.dtype == np.uint8 and uv.dtype == np.uint16

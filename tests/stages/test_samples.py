@@ -1,5 +1,7 @@
 """Stage `samples`: splits, reasons, weights, and what it refuses."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -14,13 +16,14 @@ from tests.training.makers import write_manifests
 KINDS = samples.KINDS
 
 
-def choose(tmp_path, counts=(60,), role="train", changes=None, **settings):
+def choose(tmp_path, counts=(60,), role="train", changes=None, trained=None, **settings):
     """Runs the stage on clips a, b, ... and reads what it wrote."""
     names = [chr(ord("a") + k) for k in range(len(counts))]
     for name, count in zip(names, counts, strict=True):
         write_manifests(tmp_path / name, count, **(changes or {}).get(name, {}))
     manifests = [[f"--{kind}", *(str(tmp_path / name / f"{kind}.parquet") for name in names)] for kind in KINDS]
     line = ["--subject", "x", "--clips", *names, "--role", role, "--out", str(tmp_path / "samples.parquet")]
+    line += ["--trained", json.dumps(trained or {})]
     args = samples.build_parser().parse_args(line + [word for words in manifests for word in words])
     args.settings = Samples(**settings)
     samples.run(args)
@@ -39,6 +42,19 @@ def test_all_good_frames_train_and_a_few_validate(tmp_path):
     assert table["clip"].tolist() == ["a"] * 60 + ["b"] * 40
     np.testing.assert_array_equal(table["frame"][60:], np.arange(40))
     assert table.metadata["subject"] == "x" and table.metadata["size_px"] == 32
+
+
+@pytest.mark.parametrize(
+    ("ranges", "near"),
+    [([], []), ([[0, 90]], []), ([[0, 91]], ["b"]), ([[170, None]], []), ([[169, None]], ["b"]),
+     ([[0, 50], [110, 120]], ["b"]), ([[None, None]], ["b"])],
+)  # fmt: skip
+def test_clips_next_to_what_is_trained_on_are_called_interleaved(tmp_path, caplog, ranges, near):
+    """Clip b shows frames 100 to 159 of its source at 10 frames/s; the gap is a second."""
+    changes = {"b": {"decode_source_frame": 100 + np.arange(60, dtype=np.int32)}}
+    table = choose(tmp_path, (60, 60), role="test", changes=changes, trained={"a": [], "b": ranges})
+    assert table.metadata["interleaved"] == near
+    assert ("are called interleaved" in caplog.text) == bool(near)
 
 
 def test_each_frame_left_out_says_why(tmp_path):

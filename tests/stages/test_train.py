@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from selfieavatar.avatar import Avatar
 from selfieavatar.errors import UserError
 from selfieavatar.io.avatar_file import FORMAT
+from selfieavatar.io.images import image_name
 from selfieavatar.io.manifest import write_manifest
+from selfieavatar.io.paths import IMAGES
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.config import canonical_json
 from selfieavatar.settings.train_section import Train
@@ -32,9 +36,10 @@ def subject(tmp_path_factory):
     return folder
 
 
-def write_samples(path, used=None, size_px=SIZE, **facts):
-    split = np.array(["train"] * 24, dtype=object)
-    split[[3, 20]] = "val"
+def write_samples(path, used=None, size_px=SIZE, split=None, **facts):
+    if split is None:
+        split = np.array(["train"] * 24, dtype=object)
+        split[[3, 20]] = "val"
     columns = {
         "clip": np.array(["a"] * 16 + ["b"] * 8, dtype=object),
         "frame": np.concatenate([np.arange(16), np.arange(8)]).astype(np.int32),
@@ -73,10 +78,42 @@ def test_avatar_file_is_plain_and_complete(subject):
 def test_the_avatar_keeps_the_light_that_it_was_trained_under(subject):
     with np.load(subject / "identity.npz") as stored:
         np.savez(subject / "lit.npz", **stored, light=np.full((9, 3), 0.25, np.float32))
-    for light, expected in (("fitted", np.full((9, 3), 0.25)), ("fixed", default_light())):
+    for light, expected in (("mean", np.full((9, 3), 0.25)), ("fixed", default_light())):
         write_samples(subject / f"{light}.parquet", light=light)
         content = run(subject, out=f"{light}.pt", samples=f"{light}.parquet", identity="lit.npz", images=4)
         np.testing.assert_allclose(content["identity"]["light"].numpy(), expected)
+
+
+def test_the_avatar_knows_what_the_head_tells_of_the_torso(subject, tmp_path):
+    """Learnt from the frames that are trained on; those that validate, or are left out, do not count."""
+    shutil.copytree(subject, tmp_path / "x")
+    image = np.full((32, 32), 9, np.uint8)
+    with np.load(subject / "identity.npz") as stored:
+        np.savez(tmp_path / "x/identity.npz", **stored, torso_picture=image, torso_mask=image, torso_top=0.7)
+    shift = np.full((16, 2), 0.03)
+    shift[3] = shift[5] = 9.0
+    write_clip(tmp_path / "x/clips/a", 16, fit_torso=shift)
+    write_clip(tmp_path / "x/clips/b", 8, fit_torso=np.full((8, 2), 0.03), first=40)
+    used = np.ones(24, bool)
+    used[5] = False
+    write_samples(tmp_path / "x/samples.parquet", used=used)
+    content = run(tmp_path / "x", images=8)
+    motion = Avatar.load(tmp_path / "x/avatar.pt").identity.torso_motion
+    np.testing.assert_allclose(motion.shift(np.zeros((1, 3)), np.zeros((1, 3))), [[0.03, 0.03]], atol=1e-6)
+    assert content["identity"]["torso_high"].tolist() == pytest.approx([0.03, 0.03])
+
+
+def test_no_image_of_a_test_frame_is_opened(subject, tmp_path):
+    """Frames held out are not there, nor is what the fit says of them looked at."""
+    shutil.copytree(subject, tmp_path / "x")
+    used, split = np.ones(24, bool), np.array(["train"] * 14 + ["test"] * 10, dtype=object)
+    used[12:14] = False  # the gap
+    write_samples(tmp_path / "x/samples.parquet", used=used, split=split)
+    for clip, numbers in {"a": range(12, 16), "b": range(8)}.items():
+        for path in [tmp_path / "x/clips" / clip / kind / image_name(n) for kind in IMAGES for n in numbers]:
+            path.unlink()
+    (tmp_path / "x/clips/b/fit.parquet").unlink()
+    assert run(tmp_path / "x", images=8)["images"] == 8
 
 
 def test_backbones_are_named_in_the_file(subject):

@@ -48,18 +48,36 @@ def images(number):
     return eight | {"alpha": face.astype(np.uint8) * 255, "uv": (np.clip(uv, 0, 1) * 65535).round().astype(np.uint16)}
 
 
-def write_clip(folder, count, first=0):
-    """Image folders of a clip of `count` frames."""
+def write_clip(folder, count, first=0, fit_torso=None):
+    """Image folders and fit.parquet of a clip of `count` frames."""
     for number in range(count):
         for name, image in images(first + number).items():
             write_image(folder / name / image_name(number), image)
+    torso = {} if fit_torso is None else {"torso": fit_torso}
+    write_manifest(folder / "fit.parquet", "fit", fit_columns(count) | torso, {})
+
+
+def fit_columns(count):
+    """Columns of fit.parquet: small rotations, all else in the middle."""
+    random = np.random.default_rng(0)
+    return {
+        "frame": np.arange(count, dtype=np.int32),
+        "fitted": np.ones(count, bool),
+        "rotation": random.normal(size=(count, 3)) * 0.1,
+        "translation": np.zeros((count, 3)),
+        "expression": random.normal(size=(count, 5)),
+        "gaze": np.zeros((count, 4)),
+        "light": np.zeros((count, 27)),
+        "torso": np.zeros((count, 2)),
+        "landmark_error": np.zeros(count),
+        "quality": np.array(["ok"] * count, dtype=object),
+    }
 
 
 def write_manifests(folder, count, fps=10.0, **changes):
     """The five manifests of a clip; `changes` replace columns, as "kind_column"."""
     frame = np.arange(count, dtype=np.int32)
     hashes = np.array(["0" * 16] * count)
-    random = np.random.default_rng(0)
     columns = {
         "decode": {
             "frame": frame,
@@ -79,18 +97,7 @@ def write_manifests(folder, count, fps=10.0, **changes):
             "confidence": np.ones(count),
         },
         "matting": {"frame": frame, "alpha_hash": hashes, "coverage": np.full(count, 0.4), "flicker": np.zeros(count)},
-        "fit": {
-            "frame": frame,
-            "fitted": np.ones(count, bool),
-            "rotation": random.normal(size=(count, 3)) * 0.1,
-            "translation": np.zeros((count, 3)),
-            "expression": random.normal(size=(count, 5)),
-            "gaze": np.zeros((count, 4)),
-            "light": np.zeros((count, 27)),
-            "torso": np.zeros((count, 2)),
-            "landmark_error": np.zeros(count),
-            "quality": np.array(["ok"] * count, dtype=object),
-        },
+        "fit": fit_columns(count),
         "render": {"frame": frame, "render_hash": hashes, "uv_hash": hashes, "face_share": np.full(count, 0.2)},
     }
     for name, values in changes.items():

@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.images import image_name, write_image
+from selfieavatar.rendering.offface_uv import paint_torso
 from selfieavatar.training.dataset import (
     BYTES_PER_PIXEL,
     FrameStore,
@@ -16,6 +17,7 @@ from selfieavatar.training.dataset import (
     blur_render,
     jitter_render,
     make_batch,
+    move_torso,
     read_frame,
     shift_window,
 )
@@ -94,6 +96,27 @@ def test_shift_moves_everything_together_and_marks_what_came_in(clip):
             valid = moved.validity[k] > 0
             assert torch.equal(getattr(moved, name)[k] * valid, shifted * valid), name
         assert valid.sum() == (SIZE - abs(dx)) * (SIZE - abs(dy))
+
+
+def test_a_moved_torso_is_one_drawn_at_the_other_shift():
+    """The tracked shift less the predicted one turns coordinates drawn at the first into those at the second."""
+    face = np.zeros((SIZE, SIZE), bool)
+    face[4:12, 8:20] = True
+    drawn, batches = {}, []
+    for name, shift in {"tracked": (0.125, 0.0625), "predicted": (-0.05, 0.1)}.items():
+        drawn[name] = np.zeros((SIZE, SIZE, 3), np.uint16)
+        drawn[name][..., 2] = 65535 * face
+        paint_torso(drawn[name], face, np.array(shift), 0.5)
+        drawn[name][:2, :, 1] = 9000  # hair
+    arrays = {name: np.zeros((1, SIZE, SIZE, 3), np.uint8) for name in ("image", "render")}
+    arrays |= {"alpha": np.zeros((1, SIZE, SIZE), np.uint8), "face": face[None].astype(np.uint8)}
+    for name in drawn:
+        offset = np.array([[0.175, -0.0375]])
+        batches.append(make_batch(arrays | {"uv": drawn[name][None, ..., :2]}, np.zeros(1), "cpu", torso_offset=offset))
+    inside = (batches[0].uv[:, :1] > 0) & (batches[0].uv[:, :1] < 1)  # of the reference image, where u is not limited
+    torch.testing.assert_close(move_torso(batches[0]).uv * inside, batches[1].uv * inside, atol=2e-5, rtol=0)
+    assert torch.equal(move_torso(batches[0], torch.zeros(1, 1)).uv, batches[0].uv)
+    assert shift_window(batches[0], torch.tensor([[1, 2]]), 2).torso_offset is batches[0].torso_offset
 
 
 def test_colour_jitter_stays_on_the_face(clip):

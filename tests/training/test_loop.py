@@ -315,6 +315,23 @@ def test_discriminator_joins_after_its_share(frames, tmp_path):
     assert not Trainer(settings(weight_gan=0.0, gan_from=0.0), SIZE, "cpu").adversarial
 
 
+def test_a_lazy_term_counts_as_often_as_if_it_were_never_left_out(frames):
+    """Each sum of terms has its own limit on the norm, and only then counts for the steps that it is left out of."""
+    trainer = Trainer(settings(clip_norm=0.5), SIZE, "cpu")
+    weight = trainer.nets.style.mask.weight
+    always, lazily = torch.randn(2, *weight.shape, generator=torch.Generator().manual_seed(0))
+    expected = 0.5 * always / always.norm() + 16 * 0.5 * lazily / lazily.norm()
+    metrics = trainer._gradients({1: (weight * always).sum(), 16: (weight * lazily).sum()})
+    torch.testing.assert_close(weight.grad, expected, rtol=1e-4, atol=1e-6)
+    assert metrics["norm_style"] == pytest.approx(always.norm().item(), rel=1e-4)
+    small = 1e-3 * lazily
+    trainer._gradients({16: (weight * small).sum()})
+    torch.testing.assert_close(weight.grad, 16 * small)
+    trainer._gradients({1: (weight * small).sum()})
+    torch.testing.assert_close(weight.grad, small)
+    assert trainer._gradients({})["norm_style"] == 0 and weight.grad is None
+
+
 def test_adversarial_loss_can_leave_the_face_alone(frames):
     chosen = {"weight_l1": 0.0, "weight_mask": 0.0, "weight_gan": 1.0, "net_soft_edge": False}
     batch = make_batch(frames.store.read([0, 1]), np.zeros(2), "cpu")

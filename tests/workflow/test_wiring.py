@@ -63,9 +63,14 @@ def test_clips(wiring):
         wf.names("measured")(of("carl"))
 
 
-def test_what_is_held_out(wiring):
+def test_what_is_held_out(wiring, tmp_path):
     wf = wiring()
     assert wf.held_out(of("anna")) == "" and wf.held_out(of("bert")).startswith("--holdout 0.")
+    for name in "ab":
+        (tmp_path / f"{name}.mp4").touch()
+    assert wf.held_out_of(of("anna")) == [] and wf.held_out_of(of("bert")) == ["b.mp4"]
+    assert json.loads(wf.train_clips(of("bert"), ["b.mp4"])) == [["b.mp4", None, None]]
+    assert json.loads(wf.trained_ranges(of("anna")))["read"] == [[5, 90]]
     assert wf.role_of_samples(of("anna")) == "train" and wf.role_of_samples(of("bert")) == "holdout"
     assert wf.measured_samples(of("anna")) == "<subject>/test_samples.parquet" and wf.measured_samples(of("bert")) == []
 

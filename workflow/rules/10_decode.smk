@@ -1,6 +1,8 @@
 rule decode:
     input:
         source=wf.source,
+        # A crop does not see what is held out, the last share of all clips together.
+        train=wf.held_out_of,
     output:
         frames=wf.image_folder("<clip>/frames"),
         manifest="<clip>/decode.parquet",
@@ -16,12 +18,14 @@ rule decode:
         code=code_digest("stages.decode"),
         cut=wf.frame_range,
         ranges=wf.crop_ranges,
+        holdout=wf.held_out,
+        train_clips=lambda wildcards, input: wf.train_clips(wildcards, input.train),
         labels=wf.labels,
     message:
         "Decoding {wildcards.subject}/{wildcards.clip}"
     shell:
         logged(
             "python -m stages.decode --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
-            " --ranges {params.ranges:q} --labels {params.labels:q} --out-frames {output.frames:q}"
+            " --ranges {params.ranges:q} {params.holdout} --train-clips {params.train_clips:q} --labels {params.labels:q} --out-frames {output.frames:q}"
             " --manifest {output.manifest:q}"
         )

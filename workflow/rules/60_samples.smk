@@ -21,13 +21,14 @@ rule samples:
         code=code_digest("stages.samples"),
         clips=wf.names("train"),
         role=wf.role_of_samples,
+        trained="{}",
     message:
         "Choosing the training frames of {wildcards.subject}"
     shell:
         logged(
             "python -m stages.samples --settings {params.cfg:q} --role {params.role} --subject {wildcards.subject}"
             " --clips {params.clips} --decode {input.decode:q} --landmarks {input.landmarks:q} --matting {input.matting:q}"
-            " --fit {input.fit:q} --render {input.render:q} --out {output:q}"
+            " --fit {input.fit:q} --render {input.render:q} --trained {params.trained:q} --out {output:q}"
         )
 
 
@@ -47,5 +48,6 @@ use rule samples as test_samples with:
         code=code_digest("stages.samples"),
         clips=wf.names("test"),
         role="test",
+        trained=wf.trained_ranges,
     message:
         "Choosing the test frames of {wildcards.subject}"

@@ -9,6 +9,7 @@ rule train:
         # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
         decode=wf.clips("decode.parquet", "train"),
         matting=wf.clips("matting.parquet", "train"),
+        fit=wf.clips("fit.parquet", "train"),
         renders=wf.clips("render.parquet", "train"),
         frames=ancient(wf.clips("frames", "train")),
         alpha=ancient(wf.clips("alpha", "train")),

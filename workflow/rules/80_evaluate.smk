@@ -8,6 +8,7 @@ rule evaluate:
         decode=wf.clips("decode.parquet", "measured"),
         landmarks=wf.clips("landmarks.parquet", "measured"),
         matting=wf.clips("matting.parquet", "measured"),
+        fit=wf.clips("fit.parquet", "measured"),
         renders=wf.clips("render.parquet", "measured"),
         frames=ancient(wf.clips("frames", "measured")),
         alpha=ancient(wf.clips("alpha", "measured")),
