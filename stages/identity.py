@@ -241,8 +241,8 @@ def run(args: argparse.Namespace) -> None:
     if settings.torso:
         torso = learn_torso(images, mattes, observations[0] / size, landmark_set(set_name))
     Identity(
-        model, camera, **appearance, pose_range=pose_range, head_sphere=sphere, torso=torso,
-        registration_reference=reference,
+        model, camera, appearance["texture"], appearance["texture_weight"], appearance["light"], pose_range=pose_range,
+        head_sphere=sphere, torso=torso, registration_reference=reference,
     ).save(args.out)  # fmt: skip
     log.info(
         "%s: %d expressions from %d frames of %d clips", args.out, model.expression_count, len(used), len(landmarks)
