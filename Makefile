@@ -31,7 +31,7 @@ FIND_PYTHON = IFS=:; for folder in $$PATH; do for name in python3 python3.12 pyt
 	&& "$$folder/$$name" -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 \
 	&& { echo "$$folder/$$name"; exit 0; }; done; done
 
-.PHONY: help setup demo test test-fast lint bench gpu-check report docs lock clean
+.PHONY: help setup demo test test-fast lint lint-types lint-style bench gpu-check report docs lock clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,10 +55,16 @@ test-fast: setup ## the tests that take a few seconds each
 	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 lint: setup ## ruff, import-linter, mypy, codespell, snakefmt --check, snakemake --lint
+	@$(MAKE) --no-print-directory --jobs=2 lint-types lint-style
+
+# What takes longest, and all the rest: side by side.
+lint-types:
+	@$(PY) -m mypy --no-error-summary
+
+lint-style:
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --check --quiet .
 	@said=$$(lint-imports --no-logo) || { echo "$$said"; exit 1; }
-	@$(PY) -m mypy --no-error-summary
 	@codespell
 	@$(PY) -m snakefmt --check --compact-diff Snakefile workflow
 	@$(PY) -m snakemake --lint
