@@ -1,7 +1,8 @@
 """Find weights that others publish: where they come from, what they must hash to, and where they lie.
 
 Nothing is bundled and nothing is fetched silently: the workflow's rule `asset` downloads on request, once, into
-resources/assets (or the folder named by SELFIEAVATAR_ASSETS), and every use verifies the file.
+resources/assets (or the folder named by SELFIEAVATAR_ASSETS), and every use verifies the file. What packages bring is
+found by `packaged`.
 """
 
 from __future__ import annotations
@@ -153,12 +154,17 @@ def verify(path: Path, asset: Asset) -> None:
     Raises:
         UserError: the digest is another.
     """
-    found = _sha256(path, path.stat().st_mtime_ns)
+    found = sha256_of(path)
     if not found.startswith(asset.sha256):
         raise UserError(
             f"{path} is not the published file (sha256 {found[:16]}..., expected {asset.sha256}...); "
             f"delete it and download {asset.url} again"
         )
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file by SHA-256, once as long as it does not change."""
+    return _sha256(path, path.stat().st_mtime_ns)
 
 
 @lru_cache
