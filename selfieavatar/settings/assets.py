@@ -102,10 +102,11 @@ def needed_files(settings: Section) -> list[Path]:
         case Matting(method="rvm"):
             names = ["rvm_mobilenetv3_fp32"]
         case Train():
-            published, by_face = settings.backbone_weights == "imagenet", settings.cos_vggface2
+            published = settings.backbone_weights == "imagenet"
+            compared_by = settings.cos_network if settings.weight_cos > 0 else ""
             names += ["vgg19_imagenet"] if published and settings.weight_mrf > 0 else []
-            names += ["resnet50_imagenet"] if published and settings.weight_cos > 0 and not by_face else []
-            given += [given_path("resnet50_vggface2")] if settings.weight_cos > 0 and by_face else []
+            names += ["resnet50_imagenet"] if published and compared_by == "resnet50" else []
+            given += [given_path("resnet50_vggface2")] if compared_by == "vggface2" else []
     return [*given, *(asset_folder() / ASSETS[name].file for name in names)]
 
 
@@ -144,7 +145,7 @@ def given_path(name: str) -> Path:
     """
     path = given_file(name)
     if not path.is_file():
-        raise UserError(f"{path} is missing: {GIVEN[name][1]}; put it there, or do without (train.cos_vggface2: false)")
+        raise UserError(f"{path} is missing: {GIVEN[name][1]}; put it there, or do without (train.cos_network)")
     return path
 
 
