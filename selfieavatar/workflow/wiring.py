@@ -40,6 +40,7 @@ from selfieavatar.settings.config import (
 )
 from selfieavatar.settings.device import visible_gpus
 from selfieavatar.settings.methods import external_methods, made_variants, method_files, no_methods
+from selfieavatar.settings.packaged import packaged_file
 from selfieavatar.settings.sections import Storage
 from selfieavatar.workflow.command import sheet_path
 
@@ -117,10 +118,14 @@ class Wiring:
         section = self.section("evaluate", wildcards.subject, self.variant(wildcards))
         return [str(path) for path in measuring_files(section)]
 
+    @property
+    def storage(self) -> Storage:
+        """What stays on the disk."""
+        return read_section(Storage, self.config.get("storage") or {}, "storage")
+
     def image_folder(self, path: str) -> Any:
         """Mark a folder of images, which Snakemake removes after its last use if storage.keep_pictures is false."""
-        storage = read_section(Storage, self.config.get("storage") or {}, "storage")
-        return directory(path) if storage.keep_pictures else temp(directory(path))
+        return directory(path) if self.storage.keep_pictures else temp(directory(path))
 
     # Clips of the sheet
 
@@ -165,8 +170,13 @@ class Wiring:
         return f"--holdout {samples.holdout} --gap-s {samples.gap_s}"
 
     def for_identity(self, files: Any) -> Any:
-        """Pass on `files`, a path or an input function, if the network that compares faces is there; else none."""
-        return files if given_file("resnet50_vggface2").is_file() else []
+        """Pass on `files`, a path or an input function, if painted faces are to be compared with the person; else none.
+
+        For VGGFace2's network, which the user brought, always; for the one that is always there only as long as images
+        stay, since it is not worth tracking clips again.
+        """
+        given, packaged = given_file("resnet50_vggface2").is_file(), packaged_file("dlib_face") is not None
+        return files if given or (packaged and self.storage.keep_pictures) else []
 
     # One clip's source, and what a data set brings along beside it. What is missing or damaged there is warned of, and
     # refused by the stage that needs it: other subjects are made all the same.
