@@ -3,8 +3,8 @@
 In: avatar.pt, the driver's identity.npz, and decode.parquet, fit.parquet and frames/ of the clip that drives; nothing
 is trained. Out: a video of driver | avatar, and a table of the coefficients used, with the distances (AED, APD) of
 what a tracker sees in the avatar's own images from what was asked, how much of what the driver does was asked, and,
-where VGGFace2's network is among the assets, the similarity of the avatar's face to its person in the frames trained on
-(--samples). A driver who is the avatar's own person needs no retargeting: that is self-reenactment.
+with --samples, the similarity of the avatar's face to its person in the frames trained on. A driver who is the avatar's
+own person needs no retargeting: that is self-reenactment.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def read_driver(args: argparse.Namespace) -> Driver:
 
 
 class Likeness:
-    """Comparison of painted faces with the person (2048,), both as features of the network `features`."""
+    """Comparison of painted faces with the person (L,), both as features of the network `features`."""
 
     def __init__(self, features: FaceFeatures, person: np.ndarray) -> None:
         self._features, self._person, self.similarity = features, person, np.zeros(0)
@@ -122,7 +122,7 @@ def likeness_of(args: argparse.Namespace, device: str) -> tuple[Likeness | None,
     samples, images = read_manifest(args.samples, "samples"), Images(args.clips_dir, args.threads)
     rows = np.flatnonzero(samples["used"] & (samples["split"] == "train"))
     rows = rows[np.unique(np.linspace(0, max(len(rows) - 1, 0), PERSON_FRAMES).round().astype(int))[: len(rows)]]
-    found = [np.zeros((0, 2048))]
+    found = [np.zeros((0, features.length))]
     for clip, frame in zip(samples["clip"][rows].tolist(), samples["frame"][rows].tolist(), strict=True):
         one = [(clip, frame)]  # clips may differ in depth
         found.append(features(images.read(one, "frames"), images.read(one, "uv")[..., 2] > 0))

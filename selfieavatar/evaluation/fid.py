@@ -11,8 +11,6 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from selfieavatar.settings.assets import asset_path
 
-LABEL = "inception-2015-12-05"
-
 
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float | None:
     """Compute |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of features (N,D), (M,D); None for fewer than two."""
@@ -32,6 +30,8 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float | None:
 
 class FidScore:
     """Collector of Inception features of the truth and of several methods' images, region by region."""
+
+    label = "inception-2015-12-05"
 
     def __init__(self, device: torch.device | str) -> None:
         """Load Inception's published weights; UserError with what to do where they are missing."""

@@ -18,11 +18,11 @@ from selfieavatar.errors import UserError
 from selfieavatar.evaluation.regions import mean_over
 from selfieavatar.settings.assets import asset_path
 
-LABEL = "imagenet"
-
 
 class LpipsScore:
     """LPIPS per image and region, on a device."""
+
+    label = "imagenet"
 
     def __init__(self, device: torch.device | str) -> None:
         """Load AlexNet's published weights; UserError with what to do where they are missing."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from selfieavatar.evaluation import bootstrap, retrack
 from selfieavatar.evaluation.metric_registry import ScoreSheet
-from selfieavatar.evaluation.network_metrics import NetworkScores
+from selfieavatar.evaluation.network_metrics import REGION_METRICS, NetworkScores
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.results import Results
 from selfieavatar.evaluation.summary_text import TRACKED_TORSO
@@ -36,7 +36,9 @@ DEFINITIONS = {
     "aed": "mean absolute difference of the expression tracked in both, in standard deviations of the subject's",
     "apd_deg": "angle between the head poses tracked in both, degrees",
     "jitter": "mean second difference of tracked landmarks over the eye corners' distance; _truth: of the true ones",
-    "identity_similarity": "cosine of the face's features by VGGFace2's ResNet50 to those of the true face; 1: equal",
+    "effnet_distance": "mean squared distance of unit features at five levels of EfficientNet-Lite0 (not LPIPS)",
+    "identity_similarity": "cosine of the face's features to those of the true face, by the network under `weights`: "
+    "vggface2 (ResNet50) or dlib_face (ResNet-29); compare values of one network only; 1: equal",
     "mouth, eyes": "boxes around the landmarks of lips and lids; no FID there",
     "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of means over frames, {bootstrap.DRAWS} draws, "
     f"widened by Student's t for few blocks; a block is a second, or {bootstrap.CORRELATION_TIMES} correlation times "
@@ -66,8 +68,9 @@ def frame_columns(result: Results) -> dict[str, Any]:
     """Assemble the columns of the manifest `self`: the avatar's metrics of each frame, NaN where unknown."""
     sheet = result.sheets[result.avatar]
     scores = {f"{name}_{region}": sheet.per_frame(region, name) for name in sheet.metrics for region in REGIONS}
-    scores |= {f"lpips_{region}": result.network.per_frame(result.avatar, region) for region in REGIONS}
-    scores["identity_similarity"] = result.network.per_frame(result.avatar, "face", "identity_similarity")
+    network = result.network
+    scores |= {f"{n}_{r}": network.per_frame(result.avatar, r, n) for n in REGION_METRICS for r in REGIONS}
+    scores["identity_similarity"] = network.per_frame(result.avatar, "face", "identity_similarity")
     scores |= dict.fromkeys(retrack.METRICS, np.zeros(0))
     for metrics in result.further().values():
         scores |= metrics

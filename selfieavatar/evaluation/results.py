@@ -8,7 +8,7 @@ import numpy as np
 
 from selfieavatar.evaluation.bootstrap import Block, frame_interval
 from selfieavatar.evaluation.metric_registry import ScoreSheet
-from selfieavatar.evaluation.network_metrics import NetworkScores
+from selfieavatar.evaluation.network_metrics import REGION_METRICS, NetworkScores
 from selfieavatar.evaluation.psnr import CEILING_DB
 from selfieavatar.evaluation.retrack import Retracking
 from selfieavatar.evaluation.temporal import TemporalSheet
@@ -57,7 +57,8 @@ class Results:
         """Bootstrap: {region: {metric: 95 % interval of the mean, or None}} of every metric that single frames have."""
         found = self.sheets[method].intervals(self.clips, self.block)
         for region, metrics in found.items():
-            metrics["lpips"] = self._interval(self.network.per_frame(method, region))
+            for name in REGION_METRICS:
+                metrics[name] = self._interval(self.network.per_frame(method, region, name))
         alike = self.network.per_frame(method, "face", "identity_similarity")
         found["face"]["identity_similarity"] = self._interval(alike)
         return found

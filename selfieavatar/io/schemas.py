@@ -99,6 +99,7 @@ SCHEMAS: dict[str, pa.Schema] = {
                     ("ssim_uniform7", "structural similarity, 7 x 7 flat window", ""),
                     ("sharpness", "mean gradient over the truth's", ""),
                     ("lpips", "perceptual distance, unknown without its weights,", ""),
+                    ("effnet_distance", "perceptual distance by EfficientNet-Lite0", ""),
                 )
                 for region in ("full", "person", "face", "mouth", "eyes")
             ),

@@ -1,8 +1,9 @@
-"""Compute the cosine loss on features of ResNet50, L_cos of eq. 4 and 7: 1 - cos(features of I_A, of I_RA).
+"""Compute the cosine loss on features of a network, L_cos of eq. 4 and 7: 1 - cos(features of I_A, of I_RA).
 
 The paper writes "cosine similarity ... as a training loss" and names both multi-scale and high-dimensional features; a
-loss must fall as images agree, hence 1 - cos, and the layers are a choice: "pooled" (the averaged 2048 features, as
-DECA's identity loss has it) or "multiscale" (every position of the four stages).
+loss must fall as images agree, hence 1 - cos, and the layers are a choice: "pooled" (the averaged features of the last,
+2048 of ResNet50 as DECA's identity loss has it, the descriptor of dlib's network) or "multiscale" (every position of
+every stage, and dlib's descriptor).
 """
 
 from __future__ import annotations

@@ -13,9 +13,12 @@ from selfieavatar.losses.id_mrf import IDMRFLoss
 from selfieavatar.losses.l1 import l1_loss
 from selfieavatar.losses.mask import cell_target, mask_loss
 from selfieavatar.networks.backbones import load_backbone
+from selfieavatar.networks.face_chip import CHIP_PX, face_chips, face_squares
 from selfieavatar.settings.train_section import Losses
 
 TERMS = ("mask", "mrf", "l1", "cos", "gan")
+# Name and weights, for `load_backbone`, of the networks of the cosine term that have weights of their own.
+COSINE_NETWORKS = {"vggface2": ("resnet50", "vggface2"), "dlib_face": ("dlib_face", "packaged")}
 
 # Cells per side of the grid from which the centre of a crop is drawn.
 _CENTRE_CELLS = 16
@@ -40,16 +43,19 @@ class DetailLoss:
         self.backbone_labels: dict[str, str] = {}
         self._mrf: IDMRFLoss | None = None
         self._cos: CosineLoss | None = None
+        self._cos_sees_chips = False
         source = settings.backbone_weights
         if self.weights["mrf"] > 0:
             vgg = load_backbone("vgg19", source, self.seed).to(self.device)
             self._mrf = IDMRFLoss(vgg, max_positions=settings.mrf_positions)
             self.backbone_labels["vgg19"] = vgg.label
         if self.weights["cos"] > 0:
-            face = "vggface2" if settings.cos_vggface2 else source
-            resnet = load_backbone("resnet50", face, self.seed).to(self.device)
-            self._cos = CosineLoss(resnet, settings.cos_layers, settings.cos_size_px)
-            self.backbone_labels["resnet50"] = resnet.label
+            name, weights = COSINE_NETWORKS.get(settings.cos_network, (settings.cos_network, source))
+            network = load_backbone(name, weights, self.seed).to(self.device)
+            self._cos_sees_chips = name == "dlib_face"
+            size_px = CHIP_PX if self._cos_sees_chips else settings.cos_size_px
+            self._cos = CosineLoss(network, settings.cos_layers, size_px)
+            self.backbone_labels[name] = network.label
 
     def __call__(
         self,
@@ -59,13 +65,14 @@ class DetailLoss:
         alpha: Tensor,
         validity: Tensor | None = None,
         step: int = 0,
+        face: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the terms that have a weight and are due at ``step`` (at step 0 all are), without their weights.
 
         image, target: (B,3,H,W) RGB in [0,1]. mask_fg: (B,1,h,w) predicted foreground I_FM in [0,1]. alpha: (B,1,H,W)
-        matte, 1 on the person. validity: (B,1,H,W), 0 where the target is unknown, or None. mrf and cos are due every
-        ``mrf_every`` and ``cos_every`` steps; `weighted_sum` makes up for it. Random choices depend on the seed and
-        ``step`` alone.
+        matte, 1 on the person. validity: (B,1,H,W), 0 where the target is unknown, or None. face: (B,1,H,W), above 0 on
+        the face, which the cosine term on dlib's network needs. mrf and cos are due every ``mrf_every`` and
+        ``cos_every`` steps; the trainer makes up for it. Random choices depend on the seed and ``step`` alone.
         """
         terms: dict[str, Tensor] = {}
         if self.weights["mask"] > 0:
@@ -81,7 +88,7 @@ class DetailLoss:
         if mrf is not None:
             terms["mrf"] = self._mrf_term(mrf, known, mask_fg, target, alpha, step)
         if cos is not None:
-            terms["cos"] = cos(known, target)
+            terms["cos"] = self._cos_term(cos, known, target, face)
         return terms
 
     def weighted_sums(self, terms: Mapping[str, Tensor]) -> dict[int, Tensor]:
@@ -98,6 +105,17 @@ class DetailLoss:
             every = self.every.get(name, 1)
             sums[every] = sums.get(every, torch.zeros((), device=self.device)) + self.weights[name] * value
         return sums
+
+    def _cos_term(self, loss: CosineLoss, image: Tensor, target: Tensor, face: Tensor | None) -> Tensor:
+        """Compute the cosine loss of the whole images or, where its network knows faces only, of the faces."""
+        if not self._cos_sees_chips:
+            return loss(image, target)
+        if face is None:
+            raise ValueError("the cosine loss on dlib's network needs to know where the face is")
+        squares = face_squares(face)
+        if not len(squares):
+            return image.new_zeros(())
+        return loss(face_chips(image.float(), squares), face_chips(target.float(), squares))
 
     def _mrf_term(
         self, loss: IDMRFLoss, image: Tensor, mask_fg: Tensor, target: Tensor, alpha: Tensor, step: int

@@ -18,7 +18,9 @@ from selfieavatar.reporting.page_templates import Image, render
 from selfieavatar.reporting.tiles import ERROR_FULL_SCALE
 
 COLOURS = dict(zip(REGIONS, ("#7a7a7a", "#2a9d6f", "#1f5fa8", "#c8553d", "#8e5ea2"), strict=True))
-DIGITS = {"psnr_db": 2, "ssim": 3, "sharpness": 2, "lpips": 3, "fid": 1, "identity_similarity": 3}
+DIGITS = {
+    "psnr_db": 2, "ssim": 3, "sharpness": 2, "lpips": 3, "effnet_distance": 3, "fid": 1, "identity_similarity": 3,
+}  # fmt: skip
 SPREAD = ("psnr_db", "ssim")  # metrics whose spread and course are shown
 MOST_CLIPS = 12  # whose course over time is shown
 BOXES = "Box: median and quartiles over the frames; whiskers: 5th to 95th percentile; dot: mean."

@@ -16,8 +16,10 @@ from selfieavatar.evaluation.summary_text import beside
 from selfieavatar.reporting.plots import Estimate
 
 AVATAR = "the avatar"
-METRICS = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "sharpness": "sharpness", "lpips": "LPIPS", "fid": "FID",
-           "identity_similarity": "identity similarity"}  # fmt: skip
+METRICS = {
+    "psnr_db": "PSNR, dB", "ssim": "SSIM", "sharpness": "sharpness", "lpips": "LPIPS",
+    "effnet_distance": "EfficientNet distance", "fid": "FID", "identity_similarity": "identity similarity",
+}  # fmt: skip
 # Labels of clips by which scores are told apart.
 GROUPED = ("emotion", "level", "view")
 # Plots of the training: title -> columns of the history. Losses and norms reach over several powers of ten.

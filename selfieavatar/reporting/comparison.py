@@ -22,7 +22,7 @@ from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.summary_text import TRACKED_TORSO, TRACKED_WORDS, WORDS
 from selfieavatar.io.manifest import Columns
 
-METRICS = ("psnr_db", "ssim", "ssim_uniform7", "lpips", "fid", "sharpness")
+METRICS = ("psnr_db", "ssim", "ssim_uniform7", "lpips", "effnet_distance", "fid", "sharpness")
 # Metrics that are not taken over every region: their part of metrics.json, and the region that they tell about.
 FURTHER = {
     "identity_similarity": ("face", "face"), "akd": ("tracked", "face"), "aed": ("tracked", "face"),

@@ -40,6 +40,7 @@ HEADINGS = {
     "ssim": ("SSIM ↑", 3),
     "ssim_uniform7": ("SSIM 7 x 7 ↑", 3),
     "lpips": ("LPIPS ↓", 3),
+    "effnet_distance": ("EffNet ↓", 3),
     "fid": ("FID ↓", 1),
     "sharpness": ("sharpness → 1", 2),
     "identity_similarity": ("identity ↑", 3),

@@ -1,7 +1,8 @@
 """Find weights that others publish: where they come from, what they must hash to, and where they lie.
 
 Nothing is bundled and nothing is fetched silently: the workflow's rule `asset` downloads on request, once, into
-resources/assets (or the folder named by SELFIEAVATAR_ASSETS), and every use verifies the file.
+resources/assets (or the folder named by SELFIEAVATAR_ASSETS), and every use verifies the file. What packages bring is
+found by `packaged`.
 """
 
 from __future__ import annotations
@@ -101,10 +102,11 @@ def needed_files(settings: Section) -> list[Path]:
         case Matting(method="rvm"):
             names = ["rvm_mobilenetv3_fp32"]
         case Train():
-            published, by_face = settings.backbone_weights == "imagenet", settings.cos_vggface2
+            published = settings.backbone_weights == "imagenet"
+            compared_by = settings.cos_network if settings.weight_cos > 0 else ""
             names += ["vgg19_imagenet"] if published and settings.weight_mrf > 0 else []
-            names += ["resnet50_imagenet"] if published and settings.weight_cos > 0 and not by_face else []
-            given += [given_path("resnet50_vggface2")] if settings.weight_cos > 0 and by_face else []
+            names += ["resnet50_imagenet"] if published and compared_by == "resnet50" else []
+            given += [given_path("resnet50_vggface2")] if compared_by == "vggface2" else []
     return [*given, *(asset_folder() / ASSETS[name].file for name in names)]
 
 
@@ -143,7 +145,7 @@ def given_path(name: str) -> Path:
     """
     path = given_file(name)
     if not path.is_file():
-        raise UserError(f"{path} is missing: {GIVEN[name][1]}; put it there, or do without (train.cos_vggface2: false)")
+        raise UserError(f"{path} is missing: {GIVEN[name][1]}; put it there, or do without (train.cos_network)")
     return path
 
 
@@ -153,12 +155,17 @@ def verify(path: Path, asset: Asset) -> None:
     Raises:
         UserError: the digest is another.
     """
-    found = _sha256(path, path.stat().st_mtime_ns)
+    found = sha256_of(path)
     if not found.startswith(asset.sha256):
         raise UserError(
             f"{path} is not the published file (sha256 {found[:16]}..., expected {asset.sha256}...); "
             f"delete it and download {asset.url} again"
         )
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file by SHA-256, once as long as it does not change."""
+    return _sha256(path, path.stat().st_mtime_ns)
 
 
 @lru_cache

@@ -48,6 +48,8 @@ SECTIONS: dict[str, type[Section]] = {
 }  # fmt: skip
 # What a variant of an avatar may change: it shares the results of all other stages with the avatar itself.
 VARIANT_STAGES = ("train", "evaluate")
+# Keys that are no more, and what says the same.
+REPLACED = {"train.cos_vggface2": "train.cos_network: vggface2 (was true) or resnet50 (was false)"}
 # Keys of the top level that are not a section.
 PATHS = {"subjects": "config/subjects.tsv", "results": "results"}
 
@@ -86,6 +88,8 @@ def stage_settings(stage: str, *overlays: Mapping[str, Any], where: str = "") ->
 def _refuse_unknown(found: Iterable[str], known: Iterable[str], prefix: str, where: str) -> None:
     for key in found:
         if key not in known:
+            if f"{prefix}{key}" in REPLACED:
+                raise UserError(f"config key '{prefix}{key}'{_in(where)} is now {REPLACED[f'{prefix}{key}']}")
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean '{prefix}{near[0]}'?" if near else f"known: {', '.join(sorted(known))}"
             raise UserError(f"unknown config key '{prefix}{key}'{_in(where)}; {hint}")
@@ -139,7 +143,7 @@ def check_choices(landmarks: Landmarks, fit: Fit, train: Train) -> None:
 
 
 def check_training(train: Train) -> None:
-    """Refuse a section `train` without an end or without a loss.
+    """Refuse a section `train` without an end, without a loss, or with weights that a network does not have.
 
     Raises:
         UserError: says which keys to set.
@@ -149,6 +153,11 @@ def check_training(train: Train) -> None:
     weights = ("weight_l1", "weight_mask", "weight_mrf", "weight_cos", "weight_gan")
     if not any(getattr(train, name) for name in weights):
         raise UserError(f"all losses are off, so that nothing would be learnt; set one of train.{', '.join(weights)}")
+    if train.weight_cos and (train.backbone_weights, train.cos_network) == ("packaged", "resnet50"):
+        raise UserError(
+            "train.backbone_weights 'packaged' brings no ResNet50 for train.cos_network 'resnet50'; set "
+            "train.cos_network to dlib_face, or train.weight_cos to 0"
+        )
 
 
 def _check_coefficients(fit: Fit) -> None:

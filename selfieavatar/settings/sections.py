@@ -334,8 +334,9 @@ class Evaluate(Section):
     mean_frames: int = Field(1000, ge=1)
     """Most training frames, evenly spaced, that the mean training frame is made of."""
     network_metrics: bool = True
-    """Measure LPIPS, FID and identity similarity where their weights are in resources/assets; where not, they are null
-    and a note says why. false leaves them out (null, with a note)."""
+    """Measure EfficientNet distance and identity similarity, whose networks packages bring, and LPIPS and FID where
+    their weights are in resources/assets; where not, they are null and a note says why. false leaves them out (null,
+    with a note)."""
     retrack_px: int = Field(512, ge=0, le=2048)
     """Side to which smaller images are enlarged to track the avatar's and the true ones again, for AKD, AED, APD and
     jitter; about 20 ms a frame. 0 leaves them out."""

@@ -85,7 +85,7 @@ class Losses(Section):
     weight_mrf: float = Field(0.05, ge=0)
     """Weight of ID-MRF on the foreground (lambda_mrf)."""
     weight_cos: float = Field(1.0, ge=0)
-    """Weight of the cosine distance of ResNet50 features (lambda_cos)."""
+    """Weight of the cosine distance of features (lambda_cos)."""
     weight_gan: float = Field(1.0, ge=0)
     """Weight of the adversarial loss (lambda_g); 0 trains without a discriminator."""
     weight_disc: float = Field(1.0, gt=0)
@@ -112,15 +112,18 @@ class Losses(Section):
     """Most positions of a feature map that ID-MRF compares (drawn at random); 0 takes all. Bounds the memory."""
     cos_every: int = Field(1, ge=1)
     """Steps between cosine terms; weighted up by as much."""
+    cos_network: Literal["resnet50", "vggface2", "dlib_face"] = "resnet50"
+    """Network of the cosine term. resnet50 has backbone_weights and sees the whole image. vggface2 is VGGFace2's
+    ResNet50, as the paper cites it, if you have its file: resources/assets/resnet50_ft_weight.pkl. dlib_face is dlib's
+    face recognition network, which a package brings, and sees the face alone."""
     cos_size_px: int = Field(224, ge=32)
-    """Side to which images are scaled for ResNet50."""
+    """Side to which images are scaled for ResNet50; dlib_face always sees 150 px."""
     cos_layers: Literal["pooled", "multiscale"] = "pooled"
-    """Features of the cosine term."""
-    cos_vggface2: bool = False
-    """Cosine term on VGGFace2's ResNet50, as the paper cites it, if you have its file:
-    resources/assets/resnet50_ft_weight.pkl."""
-    backbone_weights: Literal["imagenet", "random"] = "imagenet"
-    """Weights of VGG19 and ResNet50. The published ones are fetched as assets; random ones (seeded) are weaker."""
+    """Features of the cosine term: those of the last layer (averaged; of dlib_face the descriptor), or of every
+    stage."""
+    backbone_weights: Literal["imagenet", "packaged", "random"] = "imagenet"
+    """Weights of VGG19 and ResNet50. imagenet: the published ones are fetched as assets. packaged: VGG19's come with a
+    package (8 bits each); it has no ResNet50, so choose another cos_network. random: seeded, weaker."""
     backbone_seed: int = Field(1, ge=0, le=4294967295)
     """Seed of random backbone weights and of the random squares of ID-MRF."""
 

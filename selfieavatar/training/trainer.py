@@ -170,7 +170,8 @@ class Trainer:
             fake, out_mask = self.nets(batch.render, batch.uv, time_code, batch.shift_px)
         fake, out_mask = fake.float(), out_mask.float()
         image, foreground = fake / 2 + 0.5, (1 - out_mask) / 2  # I_A, and I_FM = 1 - background mask
-        terms = self.losses(image, foreground, batch.image, batch.alpha, batch.validity, self.steps)
+        known = (batch.image, batch.alpha, batch.validity)
+        terms = self.losses(image, foreground, *known, self.steps, batch.uv[:, 2:3])
         if self.adversarial:
             self.discriminator.requires_grad_(False)
             judged = fake

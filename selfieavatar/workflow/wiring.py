@@ -40,8 +40,10 @@ from selfieavatar.settings.config import (
 )
 from selfieavatar.settings.device import visible_gpus
 from selfieavatar.settings.methods import external_methods, made_variants, method_files, no_methods
+from selfieavatar.settings.packaged import packaged_file
 from selfieavatar.settings.sections import Storage
 from selfieavatar.workflow.command import sheet_path
+from selfieavatar.workflow.given_settings import settings_given
 
 Ask = Callable[[Any], Any]  # of Snakemake's wildcards
 NOWHERE = "beside the demo actor"  # who brings nothing
@@ -61,7 +63,7 @@ class Wiring:
 
     def __init__(self, workflow: Any, config: Mapping[str, Any]) -> None:
         self._workflow = workflow
-        self.config, self._overlay = _settings_given(workflow, config)
+        self.config, self._overlay = settings_given(workflow, config)
         check_config(
             self.config, "the configuration (config/config.yaml, --configfile, or --config subjects=... results=...)"
         )
@@ -117,10 +119,14 @@ class Wiring:
         section = self.section("evaluate", wildcards.subject, self.variant(wildcards))
         return [str(path) for path in measuring_files(section)]
 
+    @property
+    def storage(self) -> Storage:
+        """What stays on the disk."""
+        return read_section(Storage, self.config.get("storage") or {}, "storage")
+
     def image_folder(self, path: str) -> Any:
         """Mark a folder of images, which Snakemake removes after its last use if storage.keep_pictures is false."""
-        storage = read_section(Storage, self.config.get("storage") or {}, "storage")
-        return directory(path) if storage.keep_pictures else temp(directory(path))
+        return directory(path) if self.storage.keep_pictures else temp(directory(path))
 
     # Clips of the sheet
 
@@ -182,8 +188,13 @@ class Wiring:
         )
 
     def for_identity(self, files: Any) -> Any:
-        """Pass on `files`, a path or an input function, if the network that compares faces is there; else none."""
-        return files if given_file("resnet50_vggface2").is_file() else []
+        """Pass on `files`, a path or an input function, if painted faces are to be compared with the person; else none.
+
+        For VGGFace2's network, which the user brought, always; for the one that is always there only as long as images
+        stay, since it is not worth tracking clips again.
+        """
+        given, packaged = given_file("resnet50_vggface2").is_file(), packaged_file("dlib_face") is not None
+        return files if given or (packaged and self.storage.keep_pictures) else []
 
     # One clip's source, and what a data set brings along beside it. What is missing or damaged there is warned of, and
     # refused by the stage that needs it: other subjects are made all the same.
@@ -380,20 +391,6 @@ class Wiring:
             str(self.results),
         ]
         subprocess.run(command, input=said, text=True, env=os.environ | {"PYTHONPATH": path}, check=False)
-
-
-def _settings_given(workflow: Any, config: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Tell the configuration, and what of it the command line says, which outweighs presets.
-
-    As a module, keys that are none of ours belong to the Snakefile that uses it and are passed over. A section of that
-    file's configuration (`config: config["avatar"]`) is all configuration: the command line speaks of the whole file.
-    """
-    overlay, modifier = workflow.config_settings.overwrite_config, workflow.modifier
-    if modifier.is_main_snakefile():
-        return config, overlay
-    own = {key: config[key] for key in (*PATHS, *SECTIONS) if key in config}
-    part = modifier.skip_configfile and config is not modifier.parent_modifier.globals["config"]
-    return own, {} if part else {key: value for key, value in overlay.items() if key in own}
 
 
 def _beside(clip: Clip, name: str) -> str:

@@ -1,12 +1,14 @@
-"""Likeness of faces by a made-up file of VGGFace2's weights: the same is 1, and only the face counts."""
+"""Likeness of faces by a made-up file of VGGFace2's weights, and by dlib's: the same is 1, only the face counts."""
 
 import numpy as np
 import pytest
+from skimage import data
 
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.identity_similarity import FaceFeatures, mean_face
 from selfieavatar.evaluation.network_metrics import NetworkScores
 from selfieavatar.evaluation.regions import REGIONS
+from selfieavatar.settings import packaged
 from tests.networks.test_backbones import vggface2_file
 
 
@@ -49,10 +51,27 @@ def test_it_is_measured_over_the_face_for_every_method(images):
     assert found["face"]["identity_similarity"] == pytest.approx(1) and "identity_similarity" not in found["full"]
     assert scores.summary("mean_frame")["face"]["identity_similarity"] < 0.99999
     assert np.isnan(scores.per_frame("avatar", "face", "identity_similarity")).tolist() == [False, False, True]
-    assert scores.weights["resnet50_vggface2"] == "vggface2" and "identity_similarity" not in scores.notes
+    assert scores.weights["identity_network"] == "vggface2" and "identity_similarity" not in scores.notes
 
 
-def test_without_the_file_there_is_none(tmp_path, monkeypatch):
+def test_without_the_file_dlib_s_network_is_taken_and_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
-    with pytest.raises(UserError, match="resnet50_ft_weight.pkl is missing"):
+    features = FaceFeatures("cpu")
+    assert (features.label, features.length) == ("dlib_face", 128)
+    astronaut = data.astronaut()[:256, 96:352].astype(np.float32) / 255
+    darker, other = 0.8 * astronaut, np.random.default_rng(0).random(astronaut.shape, np.float32)
+    faces = np.zeros((4, 256, 256), bool)
+    faces[:3, 60:190, 80:180] = True
+    mine = features(np.stack([astronaut, darker, other, other]), faces)
+    np.testing.assert_allclose(np.linalg.norm(mine, axis=1), [1, 1, 1, np.nan])
+    assert mine[0] @ mine[1] > 0.97 > 0.9 > mine[0] @ mine[2]
+    monkeypatch.setattr(packaged, "packaged_file", lambda name: None)
+    with pytest.raises(UserError, match="'dlib_face' come with the package"):
+        FaceFeatures("cpu")
+
+
+def test_a_damaged_file_is_not_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    (tmp_path / "resnet50_ft_weight.pkl").write_bytes(b"no pickle")
+    with pytest.raises(UserError, match="resnet50_ft_weight.pkl"):
         FaceFeatures("cpu")

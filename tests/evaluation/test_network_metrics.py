@@ -3,12 +3,16 @@
 import json
 
 import numpy as np
+import pytest
 
-from selfieavatar.evaluation.network_metrics import FID_REGIONS, NetworkScores
+from selfieavatar.evaluation.network_metrics import FID_REGIONS, REGION_METRICS, NetworkScores
 from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.results import Results
+from selfieavatar.settings import packaged
 
-NOTHING = {region: {"lpips": None} | ({"fid": None} if region in FID_REGIONS else {}) for region in REGIONS}
+NOTHING = {region: dict.fromkeys(REGION_METRICS) for region in REGIONS}
+for region in FID_REGIONS:
+    NOTHING[region]["fid"] = None
 NOTHING["face"]["identity_similarity"] = None
 
 
@@ -19,13 +23,34 @@ def add_one(scores):
 
 def test_without_weights_figures_are_null_and_notes_say_why(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    monkeypatch.setattr(packaged, "packaged_file", lambda name: None)
     scores = NetworkScores("cpu")
     add_one(scores)
     assert scores.summary("avatar") == NOTHING
-    assert scores.weights == {"alexnet": None, "inception": None, "resnet50_vggface2": None}
+    assert scores.weights == {
+        "alexnet": None, "efficientnet_lite0": None, "inception": None, "identity_network": None
+    }  # fmt: skip
     assert "alexnet" in scores.notes["lpips"] and "inception" in scores.notes["fid"]
-    assert f"{tmp_path / 'resnet50_ft_weight.pkl'} is missing" in scores.notes["identity_similarity"]
+    for metric in ("effnet_distance", "identity_similarity"):
+        assert "not installed; run `make setup`" in scores.notes[metric]
     json.dumps(scores.notes, allow_nan=False)
+
+
+def test_packages_bring_two_of_the_networks(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    scores = NetworkScores("cpu")
+    truth = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
+    masks = {region: np.ones((1, 64, 64), bool) for region in REGIONS}
+    scores.add({"avatar": truth, "mean_frame": 1 - truth}, truth, masks)
+    assert scores.weights == {
+        "alexnet": None, "efficientnet_lite0": "imagenet", "inception": None, "identity_network": "dlib_face"
+    }  # fmt: skip
+    assert set(scores.notes) == {"lpips", "fid"}
+    mine, other = scores.summary("avatar"), scores.summary("mean_frame")
+    for region in REGIONS:
+        assert mine[region]["effnet_distance"] == 0 < other[region]["effnet_distance"] < 4
+    assert mine["face"]["identity_similarity"] == pytest.approx(1)
+    assert other["face"]["identity_similarity"] < 0.99
 
 
 def test_left_out_by_choice():

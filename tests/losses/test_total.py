@@ -103,6 +103,31 @@ def test_a_term_without_weight_loads_no_backbone():
     assert set(terms) == {"mask", "l1"}
 
 
+@pytest.fixture(scope="module")
+def on_faces():
+    """The cosine term alone, on dlib's network."""
+    chosen = {"cos_network": "dlib_face", "backbone_weights": "packaged", "weight_mrf": 0, "weight_mask": 0}
+    return {layers: DetailLoss(Losses(**chosen, weight_l1=0, cos_layers=layers), "cpu")
+            for layers in ("pooled", "multiscale")}  # fmt: skip
+
+
+@pytest.mark.parametrize("layers", ["pooled", "multiscale"])
+def test_dlib_s_network_compares_the_faces_alone(on_faces, batch, layers):
+    loss, (image, mask, target, alpha) = on_faces[layers], batch
+    assert loss.backbone_labels == {"dlib_face": "packaged"}
+    face = torch.zeros_like(alpha)
+    face[0, :, 16:32, 16:32] = 1.0  # the second image has none
+    image = image.clone().requires_grad_()
+    value = loss(image, mask, target, alpha, face=face)["cos"]
+    value.backward()
+    assert 0 < value < 2 and image.grad.isfinite().all()
+    assert image.grad[0, :, 20:28, 20:28].all() and not image.grad[0, :, :8].any() and not image.grad[1].any()
+    assert abs(loss(target, mask, target, alpha, face=face)["cos"].item()) < 1e-5
+    assert loss(image, mask, target, alpha, face=0 * face)["cos"].item() == 0.0
+    with pytest.raises(ValueError, match="where the face is"):
+        loss(image, mask, target, alpha)
+
+
 def test_labels_say_what_the_backbones_are(loss):
     assert loss.backbone_labels == {"vgg19": "random:0", "resnet50": "random:0"}
 

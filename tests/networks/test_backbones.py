@@ -11,6 +11,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from selfieavatar.errors import UserError
 from selfieavatar.networks import backbones
 from selfieavatar.networks.backbones import load_backbone
+from selfieavatar.networks.vgg19 import VGG19_TAPS
 
 
 def photo_like(count=4, side=64, seed=11):
@@ -40,7 +41,7 @@ def convolutions_before(features, place):
 
 def test_vgg_taps_are_truly_relu3_2_and_relu4_2(vgg):
     for name, wanted in (("relu3_2", (3, 2)), ("relu4_2", (4, 2))):
-        place = backbones.VGG19_TAPS[name]
+        place = VGG19_TAPS[name]
         assert isinstance(vgg.features[place], torch.nn.ReLU)
         assert convolutions_before(vgg.features, place) == wanted
 
@@ -134,8 +135,12 @@ def test_a_file_of_another_network_is_refused(tmp_path, monkeypatch):
 def test_unknown_names_are_refused():
     with pytest.raises(UserError, match="vgg19"):
         load_backbone("vgg16", "random")
-    with pytest.raises(UserError, match="imagenet"):
+    with pytest.raises(UserError, match="unknown weights 'pretrained' for vgg19; known are imagenet, packaged, random"):
         load_backbone("vgg19", "pretrained")
+    with pytest.raises(UserError, match="for resnet50; known are imagenet, vggface2, random"):
+        load_backbone("resnet50", "packaged")
+    with pytest.raises(UserError, match="for dlib_face; known are packaged"):
+        load_backbone("dlib_face", "random")
 
 
 def vggface2_file(path, change=None):

@@ -142,6 +142,19 @@ def test_training_without_end_is_refused_at_once():
         check_choices(Landmarks(), Fit(), Train(images=0, minutes=0))
 
 
+def test_packages_bring_no_resnet50():
+    packaged = {"backbone_weights": "packaged"}
+    with pytest.raises(UserError, match="brings no ResNet50 .*set train.cos_network to dlib_face"):
+        check_choices(Landmarks(), Fit(), Train(**packaged))
+    check_choices(Landmarks(), Fit(), Train(**packaged, cos_network="dlib_face"))
+    check_choices(Landmarks(), Fit(), Train(**packaged, weight_cos=0))
+
+
+def test_a_key_that_is_no_more_names_the_one_that_is():
+    with pytest.raises(UserError, match="'train.cos_vggface2' in my.yaml is now train.cos_network: vggface2 "):
+        check_config({"train": {"cos_vggface2": True}}, "my.yaml")
+
+
 def test_the_demo_is_the_preset_for_processors_but_for_its_minutes():
     demo, cpu = load_preset("demo"), load_preset("cpu-128")
     assert demo | {"train": demo["train"] | {"minutes": cpu["train"]["minutes"]}} == cpu

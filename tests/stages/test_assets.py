@@ -100,11 +100,12 @@ def test_losses_without_weight_ask_for_no_file(change, wanted):
     files = needed_files(Train(backbone_weights="imagenet", **change))
     assert [path.name.split("-")[0] for path in files] == wanted
     assert needed_files(Train(backbone_weights="random", **change)) == []
+    assert needed_files(Train(backbone_weights="packaged", cos_network="dlib_face", **change)) == []
 
 
 def test_the_users_own_file_replaces_the_published_one(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
-    asked = Train(backbone_weights="imagenet", cos_vggface2=True)
+    asked = Train(backbone_weights="imagenet", cos_network="vggface2")
     with pytest.raises(UserError, match="resnet50_ft_weight.pkl is missing"):
         needed_files(asked)
     (tmp_path / "resnet50_ft_weight.pkl").touch()

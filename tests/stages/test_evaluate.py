@@ -195,7 +195,8 @@ def test_metrics_hold_what_the_contract_says(metrics):
     assert metrics["driving"] == "driver_only" and metrics["tracked_torso"] is None
     assert any(note.startswith("tracked_torso: no torso") for note in metrics["notes"])
     assert set(metrics["speed"]) == {"fps", "device", "precision"} and metrics["speed"]["fps"] > 0
-    assert metrics["weights"] == {"vgg19": "random:0", "alexnet": None, "inception": None, "resnet50_vggface2": None}
+    assert metrics["weights"] == {"vgg19": "random:0", "alexnet": None, "efficientnet_lite0": "imagenet",
+                                      "inception": None, "identity_network": "dlib_face"}  # fmt: skip
 
 
 def test_figures_are_those_of_the_known_fault(metrics):

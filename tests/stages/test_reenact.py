@@ -100,7 +100,7 @@ def test_a_clip_of_another_person_drives(made, tmp_path, caplog):
     wanted = {"subject": "anna", "driver": "other--talk", "driven": 11, "pose": "relative"}
     assert {name: facts[name] for name in wanted} == wanted
     assert facts["aed"] is None and facts["identity_similarity"] is None and len(facts["notes"]) == 2
-    assert "resnet50_ft_weight.pkl is missing" in facts["notes"][0]
+    assert facts["notes"][0] == "identity_similarity: --samples does not say what the person looks like"
     with av.open(str(tmp_path / "x.mp4")) as video:
         images = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     assert len(images) == FRAMES and images[0].shape == (64 + 24, 128, 3)
@@ -238,9 +238,11 @@ def test_what_is_known_is_said_in_words():
     )
 
 
-def test_the_painted_face_is_compared_with_the_person_as_filmed(made, tmp_path, monkeypatch):
+@pytest.mark.parametrize("network", ["vggface2", "dlib_face"])
+def test_the_painted_face_is_compared_with_the_person_as_filmed(made, tmp_path, monkeypatch, network):
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
-    vggface2_file(tmp_path / "resnet50_ft_weight.pkl")
+    if network == "vggface2":
+        vggface2_file(tmp_path / "resnet50_ft_weight.pkl")
     columns = {"clip": ["a"] * 4, "frame": range(4), "split": ["train"] * 4, "weight": np.ones(4), "used": [True] * 4,
                "reason": [""] * 4}  # fmt: skip
     write_manifest(tmp_path / "samples.parquet", "samples", columns, {"subject": "anna", "size_px": SIZE})

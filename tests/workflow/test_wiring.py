@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from selfieavatar.errors import UserError
+from selfieavatar.settings.assets import GIVEN
 from selfieavatar.workflow.wiring import Wiring
 
 HEADER = "subject\tclip\trole\tsource\tstart_frame\tend_frame\tdataset\tconsent\tpreset\n"
@@ -73,6 +74,14 @@ def test_what_is_held_out(wiring, tmp_path):
     assert json.loads(wf.trained_ranges(of("anna")))["read"] == [[5, 90]]
     assert wf.role_of_samples(of("anna")) == "train" and wf.role_of_samples(of("bert")) == "holdout"
     assert wf.measured_samples(of("anna")) == "<subject>/test_samples.parquet" and wf.measured_samples(of("bert")) == []
+
+
+def test_faces_are_compared_with_the_person_as_long_as_images_stay(wiring, tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
+    removed = wiring({"storage": {"keep_pictures": False}})
+    assert wiring().for_identity("frames") == "frames" and removed.for_identity("frames") == []
+    (tmp_path / GIVEN["resnet50_vggface2"][0]).touch()
+    assert removed.for_identity("frames") == "frames", "somebody brought this network"
 
 
 def test_a_source(wiring, tmp_path):
