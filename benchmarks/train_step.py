@@ -91,7 +91,7 @@ def timed(trainer: Trainer, store: FrameStore, share: float, steps: int) -> dict
         began, used = now, spent
     return {
         "clock": 1e3 * float(np.mean(clock)),
-        "CPU": 1e3 * float(np.mean(processor)),
+        "cpu": 1e3 * float(np.mean(processor)),
         "loading": sum(loading) / sum(clock),
     }
 
@@ -135,7 +135,7 @@ def table(names: list[str], steps: int, threads: int) -> str:
         row = json.loads(answer.stdout)
         plain = "" if np.isnan(row["plain"]) else f"{row['plain']:.0f}"
         lines.append(
-            f"| {name} | {row['px']} | {row['batch']} | {row['clock']:.0f} | {row['processor']:.0f} | {plain} |"
+            f"| {name} | {row['px']} | {row['batch']} | {row['clock']:.0f} | {row['cpu']:.0f} | {plain} |"
             f" {100 * row['held']:.1f} % | {100 * row['read']:.1f} % | {row['peak']:.2f} |"
         )
         log.info(lines[-1])
