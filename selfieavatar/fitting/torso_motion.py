@@ -12,10 +12,8 @@ import numpy as np
 from selfieavatar.identity import TorsoMotion
 
 FOLDS = 8  # stretches of time, each left out once
-# Of the summed squares of standardised poses. The largest leaves next to nothing of the slope.
-PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)  # of the summed squares of standardised poses, ascending
 _LEAST_FRAMES = 4 * FOLDS
-_LEAST_GAIN = 0.05  # of the median's squared error that a regression must save
 _RANGE = (0.5, 99.5)  # percentiles of the known shifts
 
 
@@ -27,8 +25,7 @@ def learn_torso_motion(rotation: np.ndarray, translation: np.ndarray, shift: np.
             All in the order of time, clip after clip.
 
     Returns:
-        The map of both coordinates, each with the penalty of least error on frames left out, or its median alone;
-        None where no shift is known.
+        The map of both coordinates, each with a penalty of its own, or its median alone; None where no shift is known.
     """
     known = np.isfinite(shift).all(axis=1)
     pose, shift = np.concatenate([rotation, translation], axis=1)[known].astype(float), shift[known].astype(float)
@@ -46,22 +43,27 @@ def learn_torso_motion(rotation: np.ndarray, translation: np.ndarray, shift: np.
 
 
 def _regression(inputs: np.ndarray, values: np.ndarray) -> tuple[float, np.ndarray]:
-    """Choose constant and slopes (6,) for standardised inputs (N, 6) and values (N,), by cross-validation."""
+    """Choose constant and slopes (6,) for standardised inputs (N, 6) and values (N,), by cross-validation.
+
+    Of the candidates whose error is within one standard error of the least, the simplest is taken (Breiman et al.,
+    "Classification and Regression Trees", 1984): a driver's poses are not those of the footage.
+    """
     median = float(np.median(values)), np.zeros(inputs.shape[1])
     if len(values) < _LEAST_FRAMES:
         return median
     fold = np.arange(len(values)) * FOLDS // len(values)
-    error = np.zeros(len(PENALTIES) + 1)
+    error = np.zeros((FOLDS, len(PENALTIES) + 1))  # the last column is of the median
     for number in range(FOLDS):
         out = fold == number
-        error[-1] += np.square(values[out] - np.median(values[~out])).sum()
+        error[number, -1] = np.square(values[out] - np.median(values[~out])).mean()
         for k, penalty in enumerate(PENALTIES):
             constant, slopes = _ridge(inputs[~out], values[~out], penalty)
-            error[k] += np.square(values[out] - constant - inputs[out] @ slopes).sum()
-    best = int(error[:-1].argmin())
-    if error[best] > (1 - _LEAST_GAIN) * error[-1]:
-        return median
-    return _ridge(inputs, values, PENALTIES[best])
+            error[number, k] = np.square(values[out] - constant - inputs[out] @ slopes).mean()
+    mean = error.mean(axis=0)
+    best = int(mean.argmin())
+    most = mean[best] + error[:, best].std(ddof=1) / np.sqrt(FOLDS)
+    chosen = int(np.flatnonzero(mean <= most)[-1])
+    return median if chosen == len(PENALTIES) else _ridge(inputs, values, PENALTIES[chosen])
 
 
 def _ridge(inputs: np.ndarray, values: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
