@@ -22,7 +22,7 @@ endif
 export PYTHON
 SNAKEMAKE = $(PY) -m snakemake --cores $(CORES)
 # Tests that share what they have made stay together; each process keeps to one thread (tests/conftest.py).
-PYTEST = $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST = $(PY) -m pytest -q -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # The first python that runs at all; it may be too old for the project, tools/setup.py says so. The environment's own
 # folder is left out: it may have to be made anew.

@@ -34,20 +34,34 @@ def cuda_missing() -> str:
     return "needs a CUDA GPU; torch " + torch.__version__ + " finds none"
 
 
+def group_of(path: str) -> str:
+    """Group the tests of a file, which share what they have made; those of the made project share that, too."""
+    file = ROOT / path
+    return "project" if file.parent.name == "workflow" and "_project" in file.read_text() else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep each group in one process. Marks of pytest-xdist's own (`xdist_group`) are lost on this pytest."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid.partition("::")[0])
+
+    return Groups(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Skip the tests marked `gpu` with the reason, and group and order the tests for several processes.
+    """Skip the tests marked `gpu` with the reason, and have the groups with the most slow tests begin.
 
-    Tests of one file share what they have made, those of the made project share that: each group stays in one process.
-    The groups with the most slow tests begin. torch is imported only where a test needs a GPU.
+    torch is imported only where a test needs a GPU.
     """
-    slow: Counter[str] = Counter()
-    for item in items:
-        group = "project" if "fresh_project" in item.fixturenames else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-        item.group = group
-        slow[group] += item.get_closest_marker("slow") is not None
-    items.sort(key=lambda item: -slow[item.group])
+    groups = [group_of(item.nodeid.partition("::")[0]) for item in items]
+    slow = Counter(group for group, item in zip(groups, items, strict=True) if item.get_closest_marker("slow"))
+    order = sorted(range(len(items)), key=lambda k: -slow[groups[k]])
+    items[:] = [items[k] for k in order]
     marked = [item for item in items if item.get_closest_marker("gpu")]
     reason = cuda_missing() if marked else ""
     if reason:
