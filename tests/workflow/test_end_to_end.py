@@ -85,7 +85,8 @@ def test_the_table_of_results(made_project):
     assert "| smoke | ours | 30 |" in page and "guest" not in page
     table = read_manifest(made_project.work / "results/table.parquet", "table").table.to_pandas()
     face = table[(table.region == "face") & (table.metric == "psnr_db")].set_index("method")
-    assert set(face.index) == {"mean_frame", "nearest_frame", "ours"} and set(face.dataset) == {"demo"}
+    assert set(face.index) == {"mean_frame", "nearest_frame", "tracked_torso", "ours"} and set(face.dataset) == {"demo"}
+    assert face.value["tracked_torso"] == metrics["tracked_torso"]["face"]["psnr_db"]
     assert face.value["ours"] == metrics["face"]["psnr_db"] and np.isnan(face.low["nearest_frame"])  # 30 frames
     assert face.value["nearest_frame"] == metrics["baselines"]["nearest_frame"]["face"]["psnr_db"]
 
