@@ -154,7 +154,7 @@ def run(args: argparse.Namespace) -> None:
     )  # fmt: skip
     with atomic_file(args.out) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    log.info("%d frames of %d clips shown in %s", len(table), len(decoded), args.out)
+    log.info("%d frames shown in %s; clips: %d", len(table), args.out, len(decoded))
 
 
 if __name__ == "__main__":

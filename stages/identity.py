@@ -245,7 +245,7 @@ def run(args: argparse.Namespace) -> None:
         head_sphere=sphere, torso=torso, registration_reference=reference,
     ).save(args.out)  # fmt: skip
     log.info(
-        "%s: %d expressions from %d frames of %d clips", args.out, model.expression_count, len(used), len(landmarks)
+        "%s: %d expressions from %d frames; clips: %d", args.out, model.expression_count, len(used), len(landmarks)
     )
 
 

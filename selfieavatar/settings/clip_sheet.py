@@ -224,7 +224,8 @@ def read_sheet(path: Path | str) -> Sheet:
     for number, row in numbered[1:]:
         cells = _cells(numbered[0][1], row)
         if cells is None:
-            wrong = [f"{len(row)} cells under {len(numbered[0][1])} columns; put one tab between columns, not spaces, "
+            count = f"{len(row)} cell{'s' * (len(row) != 1)}"
+            wrong = [f"{count} under {len(numbered[0][1])} columns; put one tab between columns, not spaces, "
                      "and two where a cell between is empty"]  # fmt: skip
         elif not (wrong := list(_faults(cells))):
             ends: dict[str, Any] = {name: int(cells[name]) if cells[name] else None for name in ENDS}

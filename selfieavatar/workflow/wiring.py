@@ -217,9 +217,10 @@ class Wiring:
         if not path.exists():
             others = {one.source for one in self.sheet.clips if one.lacks_footage()} - {clip.source}
             more = f"; nor do {len(others)} more: {', '.join(sorted(others)[:20])}" if others else ""
+            where = "" if path.is_absolute() else f" in the working directory {path.absolute().parent}"
             raise UserError(
                 f"{self.sheet_file}: the source '{clip.source}' of subject '{clip.subject}', clip '{clip.clip}' does "
-                f"not exist (looked for {path.absolute()}){more}; fix the path, which counts from the working directory"
+                f"not exist{where}{more}; fix the path"
             )
         return str(path)
 

@@ -103,7 +103,7 @@ def test_unknown_subjects_and_subjects_without_training_clips(tmp_path):
         (ROW.replace("anna.mp4", "{x}.mp4"), "row 2: source '{x}.mp4' has a brace"),
         (ROW + "nosuch", "row 2: unknown preset 'nosuch'"),
         (ROW + "\t\tmore", "row 2: 11 cells under 9 columns"),
-        (ROW.replace("\t", " "), "row 2: 1 cells under 9 columns; put one tab between columns, not spaces"),
+        (ROW.replace("\t", " "), "row 2: 1 cell under 9 columns; put one tab between columns, not spaces"),
         (ROW.replace("\t\t\t", "\t"), "row 2: 7 cells under 9 columns"),
     ],
 )
