@@ -21,8 +21,7 @@ import numpy as np
 from selfieavatar.detection.landmarks import MediaPipeDetector
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.baseline import Baselines
-from selfieavatar.evaluation.driving import driver_only
-from selfieavatar.evaluation.frames import Images, Subject, read_subject, seconds, video_rate
+from selfieavatar.evaluation.frames import Images, Subject, driver_only, read_subject, seconds, video_rate
 from selfieavatar.evaluation.metrics_file import as_json, frame_columns, package_versions, result_metrics
 from selfieavatar.evaluation.network_metrics import NetworkScores
 from selfieavatar.evaluation.regions import REGIONS

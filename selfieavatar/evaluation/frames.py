@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +23,12 @@ from selfieavatar.io.images import read_image
 from selfieavatar.io.manifest import frame_rate, read_manifest
 from selfieavatar.morphable.landmark_sets import LandmarkSet, landmark_set
 
+if TYPE_CHECKING:
+    from selfieavatar.avatar import Avatar
+
 log = logging.getLogger(__name__)
+
+COEFFICIENTS = ("rotation", "translation", "expression", "gaze")
 
 
 @dataclass
@@ -163,3 +169,16 @@ class Images:
             truth, alpha, uv = (self.of(clip, frames[part], folder) for folder in ("frames", "alpha", "uv"))
             masks = region_masks(alpha, uv[..., 2] > 0, points[part], kind)
             yield Batch(clip, frames[part], order[part], truth, uv, masks)
+
+
+def driver_only(avatar: Avatar, images: Images, clip: str, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Draw I_R and I_UV (N,S,S,3) float32 in [0,1] from what the face in these frames (N,) tells.
+
+    Pose, expression and gaze are those of the clip's fit; the light is the avatar's mean light, and the torso lies
+    where the pose of the head tells. Nothing else of the frames is looked at.
+    """
+    fit = images.clip(clip).manifest("fit")
+    rows = np.searchsorted(fit["frame"], frames)
+    drawn = avatar.pose(*(np.nan_to_num(fit[name][rows]).astype(float) for name in COEFFICIENTS))
+    render, uv = (image.permute(0, 2, 3, 1).contiguous().numpy() for image in drawn)
+    return render, uv
