@@ -19,7 +19,7 @@ import numpy as np
 
 from selfieavatar.detection.landmarks import MediaPipeDetector
 from selfieavatar.errors import UserError
-from selfieavatar.evaluation.frames import Images
+from selfieavatar.evaluation.frames import COEFFICIENTS, Images
 from selfieavatar.evaluation.metrics_file import as_json
 from selfieavatar.evaluation.regions import mean_or_none
 from selfieavatar.evaluation.retrack import Tracker, expression_distance, fit_points, pose_distance_deg
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COEFFICIENTS = ("rotation", "translation", "expression", "gaze")
 DISTANCES = ("aed", "apd_deg")
 PERSON_FRAMES = 32  # at most, of those trained on, that tell what the person looks like
 

@@ -3,7 +3,7 @@
 VGG19 is ID-MRF's, ResNet50 and dlib's face network are for the cosine loss and for identity similarity. The weights are
 published ones, from a file that the asset rule fetched or that a package brought, or seeded random ones, for places
 that have neither. Which are used is always the caller's explicit choice, and the choice is written in ``label`` so that
-every figure can say what it was made with.
+every metric can say what it was made with.
 """
 
 from __future__ import annotations

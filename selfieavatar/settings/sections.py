@@ -327,7 +327,7 @@ class Evaluate(Section):
     it."""
     tracked_torso: bool = True
     """Also measure the avatar with the torso where it was tracked in the truth, which no driver tells. The headline
-    figures are of driving by the face alone, in any case."""
+    metrics are of driving by the face alone, in any case."""
     baselines: bool = True
     """Also measure what an avatar must beat, the mean training frame and the training frame with the nearest
     landmarks."""
