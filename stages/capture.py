@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.evaluation.holdout import kept_frames
 from selfieavatar.footage.checks import judge, overall, record_again
 from selfieavatar.footage.face_image import FaceImage, face_image
+from selfieavatar.footage.holdout import kept_frames
 from selfieavatar.footage.measures import CELL_S, COLUMNS, Footage, clip_measures, measure, poses
 from selfieavatar.footage.signals import cut_by_border, examples, face_shape, frame_seconds
 from selfieavatar.footage.tracking_quality import head_angles, openings

@@ -18,7 +18,7 @@ import numpy as np
 
 from selfieavatar.detection.face_finder import FaceFinder, background_masks, sharpness
 from selfieavatar.errors import UserError
-from selfieavatar.evaluation.holdout import hold_out
+from selfieavatar.footage.holdout import hold_out
 from selfieavatar.io.disk import refuse_images
 from selfieavatar.io.files import atomic_dir
 from selfieavatar.io.images import ImageWriter

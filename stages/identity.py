@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.evaluation.holdout import kept_frames
 from selfieavatar.fitting import personal_model
 from selfieavatar.fitting.clip_fit import reprojection_error, solver_settings
 from selfieavatar.fitting.head_sphere import learn_head_sphere
@@ -23,6 +22,7 @@ from selfieavatar.fitting.lighting import learn_appearance, photometric_mode
 from selfieavatar.fitting.registration import learn as learn_registered
 from selfieavatar.fitting.registration import shrink
 from selfieavatar.fitting.torso import learn_torso
+from selfieavatar.footage.holdout import kept_frames
 from selfieavatar.geometry.camera import Camera, transform
 from selfieavatar.geometry.reference_pose import PoseRange
 from selfieavatar.identity import Identity

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.evaluation.holdout import hold_out
+from selfieavatar.footage.holdout import hold_out
 from selfieavatar.io.files import content_hash
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
 from selfieavatar.settings.cli import main, stage_parser

@@ -27,7 +27,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.fitting.torso import fill_nearest
 from selfieavatar.fitting.torso_motion import learn_torso_motion
 from selfieavatar.identity import Identity
-from selfieavatar.io.avatar_file import FORMAT
+from selfieavatar.io.avatar_file import FORMAT, read_avatar
 from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.files import atomic_file, content_hash
 from selfieavatar.io.manifest import Manifest, read_manifest
@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--train-dir", required=True, type=Path, help="folder for TensorBoard and the state to resume from"
     )
     parser.add_argument("--out", required=True, type=Path, help="avatar.pt")
+    parser.add_argument("--images-of", nargs="?", type=Path, help="avatar.pt whose number of images ends this training")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted, which share each batch; 0 trains on the CPU")
     return parser
 
@@ -102,6 +103,20 @@ def torso_from_head(
     log.info("the head's pose tells the torso's place to %.2f %% of the side",
              100 * np.sqrt(np.square(offsets[trained]).sum(1).mean()))  # fmt: skip
     return replace(identity, torso_motion=motion), offsets.astype(np.float32)
+
+
+def budget_of(settings: Train, other: Path | None) -> Train:
+    """End the training after as many images as another avatar saw, whatever time that takes; None changes nothing.
+
+    Raises:
+        UserError: the file does not say how many.
+    """
+    if other is None:
+        return settings
+    images = read_avatar(other).get("images")
+    if type(images) is not int or images < 1:
+        raise UserError(f"{other} does not say on how many images it was trained; train it again")
+    return settings.model_copy(update={"images": images, "minutes": 0})
 
 
 def check_settings(settings: Train, size_px: int) -> None:
@@ -233,6 +248,7 @@ def run(args: argparse.Namespace) -> None:
     from selfieavatar.training.parallel import group_from_environment
     from selfieavatar.training.state import discard_state, is_whole, run_key
 
+    args.settings = budget_of(args.settings, args.images_of)
     samples, identity = read_manifest(args.samples, "samples"), Identity.load(args.identity)
     data = content_hash((content_hash(args.samples) + content_hash(args.identity)).encode())
     folder = args.train_dir / run_key(args.settings, code_digest("stages.train"), data)

@@ -37,6 +37,7 @@ def shown(sheet: Sheet, subject: str, folder: Path) -> dict[Path, list[Path]]:
         wanted[avatar / "metrics.json"] = [avatar / "self.mp4"]
         wanted[avatar / "figures.html"] = [avatar / "metrics.json", avatar / "self.mp4"]
     wanted |= {path: [] for path in folder.glob("external/*/metrics.json")}
+    wanted[folder / "paper.html"] = []
     videos = [folder / "reenact" / f"{clip.subject}--{clip.clip}.mp4" for clip in sheet.clips]
     return wanted | {video: [video.with_suffix(".parquet")] for video in videos}
 

@@ -87,13 +87,15 @@ def read_subject(paths: list[Path]) -> Subject:
 class Batch:
     """N frames of one clip.
 
-    order: (N,), see `TemporalSheet.add`; truth (N,S,S,3), uv (N,S,S,3) float32 in [0,1]; masks: region -> (N,S,S) bool.
+    order: (N,), see `TemporalSheet.add`; truth (N,S,S,3), alpha (N,S,S) of its matte, uv (N,S,S,3) float32 in [0,1];
+    masks: region -> (N,S,S) bool.
     """
 
     clip: str
     frames: np.ndarray
     order: np.ndarray
     truth: np.ndarray
+    alpha: np.ndarray
     uv: np.ndarray
     masks: dict[str, np.ndarray]
 
@@ -168,7 +170,7 @@ class Images:
             part = slice(start, start + size)
             truth, alpha, uv = (self.of(clip, frames[part], folder) for folder in ("frames", "alpha", "uv"))
             masks = region_masks(alpha, uv[..., 2] > 0, points[part], kind)
-            yield Batch(clip, frames[part], order[part], truth, uv, masks)
+            yield Batch(clip, frames[part], order[part], truth, alpha, uv, masks)
 
 
 def driver_only(avatar: Avatar, images: Images, clip: str, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ FRAME_METRICS: dict[str, FrameMetric] = {
 }
 
 # Where more is better; for all others less is.
-MORE_IS_BETTER = frozenset({"ssim", "ssim_uniform7", "psnr_db", "identity_similarity"})
+MORE_IS_BETTER = frozenset({"ssim", "ssim_uniform7", "psnr_db", "identity_similarity", "mask_iou"})
 
 
 @dataclass

@@ -39,6 +39,8 @@ DEFINITIONS = {
     "effnet_distance": "mean squared distance of unit features at five levels of EfficientNet-Lite0 (not LPIPS)",
     "identity_similarity": "cosine of the face's features to those of the true face, by the network under `weights`: "
     "vggface2 (ResNet50) or dlib_face (ResNet-29); compare values of one network only; 1: equal",
+    "mask_mae": "mean absolute difference of the avatar's alpha and the matte of the true frame, over the whole image",
+    "mask_iou": "intersection over union of both, cut at one half",
     "mouth, eyes": "boxes around the landmarks of lips and lids; no FID there",
     "intervals": f"{100 * bootstrap.LEVEL:.0f} % percentile bootstrap of means over frames, {bootstrap.DRAWS} draws, "
     f"widened by Student's t for few blocks; a block is a second, or {bootstrap.CORRELATION_TIMES} correlation times "
@@ -58,6 +60,7 @@ def result_metrics(result: Results) -> dict[str, Any]:
         TRACKED_TORSO: tracked_torso and tracked_torso | {"intervals": intervals[TRACKED_TORSO]},
         "temporal": result.temporal.summary(),
         "tracked": tracked,
+        "mask": result.mask.summary(),
         "intervals": intervals[own] | result.further_intervals() | drawn,
         "baselines": {name: regions | {"intervals": intervals[name]} for name, regions in metrics.items()},
         "definitions": DEFINITIONS,

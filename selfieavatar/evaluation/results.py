@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from selfieavatar.evaluation.bootstrap import Block, frame_interval
+from selfieavatar.evaluation.mask_error import MaskSheet
 from selfieavatar.evaluation.metric_registry import ScoreSheet
 from selfieavatar.evaluation.network_metrics import REGION_METRICS, NetworkScores
 from selfieavatar.evaluation.psnr import CEILING_DB
@@ -21,6 +22,7 @@ class Results:
         self.avatar = methods[0]
         self.sheets = {name: ScoreSheet() for name in methods}
         self.network, self.temporal, self.retracking = network, TemporalSheet(), retracking
+        self.mask = MaskSheet()
         self.clips: list[str] = []
         self.frames: list[int] = []
         self.notes: list[str] = []
@@ -35,10 +37,12 @@ class Results:
         truth: np.ndarray,
         masks: Mapping[str, np.ndarray],
         shown: Mapping[str, np.ndarray],
+        alpha: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         """Add N frames (N,) of a clip, whose batches come one after the other. order: (N,), see TemporalSheet.add.
 
         truth: (N,H,W,3) float in [0,1]; masks: region -> (N,H,W) bool; shown: each method's images, shaped as truth.
+        alpha: (N,H,W) of the avatar and of the truth, if the avatar gives one.
         """
         if not self.clips or clip != self.clips[-1]:
             self.temporal.start_clip()
@@ -48,6 +52,8 @@ class Results:
             sheet.add(shown[name], truth, masks)
         self.network.add(shown, truth, masks)
         self.temporal.add(order, shown[self.avatar], truth, masks["face"])
+        if alpha is not None:
+            self.mask.add(*alpha)
         if self.retracking is not None:
             self.retracking.add(order, shown[self.avatar], truth)
         self.clips += [clip] * len(frames)
@@ -64,9 +70,9 @@ class Results:
         return found
 
     def further(self) -> dict[str, dict[str, np.ndarray]]:
-        """List {"temporal", "tracked": {metric: (N,)}}: the avatar's metrics of frames that have no regions."""
+        """List {"temporal", "tracked", "mask": {metric: (N,)}}: the avatar's metrics of frames that have no regions."""
         tracked = {} if self.retracking is None else self.retracking.per_frame()
-        return {"temporal": self.temporal.per_frame(), "tracked": tracked}
+        return {"temporal": self.temporal.per_frame(), "tracked": tracked, "mask": self.mask.per_frame()}
 
     def further_intervals(self) -> dict[str, dict[str, list[float] | None]]:
         """Bootstrap 95 % intervals of the means of `further`, or None."""
@@ -89,6 +95,7 @@ class Results:
 
     def all_notes(self) -> list[str]:
         """List why metrics are missing, and what to bear in mind about others."""
-        missing = [f"{name}: {why}" for name, why in self.network.notes.items()] + self.temporal.notes()
+        missing = [f"{name}: {why}" for name, why in self.network.notes.items()]
+        missing += self.temporal.notes() + self.mask.notes()
         missing += [] if self.retracking is None else self.retracking.notes()
         return missing + self.network.warnings() + self._equal_frames() + self.notes

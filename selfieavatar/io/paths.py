@@ -91,6 +91,7 @@ RULES = {
         Rule("figures", "avatar", ("figures.html",), role="train", needed=False),
         Rule("reenact", "driver", ("{of}.mp4", "{of}.parquet"), needed=False),
         Rule("external", "method", (METRICS, "frames.parquet"), needed=False),
+        Rule("paper", "subject", ("paper.html",), role="train", needed=False),
     )
 }
 STAGES = tuple(dict.fromkeys(rule.stage or rule.name for rule in RULES.values()))

@@ -116,6 +116,8 @@ SCHEMAS: dict[str, pa.Schema] = {
                     ("difference_error_face", "the same over the face", ""),
                     ("flicker_static", "change since the frame before where the truth stands still", ""),
                     ("flicker_static_truth", "the truth's own change there", ""),
+                    ("mask_mae", "mean absolute error of alpha against the matte", ""),
+                    ("mask_iou", "intersection over union of both masks, cut at one half", ""),
                 )
             ),
         ]

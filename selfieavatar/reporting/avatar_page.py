@@ -76,11 +76,16 @@ def avatar_page(
         spread_plot=Image(BOXES, plots.box_plot(spread, COLOURS), alt="spread of the scores by region"),
         drawable=len(clips),
         over_time=[_over_time(scores, clip, clips[clip], times[clip]) for clip in _weakest(scores, clips)],
-        further=metrics["temporal"] | (metrics["tracked"] or {}), meaning=metrics["definitions"] | MEANING,
+        further=metrics["temporal"] | (metrics["tracked"] or {}) | _mask_error(metrics),
+        meaning=metrics["definitions"] | MEANING,
         training_plot=_training_plot(history), versions=versions,
         # What is missing is said above the table already.
         notes=[note for note in metrics["notes"] if str(note).partition(": ")[0] not in missing],
     )  # fmt: skip
+
+
+def _mask_error(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in (metrics["mask"] or {}).items() if name != "frames"}
 
 
 def _means_plot(found: Mapping[str, Mapping[str, Mapping[str, plots.Estimate]]]) -> Image:

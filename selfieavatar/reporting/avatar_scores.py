@@ -40,7 +40,7 @@ SCHEMA = {  # of what the page reads of a metrics.json
     "properties": dict.fromkeys(REGIONS, _NUMBERS) | {
         "interleaved": {"type": "array"}, "subject": {}, "variant": {}, "frames": {}, "size_px": {},
         "temporal": _NUMBERS,
-        "tracked": _NUMBERS | {"type": ["object", "null"]},
+        "tracked": _NUMBERS | {"type": ["object", "null"]}, "mask": _NUMBERS | {"type": ["object", "null"]},
         "intervals": _REGIONS | {"properties": dict.fromkeys(REGIONS, _INTERVALS)},
         "baselines": {"type": "object", "additionalProperties": _REGIONS}, "definitions": _TABLE,
         "tracked_torso": _REGIONS | {"type": ["object", "null"]},

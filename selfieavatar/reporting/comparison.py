@@ -28,8 +28,10 @@ FURTHER = {
     "identity_similarity": ("face", "face"), "akd": ("tracked", "face"), "aed": ("tracked", "face"),
     "apd_deg": ("tracked", "face"), "jitter": ("tracked", "face"), "difference_error": ("temporal", "full"),
     "difference_error_face": ("temporal", "face"), "flicker_static": ("temporal", "full"),
+    "mask_mae": ("mask", "full"), "mask_iou": ("mask", "full"),
 }  # fmt: skip
-COUNTS = {"tracked": "found", "temporal": "pairs", "face": "frames"}  # of the frames that FURTHER's parts are means of
+# How many frames FURTHER's parts are means of.
+COUNTS = {"tracked": "found", "temporal": "pairs", "mask": "frames", "face": "frames"}
 BEST_AT_ONE = "sharpness"
 # In the order of the table, which is the paper's: others first, ablations, the method itself. The kind "tracked" is our
 # avatar driven by more than a driver tells, and takes part in no contest.

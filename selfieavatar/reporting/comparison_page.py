@@ -51,6 +51,8 @@ HEADINGS = {
     "difference_error": ("change ↓", 4),
     "difference_error_face": ("of the face ↓", 4),
     "flicker_static": ("flicker ↓", 4),
+    "mask_mae": ("mask MAE ↓", 4),
+    "mask_iou": ("mask IoU ↑", 3),
 }
 PLACES = {
     "full": "the whole image",

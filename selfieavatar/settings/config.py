@@ -26,6 +26,7 @@ from selfieavatar.settings.sections import (
     Landmarks,
     Matting,
     Overlay,
+    Paper,
     Reenact,
     Render,
     Samples,
@@ -43,11 +44,14 @@ VARIANT_FOLDER = ROOT / "config" / "variants"
 SECTIONS: dict[str, type[Section]] = {
     section.__name__.lower(): section
     for section in (
-        Demo, Decode, Landmarks, Matting, Fit, Render, Overlay, Capture, Samples, Train, Evaluate, Reenact, Storage
+        Demo, Decode, Landmarks, Matting, Fit, Render, Overlay, Capture, Samples, Train, Evaluate, Reenact, Paper,
+        Storage
     )
 }  # fmt: skip
 # What a variant of an avatar may change: it shares the results of all other stages with the avatar itself.
 VARIANT_STAGES = ("train", "evaluate")
+# A variant of this ending has the settings of the one without, and trains on as many images as the avatar itself did.
+SAME_IMAGES = "_same_images"
 # Keys that are no more, and what says the same.
 REPLACED = {"train.cos_vggface2": "train.cos_network: vggface2 (was true) or resnet50 (was false)"}
 # Keys of the top level that are not a section.
@@ -210,9 +214,12 @@ def variant_names() -> list[str]:
 def load_variant(name: str) -> dict[str, Any]:
     """Load the overlay of an ablation or baseline; the empty name is the empty overlay, the avatar itself.
 
+    A name that ends in SAME_IMAGES has the overlay of the name without.
+
     Raises:
         UserError: there is no such variant, it is not valid, or changes a stage that it shares with the avatar itself.
     """
+    name = name.removesuffix(SAME_IMAGES)
     if not name:
         return {}
     overlay = _load_overlay(name, VARIANT_FOLDER, "variant", variant_names())

@@ -379,6 +379,25 @@ class Reenact(Section):
     """Quality of the video as x264's constant rate factor; 0 is lossless, each 6 more about halves the file."""
 
 
+class Paper(Section):
+    """The paper's Table I and Fig. 2 and 3 of one subject.
+
+    Asked for by name: results/demo/paper.html.
+    """
+
+    variants: list[str] = ["no_cos", "no_mrf", "no_detail", "styleavatar", "l1_only", "unet"]
+    """Ablations and baselines (config/variants) beside the avatar. Each is trained as long as the avatar itself."""
+    same_images: bool = True
+    """Train each of them a second time, on as many images as the avatar saw: a cheaper objective sees more of them in
+    the same minutes. About doubles the time."""
+    frames: int = Field(4, ge=1, le=12)
+    """Test frames in Fig. 2, those that differ most in pose and expression; Fig. 3 shows half of them."""
+    drivers: int = Field(4, ge=0, le=64)
+    """Most clips of others in Fig. 2 that drive the avatar: one of each other subject of the sheet, then a second."""
+    image_px: int = Field(192, ge=32, le=1024)
+    """Side of an image in the page, px. Images are scaled to it."""
+
+
 class Storage(Section):
     """What stays on the disk.
 

@@ -20,7 +20,7 @@ from snakemake.logging import logger
 from selfieavatar.errors import UserError
 from selfieavatar.interop.datasets.mead import clip_labels
 from selfieavatar.io.files import beside, expand
-from selfieavatar.io.paths import AVATAR_FILES, EXTERNAL, METRICS, VARIANTS, targets
+from selfieavatar.io.paths import AVATAR_FILES, VARIANTS, targets
 from selfieavatar.morphable.coefficient_files import check_coefficients
 from selfieavatar.networks.sizes import refuse_sizes
 from selfieavatar.settings.assets import given_file, measuring_files, needed_files
@@ -39,7 +39,6 @@ from selfieavatar.settings.config import (
     variant_names,
 )
 from selfieavatar.settings.device import visible_gpus
-from selfieavatar.settings.methods import external_methods, made_variants, method_files, no_methods
 from selfieavatar.settings.packaged import packaged_file
 from selfieavatar.settings.sections import Storage
 from selfieavatar.workflow.command import sheet_path
@@ -62,7 +61,7 @@ class Wiring:
     """
 
     def __init__(self, workflow: Any, config: Mapping[str, Any]) -> None:
-        self._workflow = workflow
+        self.workflow = workflow
         self.config, self._overlay = settings_given(workflow, config)
         check_config(
             self.config, "the configuration (config/config.yaml, --configfile, or --config subjects=... results=...)"
@@ -70,7 +69,6 @@ class Wiring:
         self.results = expand(self.config.get("results", PATHS["results"]))
         self.sheet_file = sheet_path(self.config.get("subjects", PATHS["subjects"]))
         self.sheet = read_sheet(self.sheet_file)
-        self._variants_rule = workflow.modifier.modify_rulename("variants")
         for subject in self.sheet.everybody():
             self._check(subject)
 
@@ -104,6 +102,10 @@ class Wiring:
     def avatar_labels(self, shows: str) -> Ask:
         """Label a file in the report: which avatar of a subject, and what it shows."""
         return lambda wildcards: {"avatar": self.variant(wildcards) or "the avatar", "shows": shows}
+
+    def driver_labels(self, shows: str) -> Ask:
+        """Label a video in the report: which avatar of a subject, by whom it is driven, and what it shows."""
+        return lambda wildcards: {"driver": wildcards.driver} | self.avatar_labels(shows)(wildcards)
 
     def weights(self, stage: str) -> Ask:
         """Give the published weights that the stage's settings ask for; the rule `asset` downloads them."""
@@ -290,54 +292,11 @@ class Wiring:
         """Find the face model again for the rule fit, where coefficients are taken as they are."""
         return self.face_model(wildcards) if self.section("fit", wildcards.subject).coefficients else []
 
-    # What stands in the table of results beside the avatars: variants, and the methods of others
-
-    def table_variants(self, subject: str) -> list[str]:
-        """Name the variants that have been made, and those that this run is asked to make."""
-        asked, folder = self._workflow.dag_settings.targets, self.results / subject
-        made = made_variants(folder)
-
-        def is_asked(name: str) -> bool:
-            mine = f"{folder}/{VARIANTS}/{name}/"
-            return self._variants_rule in asked or any(target.startswith(mine) for target in asked)
-
-        return [name for name in variant_names() if name in made or is_asked(name)]
-
-    def table_metrics(self, wildcards: Any) -> list[str]:
-        """Give metrics.json of every avatar of the sheet, its variants, and others' methods."""
-        folders = []
-        for subject in self.sheet.subjects():
-            folders.append(subject)
-            folders += [f"{subject}/{VARIANTS}/{name}" for name in self.table_variants(subject)]
-            folders += [f"{subject}/{EXTERNAL}/{name}" for name in external_methods(self.results / subject)]
-            for sentence in no_methods(self.results / subject):
-                logger.warning(f"passed over: {sentence}")
-        asked = set(self._workflow.dag_settings.targets)
-        # `make report` asks for the table and each that could be measured by name.
-        if "--report" in sys.argv and str(self.results / "table.md") in asked:
-            folders = [name for name in folders if str(self.results / name / METRICS) in asked]
-        return [f"<results>/{folder}/{METRICS}" for folder in folders]
-
-    def datasets(self, wildcards: Any) -> str:
-        """Write the data set that each avatar is measured on, as JSON."""
-        return canonical_json({name: self.sheet.dataset(name) for name in self.sheet.subjects()})
-
-    def _method_files(self, wildcards: Any) -> tuple[list[Path], list[str]]:
-        return method_files(self.results / wildcards.subject / EXTERNAL / wildcards.method)
-
-    def method_images(self, wildcards: Any) -> list[str]:
-        """List the images of an external method, so that a changed or added one is measured again."""
-        return [str(path) for path in self._method_files(wildcards)[0]]
-
-    def method_others(self, wildcards: Any) -> str:
-        """List what else lies there, as JSON; the stage refuses it."""
-        return canonical_json(self._method_files(wildcards)[1])
-
     # The machine or cluster
 
     def gpu(self, wildcards: Any) -> int:
         """Count the GPUs of a job that can use one: none on a machine without, else one, as on clusters."""
-        return 1 if visible_gpus() or not self._workflow.local_exec else 0
+        return 1 if visible_gpus() or not self.workflow.local_exec else 0
 
     def photometric_gpu(self, wildcards: Any) -> int:
         """Ask for a GPU where the fit may refine on the images, for none where landmarks and light suffice."""
@@ -346,7 +305,7 @@ class Wiring:
 
     def training_threads(self, wildcards: Any) -> int:
         """Share out cores to a training: all on the CPU; with GPUs one share for each and one for other jobs."""
-        workflow = self._workflow
+        workflow = self.workflow
         if not workflow.local_exec:
             return 8  # of a node that is not known yet; --set-threads train=N asks for others
         if not workflow.is_main_process or not self.gpu(wildcards):
@@ -371,7 +330,7 @@ class Wiring:
 
     def summarize(self, failed: bool) -> None:
         """Write results/summary.* and print them, each in a process of its own: the run ends as it would without."""
-        jobs = self._workflow.dag.jobs
+        jobs = self.workflow.dag.jobs
         asked = [str(file) for job in jobs if "subject" in job.wildcards_dict for file in job.output]
         if not asked:
             return  # published weights alone

@@ -27,7 +27,8 @@ def metrics(subject, psnr_db, variant="default", copies=(20.0, 24.0), notes=(), 
         for name, value in zip(("mean_frame", "nearest_frame"), copies, strict=False)
     }
     rest = {
-        "temporal": {}, "tracked": None, "intervals": intervals(psnr_db), "baselines": baselines, "definitions": {},
+        "temporal": {}, "tracked": None, "mask": None, "intervals": intervals(psnr_db), "baselines": baselines,
+        "definitions": {},
         "speed": {"fps": 12.5, "device": "cpu (x86_64, 2 threads)"}, "training": {"images": 4000, "minutes": 24.2},
         "weights": {}, "versions": {}, "notes": ["lpips: no weights here", "fid: no weights here", *notes],
     }  # fmt: skip

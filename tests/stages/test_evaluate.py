@@ -180,7 +180,7 @@ def metrics(out):
 
 def test_metrics_hold_what_the_contract_says(metrics):
     wanted = {"subject", "variant", "split", "frames", "size_px", "full", "person", "face", "temporal", "speed"}
-    added = {"mouth", "eyes", "tracked", "intervals", "definitions", "driving", "tracked_torso", "interleaved"}
+    added = {"mouth", "eyes", "tracked", "intervals", "definitions", "driving", "tracked_torso", "interleaved", "mask"}
     assert wanted | added | {"weights", "versions", "notes", "baselines", "training"} == set(metrics)
     assert (metrics["subject"], metrics["split"], metrics["frames"], metrics["size_px"]) == (
         "somebody",
@@ -326,6 +326,7 @@ def test_table_has_a_row_for_each_frame(out, metrics):
     assert table["psnr_db_face"].mean() == pytest.approx(metrics["face"]["psnr_db"], abs=1e-4)
     assert table["ssim_full"].mean() == pytest.approx(metrics["full"]["ssim"], abs=1e-5)
     assert table["ssim_uniform7_full"].mean() == pytest.approx(metrics["full"]["ssim_uniform7"], abs=1e-5)
+    assert table["mask_mae"].mean() == pytest.approx(metrics["mask"]["mask_mae"], abs=1e-5)
     assert np.nanmean(table["difference_error"]) == pytest.approx(metrics["temporal"]["difference_error"], abs=1e-6)
     assert np.isnan(table["lpips_face"]).all() and np.isnan(table["akd"]).all()
 

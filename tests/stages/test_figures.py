@@ -32,6 +32,7 @@ def metrics_of(count=COUNT, **changes):
     content |= region_metrics(31.25)
     content |= {
         "temporal": {"pairs": 3, "flicker_static": None}, "tracked": None,
+        "mask": {"frames": COUNT, "mask_mae": 0.0125, "mask_iou": 0.97},
         "intervals": {r: {"psnr_db": [30.5, 32.75], "ssim": None} for r in REGIONS} | {"drawn": "blocks of 25"},
         "interleaved": [], "tracked_torso": region_metrics(32.5),
         "baselines": {"nearest_frame": region_metrics(24.5)}, "definitions": {"ssim": "Gaussian window"},

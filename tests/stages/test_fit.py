@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.evaluation.holdout import kept_frames
 from selfieavatar.fitting.landmark_solver import FitResult
 from selfieavatar.fitting.photometric_refinement import JointSettings
+from selfieavatar.footage.holdout import kept_frames
 from selfieavatar.io.images import image_name, read_image, write_image
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.rendering.shading import default_light, shade

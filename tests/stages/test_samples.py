@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.evaluation.holdout import hold_out
+from selfieavatar.footage.holdout import hold_out
 from selfieavatar.io.manifest import read_manifest
 from selfieavatar.settings.sections import Samples
 from stages import samples

@@ -8,6 +8,7 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.assets import GIVEN
+from selfieavatar.workflow.comparison_wiring import Comparison
 from selfieavatar.workflow.wiring import Wiring
 
 HEADER = "subject\tclip\trole\tsource\tstart_frame\tend_frame\tdataset\tconsent\tpreset\n"
@@ -119,9 +120,36 @@ def test_targets(wiring, tmp_path):
     wf = wiring(targets=["results/anna/variants/unet/avatar.pt"])
     assert [path for path in wf.all_targets() if "carl" in path] == ["<results>/carl/tracking.html"]
     assert "<results>/bert/metrics.json" in wf.all_targets() and wf.all_targets()[-1] == "<results>/table.md"
-    assert wf.table_variants("anna") == ["unet"] and wf.table_variants("bert") == []
+    comparison = Comparison(wf)
+    assert comparison.table_variants("anna") == ["unet"] and comparison.table_variants("bert") == []
     os.makedirs(tmp_path / "results/bert/external/peer")
-    assert "<results>/bert/external/peer/metrics.json" in wf.table_metrics(None)
+    assert "<results>/bert/external/peer/metrics.json" in comparison.table_metrics(None)
+
+
+def test_what_the_paper_of_a_subject_shows(wiring, tmp_path):
+    os.makedirs(tmp_path / "results/bert/external/peer")
+    for name in "ab":
+        (tmp_path / f"{name}.mp4").touch()
+    comparison = Comparison(wiring({"paper": {"variants": ["unet"], "drivers": 3}}))
+    assert comparison.variants(of("bert")) == ["unet", "unet_same_images"]
+    assert comparison.avatars("metrics.json")(of("bert")) == [
+        f"<results>/bert/{folder}metrics.json" for folder in ("", "variants/unet/", "variants/unet_same_images/")
+    ]
+    assert comparison.external("metrics.json")(of("bert")) == ["<results>/bert/external/peer/metrics.json"]
+    # One clip of each of the others, then a second of each; clips to drive and to test before those to train on.
+    assert comparison.drivers(of("bert")) == ["anna--read", "carl--talk", f"anna--{TALK}"]
+    assert comparison.driver_frames(of("bert"))[1] == "<results>/carl/clips/talk/frames"
+    assert comparison.counted(of("bert", variant="/variants/unet_same_images")) == "<results>/bert/avatar.pt"
+    assert comparison.counted(of("bert", variant="/variants/unet")) == comparison.counted(of("bert")) == []
+
+
+def test_a_budget_in_images_is_the_same_for_all_anyhow(wiring):
+    comparison = Comparison(wiring({"train": {"images": 9, "minutes": 0}, "paper": {"variants": ["unet"]}}))
+    assert comparison.variants(of("bert")) == ["unet"]
+
+
+def test_who_lacks_footage_drives_nobody(wiring):
+    assert Comparison(wiring()).drivers(of("bert")) == ["carl--talk"]
 
 
 def test_keys_of_another_workflow_are_passed_over_in_a_module(wiring):

@@ -6,6 +6,7 @@ rule train:
         samples="<subject>/samples.parquet",
         identity="<subject>/identity.npz",
         weights=wf.weights("train"),
+        counted=comparison.counted,
         # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
         decode=wf.clips("decode.parquet", "train"),
         matting=wf.clips("matting.parquet", "train"),
@@ -38,5 +39,5 @@ rule train:
         logged(
             "python -m stages.train --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
             " --samples {input.samples:q} --identity {input.identity:q} --clips-dir {params.subject:q}/clips"
-            " --train-dir {params.avatar:q}/train --out {output:q}"
+            " --train-dir {params.avatar:q}/train --out {output:q} --images-of {input.counted:q}"
         )

@@ -1,6 +1,6 @@
 rule reenact:
     input:
-        avatar="<subject>/avatar.pt",
+        avatar="<avatar>/avatar.pt",
         identity=wf.driver("identity.npz"),
         decode=wf.driver("{clip}/decode.parquet"),
         fit=wf.driver("{clip}/fit.parquet"),
@@ -11,17 +11,17 @@ rule reenact:
         uv=ancient(wf.for_identity(wf.clips("uv", "train"))),
     output:
         video=report(
-            "<subject>/reenact/{driver}.mp4",
+            "<avatar>/reenact/{driver}.mp4",
             caption="../report/reenact.rst",
             category="3 Driven by somebody else",
             subcategory="{subject}",
-            labels={"driver": "{driver}", "shows": "video: driver, avatar"},
+            labels=wf.driver_labels("video: driver, avatar"),
         ),
-        manifest="<subject>/reenact/{driver}.parquet",
+        manifest="<avatar>/reenact/{driver}.parquet",
     log:
-        "<log>/{driver}.reenact.log",
+        "<avatar>/logs/{driver}.reenact.log",
     benchmark:
-        "<bench>/{driver}.reenact.tsv"
+        "<avatar>/benchmarks/{driver}.reenact.tsv"
     wildcard_constraints:
         driver=f"{NAME.pattern}--{NAME.pattern}",
     priority: 85
@@ -33,9 +33,9 @@ rule reenact:
     params:
         cfg=wf.settings("reenact"),
         code=code_digest("stages.reenact"),
-        subject=subpath(input.avatar, parent=True),
+        subject=lambda wildcards: str(wf.results / wildcards.subject),
     message:
-        "The avatar of {wildcards.subject} follows {wildcards.driver}"
+        "The avatar of {wildcards.subject}{wildcards.variant} follows {wildcards.driver}"
     shell:
         logged(
             "python -m stages.reenact --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"

@@ -3,7 +3,7 @@ rule external:
         samples="<subject>/samples.parquet",
         test=wf.measured_samples,
         identity="<subject>/identity.npz",
-        method=wf.method_images,
+        method=comparison.method_images,
         weights=wf.weights_there,
         # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
         decode=wf.clips("decode.parquet", "shown"),
@@ -38,7 +38,7 @@ rule external:
         code=code_digest("stages.external"),
         subject=subpath(input.samples, parent=True),
         images=subpath(output.metrics, parent=True),
-        others=wf.method_others,
+        others=comparison.method_others,
     message:
         "Measuring the images of {wildcards.method} for {wildcards.subject}"
     shell:

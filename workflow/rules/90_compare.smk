@@ -4,7 +4,7 @@
 
 rule compare:
     input:
-        metrics=wf.table_metrics,
+        metrics=comparison.table_metrics,
         # Another row for a driver changes nothing in the table; what does is among the metrics and the params.
         sheet=ancient(str(wf.sheet_file)),
     output:
@@ -23,7 +23,7 @@ rule compare:
         code=code_digest("stages.compare"),
         rules=lambda wildcards: str(RULES),  # the table says which of them has not run
         results=subpath(output.page, parent=True),
-        datasets=wf.datasets,
+        datasets=comparison.datasets,
     message:
         "Comparing all that was measured"
     shell:

@@ -13,10 +13,12 @@ from selfieavatar.settings.assets import ASSETS, asset_folder
 from selfieavatar.settings.provenance import code_digest
 from selfieavatar.settings.clip_sheet import NAME
 from selfieavatar.workflow.command import logged, shell_prefix
+from selfieavatar.workflow.comparison_wiring import Comparison
 from selfieavatar.workflow.wiring import Wiring
 
 shell.prefix(shell_prefix(own_python=DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method))
 wf = Wiring(workflow, config)
+comparison = Comparison(wf)
 
 # Constraints stand in the path variables: Snakemake applies its section `wildcard_constraints` before it fills these in.
 SUBJECT, CLIP = f"{{subject,{NAME.pattern}}}", f"{{clip,{NAME.pattern}}}"
