@@ -171,6 +171,7 @@ def learn(
     from selfieavatar.training.dataset import FrameStore
     from selfieavatar.training.loop import Frames, avatar_parts, train
     from selfieavatar.training.parallel import joined
+    from selfieavatar.training.precision import takes_bfloat16
     from selfieavatar.training.state import write_torch
     from selfieavatar.training.unseen_texels import fill_unseen
 
@@ -191,9 +192,9 @@ def learn(
         memory = int(args.settings.cache_gb * 1e9 / group.size)
         with closing(FrameStore(frames, size_px, memory, args.threads)) as store:
             where = "in memory" if store.cached else f"{store.held} of them in memory, the others read as needed"
-            log.info(
-                "%d frames of %d px (%s), training on %s; progress in %s", len(frames), size_px, where, device, folder
-            )
+            half = takes_bfloat16(torch.device(device), args.settings.precision)
+            log.info("%d frames of %d px (%s), training on %s in %s; progress in %s", len(frames), size_px, where,
+                     device, "bfloat16" if half else "float32", folder)  # fmt: skip
             shown = Frames(store, weights, validation, torso_offsets)
             trainer = train(args.settings, size_px, shown, folder, device, group)
             if group.is_main:

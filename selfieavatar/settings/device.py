@@ -1,4 +1,4 @@
-"""Which CPU a stage runs on. Snakemake counts GPUs but never picks one: a file lock does.
+"""Lease the GPUs that a stage was granted. Snakemake counts GPUs but never picks one: a file lock does.
 
 The lock belongs to the open file, so the kernel frees the GPU when the process ends in whatever way.
 """

@@ -21,6 +21,7 @@ from selfieavatar.training.dataset import Batch, blur_render, jitter_render, mov
 from selfieavatar.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS, CollapseWatch
 from selfieavatar.training.optimizer import adamw
 from selfieavatar.training.parallel import SINGLE_PROCESS, ProcessGroup
+from selfieavatar.training.precision import takes_bfloat16
 from selfieavatar.training.schedule import learning_rate_factor
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Trainer:
         self.best = Best(score=-math.inf, images=0)
         self.history: list[dict[str, float]] = []
         self.collapse = CollapseWatch(settings.collapse_below)
-        self.half = self.device.type == "cuda" and settings.precision == "bfloat16"
+        self.half = takes_bfloat16(self.device, settings.precision)
 
     def _make_generators(self) -> None:
         nets = AvatarNetworks(self.settings, self.size_px)
