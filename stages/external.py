@@ -1,7 +1,8 @@
 """Measure the images of somebody else's method against the truth, as evaluate measures the avatar.
 
 In: the images that the user has put into external/<method>/ (one clip to measure on) or external/<method>/<clip>/,
-named by the numbers of the frames; samples.parquet (one, or one of the training and one of the test clips), the clips'
+named by the numbers of the frames (external/<method>/<subject>--<clip>/ is a driver's, has no truth and is passed
+over); samples.parquet (one, or one of the training and one of the test clips), the clips'
 folders, identity.npz. Out: metrics.json and frames.parquet, in the form of the avatar's own metrics.json and
 self.parquet: the same frames, truth, regions and figures. Settings are those of `evaluate`.
 """

@@ -1,10 +1,10 @@
 """Export the tracked frames of one subject to the formats of other methods, and import their images.
 
 Run by hand, once the workflow has made samples.parquet (and test_samples.parquet, where the subject has clips to test
-on). `styleavatar` and `transforms` (NeRFace, INSTA) write a folder with a README.txt and frames.tsv, which maps each
-running number to its frame. `collect` puts a method's images of the test frames where they are measured,
+on). `styleavatar`, `transforms` (NeRFace, INSTA) and `imavatar` write a folder with a README.txt and frames.tsv, which
+maps each running number to its frame. `collect` puts a method's images of the test frames where they are measured,
 results/<subject>/external/<method>/<clip>/. The exported frames are those that the avatar itself trains on or is
-measured on (docs/handover.md).
+measured on; with --driver <subject>--<clip>, those that a driver's clip asks of the subject (docs/handover.md).
 """
 
 from __future__ import annotations
@@ -20,9 +20,18 @@ from pathlib import Path
 import cv2
 
 from selfieavatar.errors import UserError
-from selfieavatar.interop.exporters import styleavatar, transforms
-from selfieavatar.interop.exporters.frames import SPLITS, ExportedFrame, as_table, pair, parse_table, refuse_outdated
+from selfieavatar.interop.exporters import imavatar, styleavatar, transforms
+from selfieavatar.interop.exporters.frames import (
+    SPLITS,
+    ExportedFrame,
+    as_table,
+    pair,
+    parse_table,
+    refuse_other_clips,
+    refuse_outdated,
+)
 from selfieavatar.interop.exporters.image import external_image
+from selfieavatar.interop.exporters.imavatar import ImavatarData
 from selfieavatar.interop.exporters.readme import readme, reasons
 from selfieavatar.interop.exporters.subject import Subject
 from selfieavatar.interop.exporters.transforms import METHODS, SCALE, TransformsData
@@ -33,7 +42,7 @@ from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.cli import main, progress
 from selfieavatar.settings.clip_sheet import NAME
-from selfieavatar.settings.methods import EXTERNAL
+from selfieavatar.settings.methods import EXTERNAL, only_drivers
 from selfieavatar.video.prefetch import in_order
 
 log = logging.getLogger("handover")
@@ -46,15 +55,23 @@ def build_parser() -> argparse.ArgumentParser:
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m tools.handover", description=__doc__, formatter_class=layout)
     parser.set_defaults(stage="handover", section="handover", settings="{}")
-    words = parser.add_subparsers(dest="what", required=True, metavar="styleavatar | transforms | collect")
-    for word, text in (("styleavatar", styleavatar.__doc__ or ""), ("transforms", transforms.__doc__ or "")):
+    words = parser.add_subparsers(dest="what", required=True, metavar="styleavatar | transforms | imavatar | collect")
+    for word, module in (("styleavatar", styleavatar), ("transforms", transforms), ("imavatar", imavatar)):
+        text = module.__doc__ or ""
         one = words.add_parser(word, help=text.split("\n")[0], description=text, formatter_class=layout)
         _common(one)
         one.add_argument("--out", type=Path, required=True, help="folder to create; it must be missing or empty")
-        one.add_argument("--split", choices=list(SPLITS), default="all", help="which frames (all); train includes val")
+        one.add_argument(
+            "--split",
+            choices=list(SPLITS),
+            default="all",
+            help="which frames (all); train includes val, a driver's are all test",
+        )
         if word == "transforms":
             one.add_argument("--peer", choices=METHODS, default=METHODS[0], help="method that reads it (nerface)")
             one.add_argument("--scale", type=float, default=SCALE, help="world units of a centimetre (0.01: metres)")
+        if word == "imavatar":
+            one.add_argument("--model-path", type=Path, help="FLAME's file or folder, as fit.model_path names it")
     back = words.add_parser("collect", help="import a method's images, to be measured", description=collect.__doc__)
     _common(back)
     back.add_argument("--method", required=True, help="name of the method and of its folder in external/")
@@ -70,6 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("subject", help="name of the subject")
+    parser.add_argument("--driver", default="", help="<subject>--<clip>: not the subject's own frames, but those that "
+                        "this clip asks of it, by results/<subject>/reenact/<driver>.parquet")  # fmt: skip
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results (results)")
     parser.add_argument("--threads", type=int, default=2, help="CPU cores to use (2)")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
@@ -114,12 +133,12 @@ def export_styleavatar(
 
     def files_of(frame: ExportedFrame) -> dict[str, bytes]:
         row = known[frame.number]
-        shown = row["light"] if lit else None
+        shown = row.get("light") if lit else None
         face = renderer.render(row["rotation"], row["translation"], row["expression"], row["gaze"], shown)
-        return styleavatar.frame_files(frame.number, frame.split, *subject.images(frame), face)
+        return styleavatar.frame_files(frame.number, frame.split, face, subject.images(frame))
 
     def rest() -> dict[str, bytes]:
-        text = readme("styleavatar", frames, left, args.out, {"size": subject.size_px})
+        text = readme("styleavatar", frames, left, args.out, {"size": subject.size_px}, args.driver)
         return {TABLE: as_table(frames).encode(), README: text.encode()}
 
     write_all(args.out, frames, files_of, rest, args.threads)
@@ -134,25 +153,54 @@ def export_transforms(
     data, known = TransformsData(*subject.model(), args.peer, args.scale), subject.coefficients(frames)
 
     def files_of(frame: ExportedFrame) -> dict[str, bytes]:
-        return data.frame_files(frame.number, known[frame.number], *subject.images(frame))
+        return data.frame_files(frame.number, known[frame.number], subject.images(frame))
 
     def rest() -> dict[str, bytes]:
-        numbers = {name: [frame.number for frame in frames if frame.split == name] for name in SPLITS[args.split]}
-        text = readme(args.peer, frames, left, args.out, data.facts())
+        text = readme(args.peer, frames, left, args.out, data.facts(), args.driver)
         backgrounds = subject.backgrounds(frames) if args.peer == "nerface" else {}
         words = {TABLE: as_table(frames).encode(), README: text.encode()}
-        return words | data.shared_files(numbers) | backgrounds
+        return words | data.shared_files(numbers_of(args.split, frames)) | backgrounds
 
     write_all(args.out, frames, files_of, rest, args.threads)
 
 
+def export_imavatar(
+    args: argparse.Namespace, subject: Subject, frames: list[ExportedFrame], left: Counter[str]
+) -> None:
+    """Write IMAvatar's folders, with the coefficients of FLAME."""
+    if "image" in f"{args.out}/{subject.name}":
+        raise UserError(f"IMAvatar replaces each 'image' in a path to find its masks; choose an --out without (not "
+                        f"{args.out}) and a subject without (not '{subject.name}')")  # fmt: skip
+    data = ImavatarData(subject.name, imavatar.load_flame(subject.identity, args.model_path), *subject.model())
+    known = subject.coefficients(frames)
+
+    def files_of(frame: ExportedFrame) -> dict[str, bytes]:
+        return data.frame_files(frame.number, frame.split, known[frame.number], subject.images(frame))
+
+    def rest() -> dict[str, bytes]:
+        text = readme("imavatar", frames, left, args.out, data.facts(), args.driver)
+        words = {TABLE: as_table(frames).encode(), README: text.encode()}
+        return words | data.shared_files(numbers_of(args.split, frames), args.out)
+
+    write_all(args.out, frames, files_of, rest, args.threads)
+
+
+def numbers_of(split: str, frames: list[ExportedFrame]) -> dict[str, list[int]]:
+    """List the running numbers of each part of a split."""
+    return {name: [frame.number for frame in frames if frame.split == name] for name in SPLITS[split]}
+
+
+EXPORTS = {"styleavatar": export_styleavatar, "transforms": export_transforms, "imavatar": export_imavatar}
+
+
 def collect(args: argparse.Namespace, subject: Subject) -> None:
-    """Import a method's images under the numbers of the frames that they show."""
+    """Import a method's images under the numbers of the frames that they show; those of drivers lie beside others."""
     place = subject.folder / EXTERNAL / args.method
     if not NAME.fullmatch(args.method):
         raise UserError(f"--method '{args.method}' must be made of letters, digits, _ and -")
-    if place.exists():
-        raise UserError(f"{place} is there already; remove it first, or choose another --method")
+    taken = place / args.driver
+    if taken.exists() and (args.driver or not only_drivers(place)):
+        raise UserError(f"{taken} is there already; remove it first, or choose another --method")
     if not args.frames.is_file():
         raise UserError(f"there is no file {args.frames}; name the exported frames.tsv")
     if not args.pictures.is_dir():
@@ -161,29 +209,33 @@ def collect(args: argparse.Namespace, subject: Subject) -> None:
         frames = parse_table(args.frames.read_text(encoding="utf-8"), str(args.frames), subject.name)
     except UnicodeDecodeError as error:
         raise UserError(f"{args.frames} is not a text; name the exported frames.tsv") from error
+    refuse_other_clips(frames, args.split, args.driver, str(args.frames))
     refuse_outdated(frames, subject.chosen(args.split)[0], args.split)
     pairs = pair(frames, [path.name for path in list_images(args.pictures)], args.split, args.by)
-    with atomic_dir(place) as folder, ExitStack() as stack:
-        writers = {frame.clip: ImageWriter(folder / frame.clip, args.threads) for frame, _ in pairs}
-        for writer in writers.values():
-            stack.enter_context(writer)
+    clips = dict.fromkeys(frame.clip for frame, _ in pairs)
+    with ExitStack() as stack:
+        stack.callback(lambda: any(place.iterdir()) or place.rmdir())
+        folders = {clip: stack.enter_context(atomic_dir(place / clip)) for clip in clips}
+        writers = {clip: stack.enter_context(ImageWriter(folders[clip], args.threads)) for clip in clips}
         read = in_order(lambda one: external_image(args.pictures / one[1]), pairs, args.threads)
         for (frame, _), image in progress(stack.enter_context(closing(read)), total=len(pairs), desc="collect"):
             writers[frame.clip].put(frame.frame, image)
-    log.info("%s: %d images of %d clips; measure them: snakemake %s", place, len(pairs), len(writers),
-             place / "metrics.json")  # fmt: skip
+    then = "there is no truth to measure" if args.driver else f"measure them: snakemake {place / 'metrics.json'}"
+    log.info("%s: %d images of %d clips; %s", taken, len(pairs), len(clips), then)
 
 
 def run(args: argparse.Namespace) -> None:
     """Export or import, as the command's first word says."""
-    subject = Subject.find(args.subject, args.results)
+    subject = Subject.find(args.subject, args.results, args.driver)
+    if args.driver and args.split == "train":
+        raise UserError("a driver's frames are all of split `test`; leave --split out, or --driver")
+    args.split = "test" if args.driver else args.split
     if args.what == "collect":
         return collect(args, subject)
     refuse_taken(args.out)
     args.out = args.out.absolute()
     frames, left_out = subject.chosen(args.split)
-    export = export_styleavatar if args.what == "styleavatar" else export_transforms
-    export(args, subject, frames, left_out)
+    EXPORTS[args.what](args, subject, frames, left_out)
     log.info("%s: %d frames; left out: %s", args.out, len(frames), reasons(left_out))
 
 

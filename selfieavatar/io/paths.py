@@ -7,6 +7,7 @@ results/<subject>/
     variants/<variant>/                         the files of an ablation, as those of the avatar itself
     reenact/<subject>--<clip>.{mp4,parquet}     the avatar driven by a clip of the sheet
     external/<method>/                          images of another method, put there by hand, and their scores
+    external/<method>/<subject>--<clip>/        its images of the frames that a driver's clip asks for
     logs/  benchmarks/  train/                  logs, times, and the state of trainings
 """
 

@@ -21,6 +21,7 @@ DATASETS = ("selfie", "mead", "imavatar", "demo")
 ENDS = ("start_frame", "end_frame")
 CONSENTS = ("self", "written", "licence", "synthetic")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+DRIVER = re.compile(f"{NAME.pattern}--{NAME.pattern}")  # <subject>--<clip>
 DEMO = re.compile(r"demo:([0-9]{1,9})")
 MOST_SAID = 20  # wrong rows that are named
 

@@ -3,6 +3,9 @@
 results/<subject>/variants/<variant>/metrics.json
 results/<subject>/external/<method>/000000.png            of a subject with one clip to measure on
 results/<subject>/external/<method>/<clip>/000000.png     of one with several
+results/<subject>/external/<method>/<driver>/000000.png   of frames that a driver's clip asks for, `<subject>--<clip>`
+
+A driver's images have no truth: they lie beside those of test frames and are never measured.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from pathlib import Path
 from selfieavatar.errors import UserError
 from selfieavatar.io.images import image_name
 from selfieavatar.io.paths import EXTERNAL, METRICS, VARIANTS
-from selfieavatar.settings.clip_sheet import NAME
+from selfieavatar.settings.clip_sheet import DRIVER, NAME
 from selfieavatar.settings.config import variant_names
 
 WRITTEN = (METRICS, "frames.parquet")  # what measuring adds to a method's folder
@@ -25,8 +28,27 @@ def made_variants(subject: Path) -> list[str]:
 
 
 def external_methods(subject: Path) -> list[str]:
-    """Name the methods whose images lie in the subject's folder; `no_methods` lists what else lies there."""
-    return [path.name for path in _visible(subject / EXTERNAL) if _is_method(path)]
+    """Name the methods to measure, not those with drivers' images alone; `no_methods` lists what else lies there."""
+    methods = (path for path in _visible(subject / EXTERNAL) if _is_method(path))
+    return [path.name for path in methods if not only_drivers(path)]
+
+
+def only_drivers(folder: Path) -> bool:
+    """Tell whether a method's folder holds images of drivers' frames, and nothing that can be measured."""
+    return not _measured(folder) and any(_is_driver(path) for path in _visible(folder))
+
+
+def driver_images(folder: Path, driver: str) -> dict[int, Path]:
+    """Find a method's images of a driver's frames, by their numbers in the driver's clip.
+
+    Args:
+        folder: of the method, external/<method>.
+        driver: `<subject>--<clip>`.
+
+    Returns:
+        Empty where the method has none; files that are not named by a frame are passed over.
+    """
+    return {number: path for path in _visible(folder / driver) if (number := _frame(path)) is not None}
 
 
 def no_methods(subject: Path) -> list[str]:
@@ -45,9 +67,10 @@ def _is_method(path: Path) -> bool:
 def method_files(folder: Path) -> tuple[list[Path], list[str]]:
     """List numbered images of a method, in its folder or those of clips, and the names of what else lies there.
 
-    Nothing is refused: Snakemake passes over an error in the inputs of a file that exists. Measuring refuses.
+    Drivers' images are neither. Nothing is refused: Snakemake passes over an error in the inputs of a file that exists.
+    Measuring refuses.
     """
-    inside = [path for path in _visible(folder) if path.name not in WRITTEN]
+    inside = _measured(folder)
     files = [path for path in inside if not path.is_dir()]
     files += [path for clip in inside if clip.is_dir() for path in _visible(clip)]
     images = [path for path in files if _frame(path) is not None and NAME.fullmatch(path.parent.name)]
@@ -59,9 +82,14 @@ def method_images(folder: Path) -> dict[str, dict[int, Path]]:
     """Find a method's images by clip and frame; the clip is "" where they lie in the folder itself.
 
     Raises:
-        UserError: there is something else, images lie in both places, or there are none.
+        UserError: there is something else, images lie in both places, or there are none but drivers'.
     """
-    inside = [path for path in _visible(folder) if path.name not in WRITTEN]
+    if only_drivers(folder):
+        raise UserError(
+            f"{folder} holds images of drivers' frames alone, which have no truth to be measured against; add those "
+            "of the test frames: python -m tools.handover collect"
+        )
+    inside = _measured(folder)
     clips = [path for path in inside if path.is_dir()]
     found = {clip.name: _numbered(_visible(clip)) for clip in clips}
     bad = next((name for name in found if not NAME.fullmatch(name)), None)
@@ -77,6 +105,15 @@ def method_images(folder: Path) -> dict[str, dict[int, Path]]:
             "by the numbers of the frames, or remove the folder"
         )
     return found
+
+
+def _measured(folder: Path) -> list[Path]:
+    """List what a method's folder holds beside drivers' images and what measuring writes."""
+    return [path for path in _visible(folder) if path.name not in WRITTEN and not _is_driver(path)]
+
+
+def _is_driver(path: Path) -> bool:
+    return path.is_dir() and DRIVER.fullmatch(path.name) is not None
 
 
 def _visible(folder: Path) -> list[Path]:

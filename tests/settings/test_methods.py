@@ -4,7 +4,14 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.config import variant_names
-from selfieavatar.settings.methods import external_methods, made_variants, method_files, method_images, no_methods
+from selfieavatar.settings.methods import (
+    driver_images,
+    external_methods,
+    made_variants,
+    method_files,
+    method_images,
+    no_methods,
+)
 
 
 def put(folder, *names):
@@ -70,3 +77,23 @@ def test_files_are_listed_without_refusing_any(tmp_path):
     assert [str(path.relative_to(tmp_path / "peer")) for path in images] == ["000000.png", "talk/000001.png"]
     assert others == ["a clip/000002.png", "empty", "notes.txt", "talk/{x}.png"]
     assert method_files(tmp_path / "nobody") == ([], [])
+
+
+def test_drivers_images_are_found_and_never_measured(tmp_path):
+    peer = put(
+        tmp_path / "external/peer", "bert--talk/000007.png", "bert--talk/notes.txt", "000000.png", "metrics.json"
+    )
+    assert driver_images(peer, "bert--talk") == {7: peer / "bert--talk/000007.png"}
+    assert driver_images(peer, "carl--talk") == driver_images(tmp_path / "nobody", "bert--talk") == {}
+    assert method_images(peer) == {"": {0: peer / "000000.png"}}, "loose images may lie beside them"
+    assert method_files(peer) == ([peer / "000000.png"], [])
+    put(tmp_path / "external/clips", "bert--talk/000000.png", "talk/000001.png")
+    assert list(method_images(tmp_path / "external/clips")) == ["talk"]
+
+
+def test_a_method_with_drivers_images_alone_is_not_asked_to_be_measured(tmp_path):
+    put(tmp_path / "external/driven", "bert--talk/000000.png")
+    put(tmp_path / "external/peer", "000000.png")
+    assert external_methods(tmp_path) == ["peer"] and no_methods(tmp_path) == []
+    with pytest.raises(UserError, match="drivers' frames alone, which have no truth"):
+        method_images(tmp_path / "external/driven")

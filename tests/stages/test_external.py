@@ -98,6 +98,16 @@ def test_folders_of_clips_and_what_is_not_measured(subject):
     assert "4 images of frames that are not measured were ignored" in metrics["notes"]
 
 
+def test_a_drivers_images_are_passed_over(subject, capsys):
+    """They have no truth: without others there is nothing to measure, and beside others nobody counts them."""
+    put(subject, range(3), clip="bert--talk")
+    assert "drivers' frames alone, which have no truth to be measured against" in refused(subject, capsys)
+    put(subject)
+    metrics = run(subject)
+    assert metrics["full"]["psnr_db"] == 100
+    assert not [note for note in metrics["notes"] if "not measured" in note]
+
+
 @pytest.mark.parametrize(("side", "how"), [(128, "averaged over areas"), (32, "enlarged bicubically")])
 def test_another_size_is_brought_to_the_truth_s(subject, side, how):
     put(subject, change=lambda image: cv2.resize(image, (side, side), interpolation=cv2.INTER_NEAREST))

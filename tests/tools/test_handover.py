@@ -1,6 +1,7 @@
 """Test the command handover: exports read as the methods read them, import of images, clear errors."""
 
 import json
+import re
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -13,10 +14,22 @@ import trimesh
 from selfieavatar.geometry.camera import transform
 from selfieavatar.io import disk
 from selfieavatar.io.images import read_image, write_image
+from selfieavatar.io.manifest import read_manifest, write_manifest
+from selfieavatar.morphable.published import load_model
 from selfieavatar.settings.cli import main
-from selfieavatar.settings.methods import method_images
+from selfieavatar.settings.methods import driver_images, external_methods, method_images
 from tests.fitting import makers as face_makers
-from tests.interop.exporters.makers import SIZE, camera, coefficients, write_samples, write_subject
+from tests.interop.exporters.makers import (
+    DRIVER,
+    SIZE,
+    asked,
+    camera,
+    coefficients,
+    write_driver,
+    write_samples,
+    write_subject,
+)
+from tests.morphable.published import makers as flame_makers
 from tools import handover
 
 TESTS = [("t", 0), ("t", 1), ("t", 2), ("t", 4)]  # in order; frame 3 has no face
@@ -26,6 +39,7 @@ TESTS = [("t", 0), ("t", 1), ("t", 2), ("t", 4)]  # in order; frame 3 has no fac
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     write_subject(folder / "results" / "anna")
+    write_driver(folder / "results" / "anna")
     return folder / "results"
 
 
@@ -123,6 +137,116 @@ def test_insta(results, tmp_path):
         assert z.min() - 0.002 < depth[depth > 0].min() and depth.max() < z.max() + 0.002
 
 
+FOLLOWED = [0, 1, 3, 4, 5]  # frames of the driver's clip, in order
+
+
+def test_a_drivers_frames_for_styleavatar(results, tmp_path):
+    """What its test program opens, of the subject's face in the driver's pose, and nothing more."""
+    out = tmp_path / "peer"
+    run("styleavatar", "anna", "--results", results, "--driver", DRIVER, "--out", out)
+    names = [f"{number:06d}.png" for number in range(5)]
+    files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert files == ["README.txt", "frames.tsv", *(f"test/{kind}/{n}" for kind in ("render", "uv") for n in names)]
+    assert [(row[2], int(row[3]), row[4]) for row in table(out)] == [(DRIVER, frame, "test") for frame in FOLLOWED]
+    rotation, translation, expression, _ = (rows[3] for rows in asked())
+    points = transform(face_makers.model().vertices(expression), rotation[None], translation[None])[0]
+    rows, columns = np.nonzero(read_image(out / "test/uv/000002.png")[..., 2])
+    covered = camera().project(points) * 256 / SIZE
+    np.testing.assert_allclose([columns.min(), columns.max() + 1], [covered[:, 0].min(), covered[:, 0].max()], atol=2)
+    np.testing.assert_allclose([rows.min(), rows.max() + 1], [covered[:, 1].min(), covered[:, 1].max()], atol=2)
+    text = (out / "README.txt").read_text()
+    assert "5 test. Left out: 1 no face to follow" in text and "There is no truth" in text
+    assert f"collect anna --driver {DRIVER} --method NAME" in text
+
+
+@pytest.mark.parametrize("peer", ["nerface", "insta"])
+def test_a_drivers_frames_as_transforms(results, tmp_path, peer):
+    """Black images stand for the truth that the readers open; all else is the subject's mesh and camera."""
+    out = tmp_path / "peer"
+    run("transforms", "anna", "--results", results, "--driver", DRIVER, "--out", out, "--peer", peer)
+    assert [path.name for path in out.glob("transforms_*")] == ["transforms_test.json"]
+    content = json.loads((out / "transforms_test.json").read_text())
+    assert len(content["frames"]) == 5
+    side = -1 if peer == "nerface" else 1
+    for frame, number in zip(content["frames"], FOLLOWED, strict=True):
+        assert "mask_path" not in frame
+        image = cv2.imread(str(out / f"images/{FOLLOWED.index(number):06d}.png"), cv2.IMREAD_UNCHANGED)
+        assert image.shape == (SIZE, SIZE, 3 if peer == "nerface" else 4) and not image.any()
+        mesh = trimesh.load(out / frame["mesh_path"], process=False, maintain_order=True)
+        x, y, z, _ = np.linalg.inv(frame["transform_matrix"]) @ np.c_[mesh.vertices, np.ones(len(mesh.vertices))].T
+        seen = np.stack([content["cx"] + content["fl_x"] * x / (side * z),
+                         content["cy"] + content["fl_y"] * (side * y) / (side * z)], 1)  # fmt: skip
+        rotation, translation, expression, _ = (rows[number] for rows in asked())
+        points = transform(face_makers.model().vertices(expression).astype(float), rotation[None], translation[None])[0]
+        np.testing.assert_allclose(seen, camera().project(points), atol=2e-3)
+    assert "BLACK" in (out / "README.txt").read_text()
+    if peer == "nerface":
+        assert (out / "bg/00050.png").read_bytes() == (results / "anna/clips/b/plate.png").read_bytes()
+        assert np.load(out / "index_map.npy").shape == (11, 2), "its evaluation reads row 10"
+
+
+def test_drivers_that_are_not_there_or_not_theirs(results, tmp_path, capsys):
+    line = ["styleavatar", "anna", "--results", results, "--out", tmp_path / "peer"]
+    said = refused(capsys, *line, "--driver", "carl--talk")
+    assert "carl--talk.parquet is missing; make it first: snakemake" in said
+    assert "must be <subject>--<clip>" in refused(capsys, *line, "--driver", "../carl")
+    assert "are all of split `test`" in refused(capsys, *line, "--driver", DRIVER, "--split", "train")
+    face_makers.identity(face_makers.model(3)).save(results / "anna/identity.npz")
+    assert "of another face model" in refused(capsys, *line, "--driver", DRIVER)
+    assert not (tmp_path / "peer").exists()
+
+
+def test_imavatar_needs_flame(results, tmp_path, capsys):
+    line = ["imavatar", "anna", "--results", results, "--out"]
+    assert "fitted with 'facemesh'; set `fit: {model: flame" in refused(capsys, *line, tmp_path / "peer")
+    assert "choose an --out without" in refused(capsys, *line, tmp_path / "images/peer")
+    assert not (tmp_path / "peer").exists() and not (tmp_path / "images").exists()
+
+
+@pytest.fixture
+def by_flame(results, tmp_path):
+    """The subject with a made-up FLAME's face; returns the option that names its file."""
+    folder = flame_makers.flame_folder(tmp_path / "flame")
+    person = load_model("flame", folder).with_identity(np.zeros(300))
+    for path, kind in [(results / f"anna/clips/{clip}/fit.parquet", "fit") for clip in "abt"] + [
+        (results / f"anna/reenact/{DRIVER}.parquet", "reenact")
+    ]:
+        manifest = read_manifest(path, kind)
+        columns = {name: manifest[name] for name in manifest.table.column_names}
+        columns["expression"] = np.zeros((len(manifest), person.expression_count))
+        write_manifest(path, kind, columns, manifest.metadata)
+    face_makers.identity(person, camera()).save(results / "anna/identity.npz")
+    return ["--model-path", folder]
+
+
+def test_imavatar(results, tmp_path, by_flame):
+    out = tmp_path / "peer"
+    run("imavatar", "anna", "--results", results, "--out", out, *by_flame)
+    for split, count in (("train", 8), ("val", 1), ("test", 4)):
+        folder = out / "anna/anna" / split
+        content = json.loads((folder / "flame_params.json").read_text())
+        rows = [row for row in table(out) if row[4] == split]
+        assert len(content["frames"]) == count == len(rows)
+        for frame, (number, _, clip, place, *_) in zip(content["frames"], rows, strict=True):
+            path = f"{folder}/{frame['file_path']}.png"  # as its reader joins and replaces
+            assert int(frame["file_path"].split("/")[-1]) == int(number)
+            for file, kind in ((path, "frames"), (path.replace("image", "mask"), "alpha")):
+                filmed = results / f"anna/clips/{clip}/{kind}/{int(place):06d}.png"
+                np.testing.assert_array_equal(read_image(file), read_image(filmed))
+    text = (out / "README.txt").read_text()
+    assert "There is no semantic/" in text and float(re.search(r"lies ([0-9.]+) px", text)[1]) < 0.2
+    settings = (out / "imavatar.conf").read_text()
+    assert f'data_folder = "{out}"' in settings and 'test { sub_dir = ["test"]' in settings
+
+
+def test_a_drivers_frames_for_imavatar_are_coefficients_alone(results, tmp_path, by_flame):
+    out = tmp_path / "peer"
+    run("imavatar", "anna", "--results", results, "--out", out, "--driver", DRIVER, *by_flame)
+    files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert files == ["README.txt", "anna/anna/test/flame_params.json", "frames.tsv", "imavatar.conf"]
+    assert "--is_eval --only_json" in (out / "README.txt").read_text()
+
+
 def test_frames_of_one_split_are_numbered_from_zero(results, tmp_path):
     run("styleavatar", "anna", "--results", results, "--out", tmp_path / "peer", "--split", "test")
     assert [row[0] for row in table(tmp_path / "peer")] == ["0", "1", "2", "3"]
@@ -181,6 +305,40 @@ def test_invalid_imports_are_refused(results, exported, capsys):
     assert "is there already" in refused(capsys, *line, "--method", "m", "--from", painted)
     write_samples(results / "anna/test_samples.parquet", "t", {("t", k): "test" for k in range(5)}, {}, "f" * 16)
     assert "have changed since the export" in refused(capsys, *line, "--method", "n", "--from", painted)
+
+
+@pytest.mark.parametrize("first", ["driver", "test"])
+def test_images_of_a_drivers_frames_lie_beside_those_of_the_test(results, exported, tmp_path, capsys, first):
+    """In either order, never over one another, and without a part in what is measured."""
+    frames, paint = exported
+    run("styleavatar", "anna", "--results", results, "--driver", DRIVER, "--out", tmp_path / "driven")
+    for number in range(5):
+        write_image(tmp_path / f"painted_driven/{number:06d}.png", np.full((SIZE, SIZE, 3), number, np.uint8))
+    line = ["collect", "anna", "--results", results, "--method", "m"]
+    of = {"test": [*line, "--from", paint("painted"), "--frames", frames],
+          "driver": [*line, "--from", tmp_path / "painted_driven", "--frames", tmp_path / "driven/frames.tsv",
+                     "--driver", DRIVER]}  # fmt: skip
+    place = results / "anna/external/m"
+    run(*of[first])
+    assert external_methods(results / "anna") == (["m"] if first == "test" else [])
+    assert "is there already" in refused(capsys, *of[first])
+    run(*of["test" if first == "driver" else "driver"])
+    assert "is there already" in refused(capsys, *of["driver"]) and "is there already" in refused(capsys, *of["test"])
+    assert sorted(path.name for path in place.iterdir()) == [DRIVER, "t"]
+    found = driver_images(place, DRIVER)
+    assert list(found) == FOLLOWED and [read_image(path)[0, 0, 0] for path in found.values()] == [0, 1, 2, 3, 4]
+    assert {clip: sorted(images) for clip, images in method_images(place).items()} == {"t": [k for _, k in TESTS]}
+
+
+def test_tables_of_others_and_outdated_drivers_are_refused(results, exported, tmp_path, capsys):
+    frames, paint = exported
+    run("styleavatar", "anna", "--results", results, "--driver", DRIVER, "--out", tmp_path / "driven")
+    line = ["collect", "anna", "--results", results, "--method", "m", "--from", paint("painted"), "--frames"]
+    assert f"'t', not of the driver '{DRIVER}'" in refused(capsys, *line, frames, "--driver", DRIVER)
+    assert f"add --driver {DRIVER}" in refused(capsys, *line, tmp_path / "driven/frames.tsv")
+    write_driver(results / "anna", shift=1.0)
+    said = refused(capsys, *line, tmp_path / "driven/frames.tsv", "--driver", DRIVER)
+    assert "have changed since the export" in said and not (results / "anna/external").exists()
 
 
 def test_a_nonempty_folder_is_refused_and_unchanged(results, tmp_path, capsys):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.manifest import Manifest
-from selfieavatar.settings.clip_sheet import NAME
+from selfieavatar.settings.clip_sheet import DRIVER, NAME
 
 SPLITS = {"train": ("train", "val"), "test": ("test",), "all": ("train", "val", "test")}
 COLUMNS = ("number", "subject", "clip", "frame", "split", "images")
@@ -89,6 +89,21 @@ def _parse_row(line: str, where: str, subject: str) -> ExportedFrame:
     if row["split"] not in SPLITS["all"]:
         raise UserError(f"{where}: unknown split '{row['split']}'; known: {', '.join(SPLITS['all'])}")
     return ExportedFrame(int(row["number"]), subject, row["clip"], int(row["frame"]), row["split"], row["images"])
+
+
+def refuse_other_clips(frames: Sequence[ExportedFrame], split: str, driver: str, where: str) -> None:
+    """Check that the frames of `split` are the driver's, or, without one, the subject's own.
+
+    Raises:
+        UserError: the table `where` lists others; the folder of a driver's images is told by its name.
+    """
+    for clip in dict.fromkeys(frame.clip for frame in frames if frame.split in SPLITS[split]):
+        if driver and clip != driver:
+            raise UserError(f"{where} lists frames of '{clip}', not of the driver '{driver}'; name the frames.tsv that "
+                            "was exported with --driver")  # fmt: skip
+        if not driver and DRIVER.fullmatch(clip):
+            raise UserError(f"{where} lists frames of '{clip}', which is named as a driver is; add --driver {clip}, or "
+                            "rename the clip in the sheet")  # fmt: skip
 
 
 def refuse_outdated(frames: Sequence[ExportedFrame], now: Sequence[ExportedFrame], split: str) -> None:

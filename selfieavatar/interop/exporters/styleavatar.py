@@ -35,17 +35,18 @@ def eight_bit_uv(uv: np.ndarray) -> np.ndarray:
     return np.where(uv[..., 2:] > 0, rounded, np.uint8(0))
 
 
-def frame_files(number: int, split: str, frame: np.ndarray, alpha: np.ndarray, face: FaceImages) -> dict[str, bytes]:
-    """Encode the four files of a frame, by their paths.
+def frame_files(
+    number: int, split: str, face: FaceImages, filmed: tuple[np.ndarray, np.ndarray] | None
+) -> dict[str, bytes]:
+    """Encode the files of a frame, by their paths: `render` and `uv`, all that its test program reads, and the truth.
 
     Args:
         number: the running number.
         split: name of the folder.
-        frame: (S, S, 3) uint8.
-        alpha: (S, S) uint8, 255 on the person.
         face: rendered at RENDER_PX.
+        filmed: frame (S, S, 3) and alpha (S, S), uint8, 255 on the person; None for a driver's frames.
     """
-    images = {
-        "image": with_margin(frame), "back": with_margin(alpha), "render": face.image, "uv": eight_bit_uv(face.uv)
-    }  # fmt: skip
+    images = {"render": face.image, "uv": eight_bit_uv(face.uv)}
+    if filmed is not None:
+        images |= dict(zip(("image", "back"), map(with_margin, filmed), strict=True))
     return {f"{split}/{folder}/{image_name(number)}": encode_png(shown) for folder, shown in images.items()}

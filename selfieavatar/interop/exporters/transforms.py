@@ -8,6 +8,7 @@ takes the mask from a fourth channel, and reads meshes, coefficients and depth f
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -81,6 +82,16 @@ def face_box(points: np.ndarray, side: int) -> list[float]:
     return [float(low[1]), float(high[1]), float(low[0]), float(high[0])]
 
 
+def latent_codes(count: int) -> bytes:
+    """Write NeRFace's index_map.npy for `count` test frames: the number of a latent code in the second column.
+
+    Its evaluation takes that of row 10 for all; here each is 0, the first frame trained on.
+    """
+    file = io.BytesIO()
+    np.save(file, np.zeros((max(count, 11), 2), np.int64))
+    return file.getvalue()
+
+
 def obj_faces(tri: np.ndarray) -> str:
     """Format triangles (F, 3) as lines of an OBJ file."""
     return "".join(f"f {a} {b} {c}\n" for a, b, c in (np.asarray(tri) + 1).tolist())
@@ -117,15 +128,15 @@ class TransformsData:
         self._reach: list[tuple[float, float]] = []
 
     def frame_files(
-        self, number: int, row: Mapping[str, np.ndarray], frame: np.ndarray, alpha: np.ndarray
+        self, number: int, row: Mapping[str, np.ndarray], filmed: tuple[np.ndarray, np.ndarray] | None
     ) -> dict[str, bytes]:
         """Encode the files of a frame, by their paths.
 
         Args:
             number: the running number.
             row: rotation (3,), translation (3,) cm, expression (E,), gaze (4,) rad.
-            frame: (S, S, 3) uint8.
-            alpha: (S, S) uint8, 255 on the person.
+            filmed: frame (S, S, 3) and alpha (S, S), uint8, 255 on the person; None for a driver's frames: their
+                image is black, since both readers open it and neither renders from it.
 
         Raises:
             UserError: the depth overflows 16 bits.
@@ -135,6 +146,8 @@ class TransformsData:
         points = transform(vertices.astype(float), *pose)[0]
         self._reach.append((points[:, 2].min() * self.scale, points[:, 2].max() * self.scale))
         name, insta = f"{number:06d}", self.method == "insta"
+        black = np.zeros((self.camera.size_px, self.camera.size_px, 3), np.uint8)
+        frame, alpha = filmed or (black, black[..., 0])
         fields = {
             "transform_matrix": camera_to_world(*pose, self.scale, opengl=not insta)[0].tolist(),
             "mesh_path": f"meshes/{name}.obj", "gaze": row["gaze"].tolist(),
@@ -152,11 +165,13 @@ class TransformsData:
             }  # fmt: skip
         else:  # NeRFace appends .png to file_path itself
             fields |= {
-                "file_path": f"images/{name}", "mask_path": f"masks/{name}.png",
-                "bbox": face_box(self.camera.project(points), self.camera.size_px),
+                "file_path": f"images/{name}", "bbox": face_box(self.camera.project(points), self.camera.size_px),
                 "expression": padded(row["expression"], NERFACE_EXPRESSIONS),
             }  # fmt: skip
-            files |= {f"images/{name}.png": encode_png(frame), f"masks/{name}.png": encode_png(alpha)}
+            files[f"images/{name}.png"] = encode_png(frame)
+            if filmed is not None:
+                fields["mask_path"] = f"masks/{name}.png"
+                files[f"masks/{name}.png"] = encode_png(alpha)
         self._fields[number] = fields
         return files
 
@@ -173,6 +188,9 @@ class TransformsData:
         common = camera_fields(self.camera, self.method)
         files = {}
         for split, numbers in splits.items():
+            numbers = list(numbers)
+            if self.method == "nerface" and split == "test":
+                files["index_map.npy"] = latent_codes(len(numbers))
             content = common | {"frames": [self._fields[number] for number in numbers]}
             files[f"transforms_{split}.json"] = (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
         if self.method == "insta":

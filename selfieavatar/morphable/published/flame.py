@@ -119,14 +119,22 @@ class FlameModel(PublishedModel):
 
         Where `person.vertices` gives the linear model's: the same order, axes and origin.
         """
-        count = len(self.flame_source)
-        still = np.zeros((len(expression), len(JAW_NAMES)))  # the jaw turns below, not in the linear basis
-        shape = np.repeat(self.rig.template[None], len(expression), axis=0)
-        shape[:, self.flame_source] = to_ours(
-            person.vertices(np.concatenate([expression, still], 1))[:, :count] + self.origin, 1 / _CM
-        )
+        shape = self._shape(person, expression)
         posed = to_ours(self.rig.posed(shape, pose), _CM)[:, self.flame_source] - self.origin
         return add_points(posed, *self.flame_points)
+
+    def root_places(self, person: MorphableModel, expression: np.ndarray) -> np.ndarray:
+        """Compute the place (N, 3) cm of the root joint for coefficients (N, 100), where `person.vertices` counts."""
+        return to_ours(self.rig.regressor[0] @ self._shape(person, expression), _CM) - self.origin
+
+    def _shape(self, person: MorphableModel, expression: np.ndarray) -> np.ndarray:
+        """Build unposed vertices (N, V, 3) in FLAME's axes, metres, of coefficients (N, 100) without the jaw."""
+        still = np.zeros((len(expression), len(JAW_NAMES)))  # the jaw turns in `posed`, not in the linear basis
+        shape = np.repeat(self.rig.template[None], len(expression), axis=0)
+        shape[:, self.flame_source] = to_ours(
+            person.vertices(np.concatenate([expression, still], 1))[:, : len(self.flame_source)] + self.origin, 1 / _CM
+        )
+        return shape
 
 
 def load(path: Path, landmarks: str = MEDIAPIPE) -> FlameModel:

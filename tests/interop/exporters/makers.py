@@ -61,6 +61,30 @@ def write_samples(path, clips, splits, left_out, digest="0123456789abcdef"):
     write_manifest(path, "samples", columns, facts)
 
 
+DRIVER, LOST = "bert--talk", 2  # a driver's clip, and its frame that shows no face
+
+
+def asked():
+    """Rotation, translation, expression and gaze that the driver asks of the subject; LOST is NaN."""
+    rotation, translation, expression = makers.movement(6, 9)
+    columns = [rotation, translation, expression, np.full((6, 4), 0.1)]
+    for values in columns:
+        values[LOST] = np.nan
+    return columns
+
+
+def write_driver(folder, shift=0.0):
+    """results/anna/reenact/bert--talk.parquet of 6 frames; shift: added to the translation."""
+    rotation, translation, expression, gaze = asked()
+    nothing = np.full(len(gaze), np.nan)
+    columns = {
+        "frame": np.arange(len(gaze)), "driven": np.isfinite(gaze[:, 0]), "rotation": rotation,
+        "translation": translation + shift, "expression": expression, "gaze": gaze, "aed": nothing, "apd_deg": nothing,
+        "identity_similarity": nothing,
+    }  # fmt: skip
+    write_manifest(folder / "reenact" / f"{DRIVER}.parquet", "reenact", columns, {"subject": "anna", "driver": DRIVER})
+
+
 def identity():
     """Who the subject is."""
     image = np.full((128, 128), 255, np.uint8)

@@ -22,11 +22,13 @@ def read(data):
 def test_sizes_names_and_depths(tmp_path):
     face = drawn(tmp_path, styleavatar.RENDER_PX)
     frame, alpha = np.full((SIZE, SIZE, 3), 70, np.uint8), np.full((SIZE, SIZE), 255, np.uint8)
-    files = {name: read(data) for name, data in styleavatar.frame_files(12, "train", frame, alpha, face).items()}
+    files = {name: read(data) for name, data in styleavatar.frame_files(12, "train", face, (frame, alpha)).items()}
     assert {name: (image.shape, image.dtype) for name, image in files.items()} == {
         "train/image/000012.png": ((1536, 1536, 3), np.uint8), "train/back/000012.png": ((1536, 1536), np.uint8),
         "train/render/000012.png": ((256, 256, 3), np.uint8), "train/uv/000012.png": ((256, 256, 3), np.uint8),
     }  # fmt: skip
+    unfilmed = styleavatar.frame_files(12, "test", face, None)
+    assert set(unfilmed) == {"test/render/000012.png", "test/uv/000012.png"}, "all that the test program opens"
 
 
 def test_the_window_of_the_rendering_is_the_frame_in_the_middle_of_the_image():

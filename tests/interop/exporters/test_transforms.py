@@ -120,4 +120,4 @@ def test_depth_that_does_not_fit_is_refused(model):
     row = {"rotation": rotation, "translation": translation, "expression": expression, "gaze": gaze}
     frame = np.zeros((SIZE, SIZE, 3), np.uint8)
     with pytest.raises(UserError, match="leave it at 0.01"):
-        peer.TransformsData(model, camera(), "insta", 1.0).frame_files(0, row, frame, frame[..., 0])
+        peer.TransformsData(model, camera(), "insta", 1.0).frame_files(0, row, (frame, frame[..., 0]))
