@@ -138,8 +138,3 @@ def _frame(path: Path) -> int | None:
     digits = path.stem
     number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else -1
     return number if path.name == image_name(number) and path.is_file() else None
-
-
-def driver_images(folder: Path, driver: str) -> dict[int, Path]:
-    """Find a method's images of a driver's frames by frame; empty where it has none."""
-    return _numbered(_visible(folder / driver))
