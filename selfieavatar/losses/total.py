@@ -66,6 +66,7 @@ class DetailLoss:
         validity: Tensor | None = None,
         step: int = 0,
         face: Tensor | None = None,
+        detail: bool = True,
     ) -> dict[str, Tensor]:
         """Compute the terms that have a weight and are due at ``step`` (at step 0 all are), without their weights.
 
@@ -73,14 +74,15 @@ class DetailLoss:
         matte, 1 on the person. validity: (B,1,H,W), 0 where the target is unknown, or None. face: (B,1,H,W), above 0 on
         the face, which the cosine term on dlib's network needs. mrf and cos are due every ``mrf_every`` and
         ``cos_every`` steps; the trainer makes up for it. Random choices depend on the seed and ``step`` alone.
+        detail: False leaves both out, until they join.
         """
         terms: dict[str, Tensor] = {}
         if self.weights["mask"] > 0:
             terms["mask"] = mask_loss(mask_fg, alpha, self.mask_target, validity, self.shared)
         if self.weights["l1"] > 0:
             terms["l1"] = l1_loss(image, target, validity, self.shared)
-        mrf = None if step % self.every["mrf"] else self._mrf
-        cos = None if step % self.every["cos"] else self._cos
+        mrf = self._mrf if detail and step % self.every["mrf"] == 0 else None
+        cos = self._cos if detail and step % self.every["cos"] == 0 else None
         if mrf is None and cos is None:
             return terms
         # Where nothing is known, the truth of the network losses is the image itself: no difference, no gradient.

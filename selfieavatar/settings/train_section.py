@@ -105,6 +105,8 @@ class Losses(Section):
     before, and the discriminator's rate is halved."""
     mask_target: Literal["binary", "soft"] = "binary"
     """The matte that the mask is trained to, cut at one half or as it is."""
+    detail_from: float = Field(0, ge=0, le=1)
+    """Share of the budget after which ID-MRF and the cosine distance take part."""
     mrf_every: int = Field(1, ge=1)
     """Steps between ID-MRF terms; weighted up by as much."""
     mrf_crop_px: int = Field(256, ge=0)

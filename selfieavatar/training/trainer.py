@@ -172,7 +172,8 @@ class Trainer:
         fake, out_mask = fake.float(), out_mask.float()
         image, foreground = fake / 2 + 0.5, (1 - out_mask) / 2  # I_A, and I_FM = 1 - background mask
         known = (batch.image, batch.alpha, batch.validity)
-        terms = self.losses(image, foreground, *known, self.steps, batch.uv[:, 2:3])
+        detail = self.progress >= settings.detail_from
+        terms = self.losses(image, foreground, *known, self.steps, batch.uv[:, 2:3], detail)
         if self.adversarial:
             self.discriminator.requires_grad_(False)
             judged = fake

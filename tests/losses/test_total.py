@@ -34,6 +34,10 @@ def test_terms_are_due_by_their_interval(loss, batch):
     assert due == [base | {"mrf", "cos"}, base, base | {"cos"}, base, base | {"mrf", "cos"}]
 
 
+def test_the_detail_losses_join_late(loss, batch):
+    assert set(loss(*batch, step=0, detail=False)) == {"mask", "l1"}
+
+
 def test_perfect_avatar_costs_nothing_but_the_floor_of_mrf(loss, batch):
     _, _, target, alpha = batch
     terms = loss(target, alpha[:, :, ::2, ::2], target, alpha)
