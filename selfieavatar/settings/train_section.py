@@ -56,8 +56,8 @@ class Optimisation(Section):
     """Largest deviation of a random Gaussian blur of the 3DMM rendering, pixels, for drivers whose texture is coarser;
     0 turns it off."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """Arithmetic of the networks. bfloat16 is taken by GPUs, and by CPUs with instructions for it (avx512_bf16, amx_bf16,
-    Arm's bf16); others train in float32. Losses, mask loss, R1 and what is averaged are float32 anyway."""
+    """Arithmetic of the networks. bfloat16 is taken by GPUs, and by CPUs with instructions for it (avx512_bf16,
+    amx_bf16, Arm's bf16); others train in float32. Losses, R1 and the averages of weights are float32 anyway."""
     channels_last: bool = True
     """Memory format of images and features: channels last, or channels first."""
     compile: bool = False
