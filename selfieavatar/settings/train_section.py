@@ -47,6 +47,16 @@ class Optimisation(Section):
     driven."""
     window_px: float = Field(0, ge=0)
     """Deviation of the sliding-window shift, pixels of the frame; 0 turns it off."""
+    move_share: float = Field(0, ge=0, le=1)
+    """Share of the images in which the person is shifted, turned and scaled in the image plane over the clean
+    background, for drivers who leave the place where the head was filmed; clips whose camera moves have none. 0 turns
+    it off."""
+    move_shift: float = Field(0.06, ge=0, le=0.5)
+    """Deviation of that shift, as a share of the image's side."""
+    move_degrees: float = Field(6, ge=0, le=45)
+    """Deviation of that rotation, degrees."""
+    move_scale: float = Field(0.05, ge=0, le=0.5)
+    """Deviation of the logarithm of that scale."""
     torso_from_head: float = Field(0.5, ge=0, le=1)
     """Share of the images that are trained with the torso where the pose of the head tells it to be, as when somebody
     drives the avatar; the others have it where it was tracked."""

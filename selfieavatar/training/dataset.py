@@ -21,6 +21,7 @@ from torch import Tensor
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.clips import ClipStore
+from selfieavatar.io.images import read_image
 from selfieavatar.io.paths import IMAGES
 
 BYTES_PER_PIXEL = 12
@@ -32,7 +33,8 @@ class Batch:
 
     image, render, uv (B,3,S,S) in [0,1], uv channel 2 is the face flag; alpha, validity (B,1,S,S); time (B,) share of
     the material in [0,1]; torso_offset (B,2), see `move_torso`, or None where the head tells nothing of the torso;
-    shift_px (B,2) of the sliding window, or None where it is off.
+    shift_px (B,2) of the sliding window, or None where it is off; plate (B,3,S,S) in [0,1] the background, NaN for
+    images of clips without one, or None where no clip has one.
     """
 
     image: Tensor
@@ -43,6 +45,22 @@ class Batch:
     torso_offset: Tensor | None = None
     validity: Tensor | None = None
     shift_px: Tensor | None = None
+    plate: Tensor | None = None
+
+
+def read_plate(clip: Path, size_px: int) -> np.ndarray | None:
+    """Read the clean background (S,S,3) u8 of a clip, None where there is none.
+
+    Raises:
+        UserError: it is damaged or not of size_px.
+    """
+    path = clip / "plate.png"
+    if not path.is_file():
+        return None
+    plate = read_image(path)
+    if plate.shape != (size_px, size_px, 3):
+        raise UserError(f"{path} is of shape {plate.shape} instead of {size_px} px; run the workflow again")
+    return plate
 
 
 def read_frame(clip: Path, number: int, size_px: int) -> dict[str, np.ndarray]:
@@ -78,6 +96,7 @@ class FrameStore:
         self.frames, self.size_px = list(frames), size_px
         self._pool = ThreadPoolExecutor(max_workers=max(threads, 1), thread_name_prefix="frames")
         self._memory: dict[str, np.ndarray] = {}
+        self.plates = {clip: read_plate(clip, size_px) for clip in dict.fromkeys(clip for clip, _ in self.frames)}
         self.held = 0  # frames in memory, the first ones
         fitting = min(len(self.frames), int(cache_bytes // (size_px**2 * BYTES_PER_PIXEL)))
         self._memory = self._gather(range(fitting))
@@ -122,6 +141,14 @@ class FrameStore:
         if self.cached:
             return {name: values[positions] for name, values in self._memory.items()}
         return self._gather(positions)
+
+    def plates_of(self, positions: Sequence[int]) -> np.ndarray | None:
+        """Stack the plates (B,S,S,3) float32 in [0,1] of some frames; see `Batch.plate`."""
+        if all(plate is None for plate in self.plates.values()):
+            return None
+        unknown = np.full((self.size_px, self.size_px, 3), np.nan, np.float32)
+        found = (self.plates[self.frames[position][0]] for position in positions)
+        return np.stack([unknown if plate is None else plate.astype(np.float32) / 255 for plate in found])
 
     def prefetch(self, batches: Iterator[list[int]]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
         """Yield (positions, arrays) in order; the next batch is read while this one trains."""
@@ -173,6 +200,7 @@ def make_batch(
     device: torch.device | str,
     layout: torch.memory_format = torch.channels_last,
     torso_offset: np.ndarray | None = None,
+    plates: np.ndarray | None = None,
 ) -> Batch:
     """Convert stored arrays to tensors on the device, scaled to [0,1], in the memory format `layout`."""
 
@@ -188,7 +216,8 @@ def make_batch(
     uv = torch.cat([uv, face], 1).contiguous(memory_format=layout)
     time = torch.as_tensor(times, dtype=torch.float32, device=device)
     offset = None if torso_offset is None else torch.as_tensor(torso_offset, dtype=torch.float32, device=device)
-    return Batch(image, alpha, render, uv, time, offset)
+    plate = None if plates is None else tensor(plates)
+    return Batch(image, alpha, render, uv, time, offset, plate=plate)
 
 
 def move_torso(batch: Batch, share: Tensor | float = 1.0) -> Batch:

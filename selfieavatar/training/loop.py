@@ -62,7 +62,7 @@ class Frames:
     ) -> Batch:  # fmt: skip
         """Make the batch of the frames at these positions."""
         offsets = None if self.torso_offsets is None else self.torso_offsets[positions]
-        return make_batch(arrays, self.times[positions], device, layout, offsets)
+        return make_batch(arrays, self.times[positions], device, layout, offsets, self.store.plates_of(positions))
 
 
 def train(

@@ -18,6 +18,7 @@ from selfieavatar.networks.avatar_networks import OFF_FACE, AvatarNetworks
 from selfieavatar.networks.discriminator import Discriminator
 from selfieavatar.settings.train_section import Train
 from selfieavatar.training.dataset import Batch, blur_render, jitter_render, move_torso, shift_window
+from selfieavatar.training.in_plane import Motion, move_person
 from selfieavatar.training.monitor import CHECK_EVERY, COLLAPSE_LOOKS, CollapseWatch
 from selfieavatar.training.optimizer import adamw
 from selfieavatar.training.parallel import SINGLE_PROCESS, ProcessGroup
@@ -110,7 +111,7 @@ class Trainer:
         return self.gan and self.progress >= self.settings.gan_from
 
     def augment(self, batch: Batch) -> Batch:
-        """Augment by the torso's place, sliding window, colour and blur of the rendering, by configuration.
+        """Augment by the torso's place, a moved person, sliding window, colour and blur of I_R, by configuration.
 
         Drawn for the whole batch by seed and images seen, so that it resumes and does not depend on the processes.
         """
@@ -120,6 +121,10 @@ class Trainer:
         if settings.torso_from_head > 0 and batch.torso_offset is not None:
             untold = torch.rand(count, 1, generator=random) < settings.torso_from_head
             batch = move_torso(batch, part(untold).to(batch.torso_offset))
+        if settings.move_share > 0 and batch.plate is not None:
+            motion = Motion.draw(count, settings.move_share, settings.move_shift * self.size_px, settings.move_degrees,
+                                 settings.move_scale, random)  # fmt: skip
+            batch = move_person(batch, Motion(part(motion.angle), part(motion.scale), part(motion.shift_px)))
         if settings.window_px > 0:
             limit = math.ceil(3 * settings.window_px)
             shift = (torch.randn(count, 2, generator=random) * settings.window_px).round().clamp(-limit, limit)
