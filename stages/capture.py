@@ -18,12 +18,13 @@ import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
+from selfieavatar.fitting.landmark_measures import openings
 from selfieavatar.footage.checks import judge, overall, record_again
 from selfieavatar.footage.face_image import FaceImage, face_image
 from selfieavatar.footage.holdout import kept_frames
 from selfieavatar.footage.measures import CELL_S, COLUMNS, Footage, clip_measures, measure, poses
 from selfieavatar.footage.signals import cut_by_border, examples, face_shape, frame_seconds
-from selfieavatar.footage.tracking_quality import head_angles, openings
+from selfieavatar.footage.tracking_quality import head_angles
 from selfieavatar.identity import Identity
 from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.files import atomic_file, write_json

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.footage.tracking_quality import advice, head_angles, openings, summary
+from selfieavatar.fitting.landmark_measures import openings
+from selfieavatar.footage.tracking_quality import advice, head_angles, summary
 from selfieavatar.identity import Identity
 from selfieavatar.io.files import atomic_file
 from selfieavatar.io.images import encode_jpeg, read_image

@@ -27,7 +27,9 @@ FRAME_METRICS: dict[str, FrameMetric] = {
 }
 
 # Where more is better; for all others less is.
-MORE_IS_BETTER = frozenset({"ssim", "ssim_uniform7", "psnr_db", "identity_similarity", "mask_iou"})
+MORE_IS_BETTER = frozenset(
+    {"ssim", "ssim_uniform7", "psnr_db", "identity_similarity", "mask_iou", "lid_correlation", "lip_correlation"}
+)
 
 
 @dataclass

@@ -35,6 +35,10 @@ DEFINITIONS = {
     "akd": "mean distance of the landmarks tracked in both images, over the outer eye corners' distance",
     "aed": "mean absolute difference of the expression tracked in both, in standard deviations of the subject's",
     "apd_deg": "angle between the head poses tracked in both, degrees",
+    "lid_correlation, lip_correlation": "of the opening of lids (lips) tracked in the avatar with that in the truth",
+    "lid_amplitude, lip_amplitude": "standard deviation of that opening over the truth's: 1 moves as much",
+    "lid_closing": "share of the truth's closing that the lids reach, over frames whose true eyes are closed (opening "
+    "below half of the usual, the 75th percentile)",
     "jitter": "mean second difference of tracked landmarks over the eye corners' distance; _truth: of the true ones",
     "effnet_distance": "mean squared distance of unit features at five levels of EfficientNet-Lite0 (not LPIPS)",
     "identity_similarity": "cosine of the face's features to those of the true face, by the network under `weights`: "
@@ -74,7 +78,7 @@ def frame_columns(result: Results) -> dict[str, Any]:
     network = result.network
     scores |= {f"{n}_{r}": network.per_frame(result.avatar, r, n) for n in REGION_METRICS for r in REGIONS}
     scores["identity_similarity"] = network.per_frame(result.avatar, "face", "identity_similarity")
-    scores |= dict.fromkeys(retrack.METRICS, np.zeros(0))
+    scores |= dict.fromkeys((*retrack.METRICS, *retrack.OPENINGS), np.zeros(0))
     for metrics in result.further().values():
         scores |= metrics
     unknown = np.full(len(result.frames), np.nan)

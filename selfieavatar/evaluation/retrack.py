@@ -16,13 +16,15 @@ import numpy as np
 
 from selfieavatar.detection.landmarks import FaceDetector
 from selfieavatar.evaluation.regions import mean_or_none
-from selfieavatar.fitting.landmark_measures import inter_ocular_distance
+from selfieavatar.fitting.landmark_measures import BLINK_SHARE, inter_ocular_distance, openings, usual_opening
 from selfieavatar.fitting.landmark_solver import FitResult, SolverSettings, fit_landmarks
 from selfieavatar.geometry.camera import Camera, rotation_matrix
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, LandmarkSet, landmark_set, landmark_weights
 from selfieavatar.morphable.model import MorphableModel
 
 METRICS = ("akd", "aed", "apd_deg", "jitter", "jitter_truth")
+OPENINGS = ("lids", "lids_truth", "lips", "lips_truth")  # of each frame, over the distance of the outer eye corners
+FOLLOWING = ("lid_correlation", "lid_amplitude", "lid_closing", "lip_correlation", "lip_amplitude")
 
 
 class Tracker:
@@ -94,6 +96,25 @@ def jitter(points: np.ndarray, order: np.ndarray, set_name: str) -> np.ndarray:
     return found
 
 
+def following(opening: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
+    """Compare how far lids or lips (N,) open in the avatar and in the truth; NaN where that is not known.
+
+    Returns:
+        Correlation; amplitude, the ratio of both standard deviations; closing, the mean share of the truth's closing
+        that the avatar reaches in frames where the truth is closed.
+    """
+    known = np.isfinite(opening) & np.isfinite(truth)
+    mine, true = opening[known], truth[known]
+    nothing = float("nan")
+    if len(mine) < 2 or true.std() < 1e-9:
+        return nothing, nothing, nothing
+    correlation = float(np.corrcoef(mine, true)[0, 1]) if mine.std() > 1e-9 else 0.0
+    usual, true_usual = usual_opening(mine), usual_opening(true)
+    closed = true < BLINK_SHARE * true_usual
+    closing = ((usual - mine[closed]) / usual) / ((true_usual - true[closed]) / true_usual)
+    return correlation, float(mine.std() / true.std()), float(closing.mean()) if closed.any() else nothing
+
+
 class Retracking:
     """Tracker of the avatar's images and of the true ones alike, clip by clip, which compares both.
 
@@ -131,20 +152,29 @@ class Retracking:
         if self._frames is None:
             self._close()
             clips = [self._compare(mine, true, np.concatenate(orders)) for mine, true, orders in self._clips]
-            self._frames = {name: np.concatenate([np.zeros(0), *(clip[name] for clip in clips)]) for name in METRICS}
+            names = (*METRICS, *OPENINGS)
+            self._frames = {name: np.concatenate([np.zeros(0), *(clip[name] for clip in clips)]) for name in names}
         return self._frames
 
     def summary(self) -> dict[str, float | int | None]:
-        """Average over the frames that have the metric, and count those whose both images show a face."""
+        """Average over frames, count those with a face in both images, and tell how lids and lips follow."""
         frames = self.per_frame()
         found = int(np.isfinite(frames["akd"]).sum())
-        return {"found": found} | {name: mean_or_none(values) for name, values in frames.items()}
+        lids, lips = (following(frames[name], frames[f"{name}_truth"]) for name in ("lids", "lips"))
+        # lips are closed most of the time: their closing says nothing
+        followed = dict(zip(FOLLOWING, (*lids, *lips[:2]), strict=True))
+        means = {name: mean_or_none(frames[name]) for name in METRICS}
+        return {"found": found} | means | {name: value if value == value else None for name, value in followed.items()}
 
     def notes(self) -> list[str]:
         """Say why metrics are None."""
         why = dict.fromkeys(METRICS, "no frame shows a face both in the image and in the truth")
         why["jitter"] = why["jitter_truth"] = "no three frames that follow each other show a face"
-        return [f"{name}: {why[name]}" for name in METRICS if self.summary()[name] is None]
+        why |= dict.fromkeys(FOLLOWING, "no two frames show a face both in the image and in the truth")
+        summary = self.summary()
+        if summary["lid_correlation"] is not None:
+            why["lid_closing"] = "no test frame has closed eyes"
+        return [f"{name}: {why[name]}" for name in (*METRICS, *FOLLOWING) if summary[name] is None]
 
     def _compare(self, mine: Tracker, true: Tracker, order: np.ndarray) -> dict[str, np.ndarray]:
         name = mine.detector.set_name
@@ -154,7 +184,10 @@ class Retracking:
         trembling = [np.full(len(order), np.nan) for _ in range(2)]
         for values, tracker in zip(trembling, (mine, true), strict=True):
             values[new] = jitter(tracker.points[new], order[new], name)
-        return {
+        unknown = np.full((len(order), 3), np.nan)
+        opened = [found if (found := openings(t.points, name)) is not None else unknown for t in (mine, true)]
+        lids, lips = ([values[:, part] for values in opened] for part in (slice(0, 2), 2))
+        return dict(zip(OPENINGS, (*(values.mean(1) for values in lids), *lips), strict=True)) | {
             "akd": keypoint_distance(mine.points, true.points, name),
             "aed": expression_distance(expressions[0], expressions[1], self.model.expression_scale),
             "apd_deg": pose_distance_deg(*rotations),

@@ -11,13 +11,16 @@ import numpy as np
 
 from selfieavatar.morphable.landmark_sets import (
     LEFT_LIDS,
+    LOWER_LIP,
     MEDIAPIPE,
     RIGHT_LIDS,
+    UPPER_LIP,
     LandmarkSet,
     landmark_set,
 )
 from selfieavatar.morphable.model import MorphableModel
 
+BLINK_SHARE = 0.5  # of the usual opening of the lids, below which they count as closed
 _BRIDGE, _NOSE_BASE = 168, 2  # of MediaPipe's mesh
 
 
@@ -62,6 +65,23 @@ def lid_opening(points: np.ndarray) -> np.ndarray:
         for lids in (LEFT_LIDS, RIGHT_LIDS)
     ]
     return np.stack(openings, 1) / outer_eye_distance(points)[:, None]
+
+
+def openings(points: np.ndarray, landmark_set: str) -> np.ndarray | None:
+    """Measure the opening of left lids, right lids and lips, (N, 3) over the inter-ocular distance (outer corners).
+
+    points: (N, L, 2) px of the detector, NaN where no face was found. None for landmark sets but MediaPipe's.
+    """
+    if landmark_set != MEDIAPIPE:
+        return None
+    lips = np.linalg.norm(points[:, UPPER_LIP] - points[:, LOWER_LIP], axis=1) / outer_eye_distance(points)
+    return np.concatenate([lid_opening(points), lips[:, None]], axis=1)
+
+
+def usual_opening(opening: np.ndarray) -> float:
+    """Take the 75th percentile of openings (N,), which blinks hardly move; NaN where none is known."""
+    known = opening[np.isfinite(opening)]
+    return float(np.percentile(known, 75)) if len(known) else float("nan")
 
 
 def lid_area(points: np.ndarray, eye_distance: np.ndarray, set_name: str = MEDIAPIPE) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from selfieavatar.footage.tracking_quality import BLINK_SHARE
+from selfieavatar.fitting.landmark_measures import BLINK_SHARE
 from selfieavatar.morphable.landmark_sets import LandmarkSet
 from selfieavatar.morphable.model import MorphableModel
 

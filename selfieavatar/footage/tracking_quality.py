@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from selfieavatar.fitting.landmark_measures import lid_opening, outer_eye_distance
+from selfieavatar.fitting.landmark_measures import BLINK_SHARE, usual_opening
 from selfieavatar.geometry.camera import rotation_matrix
 from selfieavatar.io.manifest import Columns
-from selfieavatar.morphable.landmark_sets import LOWER_LIP, MEDIAPIPE, UPPER_LIP
 
 # A median reprojection error above this share of the inter-ocular distance can be seen in the overlay.
 LARGE_ERROR = 0.025
-BLINK_SHARE, OPEN_SHARE = 0.5, 0.75  # of the usual opening: a blink goes below the first and comes back above the other
+OPEN_SHARE = 0.75  # of the usual opening: a blink goes below BLINK_SHARE and comes back above this
 
 
 def head_angles(rotation: np.ndarray) -> np.ndarray:
@@ -27,23 +26,12 @@ def head_angles(rotation: np.ndarray) -> np.ndarray:
     return np.degrees(np.stack([yaw, pitch, roll], 1))
 
 
-def openings(points: np.ndarray, landmark_set: str) -> np.ndarray | None:
-    """Measure the opening of left lids, right lids and lips, (N, 3) over the inter-ocular distance (outer corners).
-
-    points: (N, L, 2) px of the detector, NaN where no face was found. None for landmark sets but MediaPipe's.
-    """
-    if landmark_set != MEDIAPIPE:
-        return None
-    lips = np.linalg.norm(points[:, UPPER_LIP] - points[:, LOWER_LIP], axis=1) / outer_eye_distance(points)
-    return np.concatenate([lid_opening(points), lips[:, None]], axis=1)
-
-
 def count_blinks(opening: np.ndarray) -> int:
     """Count how often the mean opening of both lids (N,) falls below half of the usual and comes back."""
     level = opening[np.isfinite(opening)]
     if not len(level):
         return 0
-    level = level / max(float(np.percentile(level, 75)), 1e-9)
+    level = level / max(usual_opening(level), 1e-9)
     # 1 closed, 0 open, in between as before: one blink is one run of closed frames.
     state = np.where(level < BLINK_SHARE, 1, np.where(level > OPEN_SHARE, 0, -1))
     known = state[state >= 0]

@@ -53,6 +53,11 @@ HEADINGS = {
     "flicker_static": ("flicker ↓", 4),
     "mask_mae": ("mask MAE ↓", 4),
     "mask_iou": ("mask IoU ↑", 3),
+    "lid_correlation": ("lids: correlation ↑", 2),
+    "lid_amplitude": ("amplitude → 1", 2),
+    "lid_closing": ("closing → 1", 2),
+    "lip_correlation": ("lips: correlation ↑", 2),
+    "lip_amplitude": ("amplitude → 1", 2),
 }
 PLACES = {
     "full": "the whole image",

@@ -6,11 +6,13 @@ from scipy.spatial.transform import Rotation
 
 from selfieavatar.detection.landmarks import Detection
 from selfieavatar.evaluation.retrack import (
+    FOLLOWING,
     METRICS,
     Retracking,
     Tracker,
     expression_distance,
     fit_points,
+    following,
     jitter,
     keypoint_distance,
     pose_distance_deg,
@@ -110,11 +112,30 @@ def test_jitter_sees_trembling_but_no_steady_motion(face):
 
 def test_what_cannot_be_tracked_again_is_unknown_and_said(face):
     again = Retracking(face[0], makers.camera(), lambda: Knows(iter(face[3]), makers.SIZE), 64)
-    assert set(again.summary().values()) == {0, None} and len(again.notes()) == 5
+    assert set(again.summary().values()) == {0, None} and len(again.notes()) == 10
     again = Retracking(face[0], makers.camera(), lambda: Knows(iter(face[3]), makers.SIZE), 64)
     again.start_clip()
     black = np.zeros((2, 64, 64, 3), np.float32)
     again.add(np.arange(2), black, black)
-    assert again.summary() == {"found": 0} | dict.fromkeys(METRICS)
+    assert again.summary() == {"found": 0} | dict.fromkeys([*METRICS, *FOLLOWING])
     assert again.notes()[0] == "akd: no frame shows a face both in the image and in the truth"
     assert {len(values) for values in again.per_frame().values()} == {2}
+
+
+def test_lids_that_follow_half_way():
+    truth = np.tile([0.2, 0.2, 0.2, 0.2, 0.02, 0.2], 10)
+    correlation, amplitude, closing = following(0.5 * truth + 0.1, truth)
+    assert (correlation, amplitude) == (pytest.approx(1), pytest.approx(0.5))
+    # 0.2 to 0.02 closes by nine tenths; 0.2 to 0.11 by 0.45
+    assert closing == pytest.approx(0.5)
+    still = following(np.full(60, 0.2), truth)
+    assert still == (0, pytest.approx(0, abs=1e-9), pytest.approx(0))
+    assert np.isnan(following(truth, np.full(60, 0.2))).all(), "a truth that never moves"
+    truth[:3] = np.nan
+    assert following(truth, truth) == (pytest.approx(1), pytest.approx(1), pytest.approx(1))
+
+
+def test_without_a_blink_the_closing_is_unknown():
+    truth = np.tile([0.2, 0.18], 10)
+    correlation, amplitude, closing = following(truth, truth)
+    assert correlation == pytest.approx(1) and amplitude == pytest.approx(1) and np.isnan(closing)
