@@ -161,6 +161,24 @@ def test_driving_one_s_own_test_clip_is_self_reenactment(made_project):
         assert -10 * np.log10(np.mean((found.astype(float) - image) ** 2) / 255**2) > 30
 
 
+def test_the_paper_s_table_and_figures_of_a_subject(varied_project):
+    overlay = varied_project.work / "paper.yaml"
+    overlay.write_text("paper: {variants: [own], drivers: 1, frames: 2}\n")
+    target = ("results/smoke/paper.html", "--configfile", str(overlay))
+    varied_project.snakemake(*target)
+    smoke = varied_project.work / "results/smoke"
+    same = torch.load(smoke / "variants/own_same_images/avatar.pt", weights_only=True)
+    own = torch.load(smoke / "avatar.pt", weights_only=True)
+    assert same["images"] == own["images"] and same["settings"]["net_generator"] == "unet"
+    page = (smoke / "paper.html").read_text()
+    assert "Equal images" in page and "Equal minutes" in page and "Fig. 2: cross-reenactment" in page
+    # Rows of both strips: truth (driver), own, ours; two test frames, and two of the guest's.
+    assert page.count("data:image/jpeg") == 3 * 2 + 3 * 2 and "guest--talk" in page
+    assert varied_project.pending(*target) == {}
+    driven = "results/smoke/variants/own/reenact/guest--talk.mp4"
+    assert varied_project.pending(driven) == {"reenact": 1}
+
+
 def test_a_driver_that_is_not_in_the_sheet_is_said_at_once(made_project):
     said = made_project.snakemake("results/smoke/reenact/nobody--talk.mp4", check=False)
     assert said.returncode and "no clip of the sheet is called 'nobody--talk'" in said.stdout + said.stderr
