@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = stage_parser(__doc__, "paper")
     parser.add_argument("--folder", required=True, type=Path, help="folder of the subject's results")
     parser.add_argument("--variants", nargs="*", default=[], help="names of variants that were measured")
+    parser.add_argument("--alike", nargs="*", default=[], help="names of variants that are the avatar itself")
     parser.add_argument("--methods", nargs="*", default=[], help="names of others' methods that were measured")
     parser.add_argument("--drivers", nargs="*", default=[], help="names of clips that have driven the avatar")
     parser.add_argument("--driver-frames", nargs="*", default=[], type=Path, help="folder frames/ of each of --drivers")
@@ -196,7 +197,8 @@ def run(args: argparse.Namespace) -> None:
     drivers = dict(zip(args.drivers, args.driver_frames, strict=True))
     masks = page.masks(frames[: max(len(frames) // 2, 1)])
     notes = [] if drivers else ["Fig. 2 shows no cross-reenactment: the sheet has no clip of anybody else"]
-    notes += [] if masks else [f"Fig. 3 is missing: paper.variants does not name {WITHOUT_DETAIL}"]
+    notes += [f"{name} is the avatar itself: its settings are the same" for name in args.alike]
+    notes += [] if masks else [f"Fig. 3 is missing: there is no variant {WITHOUT_DETAIL}"]
     text = paper_page(
         table.metadata["subject"], compared, page.own(frames), page.cross(drivers, 2) if drivers else None, masks,
         notes, settings.image_px,

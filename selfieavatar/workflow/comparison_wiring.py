@@ -14,7 +14,7 @@ from snakemake.logging import logger
 
 from selfieavatar.io.paths import AVATAR, EXTERNAL, METRICS, VARIANTS
 from selfieavatar.settings.clip_sheet import Clip
-from selfieavatar.settings.config import SAME_IMAGES, canonical_json, variant_names
+from selfieavatar.settings.config import SAME_IMAGES, VARIANT_STAGES, canonical_json, variant_names
 from selfieavatar.settings.methods import external_methods, made_variants, method_files, no_methods
 from selfieavatar.workflow.wiring import Ask, Wiring
 
@@ -80,12 +80,22 @@ class Comparison:
         same = self._wf.variant(wildcards).endswith(SAME_IMAGES)
         return f"<results>/{wildcards.subject}/{AVATAR}" if same else []
 
+    def alike(self, wildcards: Any) -> list[str]:
+        """Name the variants of the paper whose settings are the avatar's own, as without a loss that it lacks, too."""
+        own = self._settings_of(wildcards.subject)
+        names = self._wf.section("paper", wildcards.subject).variants
+        return [name for name in names if self._settings_of(wildcards.subject, name) == own]
+
+    def _settings_of(self, subject: str, variant: str = "") -> list[Any]:
+        return [self._wf.section(stage, subject, variant) for stage in VARIANT_STAGES]
+
     def variants(self, wildcards: Any) -> list[str]:
-        """Name the variants of the paper, those of as many images as the avatar's own last."""
-        paper = self._wf.section("paper", wildcards.subject)
+        """Name the variants of the paper but for `alike`, those of as many images as the avatar's own last."""
+        paper, alike = self._wf.section("paper", wildcards.subject), self.alike(wildcards)
+        names = [name for name in paper.variants if name not in alike]
         # A budget in images is the same for all anyhow.
         twice = paper.same_images and self._wf.section("train", wildcards.subject).minutes
-        return paper.variants + [f"{name}{SAME_IMAGES}" for name in paper.variants if twice]
+        return names + [f"{name}{SAME_IMAGES}" for name in names if twice]
 
     def methods(self, wildcards: Any) -> list[str]:
         """Name the methods of others whose images of the subject are there."""

@@ -45,6 +45,8 @@ MODULES = [
     ("stages/compare.py", COMPARE),
     ("selfieavatar/reporting/paper_table.py", COMPARE),
     ("stages/external.py", {}),
+    ("stages/paper.py", {}),
+    ("selfieavatar/workflow/comparison_wiring.py", {}),
     ("selfieavatar/footage/checks.py", {"capture": 1}),
     ("stages/figures.py", {"figures": 1}),
     ("selfieavatar/reporting/plots.py", {"tracking": 2, "capture": 1, "figures": 1}),
@@ -112,7 +114,7 @@ OVERLAYS = [
     ("config/variants/own.yaml", "train:", "# a comment\ntrain:", {}),
     ("config/variants/no_mrf.yaml", "weight_mrf: 0", "weight_mrf: 0.1", {}),
     ("config/presets/smoke.yaml", "ema_images: 60", "ema_images: 61", LEARN),
-    ("config/presets/smoke.yaml", "images: 480", "images: 481", {}),
+    ("config/presets/smoke.yaml", "images: 120", "images: 121", {}),
 ]
 
 

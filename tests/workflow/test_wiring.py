@@ -148,6 +148,12 @@ def test_a_budget_in_images_is_the_same_for_all_anyhow(wiring):
     assert comparison.variants(of("bert")) == ["unet"]
 
 
+def test_a_variant_that_changes_nothing_is_not_trained(wiring):
+    comparison = Comparison(wiring({"train": {"weight_cos": 0}, "paper": {"variants": ["no_cos", "unet"]}}))
+    assert comparison.alike(of("bert")) == ["no_cos"]
+    assert comparison.variants(of("bert")) == ["unet", "unet_same_images"]
+
+
 def test_who_lacks_footage_drives_nobody(wiring):
     assert Comparison(wiring()).drivers(of("bert")) == ["carl--talk"]
 

@@ -31,6 +31,7 @@ rule paper:
         code=code_digest("stages.paper"),
         folder=subpath(output[0], parent=True),
         variants=comparison.listed(comparison.variants),
+        alike=comparison.listed(comparison.alike),
         methods=comparison.listed(comparison.methods),
         drivers=comparison.listed(comparison.drivers),
     message:
@@ -38,6 +39,6 @@ rule paper:
     shell:
         logged(
             "python -m stages.paper --settings {params.cfg:q} --threads {threads} --folder {params.folder:q}"
-            " --variants {params.variants} --methods {params.methods} --drivers {params.drivers}"
+            " --variants {params.variants} --alike {params.alike} --methods {params.methods} --drivers {params.drivers}"
             " --driver-frames {input.driver_frames:q} --out {output:q}"
         )
