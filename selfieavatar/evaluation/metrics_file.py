@@ -35,7 +35,8 @@ DEFINITIONS = {
     "akd": "mean distance of the landmarks tracked in both images, over the outer eye corners' distance",
     "aed": "mean absolute difference of the expression tracked in both, in standard deviations of the subject's",
     "apd_deg": "angle between the head poses tracked in both, degrees",
-    "lid_correlation, lip_correlation": "of the opening of lids (lips) tracked in the avatar with that in the truth",
+    "lid_correlation, lip_correlation": "of the opening of lids (lips) tracked in the avatar with that in the truth; "
+    "null where the truth's deviates by less than 1 % of the eye distance",
     "lid_amplitude, lip_amplitude": "standard deviation of that opening over the truth's: 1 moves as much",
     "lid_closing": "share of the truth's closing that the lids reach, over frames whose true eyes are closed (opening "
     "below half of the usual, the 75th percentile)",

@@ -24,6 +24,7 @@ from selfieavatar.morphable.model import MorphableModel
 
 METRICS = ("akd", "aed", "apd_deg", "jitter", "jitter_truth")
 OPENINGS = ("lids", "lids_truth", "lips", "lips_truth")  # of each frame, over the distance of the outer eye corners
+STILL = 0.01  # standard deviation of an opening below which it is the tracker's noise
 FOLLOWING = ("lid_correlation", "lid_amplitude", "lid_closing", "lip_correlation", "lip_amplitude")
 
 
@@ -100,19 +101,21 @@ def following(opening: np.ndarray, truth: np.ndarray) -> tuple[float, float, flo
     """Compare how far lids or lips (N,) open in the avatar and in the truth; NaN where that is not known.
 
     Returns:
-        Correlation; amplitude, the ratio of both standard deviations; closing, the mean share of the truth's closing
-        that the avatar reaches in frames where the truth is closed.
+        Correlation and amplitude, the ratio of both standard deviations, where the truth moves by more than STILL;
+        closing, the mean share of the truth's closing that the avatar reaches in frames where the truth is closed.
     """
     known = np.isfinite(opening) & np.isfinite(truth)
     mine, true = opening[known], truth[known]
-    nothing = float("nan")
-    if len(mine) < 2 or true.std() < 1e-9:
-        return nothing, nothing, nothing
-    correlation = float(np.corrcoef(mine, true)[0, 1]) if mine.std() > 1e-9 else 0.0
+    correlation = amplitude = closing = float("nan")
+    if len(mine) and true.std() > STILL:
+        correlation = float(np.corrcoef(mine, true)[0, 1]) if mine.std() > 1e-9 else 0.0
+        amplitude = float(mine.std() / true.std())
     usual, true_usual = usual_opening(mine), usual_opening(true)
     closed = true < BLINK_SHARE * true_usual
-    closing = ((usual - mine[closed]) / usual) / ((true_usual - true[closed]) / true_usual)
-    return correlation, float(mine.std() / true.std()), float(closing.mean()) if closed.any() else nothing
+    if closed.any() and usual > 0:
+        shares = ((usual - mine[closed]) / usual) / ((true_usual - true[closed]) / true_usual)
+        closing = float(shares.mean())
+    return correlation, amplitude, closing
 
 
 class Retracking:
@@ -168,12 +171,14 @@ class Retracking:
 
     def notes(self) -> list[str]:
         """Say why metrics are None."""
-        why = dict.fromkeys(METRICS, "no frame shows a face both in the image and in the truth")
+        why = dict.fromkeys((*METRICS, *FOLLOWING), "no frame shows a face both in the image and in the truth")
         why["jitter"] = why["jitter_truth"] = "no three frames that follow each other show a face"
-        why |= dict.fromkeys(FOLLOWING, "no two frames show a face both in the image and in the truth")
         summary = self.summary()
-        if summary["lid_correlation"] is not None:
-            why["lid_closing"] = "no test frame has closed eyes"
+        if summary["found"]:
+            why |= dict.fromkeys(FOLLOWING[:2], "the true lids hardly move") | {
+                "lid_closing": "no true eyes are closed"
+            }
+            why |= dict.fromkeys(FOLLOWING[3:], "the true lips hardly move")
         return [f"{name}: {why[name]}" for name in (*METRICS, *FOLLOWING) if summary[name] is None]
 
     def _compare(self, mine: Tracker, true: Tracker, order: np.ndarray) -> dict[str, np.ndarray]:

@@ -130,12 +130,17 @@ def test_lids_that_follow_half_way():
     assert closing == pytest.approx(0.5)
     still = following(np.full(60, 0.2), truth)
     assert still == (0, pytest.approx(0, abs=1e-9), pytest.approx(0))
-    assert np.isnan(following(truth, np.full(60, 0.2))).all(), "a truth that never moves"
     truth[:3] = np.nan
     assert following(truth, truth) == (pytest.approx(1), pytest.approx(1), pytest.approx(1))
 
 
-def test_without_a_blink_the_closing_is_unknown():
-    truth = np.tile([0.2, 0.18], 10)
+def test_what_the_truth_does_not_do_is_unknown():
+    blink = np.tile([0.2, 0.2, 0.2, 0.2, 0.02, 0.2], 10)
+    assert np.isnan(following(blink, np.full(60, 0.2))).all(), "a truth that never moves"
+    assert np.isnan(following(blink, np.tile([0.2, 0.195], 30))).all(), "less than the tracker's noise"
+    truth = np.tile([0.2, 0.15], 10)
     correlation, amplitude, closing = following(truth, truth)
-    assert correlation == pytest.approx(1) and amplitude == pytest.approx(1) and np.isnan(closing)
+    assert correlation == pytest.approx(1) and amplitude == pytest.approx(1) and np.isnan(closing), "no blink"
+    one = np.where(np.arange(400) == 7, 0.02, 0.2)
+    assert np.isnan(following(one, one)[0]) and following(one, one)[2] == pytest.approx(1), "one blink in 400 frames"
+    assert np.isnan(following(np.zeros(0), np.zeros(0))).all()
