@@ -24,6 +24,7 @@ from selfieavatar.morphable.landmark_sets import LandmarkSet
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.networks.avatar_generator import map_channels
 from selfieavatar.networks.avatar_networks import OFF_FACE, build_generator
+from selfieavatar.networks.face_bases import bases_of, bases_shapes, has_bases
 from selfieavatar.networks.sizes import check_sizes
 from selfieavatar.rendering.raster import RasterBackend
 from selfieavatar.rendering.renderer import Renderer
@@ -35,6 +36,7 @@ from selfieavatar.settings.train_section import Networks
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "bfloat16")
+YOUNGER_KEYS = ("net_face_bases", "net_bases_channels", "net_bases_px")  # avatars from before have the default
 NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_range", "weights")
 
 
@@ -61,11 +63,27 @@ def _refuse_misfits(content: dict[str, Any]) -> None:
             fits = values.shape == (1, count, side, side) and values.dtype == torch.float32
             if not fits or not bool(values.isfinite().all()):
                 raise ValueError(f"the map {name} of {region} is not of this network")
+    if has_bases(network):
+        _refuse_bases(content["maps"]["bases"], network)
+
+
+def _refuse_bases(bases: Any, network: Networks) -> None:
+    """Raise ValueError where the bases of the face's maps, or the range of their code, are not of this network."""
+    if not isinstance(bases, dict):
+        raise ValueError("maps.bases must be a table")
+    for name, shape in bases_shapes(network).items():
+        values = bases[name]
+        _refuse_hollow(values, f"maps.bases.{name}")
+        fits = tuple(values.shape) == shape and values.dtype == torch.float32
+        if not fits or not bool(values.isfinite().all()):
+            raise ValueError(f"the bases' {name} is not of this network")
+    if not bool((bases["low"] <= bases["high"]).all()):
+        raise ValueError("the range of the bases' code is upside down")
 
 
 def _networks_of(content: dict[str, Any]) -> Networks:
     """Read the settings of its networks; those of the training, and of other versions, are passed over."""
-    settings = content["settings"]
+    settings = {name: Networks.model_fields[name].default for name in YOUNGER_KEYS} | content["settings"]
     if missing := [key for key in Networks.model_fields if key not in settings]:
         raise ValueError(f"its settings lack {', '.join(missing)}")
     return read_section(Networks, {key: settings[key] for key in Networks.model_fields}, "train")
@@ -129,7 +147,8 @@ class Avatar:
         self._network.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
         self._network.fold(getattr(torch, precision))
         off_face = {region: maps[region] for region in OFF_FACE if region in maps}
-        self._atlas, self._back = self._network.atlas(maps.get("face", {}), off_face), maps.get("back", {})
+        bases = bases_of(content["maps"]["bases"], self.device) if has_bases(self.settings) else None
+        self._atlas, self._back = self._network.atlas(maps.get("face", {}), off_face, bases), maps.get("back", {})
         if self._back:
             self._back["feature"] = self._back["feature"].to(getattr(torch, precision))
 

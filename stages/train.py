@@ -168,6 +168,7 @@ def learn(
     """
     import torch
 
+    from selfieavatar.training.code_range import measure_code_range
     from selfieavatar.training.dataset import FrameStore
     from selfieavatar.training.loop import Frames, avatar_parts, train
     from selfieavatar.training.parallel import joined
@@ -200,6 +201,7 @@ def learn(
             if group.is_main:
                 taken = avatar_parts(trainer, folder)
                 fill_unseen(taken, args.settings, shown, trainer.device)
+                measure_code_range(taken, args.settings, shown, trainer.device)
                 write_torch(out, avatar_file(trainer, taken, identity, samples.metadata["subject"]))
     scores = {k[4:]: v for k, v in trainer.history[-1].items() if k.startswith("val_")} if trainer.history else {}
     log.info(

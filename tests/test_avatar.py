@@ -12,6 +12,7 @@ from selfieavatar.avatar import Avatar
 from selfieavatar.errors import UserError
 from selfieavatar.identity import Identity
 from selfieavatar.rendering.renderer import Renderer
+from selfieavatar.training.code_range import measure_code_range
 from selfieavatar.training.dataset import FrameStore, make_batch
 from selfieavatar.training.loop import Frames, train
 from stages import train as stage
@@ -28,6 +29,18 @@ def trained(tmp_path_factory):
     identity = Identity.load(write_identity(folder / "identity.npz"))
     torch.save(stage.avatar_file(trainer, trainer.averaged_weights(), identity, "x"), folder / "avatar.pt")
     return folder, trainer, frames
+
+
+@pytest.fixture(scope="module")
+def with_bases(trained):
+    """An avatar whose face has bases, beside the one of `trained`."""
+    folder, _, frames = trained
+    trainer = train(settings(images=40, net_face_bases=3), SIZE, frames, folder / "bases", "cpu")
+    parts = trainer.averaged_weights()
+    measure_code_range(parts, trainer.settings, frames, trainer.device)
+    identity = Identity.load(folder / "identity.npz")
+    torch.save(stage.avatar_file(trainer, parts, identity, "x"), folder / "with_bases.pt")
+    return folder / "with_bases.pt", trainer, frames
 
 
 def test_paints_what_the_averaged_networks_paint(trained):
@@ -91,10 +104,12 @@ def test_wrong_shapes_are_refused(trained):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
-def test_a_compiled_avatar_paints_the_same(trained):
+@pytest.mark.parametrize("name", ["avatar.pt", "with_bases.pt"])
+@pytest.mark.usefixtures("with_bases")
+def test_a_compiled_avatar_paints_the_same(trained, name):
     folder, _, frames = trained
     batch = make_batch(frames.store.read([0, 7]), np.zeros(2), "cpu")
-    plain, compiled = (Avatar.load(folder / "avatar.pt", compile=how) for how in (False, True))
+    plain, compiled = (Avatar.load(folder / name, compile=how) for how in (False, True))
     for images in ((batch.render, batch.uv), (batch.render[:1], batch.uv[:1])):
         torch.testing.assert_close(compiled.paint(*images), plain.paint(*images), atol=1e-4, rtol=0)
 
@@ -200,6 +215,71 @@ def test_an_avatar_without_maps_off_the_face_paints(trained, tmp_path):
     torch.save(content, tmp_path / "avatar.pt")
     without = Avatar.load(tmp_path / "avatar.pt").paint(render, uv)[0]
     assert without.isfinite().all() and without.shape == with_torso.shape
+
+
+def test_an_avatar_with_bases_paints_what_its_networks_paint_on_the_frames_it_has_seen(with_bases):
+    path, trainer, frames = with_bases
+    batch = make_batch(frames.store.read([0, 7]), np.zeros(2), "cpu")
+    image, _ = Avatar.load(path).paint(batch.render, batch.uv)
+    with torch.no_grad():
+        raw, _ = trainer.average(batch.render, batch.uv)
+    torch.testing.assert_close(image, (raw / 2 + 0.5).clamp(0, 1), atol=1e-5, rtol=0)
+    half, _ = Avatar.load(path, precision="bfloat16").paint(batch.render, batch.uv)
+    assert (half - image).abs().mean() < 0.02
+
+
+def test_a_driver_gets_no_code_that_was_not_seen(with_bases):
+    """In a range of one point the code of every frame is that point, whatever it shows."""
+    path, trainer, frames = with_bases
+    content = torch.load(path, weights_only=True)
+    batch = make_batch(frames.store.read([3]), np.zeros(1), "cpu")
+    images = []
+    for end in (-0.5, 0.5):
+        content["maps"]["bases"] |= {"low": torch.full((3,), end), "high": torch.full((3,), end)}
+        content["g_style"]["code.last.bias"].fill_(-9 * end)
+        images.append(Avatar(content, "cpu").paint(batch.render, batch.uv)[0])
+        content["g_style"]["code.last.bias"].fill_(9 * end)
+        torch.testing.assert_close(Avatar(content, "cpu").paint(batch.render, batch.uv)[0], images[-1])
+    assert (images[0] - images[1]).abs().max() > 1e-3
+
+
+SPOILED_BASES = {
+    "absent": lambda c: c["maps"].pop("bases"),
+    "no table": lambda c: c["maps"].update(bases=torch.zeros(3)),
+    "lacks": lambda c: c["maps"]["bases"].pop("mix"),
+    "no tensor": lambda c: c["maps"]["bases"].update(low=[0.0] * 3),
+    "another number": lambda c: c["settings"].update(net_face_bases=4),
+    "feature": lambda c: c["maps"]["bases"].update(feature=c["maps"]["bases"]["feature"][:, :-1].clone()),
+    "four dimensions": lambda c: c["maps"]["bases"].update(colour=c["maps"]["bases"]["colour"][None]),
+    "nan": lambda c: c["maps"]["bases"]["colour"].view(-1)[5:6].fill_(float("nan")),
+    "infinite range": lambda c: c["maps"]["bases"]["high"].fill_(float("inf")),
+    "double": lambda c: c["maps"]["bases"].update(mix=c["maps"]["bases"]["mix"].double()),
+    "hollow": lambda c: c["maps"]["bases"].update(colour=torch.zeros(1).expand(3, 96, 32)),
+    "upside down": lambda c: c["maps"]["bases"].update(low=torch.ones(3), high=-torch.ones(3)),
+    "no code": lambda c: c["g_style"].pop("code.last.bias"),
+    "side": lambda c: c["settings"].update(net_bases_px=12),
+}
+
+
+@pytest.mark.parametrize("damage", SPOILED_BASES)
+def test_damaged_bases_are_refused_in_one_sentence(with_bases, tmp_path, damage):
+    content = torch.load(with_bases[0], weights_only=True)
+    SPOILED_BASES[damage](content)
+    torch.save(content, tmp_path / "avatar.pt")
+    with pytest.raises(UserError, match="does not fit together") as caught:
+        Avatar.load(tmp_path / "avatar.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_avatar_from_before_there_were_bases_loads(trained, tmp_path):
+    content = torch.load(trained[0] / "avatar.pt", weights_only=True)
+    for name in ("net_face_bases", "net_bases_channels", "net_bases_px"):
+        del content["settings"][name]
+    assert "bases" not in content["maps"]
+    torch.save(content, tmp_path / "avatar.pt")
+    images = torch.rand(1, 3, SIZE, SIZE), torch.rand(1, 3, SIZE, SIZE)
+    old, new = (Avatar.load(path).paint(*images)[0] for path in (tmp_path / "avatar.pt", trained[0] / "avatar.pt"))
+    assert torch.equal(old, new)
 
 
 def test_the_lines_of_the_readme_drive_an_avatar(trained, tmp_path):

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from selfieavatar.networks.blocks import Conv, ConvBlock, Mapping, StyledConv, ToRGB, fold, haar_down, positional_code
 from selfieavatar.networks.driving_inputs import driving_inputs, input_channels
+from selfieavatar.networks.face_bases import Bases, ExpressionCode, sample_bases
 from selfieavatar.networks.haar import haar, inverse_haar
 from selfieavatar.networks.resample import coarser_noise, downsample2, local_mean
-from selfieavatar.networks.sizes import width_at
+from selfieavatar.networks.sizes import fused_channels, width_at
 from selfieavatar.settings.train_section import Networks
 
 Maps = dict[str, Tensor]  # {"feature": (1,C,M,M), "skip": (1,12,M,M)}
@@ -32,11 +33,7 @@ class Atlas(NamedTuple):
     feature: Tensor  # (1, C, M, n M)
     colour: Tensor  # RGB (1, 3, 2 M, 2 n M); (1, 12, M, n M) in Haar space where the network looks it up so
     beside: tuple[str, ...] = ()  # names of the maps right of the face's, in their order
-
-
-def fused_channels(settings: Networks) -> int:
-    """Count the channels of the fused features at `feature_px`."""
-    return width_at(settings.net_feature_px, settings.net_channel_base, settings.net_channel_max)
+    bases: Bases | None = None  # what the maps of the face follow the expression with
 
 
 def map_channels(settings: Networks) -> dict[str, int]:
@@ -80,20 +77,25 @@ class RenderEncoder(nn.Module):
         self.feature = StyledConv(width, fused_channels(settings), latent, active=False, equalized=equalized)
         self.to_rgb = ToRGB(fused_channels(settings), latent, equalized=equalized)
 
-    def forward(self, render: Tensor, uv: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode render, uv (B,3,S,S) in [0,1] -> feature (B,C,f,f), Haar skip (B,12,f,f)."""
+    def squeeze(self, render: Tensor, uv: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """Encode render, uv (B,3,S,S) in [0,1] -> bottom features (B,C,b,b), those of each level by their side."""
         x = self.from_rgb(haar(driving_inputs(self.inputs, render, uv, self.render_px)))
         kept = {x.shape[-1]: x}
         for shrink in self.shrinks:
             x = shrink(x)
             kept[x.shape[-1]] = x
-        x = self.bottom(x)
+        return self.bottom(x), kept
+
+    def forward(self, render: Tensor, uv: Tensor, style: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode render, uv (B,3,S,S) in [0,1] -> feature (B,C,f,f), Haar skip (B,12,f,f), bottom features."""
+        bottom, kept = self.squeeze(render, uv)
+        x = bottom
         for up, comb, conv in zip(self.ups, self.combs, self.convs, strict=True):
             x = up(x, style)
             x = comb(torch.cat([x, kept[x.shape[-1]]], 1)) if isinstance(comb, Conv) else x
             x = conv(x, style)
         feature = self.feature(x, style)
-        return feature, self.to_rgb.conv(feature, style)  # in Haar space: it is composed at feature_px
+        return feature, self.to_rgb.conv(feature, style), bottom  # in Haar space: it is composed at feature_px
 
 
 class ImageUNet(nn.Module):
@@ -201,6 +203,8 @@ class AvatarGenerator(nn.Module):
             # With noise_anew, training draws others for each batch.
             for name in ("base", "face", "back"):
                 self.register_buffer(f"noise_{name}", torch.randn(1, 1, size_px // 2, size_px // 2))
+        bottom = self.encoder.bottom.weight.shape[0]  # last: all else starts as it does without
+        self.code = ExpressionCode(bottom, settings.net_face_bases) if settings.net_face_bases else None
 
     def forward(
         self,
@@ -227,9 +231,11 @@ class AvatarGenerator(nn.Module):
         """
         style = self._style(time)
         grid, inside = self._grid(uv)
-        (feature_base, skip_base), (feature_back, skip_back), out_mask = self._sides(back, render, uv, style, shift_px)
+        (feature_base, skip_base, bottom), behind, out_mask = self._sides(back, render, uv, style, shift_px)
+        feature_back, skip_back = behind
         m = self._background_share(out_mask)
-        feature_warp, skip_warp = self._warp(atlas, *self._places(atlas, uv, grid, inside, m))
+        added = self._added(atlas, bottom, grid, inside)
+        feature_warp, skip_warp = self._warp(atlas, *self._places(atlas, uv, grid, inside, m), added)
         depth = feature_back.dtype  # in training float32; folded, that of all features
         feature = feature_base + m.to(depth) * (feature_back - feature_base) + feature_warp.to(depth)
         skip = skip_base + m * (skip_back - skip_base) + skip_warp
@@ -250,17 +256,17 @@ class AvatarGenerator(nn.Module):
             seen = (_sample(texels, places, self.settings.net_warp_mode) * weight).sum()
         return torch.autograd.grad(seen, texels)[0]
 
-    def atlas(self, face: Maps, off_face: dict[str, Maps] | None = None) -> Atlas:
+    def atlas(self, face: Maps, off_face: dict[str, Maps] | None = None, bases: Bases | None = None) -> Atlas:
         """Lay the maps of `face` and of `off_face` by name ("hair", "torso") out as `forward` looks them up.
 
-        They are the same for all frames: at test time this is done once.
+        bases: of the face's maps. They are the same for all frames: at test time this is done once.
         """
         off_face = off_face or {}
         all_maps = face, *off_face.values()
         feature, skip = (torch.cat([maps[key] for maps in all_maps], 3) for key in ("feature", "skip"))
         # finer sampling takes RGB: wavelet bands do not turn with the face
         colour = skip if self.settings.net_warp_scale == 1 else inverse_haar(skip)
-        return Atlas(feature, colour, tuple(off_face))
+        return Atlas(feature, colour, tuple(off_face), bases)
 
     def fold(self, dtype: torch.dtype = torch.float32) -> None:
         """Fix the network for test time (see `blocks.fold`); images, masks and coordinates stay float32."""
@@ -269,12 +275,12 @@ class AvatarGenerator(nn.Module):
 
     def _sides(
         self, back: Maps, render: Tensor, uv: Tensor, style: Tensor, shift_px: Tensor | None
-    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
-        """Compute feature and skip of encoder and background, and the background mask (B,1,f,f) in [-1,1]."""
-        feature, skip = self.encoder(render, uv, style)
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
+        """Compute what the encoder gives, feature and skip of the background, and its mask (B,1,f,f) in [-1,1]."""
+        feature, skip, bottom = self.encoder(render, uv, style)
         behind = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0])
         both = torch.cat([feature, behind[0].detach().to(feature.dtype)], 1)
-        return (feature, skip), behind, torch.tanh(self.mask(both).float())
+        return (feature, skip, bottom), behind, torch.tanh(self.mask(both).float())
 
     def _background_share(self, out_mask: Tensor) -> Tensor:
         """Compute m, the share of the background in the composition.
@@ -326,10 +332,20 @@ class AvatarGenerator(nn.Module):
         across = ((2 * u - 1).clamp(-edge, edge) + 1 + 2 * number) / (1 + len(atlas.beside)) - 1
         return torch.cat([across, down], 1).permute(0, 2, 3, 1), shown
 
-    def _warp(self, atlas: Atlas, grid: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def _added(self, atlas: Atlas, bottom: Tensor, grid: Tensor, inside: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Sample what the expression adds to features and colours, at grid (B,w,w,2) times inside (B,1,w,w)."""
+        if self.code is None or atlas.bases is None:
+            return None
+        return sample_bases(atlas.bases, self.code(bottom), grid, inside, self.settings.net_warp_mode)
+
+    def _warp(
+        self, atlas: Atlas, grid: Tensor, weight: Tensor, added: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Sample the atlas at grid (B,w,w,2), times weight (B,1,w,w): feature and Haar skip at feature_px."""
         mode, scale = self.settings.net_warp_mode, self.settings.net_warp_scale
         feature, colour = _sample(atlas.feature, grid, mode) * weight, _sample(atlas.colour, grid, mode) * weight
+        if added is not None:
+            feature, colour = feature + added[0], colour + added[1]
         if scale == 1:  # published form: wavelet coefficients sampled as they are
             return feature, colour
         for _ in range(int(math.log2(scale)) - 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from selfieavatar.networks.avatar_generator import Atlas, AvatarGenerator, map_channels
+from selfieavatar.networks.face_bases import FaceBases, has_bases
 from selfieavatar.networks.feature_generator import MapBank, NoMap
 from selfieavatar.networks.plain_unet import PlainUNet
 from selfieavatar.settings.train_section import Networks
@@ -21,7 +22,7 @@ def build_generator(settings: Networks, size_px: int) -> AvatarGenerator | Plain
 class AvatarNetworks(nn.Module):
     """G_fa (`face`), G_b (`back`), G_style (`style`, or the baseline in its place, which has no maps).
 
-    Maps of `torso` and `hair`, which are not in the paper, stand beside them.
+    Maps of `torso` and `hair`, which are not in the paper, stand beside them, and `bases` of the face's, if it has any.
     """
 
     def __init__(self, settings: Networks, size_px: int) -> None:
@@ -33,6 +34,7 @@ class AvatarNetworks(nn.Module):
             with_map = getattr(settings, f"net_{name}") and not plain
             setattr(self, name, MapBank(settings.net_map_px, channels["face"], settings) if with_map else NoMap())
         self.style = build_generator(settings, size_px)
+        self.bases = FaceBases(settings) if has_bases(settings) else None
 
     def forward(
         self, render: Tensor, uv: Tensor, time: Tensor | None = None, shift_px: Tensor | None = None
@@ -42,7 +44,8 @@ class AvatarNetworks(nn.Module):
 
     def atlas(self) -> Atlas | None:
         """Lay out the maps of the face and, as far as the network has them, of `OFF_FACE`."""
-        return self.style.atlas(self.face(), {name: maps for name in OFF_FACE if (maps := getattr(self, name)())})
+        off_face = {name: maps for name in OFF_FACE if (maps := getattr(self, name)())}
+        return self.style.atlas(self.face(), off_face, self.bases() if self.bases is not None else None)
 
     def freeze_maps(self) -> None:
         """Cache what G_fa and G_b give; from here on only their free residuals (if any) are trained."""

@@ -68,9 +68,9 @@ class PlainUNet(nn.Module):
         x = self.out(x).float()
         return x[:, :3], torch.tanh(x[:, 3:])
 
-    def atlas(self, face: dict[str, Tensor], off_face: object = None) -> None:
+    def atlas(self, face: dict[str, Tensor], off_face: object = None, bases: object = None) -> None:
         """Return None: there are no maps to look up."""
-        del face, off_face
+        del face, off_face, bases
 
     def fold(self, dtype: torch.dtype = torch.float32) -> None:
         """Fix the network for test time (see `blocks.fold`)."""

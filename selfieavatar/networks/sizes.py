@@ -13,6 +13,16 @@ def width_at(px: int, base: int, limit: int) -> int:
     return max(8, min(limit, base // px))
 
 
+def fused_channels(settings: Networks) -> int:
+    """Count the channels of the fused features at `net_feature_px`."""
+    return width_at(settings.net_feature_px, settings.net_channel_base, settings.net_channel_max)
+
+
+def bases_px(settings: Networks) -> int:
+    """Return the side of the feature bases' maps."""
+    return settings.net_bases_px or settings.net_map_px
+
+
 def refuse_sizes(train: Train, size_px: int) -> None:
     """Stop where the networks of the section `train` do not fit images of size_px.
 
@@ -44,7 +54,10 @@ def check_sizes(settings: Networks, size_px: int) -> str | None:
         return "net_render_bottom_px must lie below net_render_px / 2 and below net_feature_px"
     if settings.net_map_px < 8:
         return "net_map_px must be at least 8"
-    width = width_at(settings.net_feature_px, settings.net_channel_base, settings.net_channel_max)
+    side = bases_px(settings)
+    if settings.net_face_bases and (side & (side - 1) or not 4 <= side <= settings.net_map_px):
+        return f"net_bases_px must be 0 or a power of two from 4 to net_map_px {settings.net_map_px}, but is {side}"
+    width = fused_channels(settings)
     if width % settings.net_warp_scale**2:
         return (
             f"the {width} channels at net_feature_px (net_channel_base / net_feature_px, at most net_channel_max, at "

@@ -165,6 +165,14 @@ class Networks(Section):
     alike everywhere."""
     net_free_maps: bool = True
     """Add a free learned map to what G_fa and G_b give; false is the paper's form."""
+    net_face_bases: int = Field(0, ge=0, le=64)
+    """The maps of the face follow the expression: to each frame's, this many learned bases are added, weighted by a
+    code of its rendering; not in the paper. 0 is the published form."""
+    net_bases_channels: int = Field(8, ge=1, le=256)
+    """Channels of the bases of the face's features, which are mixed to those of the map; their colours have three."""
+    net_bases_px: int = Field(0, ge=0)
+    """Side of the bases of the face's features, a power of two up to net_map_px; 0 is net_map_px. Colours have twice
+    net_map_px, as those of the map."""
     net_torso: bool = True
     """A learned map of the torso, like that of the face, sampled where fit.torso tells the torso to be; not in the
     paper. false is the published form."""

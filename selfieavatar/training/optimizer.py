@@ -19,11 +19,11 @@ def adamw(module: nn.Module, settings: Train, lr: float) -> torch.optim.AdamW:
 def parameter_groups(module: nn.Module, settings: Train, lr: float) -> list[dict[str, Any]]:
     """Group parameters by learning rate and weight decay.
 
-    Free maps; weights; biases, noise weights and constants (no decay).
+    Free maps and bases; weights; biases, noise weights and constants (no decay).
     """
     groups: dict[str, list[nn.Parameter]] = {"maps": [], "weights": [], "plain": []}
     for name, parameter in module.named_parameters():
-        free = name.endswith(("feature_free", "skip_free"))
+        free = name.endswith(("feature_free", "skip_free", "feature_bases", "colour_bases"))
         plain = parameter.ndim < 2 or name.endswith("constant")
         groups["maps" if free else "plain" if plain else "weights"].append(parameter)
     rate = {"maps": settings.lr_maps, "weights": lr, "plain": lr}

@@ -207,7 +207,8 @@ class Trainer:
             if due:
                 sums[every].backward(retain_graph=every != due[-1])
             self.group.average_gradients(parameters)
-            for name in ("face", "back", *OFF_FACE, "style"):
+            bases = () if self.nets.bases is None else ("bases",)
+            for name in ("face", "back", *OFF_FACE, *bases, "style"):
                 own = list(getattr(self.nets, name).parameters())  # none of an absent map, whose norm is 0
                 metrics[f"norm_{name}"] = nn.utils.clip_grad_norm_(own, self.settings.clip_norm, foreach=True)
             if due not in ([], [1]):
@@ -299,6 +300,8 @@ class Trainer:
         average = self.average
         maps = {"face": average.face.cached(), "back": average.back.cached()}
         maps |= {name: cached for name in OFF_FACE if (cached := getattr(average, name).cached())}
+        if average.bases is not None:
+            maps["bases"] = average.bases.cached()
         return {"g_style": style, "maps": maps, "images": self.images}
 
     @property

@@ -45,9 +45,9 @@ def test_it_learns(frames, tmp_path):
     assert (tmp_path / "stats.jsonl").is_file() and list(tmp_path.glob("grid_*.png"))
 
 
-@pytest.mark.parametrize("stop_at", [8, 24])  # before and after the maps are cached
-def test_stopped_and_resumed_is_bitwise_the_same(frames, tmp_path, monkeypatch, stop_at):
-    chosen = settings(weight_gan=0.1, gan_from=0.3, r1_every=2, window_px=2, colour_jitter=0.1)
+@pytest.mark.parametrize(("stop_at", "bases"), [(8, 0), (24, 0), (24, 3)])  # before and after the maps are cached
+def test_stopped_and_resumed_is_bitwise_the_same(frames, tmp_path, monkeypatch, stop_at, bases):
+    chosen = settings(weight_gan=0.1, gan_from=0.3, r1_every=2, window_px=2, colour_jitter=0.1, net_face_bases=bases)
     whole = train(chosen, SIZE, frames, tmp_path / "whole", "cpu")
     step = Trainer.step
 
@@ -252,6 +252,21 @@ def test_other_forms_train_too(frames, tmp_path, change):
     assert np.isfinite(trainer.history[-1]["l1"]) and trainer.history[-1]["norm_disc"] > 0
 
 
+def test_bases_of_the_face_learn_at_the_rate_of_the_maps_and_are_averaged(frames, tmp_path):
+    fresh = Trainer(settings(net_face_bases=2), SIZE, "cpu")
+    trainer = train(settings(net_face_bases=2), SIZE, frames, tmp_path, "cpu")
+    assert trainer.history[-1]["norm_bases"] > 0 and trainer.nets.maps_frozen
+    [group] = [group for group in trainer.optimizer.param_groups if group["base_lr"] == trainer.settings.lr_maps]
+    for name in ("feature_bases", "colour_bases"):
+        own, mean, before = (getattr(nets.bases, name) for nets in (trainer.nets, trainer.average, fresh.nets))
+        assert any(parameter is own for parameter in group["params"])
+        moved = [(own[k] - before[k]).abs().max() for k in range(2)]
+        assert min(moved) > 0 and not torch.equal(mean, own) and not torch.equal(mean, before)
+    parts = avatar_parts(trainer, tmp_path)
+    assert parts["maps"]["bases"]["colour"].shape == (2, 96, 32)
+    assert "norm_bases" not in train(settings(images=4), SIZE, frames, tmp_path / "off", "cpu").history[-1]
+
+
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_the_baseline_without_maps_trains_without_a_warning(frames, tmp_path):
     trainer = train(settings(net_generator="unet", images=8), SIZE, frames, tmp_path, "cpu")
@@ -297,11 +312,11 @@ def test_learning_rates_warm_up_and_fall(frames):
 
 
 def test_decay_spares_biases_noise_weights_constants_and_maps():
-    trainer = Trainer(settings(weight_decay=0.1, net_noise=True), SIZE, "cpu")
+    trainer = Trainer(settings(weight_decay=0.1, net_noise=True, net_face_bases=2), SIZE, "cpu")
     groups = parameter_groups(trainer.nets, trainer.settings, 1e-3)
     decayed = {id(p) for group in groups if group["weight_decay"] > 0 for p in group["params"]}
     for name, parameter in trainer.nets.named_parameters():
-        spared = parameter.ndim < 2 or name.endswith(("constant", "free"))
+        spared = parameter.ndim < 2 or name.endswith(("constant", "free", "_bases"))
         assert (id(parameter) in decayed) != spared, name
     assert sum(len(group["params"]) for group in groups) == len(list(trainer.nets.parameters()))
 

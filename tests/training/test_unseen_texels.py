@@ -99,6 +99,30 @@ def test_maps_of_many_channels(frames):
     assert parts["maps"]["face"]["feature"].shape[1] == 520
 
 
+@pytest.mark.parametrize("changes", [{}, PUBLISHED, {"net_free_maps": False, "net_bases_px": 8}])
+def test_bases_are_filled_as_what_they_make_of_the_map(frames, changes):
+    """Filled one by one and then combined is the same as combined and then filled; what is shown stays."""
+    nets, network, parts = networks(net_soft_edge=False, net_face_bases=2, net_bases_channels=3, **changes)
+    parts["maps"]["bases"] = nets.bases.cached()
+    before = {name: value.clone() for name, value in parts["maps"]["bases"].items()}
+    code, side = torch.tensor([0.7, -0.4]), network.net_bases_px or network.net_map_px
+    skip = parts["maps"]["face"]["skip"].clone()
+    sums = {name: torch.einsum("k,kyx->yx", code, before[name]) for name in ("feature", "colour")}
+    summed = parts["maps"] | {"bases": before | {name: value.repeat(2, 1, 1) for name, value in sums.items()}}
+    fill_unseen(parts, network, frames, torch.device("cpu"))
+    fill_unseen({"g_style": parts["g_style"], "maps": summed}, network, frames, torch.device("cpu"))
+    after = parts["maps"]["bases"]
+    assert torch.equal(after["mix"], before["mix"]) and torch.equal(after["high"], torch.ones(2))
+    for name in ("feature", "colour"):
+        made = torch.einsum("k,kyx->yx", code, after[name])
+        torch.testing.assert_close(made, summed["bases"][name][0], atol=1e-5, rtol=0)
+        corner, middle = (after[name].view(2, -1, *(after[name].shape[-1:] * 2))[..., k, k] for k in (0, side // 2))
+        old = before[name].view(2, -1, *(before[name].shape[-1:] * 2))
+        assert not torch.equal(corner, old[..., 0, 0]) and corner.isfinite().all()
+        torch.testing.assert_close(middle, old[..., side // 2, side // 2])
+    assert torch.equal(parts["maps"]["face"]["skip"], skip) or network.net_free_maps
+
+
 def test_a_generator_without_maps_has_nothing_to_fill(frames):
     torch.manual_seed(0)
     network = Train(**TINY, net_generator="unet")
