@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from selfieavatar.avatar import Avatar
 
 FOLDERS = {"variant": VARIANTS, "external": EXTERNAL}
-WITHOUT_DETAIL = "no_detail"  # the variant of Fig. 3
+WITHOUT_DETAIL, WITH_DETAIL = "no_detail", "detail"  # variants of Fig. 3, one of which the avatar is itself
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -157,9 +157,13 @@ class Page:
             yield row, [images[k] for images in rows]
 
     def masks(self, frames: Sequence[tuple[str, int]]) -> Strip | None:
-        """Show truth, background, masks and images without and with the detail model; None without that variant."""
-        without = next((one for one in self._shown if one.variant == WITHOUT_DETAIL), None)
-        if without is None:
+        """Show truth, background, masks and images without and with the detail model; None without a variant of it."""
+        names = {one.variant: one.method.name for one in self._shown}
+        if WITHOUT_DETAIL in names:
+            pair = names[WITHOUT_DETAIL], ""
+        elif WITH_DETAIL in names:
+            pair = "", names[WITH_DETAIL]
+        else:
             return None
         rows = []
         for clip, frame in frames:
@@ -168,8 +172,7 @@ class Page:
             at = np.searchsorted(fit["frame"], [frame])
             asked = [np.nan_to_num(fit[name][at]).astype(float) for name in COEFFICIENTS]
             (bare, bare_mask), (image, mask) = (
-                [one[0].permute(1, 2, 0).numpy() for one in self.avatar(name).drive(*asked)]
-                for name in (without.method.name, "")
+                [one[0].permute(1, 2, 0).numpy() for one in self.avatar(name).drive(*asked)] for name in pair
             )
             plate = store.folder / "plate.png"
             shown = {
@@ -198,7 +201,7 @@ def run(args: argparse.Namespace) -> None:
     masks = page.masks(frames[: max(len(frames) // 2, 1)])
     notes = [] if drivers else ["Fig. 2 shows no cross-reenactment: the sheet has no clip of anybody else"]
     notes += [f"{name} is the avatar itself: its settings are the same" for name in args.alike]
-    notes += [] if masks else [f"Fig. 3 is missing: there is no variant {WITHOUT_DETAIL}"]
+    notes += [] if masks else [f"Fig. 3 is missing: there is neither the variant {WITHOUT_DETAIL} nor {WITH_DETAIL}"]
     text = paper_page(
         table.metadata["subject"], compared, page.own(frames), page.cross(drivers, 2) if drivers else None, masks,
         notes, settings.image_px,
