@@ -77,7 +77,9 @@ class Reader:
         seeds = sorted({clip.demo_seed for clip in clips if clip.demo_seed is not None})
         known = {"subject": [""], "avatar": [""], "clip": [clip.clip for clip in clips], "seed": list(map(str, seeds))}
         for rule in RULES.values():
-            if rule.scope in ("driver", "method"):
+            if rule.on_request and rule.scope == "subject":
+                asked = [""] * (self.folder / rule.log()).is_file()
+            elif rule.on_request:
                 asked = names(self.folder / "logs", f".{rule.name}.log")
             else:
                 asked = known[rule.scope] if not rule.role or sheet.of(self.name, "train") else []

@@ -44,6 +44,7 @@ class Rule:
         role: clips of this role the subject must have; empty if any will do.
         needed: the avatar's metrics depend on it.
         stage: the stage it belongs to, where that has another name.
+        on_request: it runs where its file is asked for by name, and for nothing else.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Rule:
     role: str = ""
     needed: bool = True
     stage: str = ""
+    on_request: bool = False
 
     def made(self, of: str = "") -> str:
         """Path of the first output, seen from the subject's folder."""
@@ -90,9 +92,9 @@ RULES = {
         Rule("train", "avatar", (AVATAR,), role="train"),
         Rule("evaluate", "avatar", (METRICS, "self.parquet", "self.mp4", SELF), role="train"),
         Rule("figures", "avatar", ("figures.html",), role="train", needed=False),
-        Rule("reenact", "driver", ("{of}.mp4", "{of}.parquet"), needed=False),
-        Rule("external", "method", (METRICS, "frames.parquet"), needed=False),
-        Rule("paper", "subject", ("paper.html",), role="train", needed=False),
+        Rule("reenact", "driver", ("{of}.mp4", "{of}.parquet"), needed=False, on_request=True),
+        Rule("external", "method", (METRICS, "frames.parquet"), needed=False, on_request=True),
+        Rule("paper", "subject", ("paper.html",), role="train", needed=False, on_request=True),
     )
 }
 STAGES = tuple(dict.fromkeys(rule.stage or rule.name for rule in RULES.values()))

@@ -78,7 +78,9 @@ def test_unknown_subject(snakemake):
 
 def test_unknown_variant(snakemake):
     asked = "results/anna/variants/no_mfr/metrics.json"
-    assert "there is no variant 'no_mfr'; known variants: l1_only, no_cos" in said(snakemake, HEADER + ANNA, asked)
+    assert "there is no variant 'no_mfr'; known variants: detail, l1_only, no_cos" in said(
+        snakemake, HEADER + ANNA, asked
+    )
 
 
 def test_all_variants_of_the_sheet(snakemake):

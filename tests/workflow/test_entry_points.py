@@ -23,7 +23,10 @@ rule theirs:
     default_target: True
     input: rules.selfie_all.input
 """
-ALL = {"compare", *(name for name, rule in RULES.items() if name != "test_samples" and rule.scope in SCOPES)}
+ALL = {
+    "compare",
+    *(name for name, rule in RULES.items() if name != "test_samples" and not rule.on_request and rule.scope in SCOPES),
+}
 
 
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
