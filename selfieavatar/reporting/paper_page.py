@@ -148,8 +148,11 @@ def paper_page(
     """Render the page. own, cross: Fig. 2; masks: Fig. 3; notes: why one of them is missing, and the like."""
     ours = next(one.measured.metrics for one in compared if one.method == OURS)
     tables = {title: [table(group, region) for region in SHOWN_REGIONS] for title, group in budgets(compared).items()}
+    missing: dict[str, str] = {}
+    for one in (one for regions in tables.values() for one in regions):
+        missing = one["missing"] | missing
     return render(
         "paper.html.j2", title=f"{subject}: Table I, Fig. 2 and Fig. 3 of the paper", tables=tables, headings=HEADINGS,
         definitions=DEFINITIONS, paper=paper_table, own=own, cross=cross, masks=masks, notes=notes, image_px=image_px,
-        metrics=ours, weights=ours.get("weights") or {},
+        missing=missing, metrics=ours, weights=ours.get("weights") or {},
     )  # fmt: skip
