@@ -35,8 +35,8 @@ from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.reporting.capture_page import capture_page
 from selfieavatar.reporting.page_templates import Image
 from selfieavatar.reporting.plots import coverage_map, curves, histogram
+from selfieavatar.settings.capture_section import Capture
 from selfieavatar.settings.cli import main, progress, stage_parser
-from selfieavatar.settings.sections import Capture
 from selfieavatar.video.prefetch import in_order
 from selfieavatar.video.stillness import COMPARE_PX, background_shift
 from selfieavatar.video.window import cut_window

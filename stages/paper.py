@@ -76,7 +76,7 @@ def read_compared(folder: Path, method: Method) -> Compared:
     return Compared(Measured(table.metadata["subject"], "", method, metrics), scores, table.metadata["block"])
 
 
-def test_frames(folder: Path, table: Manifest, count: int) -> list[tuple[str, int]]:
+def frames_to_show(folder: Path, table: Manifest, count: int) -> list[tuple[str, int]]:
     """Choose the test frames (clip, frame) that differ most in pose and expression."""
     clips, frames = table["clip"].astype(str), table["frame"]
     rows: list[list[np.ndarray]] = []
@@ -196,7 +196,7 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(max(args.threads, 1))
     settings, page = args.settings, Page(args, compared)
     table = read_manifest(args.folder / "self.parquet", "self")
-    frames = test_frames(args.folder, table, settings.frames)
+    frames = frames_to_show(args.folder, table, settings.frames)
     drivers = dict(zip(args.drivers, args.driver_frames, strict=True))
     masks = page.masks(frames[: max(len(frames) // 2, 1)])
     notes = [] if drivers else ["Fig. 2 shows no cross-reenactment: the sheet has no clip of anybody else"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from selfieavatar.settings.sections import Capture
+from selfieavatar.settings.capture_section import Capture
 
 GOOD, THIN, MISSING = "good", "thin", "missing"
 FOOTAGE, CONTENT = "footage", "content"

@@ -11,7 +11,7 @@ import numpy as np
 from selfieavatar.footage import signals
 from selfieavatar.footage.checks import Measured, number
 from selfieavatar.footage.tracking_quality import LARGE_ERROR, count_blinks
-from selfieavatar.settings.sections import Capture
+from selfieavatar.settings.capture_section import Capture
 
 NAN = float("nan")
 CELL_DEG, CELL_S = 10.0, 0.1  # a direction of the head counts as seen when it was held for so long

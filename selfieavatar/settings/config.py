@@ -1,7 +1,7 @@
 """Read settings: presets, variants and overlays on top of the defaults, validated into one section for each stage.
 
-The keys are declared in `sections` and `train_section` alone. Order of precedence: default of the section <
-config/config.yaml < the subject's preset < `--configfile` of the command line < the variant.
+The keys are declared in `sections`, `capture_section` and `train_section` alone. Order of precedence: default of the
+section < config/config.yaml < the subject's preset < `--configfile` of the command line < the variant.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import yaml
 from pydantic import ValidationError
 
 from selfieavatar.errors import UserError
+from selfieavatar.settings.capture_section import Capture
 from selfieavatar.settings.sections import (
-    Capture,
     Decode,
     Demo,
     Evaluate,

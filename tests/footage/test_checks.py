@@ -5,7 +5,7 @@ import re
 import pytest
 
 from selfieavatar.footage.checks import CHECKS, Measured, grade, judge, overall, record_again
-from selfieavatar.settings.sections import Capture
+from selfieavatar.settings.capture_section import Capture
 
 
 @pytest.mark.parametrize(

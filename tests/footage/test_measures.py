@@ -5,7 +5,7 @@ import pytest
 
 from selfieavatar.footage.checks import CHECKS, judge
 from selfieavatar.footage.measures import clip_measures, measure, poses
-from selfieavatar.settings.sections import Capture
+from selfieavatar.settings.capture_section import Capture
 from tests.footage.makers import FPS, good_footage, good_table
 
 SETTINGS = Capture()

@@ -1,4 +1,4 @@
-"""The page of the paper's table and figures: what is compared with what, and which frames are shown."""
+"""The page with the paper's Table I, Fig. 2 and Fig. 3: what is compared with what, and which frames are shown."""
 
 import math
 

@@ -11,7 +11,7 @@ from selfieavatar.footage.checks import CHECKS
 from selfieavatar.io.images import ImageWriter
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.settings import cli
-from selfieavatar.settings.sections import Capture
+from selfieavatar.settings.capture_section import Capture
 from stages import capture
 from tests.fitting import makers
 

@@ -69,7 +69,7 @@ def run(subject, made, *options, drivers=True, **settings):  # noqa: F811
 
 
 def rows(page, title):
-    """Label and mean colours of the images of each row of a figure."""
+    """Label and mean colours of the images of each row of a strip."""
     import cv2
 
     part = page.split(title)[1].split("</table>")[0]

@@ -163,7 +163,7 @@ def test_driving_one_s_own_test_clip_is_self_reenactment(made_project):
         assert -10 * np.log10(np.mean((tile.astype(float) - shown) ** 2) / 255**2) > 30
 
 
-def test_the_paper_s_table_and_figures_of_a_subject(varied_project):
+def test_the_page_of_the_paper_of_a_subject(varied_project):
     overlay = varied_project.work / "paper.yaml"
     overlay.write_text("paper: {variants: [own], drivers: 1, frames: 2}\n")
     target = ("results/smoke/paper.html", "--configfile", str(overlay))

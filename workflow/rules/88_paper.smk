@@ -35,7 +35,7 @@ rule paper:
         methods=comparison.listed(comparison.methods),
         drivers=comparison.listed(comparison.drivers),
     message:
-        "Writing the paper's table and figures of {wildcards.subject}"
+        "Writing Table I, Fig. 2 and Fig. 3 of {wildcards.subject}"
     shell:
         logged(
             "python -m stages.paper --settings {params.cfg:q} --threads {threads} --folder {params.folder:q}"
