@@ -118,7 +118,7 @@ def measure(name: str, steps: int, threads: int) -> dict[str, float]:
         "px": size_px,
         "batch": settings.batch,
         "clock": whole["clock"],
-        "CPU": whole["CPU"],
+        "cpu": whole["cpu"],
         "plain": plain["clock"] if settings.gan_from > 0 else float("nan"),
         "held": whole["loading"],
         "read": from_files["loading"],
