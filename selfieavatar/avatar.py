@@ -36,7 +36,8 @@ from selfieavatar.settings.train_section import Networks
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "bfloat16")
-YOUNGER_KEYS = ("net_face_bases", "net_bases_channels", "net_bases_px")  # avatars from before have the default
+# Avatars from before have the default.
+YOUNGER_KEYS = ("net_face_bases", "net_bases_channels", "net_bases_px", "net_merge_kernel")
 NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_range", "weights")
 
 
@@ -115,7 +116,8 @@ class Avatar:
 
     Attributes:
         size_px: side of the images. identity: who is shown. weights: where the backbones of the losses came from.
-        settings: of its networks. training: images and minutes that it took.
+        settings: of its networks. training: images and minutes that it took. mask_trained: whether any loss taught it
+        the mask.
         camera: of the avatar's images.
     """
 
@@ -130,6 +132,7 @@ class Avatar:
         self.settings = _networks_of(content)
         self.weights: dict[str, str] = content["weights"]
         self.training = {name: content.get(name) for name in ("images", "minutes")}
+        self.mask_trained = any(content["settings"].get(name, 1) for name in ("weight_mask", "weight_mrf"))
         self.identity = Identity.from_arrays(
             {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
         )

@@ -62,8 +62,6 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{kind}", required=True, nargs="+", type=Path, help=f"{kind}.parquet of each clip")
     for folder in ("frames", "alpha"):
         parser.add_argument(f"--{folder}", required=True, nargs="+", type=Path, help=f"folder {folder}/ of each clip")
-    parser.add_argument("--holdout", type=float, default=0.0, help="last share of the frames that is held out")
-    parser.add_argument("--gap-s", type=float, default=0.0, help="seconds before them that are left out, too")
     parser.add_argument("--out", required=True, type=Path, help="capture.html to write")
     parser.add_argument("--out-json", required=True, type=Path, help="capture.json to write")
     return parser
@@ -227,7 +225,7 @@ def run(args: argparse.Namespace) -> None:
     tables = [table_of(clip, number, model, args.threads) for number, clip in enumerate(clips)]
     facts = [footage_of(clip) for clip in clips]
     trained = [clip for clip in clips if clip.role == "train"]
-    kept = kept_frames([clip.decode for clip in trained], args.holdout, args.gap_s)
+    kept = kept_frames([clip.decode for clip in trained])
     rows = np.flatnonzero(np.concatenate(kept))  # what is held out is at the end: clips keep their numbers
     table = {name: np.concatenate([one[name] for one in tables[: len(trained)]])[rows] for name in COLUMNS}
     judged = sum(bool(part.any()) for part in kept)

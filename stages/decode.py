@@ -18,7 +18,7 @@ import numpy as np
 
 from selfieavatar.detection.face_finder import FaceFinder, background_masks, sharpness
 from selfieavatar.errors import UserError
-from selfieavatar.footage.holdout import hold_out
+from selfieavatar.footage.holdout import cut_facts, hold_out
 from selfieavatar.io.disk import refuse_images
 from selfieavatar.io.files import atomic_dir
 from selfieavatar.io.images import ImageWriter
@@ -69,19 +69,26 @@ def deciding_frames(source: VideoSource, ranges: Sequence[Sequence[int | None]],
     return np.flatnonzero(used & ~held if (used & ~held).any() else used)
 
 
-def held_frames(source: VideoSource, args: argparse.Namespace) -> np.ndarray:
-    """Mark the source frames (source.count,) that `--holdout` keeps from training, with the gap before them."""
-    held = np.zeros(source.count, dtype=bool)
+def held_out(source: VideoSource, args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the clips to train on where `--holdout` begins.
+
+    Returns:
+        Which source frames (source.count,) are held out, with the gap before them, and how each of them is used in this
+        clip: "train", "gap" or "test" (all "train" where it is not among those clips).
+    """
+    held, split = np.zeros(source.count, dtype=bool), np.full(source.count, "train", dtype=object)
     if args.holdout <= 0 or not args.train_clips:
-        return held
+        return held, split
     clips = [(open_source(Path(path), args.settings.folder_fps), start, end) for path, start, end in args.train_clips]
     counts = [len(clip_range(*clip)) for clip in clips]
-    kept = hold_out(sum(counts), args.holdout, round(args.gap_s * clips[-1][0].fps)) == "train"
-    for (clip, start, end), mine in zip(clips, np.split(kept, np.cumsum(counts)[:-1]), strict=True):
+    whole = hold_out(sum(counts), args.holdout, round(args.gap_s * clips[-1][0].fps))
+    for (clip, start, end), mine in zip(clips, np.split(whole, np.cumsum(counts)[:-1]), strict=True):
         if clip.path == source.path:
             chosen = clip_range(clip, start, end)
-            held[chosen.start : chosen.stop] |= ~mine
-    return held
+            held[chosen.start : chosen.stop] |= mine != "train"
+            if chosen == clip_range(source, args.start, args.end):
+                split[chosen.start : chosen.stop] = mine
+    return held, split
 
 
 def sampled_frames(numbers: np.ndarray, count: int) -> list[int]:
@@ -130,7 +137,8 @@ class Observer:
     finder: FaceFinder
     size_px: int  # of the frames written
     expected: np.ndarray  # (4,) face box in frame px that the crop was made for
-    stride: int  # of the frames that are kept to detect a static camera
+    kept: int  # frames from the first on that tell whether the camera is static: those not held out
+    stride: int  # of the ones of these that are compared
     boxes: list[np.ndarray] = field(default_factory=list)
     sharp: list[float] = field(default_factory=list)
     changes: list[tuple[float, float]] = field(default_factory=list)
@@ -156,12 +164,12 @@ class Observer:
         self.boxes.append(box)
         self.sharp.append(sharpness(image, box * (image.shape[0] / self.size_px)) if np.isfinite(tall) else 0.0)
         self.changes.append((0.0, 0.0) if self._before is None else image_difference(grey, self._before))
-        if (len(self.boxes) - 1) % self.stride == 0 and np.isfinite(tall):
+        if len(self.boxes) <= self.kept and (len(self.boxes) - 1) % self.stride == 0 and np.isfinite(tall):
             self.still.append(small)
         self._before = grey
 
     def static_camera(self) -> bool:
-        """Detect a static camera from the kept images."""
+        """Detect a static camera from the images compared."""
         grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in self.still]
         return is_static(grey, background_masks(self.still))
 
@@ -210,17 +218,20 @@ def run(args: argparse.Namespace) -> None:
     # Report a wrong range or a full disk before the detector starts.
     refuse_images(args.out_frames, len(clip_range(source, args.start, args.end)), size_px)
     ranges = parse_ranges(args.ranges, args.start, args.end)
+    held, split = held_out(source, args)
     with FaceFinder(settings.face_confidence) as finder:
-        numbers = sampled_frames(deciding_frames(source, ranges, held_frames(source, args)), settings.sample_count)
+        numbers = sampled_frames(deciding_frames(source, ranges, held), settings.sample_count)
         crop, face, faces_max = find_crop(source, numbers, settings.crop_scale, finder, min(args.threads, 4))
         log.info("%s: crop %s of %dx%d, face height %.0f px", args.source, crop, *source.size, face[3] - face[1])
         # The detector and the comparisons need at least COMPARE_PX; a whole factor makes shrinking exact.
         work_px = size_px * -(-COMPARE_PX // size_px)
         with CropReader(source, args.start, args.end, crop, work_px) as reader, atomic_dir(args.out_frames) as folder:
             expected = (face - np.array([crop[0], crop[1]] * 2)) * (size_px / crop[2])
-            observer = Observer(finder, size_px, expected, max(1, len(reader) // _STILL_COUNT))
+            kept = int((split[reader.frames] == "train").sum()) or len(reader)
+            observer = Observer(finder, size_px, expected, kept, max(1, kept // _STILL_COUNT))
             hashes, times = write_frames(reader, observer, size_px, folder, min(args.threads, 4))
-            columns = _columns(observer, reader, hashes, times)
+            split = split[np.array(reader.source_frames, dtype=int)]
+            columns = _columns(observer, reader, hashes, times, split)
             if not columns["face"].any():
                 raise UserError(f"{args.source}: no face in any of {len(times)} frames: choose another range or clip")
             facts = {
@@ -233,7 +244,7 @@ def run(args: argparse.Namespace) -> None:
                 "labels": args.labels,
                 "faces_per_frame_max": int(max(observer.faces_max, faces_max)),
                 "static_camera": observer.static_camera(),
-            }
+            } | cut_facts(split)
         write_manifest(args.manifest, "decode", columns, facts)
     _report(columns, facts, source)
 
@@ -254,19 +265,22 @@ def flashes(face: np.ndarray, longest: int = 2, alone: int = 5) -> np.ndarray:
 
 
 def _columns(
-    observer: Observer, reader: CropReader, hashes: dict[int, str], times: list[float]
+    observer: Observer, reader: CropReader, hashes: dict[int, str], times: list[float], split: np.ndarray
 ) -> dict[str, np.ndarray]:
     count = len(times)
     boxes = np.array(observer.boxes, dtype=np.float32).reshape(count, 4)
-    boxes[flashes(np.isfinite(boxes[:, 0]))] = np.nan
     changes = np.array(observer.changes).reshape(count, 2)
+    repeated = np.zeros(count, dtype=bool)
+    for rows in (split == "train", split != "train"):  # of each part by itself
+        boxes[np.flatnonzero(rows)[flashes(np.isfinite(boxes[rows, 0]))]] = np.nan
+        repeated[rows] = repeated_frames(changes[rows, 0], changes[rows, 1])
     return {
         "frame": np.arange(count, dtype=np.int32),
         "time_s": np.array(times),
         "source_frame": np.array(reader.source_frames, dtype=np.int32),
         "face": np.isfinite(boxes[:, 0]),
         "face_box_px": boxes,
-        "duplicate": repeated_frames(changes[:, 0], changes[:, 1]),
+        "duplicate": repeated,
         "sharpness": np.array(observer.sharp, dtype=np.float32),
         "picture_hash": np.array([hashes[n] for n in range(count)]),
     }

@@ -100,7 +100,8 @@ def measure(
                     shown = {"avatar": image} | (baselines.of(clip, batch.frames) if baselines else {})
                     if tracked:
                         shown[TRACKED_TORSO] = runner.paint(images.of(clip, batch.frames, "render"), batch.uv)[0]
-                    result.add(clip, batch.frames, batch.order, batch.truth, batch.masks, shown, (alpha, batch.alpha))
+                    masks = (alpha, batch.alpha) if runner.avatar.mask_trained else None
+                    result.add(clip, batch.frames, batch.order, batch.truth, batch.masks, shown, masks)
                     for k, number in enumerate(batch.frames.tolist()):
                         writer.put(number, np.round(image[k] * 255).astype(np.uint8))
                         row = (batch.truth[k], render[k], alpha[k], image[k])

@@ -12,13 +12,14 @@ import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.fitting import personal_model
-from selfieavatar.fitting.clip_fit import ClipFit, fit_clip, reprojection_error
-from selfieavatar.fitting.imported_coefficients import imported_clip, place, read_clip
+from selfieavatar.fitting.clip_fit import ClipFit, fit_clip, joined, reprojection_error
+from selfieavatar.fitting.imported_coefficients import Placement, imported_clip, place, read_clip
 from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.fitting.lighting import albedo_at, lights_over_time, photometric_mode, skin_readings
 from selfieavatar.fitting.registration import PASSES, register, shrink
 from selfieavatar.fitting.smoothing import BRIDGED, LOST, OK, takes
 from selfieavatar.fitting.torso import follow_torso, small
+from selfieavatar.footage.holdout import CUT_FACTS, parts
 from selfieavatar.geometry.camera import Camera, transform
 from selfieavatar.identity import Identity, Torso
 from selfieavatar.io.clips import ClipStore
@@ -53,9 +54,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 @dataclass
 class Footage:
-    """Images of the clip, and the frames' numbers and times by row."""
+    """Images of a clip of size_px, and its frames' numbers and times by row."""
 
     clip: ClipStore
+    size_px: int
     number: np.ndarray
     time_s: np.ndarray
     kept: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
@@ -157,9 +159,10 @@ def photometric_fit(
 
 
 def imported(
-    args: argparse.Namespace, model: MorphableModel, camera: Camera, points: np.ndarray, decode: Manifest, set_name: str
-) -> ClipFit:
-    """Read the clip as its file of coefficients says."""
+    args: argparse.Namespace, model: MorphableModel, camera: Camera, points: np.ndarray, decode: Manifest,
+    set_name: str,
+) -> list[ClipFit]:  # fmt: skip
+    """Read the parts of the clip as its file of coefficients says."""
     published = load_model(args.settings.model, expand(args.settings.model_path), set_name)
     track, rows, crop = read_clip(args.coefficients[0], args.settings, decode)
     placed = place(published, model, camera, track, crop)
@@ -167,11 +170,40 @@ def imported(
         "%s: %d of %d frames; the subject's camera sees them %.3f px (at most %.3f px) from where the file's does",
         args.coefficients[0], len(rows), len(decode), np.median(placed.residual), placed.residual.max(),
     )  # fmt: skip
-    return imported_clip(model, camera, placed, rows, points, decode["time_s"], args.settings, set_name)
+    clips = []
+    for part in parts(decode):
+        mine = (rows >= part.start) & (rows < part.stop)
+        here = Placement(**{name: values[mine] for name, values in vars(placed).items()})
+        known = rows[mine] - part.start, points[part], decode["time_s"][part]
+        clips.append(imported_clip(model, camera, here, *known, args.settings, set_name))
+    return clips
+
+
+@dataclass
+class PartFit:
+    """The fit of a clip, or of a part of it, with light (N, 9, 3) and the shift of the torso (N, 2)."""
+
+    clip: ClipFit
+    light: np.ndarray
+    torso: np.ndarray
+
+    @classmethod
+    def of(
+        cls, args: argparse.Namespace, identity: Identity, clip: ClipFit, points: np.ndarray, footage: Footage,
+        set_name: str,
+    ) -> PartFit:  # fmt: skip
+        """Refine a fit on the images, and read light and torso off them."""
+        model, camera = identity.model, identity.camera.scaled(footage.size_px)
+        light = np.full((len(points), 9, 3), np.nan)
+        if clip.fitted.any():
+            if args.settings.registration and args.settings.model == personal_model.NAME:
+                clip = registered_fit(args, model, camera, identity.registration_reference, clip, points, footage)
+            clip, light = photometric_fit(args, model, camera, identity.texture, clip, points, footage, set_name)
+        return cls(clip, light, clip_torso(identity.torso, footage))
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fit the clip and write the manifest."""
+    """Fit the clip, what is held out by itself, and write the manifest."""
     cv2.setNumThreads(1)  # frames are registered side by side instead
     identity = Identity.load(args.identity)
     model = identity.model
@@ -189,26 +221,29 @@ def run(args: argparse.Namespace) -> None:
     size = int(landmarks.metadata["size_px"])
     camera = identity.camera.scaled(size)
     points = landmarks["points_px"].reshape(len(landmarks), kind.count, 2)
+    frame, time_s, rows = decode["frame"], decode["time_s"], parts(decode)
     if args.coefficients:
-        clip = imported(args, model, camera, points, decode, kind.name)
+        clips = imported(args, model, camera, points, decode, kind.name)
     else:
-        clip = fit_clip(model, camera, points, decode["time_s"], args.settings, kind.name)
+        clips = [fit_clip(model, camera, points[part], time_s[part], args.settings, kind.name) for part in rows]
     store = ClipStore(args.frames.parent, frames=args.frames, alpha=args.alpha)
-    footage = Footage(store, decode["frame"], decode["time_s"])
-    if args.settings.registration and args.settings.model == personal_model.NAME:
-        clip = registered_fit(args, model, camera, identity.registration_reference, clip, points, footage)
+    fits = [
+        PartFit.of(args, identity, clip, points[part], Footage(store, size, frame[part], time_s[part]), kind.name)
+        for clip, part in zip(clips, rows, strict=True)
+    ]
+    clip = joined([fit.clip for fit in fits])
     _report(clip, str(args.landmarks))
-    clip, light = photometric_fit(args, model, camera, identity.texture, clip, points, footage, kind.name)
+    light, torso = (np.concatenate([getattr(fit, name) for fit in fits]) for name in ("light", "torso"))
     columns = {
         "frame": landmarks["frame"], "fitted": clip.fitted, "rotation": clip.rotation, "translation": clip.translation,
         "expression": clip.expression, "gaze": clip.gaze, "light": light.reshape(-1, 27),
-        "torso": clip_torso(identity.torso, footage).astype(np.float32),
+        "torso": torso.astype(np.float32),
         "landmark_error": clip.error.astype(np.float32), "quality": clip.quality.astype(str),
     }  # fmt: skip
     metadata = {
         "model": model.name, "focal_px": camera.focal_px, "size_px": size, "principal": list(camera.principal),
         "expression_count": model.expression_count,
-    }  # fmt: skip
+    } | {name: decode.metadata.get(name, len(decode)) for name in CUT_FACTS}  # fmt: skip
     write_manifest(args.out, "fit", columns, metadata)
 
 

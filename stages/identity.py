@@ -54,8 +54,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--coefficients", nargs="*", type=Path, default=[], help="file of fitted coefficients of each train clip"
     )
-    parser.add_argument("--holdout", type=float, default=0.0, help="last share of all frames to leave out")
-    parser.add_argument("--gap-s", type=float, default=0.0, help="seconds before them to leave out, too")
     parser.add_argument("--out", required=True, type=Path, help="identity.npz to write")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 means the CPU")
     return parser
@@ -206,7 +204,7 @@ def run(args: argparse.Namespace) -> None:
     settings: Fit = args.settings
     landmarks = [read_manifest(path, "landmarks") for path in args.landmarks]
     decode = [read_manifest(path, "decode") for path in args.decode]
-    kept = kept_frames(decode, args.holdout, args.gap_s)
+    kept = kept_frames(decode)
     personal, set_name = settings.model == personal_model.NAME, landmarks[0].metadata["landmark_set"]
     points, depth, clip, frames, size = gather(landmarks, args.landmarks, kept, MEDIAPIPE if personal else None)
     camera = Camera.default(size, settings.focal_ratio)

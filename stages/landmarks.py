@@ -15,6 +15,7 @@ import numpy as np
 from selfieavatar.detection.landmarks import FaceAlignmentDetector, FaceDetector, MediaPipeDetector, load_face_alignment
 from selfieavatar.detection.outliers import outlier_detections
 from selfieavatar.errors import UserError
+from selfieavatar.footage.holdout import parts
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, RIGID, landmark_set
 from selfieavatar.settings.assets import asset_path
@@ -75,10 +76,11 @@ def detect_clip(detector: FaceDetector, reader: CropReader, frames: np.ndarray, 
     return columns
 
 
-def drop_outlier_detections(columns: dict[str, np.ndarray], set_name: str) -> int:
-    """Mark outlier detections as not found; returns their number."""
+def drop_outlier_detections(columns: dict[str, np.ndarray], set_name: str, clip_parts: list[slice]) -> int:
+    """Mark outlier detections, compared within each part of the clip, as not found; returns their number."""
     points = columns["points_px"].reshape(len(columns["frame"]), -1, 2)
-    outlier = outlier_detections(points, np.nan_to_num(columns["depth"]), RIGID if set_name == MEDIAPIPE else None)
+    depth, rigid = np.nan_to_num(columns["depth"]), RIGID if set_name == MEDIAPIPE else None
+    outlier = np.concatenate([outlier_detections(points[rows], depth[rows], rigid) for rows in clip_parts])
     columns["found"][outlier] = False
     columns["points_px"][outlier], columns["depth"][outlier] = np.nan, np.nan
     columns["confidence"][outlier] = 0
@@ -96,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
             columns = detect_clip(detector, reader, decode["frame"], size / working)
     finally:
         detector.close()
-    outliers = drop_outlier_detections(columns, detector.set_name)
+    outliers = drop_outlier_detections(columns, detector.set_name, parts(decode))
     if outliers:
         log.warning("%s: %d outlier detections differ from the clip's face and are left out", args.source, outliers)
     found = int(columns["found"].sum())

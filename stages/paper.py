@@ -3,7 +3,7 @@
 In: the subject's folder with avatar.pt, metrics.json, self.parquet and self/ of the avatar and of its variants, images
 of others' methods, and the tables reenact/<driver>.parquet of the drivers; the clips' folders. Table I holds the
 avatar, its ablations and baselines and the methods of others; Fig. 2 shows them side by side on test frames and driven
-by clips of others; Fig. 3 the masks with and without the detail model. A few frames are painted anew; nothing is
+by clips of others; Fig. 3 the masks with and without ID-MRF and cosine. A few frames are painted anew; nothing is
 trained. Less than a minute, 2 GB of memory.
 """
 
@@ -30,7 +30,7 @@ from selfieavatar.reporting.comparison import OURS, Measured, Method
 from selfieavatar.reporting.page_templates import Image
 from selfieavatar.reporting.paper_page import Compared, Strip, most_different, paper_page
 from selfieavatar.settings.cli import main, stage_parser
-from selfieavatar.settings.config import SAME_IMAGES
+from selfieavatar.settings.config import SAME_IMAGES, SAME_MINUTES
 from selfieavatar.settings.methods import driver_images, method_images
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = stage_parser(__doc__, "paper")
     parser.add_argument("--folder", required=True, type=Path, help="folder of the subject's results")
     parser.add_argument("--variants", nargs="*", default=[], help="names of variants that were measured")
-    parser.add_argument("--alike", nargs="*", default=[], help="names of variants that are the avatar itself")
+    parser.add_argument(
+        "--alike",
+        nargs="*",
+        default=[],
+        help="name=other of variants that are the avatar itself (other empty) or another variant",
+    )
     parser.add_argument("--methods", nargs="*", default=[], help="names of others' methods that were measured")
     parser.add_argument("--drivers", nargs="*", default=[], help="names of clips that have driven the avatar")
     parser.add_argument("--driver-frames", nargs="*", default=[], type=Path, help="folder frames/ of each of --drivers")
@@ -93,9 +98,13 @@ class Page:
 
     def __init__(self, args: argparse.Namespace, compared: Sequence[Compared]) -> None:
         self._folder, self._width = args.folder, args.settings.image_px
-        # Fig. 2 and 3 show one of each: that of as many images as the avatar's own, where there is one.
+        # Fig. 2 and 3 show one of each: that of as many images as the avatar's own.
         names = {one.method.name for one in compared}
-        self._shown = [one for one in compared if f"{one.method.name}{SAME_IMAGES}" not in names]
+        self._shown = [
+            one
+            for one in compared
+            if f"{one.method.name}{SAME_IMAGES}" not in names and not one.method.name.endswith(SAME_MINUTES)
+        ]
         self._avatars: dict[str, Avatar] = {}
 
     def image(self, image: np.ndarray, what: str) -> Image:
@@ -157,7 +166,7 @@ class Page:
             yield row, [images[k] for images in rows]
 
     def masks(self, frames: Sequence[tuple[str, int]]) -> Strip | None:
-        """Show truth, background, masks and images without and with the detail model; None without a variant of it."""
+        """Show truth, background, masks and images without and with ID-MRF and cosine; None without a variant of it."""
         names = {one.variant: one.method.name for one in self._shown}
         if WITHOUT_DETAIL in names:
             pair = names[WITHOUT_DETAIL], ""
@@ -200,7 +209,8 @@ def run(args: argparse.Namespace) -> None:
     drivers = dict(zip(args.drivers, args.driver_frames, strict=True))
     masks = page.masks(frames[: max(len(frames) // 2, 1)])
     notes = [] if drivers else ["Fig. 2 shows no cross-reenactment: the sheet has no clip of anybody else"]
-    notes += [f"{name} is the avatar itself: its settings are the same" for name in args.alike]
+    for name, _, other in (pair.partition("=") for pair in args.alike):
+        notes.append(f"{name} is {other or 'the avatar itself'}: its settings are the same")
     notes += [] if masks else [f"Fig. 3 is missing: there is neither the variant {WITHOUT_DETAIL} nor {WITH_DETAIL}"]
     text = paper_page(
         table.metadata["subject"], compared, page.own(frames), page.cross(drivers, 2) if drivers else None, masks,

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.fitting.torso import fill_nearest
+from selfieavatar.footage.holdout import filled_torso
 from selfieavatar.identity import Identity
 from selfieavatar.io.files import atomic_dir
 from selfieavatar.io.images import ImageWriter
@@ -67,7 +67,7 @@ def drawn_frames(
     lit: under the light of each row, else under the renderer's own.
     """
     rotation, translation, expression, gaze, light = (fit[name] for name in COEFFICIENTS)
-    torso = fill_nearest(fit["torso"])
+    torso = filled_torso(fit)
 
     def draw(row: int) -> FaceImages:
         lights = light[row] if lit else None

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.footage.holdout import hold_out
+from selfieavatar.footage.holdout import kept_frames, split_of
 from selfieavatar.io.files import content_hash
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
 from selfieavatar.settings.cli import main, stage_parser
@@ -78,7 +78,8 @@ def reasons_of(clip: dict[str, Manifest], settings: Samples, for_test: bool) -> 
     """Say why each frame is left out, "" where it is used; the first reason that holds counts. (N,) of str."""
     decode, fit, render = clip["decode"], clip["fit"], clip["render"]
     sharpness, face = decode["sharpness"].astype(float), decode["face"]
-    seen = sharpness[face & np.isfinite(sharpness)]
+    [kept] = kept_frames([decode])
+    seen = sharpness[face & np.isfinite(sharpness) & kept]
     limit = settings.blur_share * float(np.median(seen)) if len(seen) else 0.0
     checks = [
         ("no face", ~face),
@@ -149,8 +150,7 @@ def build_samples(
     split = np.full(len(clip_names), "test" if role == "test" else "train", dtype=object)
     gap = np.zeros(len(clip_names), bool)
     if role == "holdout":
-        fps = frame_rate(clips[-1]["decode"])
-        held = hold_out(len(clip_names), settings.holdout, round(settings.gap_s * fps))
+        held = np.concatenate([split_of(clip["decode"]) for clip in clips])
         split[held == "test"], gap = "test", held == "gap"
     for_test = split == "test"
     strict = np.concatenate([reasons_of(clip, settings, for_test=False) for clip in clips])
@@ -194,6 +194,27 @@ def interleaved(
     return found
 
 
+def interleaved_within(names: list[str], clips: list[dict[str, Manifest]], gap_s: float) -> list[str]:
+    """Find the clips whose held-out frames lie nearer than the gap to frames of their source that are trained on.
+
+    That is so where the clips of one source stand in the sheet in another order than in the source.
+    """
+    decode = [clip["decode"] for clip in clips]
+    splits = [split_of(clip) for clip in decode]
+    found = []
+    for name, mine, split in zip(names, decode, splits, strict=True):
+        test = mine["source_frame"][split == "test"].astype(int)
+        same = [other.metadata["source"] == mine.metadata["source"] for other in decode]
+        trained = [o["source_frame"][s == "train"] for o, s, near in zip(decode, splits, same, strict=True) if near]
+        shown = np.sort(np.concatenate(trained).astype(int)) if trained else np.zeros(0, int)
+        if len(test) and len(shown):
+            after = np.searchsorted(shown, test).clip(0, len(shown) - 1)
+            apart = np.minimum(abs(shown[after] - test), abs(shown[(after - 1).clip(0)] - test))
+            if apart.min() - 1 < round(gap_s * frame_rate(mine)):
+                found.append(name)
+    return found
+
+
 def images_hash(clip: dict[str, Manifest]) -> str:
     """Hash all images of a clip together, so that samples.parquet changes when any of them does."""
     columns = (("decode", "picture_hash"), ("matting", "alpha_hash"), ("render", "render_hash"), ("render", "uv_hash"))
@@ -233,7 +254,10 @@ def run(args: argparse.Namespace) -> None:
     images = {name: images_hash(clip) for name, clip in zip(args.clips, clips, strict=True)}
     light = clips[0]["render"].metadata.get("light", "fixed")  # before there was a choice, it was fixed
     facts = {"subject": args.subject, "size_px": size_px, "pictures": images, "light": light}
-    facts["interleaved"] = interleaved(args.clips, clips, args.trained, args.settings.gap_s)
+    near = interleaved(args.clips, clips, args.trained, args.settings.gap_s)
+    if args.role == "holdout":
+        near = interleaved_within(args.clips, clips, args.settings.gap_s)
+    facts["interleaved"] = near
     if facts["interleaved"]:
         log.warning("%s lie within %g s of frames of their source that are trained on: their metrics flatter, and are "
                     "called interleaved", ", ".join(facts["interleaved"]), args.settings.gap_s)  # fmt: skip

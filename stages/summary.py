@@ -129,10 +129,14 @@ class Reader:
         return self._read_json(METRICS, take, {})
 
     def remarks(self) -> list[str]:
-        """Remark on an avatar that is worse than a copied frame, and on footage that does not suffice."""
+        """Remark on metrics that flatter, an avatar worse than a copied frame, and footage that does not suffice."""
         copied = self._read_json(METRICS, lambda m: worse_than(m) if "baselines" in m else None, None)
         footage = self._read_json("capture.json", lambda c: "" if c["verdict"] == "good" else c["sentence"] + "", "")
-        return [f"the face is worse than a plain copy ({copied})"] * bool(copied) + [footage] * bool(footage)
+        near = self._read_json(METRICS, lambda metrics: ", ".join(metrics.get("interleaved") or []), "")
+        said = [f"interleaved: {near} lie next to frames that are trained on, so that PSNR and SSIM flatter"] * bool(
+            near
+        )
+        return [*said, *[f"the face is worse than a plain copy ({copied})"] * bool(copied), *[footage] * bool(footage)]
 
     def links(self, clips: list[str]) -> list[tuple[str, str]]:
         """List what is there to be looked at: (words, path)."""

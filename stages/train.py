@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import shutil
 import signal
@@ -24,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.fitting.torso import fill_nearest
 from selfieavatar.fitting.torso_motion import learn_torso_motion
+from selfieavatar.footage.holdout import filled_torso
 from selfieavatar.identity import Identity
 from selfieavatar.io.avatar_file import FORMAT, read_avatar
 from selfieavatar.io.clips import ClipStore
@@ -55,7 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--train-dir", required=True, type=Path, help="folder for TensorBoard and the state to resume from"
     )
     parser.add_argument("--out", required=True, type=Path, help="avatar.pt")
-    parser.add_argument("--images-of", nargs="?", type=Path, help="avatar.pt whose number of images ends this training")
+    parser.add_argument("--budget-of", nargs="?", type=Path, help="avatar.pt after whose budget this training ends")
+    parser.add_argument("--budget", choices=["images", "minutes"], default="images", help="which of its budgets")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted, which share each batch; 0 trains on the CPU")
     return parser
 
@@ -90,7 +92,7 @@ def torso_from_head(
         fit = ClipStore(folder).manifest("fit")
         rows = np.searchsorted(fit["frame"], [frame for of, frame in frames if of == folder])
         values = {name: fit[name] for name in ("rotation", "translation", "torso")}
-        for name, column in (values | {"filled": fill_nearest(fit["torso"])}).items():
+        for name, column in (values | {"filled": filled_torso(fit)}).items():
             columns[name].append(column[rows])
     rotation, translation, torso, filled = (np.concatenate(parts) for parts in columns.values())
     trained = weights > 0
@@ -105,18 +107,18 @@ def torso_from_head(
     return replace(identity, torso_motion=motion), offsets.astype(np.float32)
 
 
-def budget_of(settings: Train, other: Path | None) -> Train:
-    """End the training after as many images as another avatar saw, whatever time that takes; None changes nothing.
+def budget_of(settings: Train, other: Path | None, budget: str) -> Train:
+    """End the training after as many images, or minutes, as another avatar, without other bounds; None changes nothing.
 
     Raises:
         UserError: the file does not say how many.
     """
     if other is None:
         return settings
-    images = read_avatar(other).get("images")
-    if type(images) is not int or images < 1:
-        raise UserError(f"{other} does not say on how many images it was trained; train it again")
-    return settings.model_copy(update={"images": images, "minutes": 0})
+    count = read_avatar(other).get(budget)
+    if isinstance(count, bool) or not isinstance(count, int | float) or not 0 < count < math.inf:
+        raise UserError(f"{other} does not say for how many {budget} it was trained; train it again")
+    return settings.model_copy(update={"images": 0, "minutes": 0} | {budget: count})
 
 
 def check_settings(settings: Train, size_px: int) -> None:
@@ -251,7 +253,7 @@ def run(args: argparse.Namespace) -> None:
     from selfieavatar.training.parallel import group_from_environment
     from selfieavatar.training.state import discard_state, is_whole, run_key
 
-    args.settings = budget_of(args.settings, args.images_of)
+    args.settings = budget_of(args.settings, args.budget_of, args.budget)
     samples, identity = read_manifest(args.samples, "samples"), Identity.load(args.identity)
     data = content_hash((content_hash(args.samples) + content_hash(args.identity)).encode())
     folder = args.train_dir / run_key(args.settings, code_digest("stages.train"), data)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfieavatar.avatar import Avatar
+from selfieavatar.avatar import YOUNGER_KEYS, Avatar
 from selfieavatar.errors import UserError
 from selfieavatar.identity import Identity
 from selfieavatar.rendering.renderer import Renderer
@@ -271,15 +271,23 @@ def test_damaged_bases_are_refused_in_one_sentence(with_bases, tmp_path, damage)
     assert "\n" not in str(caught.value)
 
 
-def test_an_avatar_from_before_there_were_bases_loads(trained, tmp_path):
+def test_an_avatar_from_before_the_latest_settings_loads(trained, tmp_path):
     content = torch.load(trained[0] / "avatar.pt", weights_only=True)
-    for name in ("net_face_bases", "net_bases_channels", "net_bases_px"):
+    for name in YOUNGER_KEYS:
         del content["settings"][name]
     assert "bases" not in content["maps"]
     torch.save(content, tmp_path / "avatar.pt")
     images = torch.rand(1, 3, SIZE, SIZE), torch.rand(1, 3, SIZE, SIZE)
     old, new = (Avatar.load(path).paint(*images)[0] for path in (tmp_path / "avatar.pt", trained[0] / "avatar.pt"))
     assert torch.equal(old, new)
+
+
+@pytest.mark.parametrize(("weights", "taught"), [((3, 0), True), ((0, 0.1), True), ((0, 0), False)])
+def test_a_mask_that_no_loss_has_taught_is_known(trained, tmp_path, weights, taught):
+    content = torch.load(trained[0] / "avatar.pt", weights_only=True)
+    content["settings"] |= dict(zip(("weight_mask", "weight_mrf"), weights, strict=True))
+    torch.save(content, tmp_path / "avatar.pt")
+    assert Avatar.load(tmp_path / "avatar.pt").mask_trained is taught
 
 
 def test_the_lines_of_the_readme_drive_an_avatar(trained, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 from selfieavatar.evaluation.regions import mean_or_none
 
 METRICS = ("mask_mae", "mask_iou")
-NOT_KNOWN = "the method gives no mask"
+NOT_KNOWN = "the method gives no mask, or no loss has taught it one"
 
 
 def mask_error(alpha: np.ndarray, matte: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -33,6 +33,19 @@ class ClipFit:
     error: np.ndarray
     quality: np.ndarray
     cuts: np.ndarray
+
+
+def joined(parts: list[ClipFit]) -> ClipFit:
+    """Join the parts of a clip, fitted by themselves: between them is a cut."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(ClipFit)
+        if field.name != "cuts"
+    }
+    cuts = [part.cuts if number == 0 else np.append(True, part.cuts) for number, part in enumerate(parts)]
+    return ClipFit(**columns, cuts=np.concatenate(cuts))
 
 
 def solver_settings(settings: Fit) -> SolverSettings:

@@ -1,4 +1,8 @@
-"""Hold frames out to measure on, for a subject without a test clip: all stages agree on them."""
+"""Hold frames out to measure on, for a subject without a test clip: decode makes the cut, and all stages keep to it.
+
+What is held out is treated as a clip of its own from then on, as a test clip would be: whatever a stage learns from a
+whole clip (noise, medians, plate) it learns from the frames to train on without it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from selfieavatar.io.manifest import Manifest, frame_rate
+from selfieavatar.fitting.torso import fill_nearest
+from selfieavatar.io.manifest import Manifest
+
+CUT_FACTS = ("held_from", "test_from")  # of a clip's manifests: the rows where the gap and the frames to test on begin
 
 
 def hold_out(count: int, share: float, gap: int) -> np.ndarray:
-    """Split a clip into (N,) "train", "gap" and "test": the last `share` of the frames, after `gap` unused ones."""
+    """Split frames into (N,) "train", "gap" and "test": the last `share` of them, after `gap` unused ones."""
     split = np.full(count, "train", dtype=object)
     if share <= 0:
         return split
@@ -20,9 +27,30 @@ def hold_out(count: int, share: float, gap: int) -> np.ndarray:
     return split
 
 
-def kept_frames(decode: Sequence[Manifest], share: float, gap_s: float) -> list[np.ndarray]:
-    """Mark the frames of each clip that are not held out, (N,) bool. The cut is that of the stage `samples`."""
-    counts = [len(manifest) for manifest in decode]
-    gap = round(gap_s * frame_rate(decode[-1])) if share > 0 else 0
-    kept = hold_out(sum(counts), share, gap) == "train"
-    return np.split(kept, np.cumsum(counts)[:-1])
+def cut_facts(split: np.ndarray) -> dict[str, int]:
+    """Write the facts of a clip whose frames are split so (N,), as by `hold_out`; both are N without a hold-out."""
+    return dict(zip(CUT_FACTS, (int((split == "train").sum()), int((split != "test").sum())), strict=True))
+
+
+def split_of(clip: Manifest) -> np.ndarray:
+    """Read from a manifest of decode or fit how the clip is cut: (N,) "train", "gap" or "test"."""
+    split = np.full(len(clip), "train", dtype=object)
+    for name, kind in zip(CUT_FACTS, ("gap", "test"), strict=True):
+        split[clip.metadata.get(name, len(clip)) :] = kind
+    return split
+
+
+def kept_frames(clips: Sequence[Manifest]) -> list[np.ndarray]:
+    """Mark the frames of each clip that are not held out, (N,) bool."""
+    return [split_of(clip) == "train" for clip in clips]
+
+
+def parts(clip: Manifest) -> list[slice]:
+    """List the rows of a clip's parts that know nothing of each other: what is trained on, and what is held out."""
+    cut = int((split_of(clip) == "train").sum())
+    return [rows for rows in (slice(0, cut), slice(cut, len(clip))) if rows.start < rows.stop] or [slice(0, 0)]
+
+
+def filled_torso(fit: Manifest) -> np.ndarray:
+    """Read a clip's shifts of the torso (N, 2), unknown ones filled from the same part of the clip."""
+    return np.concatenate([fill_nearest(fit["torso"][rows]) for rows in parts(fit)])

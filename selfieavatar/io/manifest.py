@@ -45,6 +45,10 @@ class Manifest:
     def __len__(self) -> int:
         return self.table.num_rows
 
+    def rows(self, rows: slice) -> Manifest:
+        """Take consecutive rows, with the facts about the whole."""
+        return Manifest(self.kind, self.table.slice(rows.start, rows.stop - rows.start), self.metadata)
+
     def __getitem__(self, name: str) -> np.ndarray:
         column = self.table.column(name).combine_chunks()
         if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):

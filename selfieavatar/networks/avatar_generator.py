@@ -71,7 +71,11 @@ class RenderEncoder(nn.Module):
             out = width_at(px, base, limit)
             with_skip = px in self.levels and px <= settings.net_render_skip_px
             self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
-            self.combs.append(Conv(out + self.levels[px], out, equalized=equalized) if with_skip else nn.Identity())
+            self.combs.append(
+                Conv(out + self.levels[px], out, kernel=settings.net_merge_kernel, equalized=equalized)
+                if with_skip
+                else nn.Identity()
+            )
             self.convs.append(StyledConv(out, out, latent, equalized=equalized))
             width = out
         self.feature = StyledConv(width, fused_channels(settings), latent, active=False, equalized=equalized)
@@ -132,7 +136,11 @@ class ImageUNet(nn.Module):
             out = width_at(px, base, limit)
             with_skip = px in self.levels and px <= settings.net_skip_px
             self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
-            self.combs.append(Conv(out + self.levels[px], out, equalized=equalized) if with_skip else nn.Identity())
+            self.combs.append(
+                Conv(out + self.levels[px], out, kernel=settings.net_merge_kernel, equalized=equalized)
+                if with_skip
+                else nn.Identity()
+            )
             self.convs.append(StyledConv(out, out, latent, equalized=equalized))
             self.to_rgb.append(ToRGB(out, latent, equalized=equalized))
             width = out

@@ -17,7 +17,7 @@ from selfieavatar.reporting import paper_table
 from selfieavatar.reporting.comparison import OURS, Cell, Measured, Method, best_of, number
 from selfieavatar.reporting.comparison_page import HEADINGS
 from selfieavatar.reporting.page_templates import Image, render
-from selfieavatar.settings.config import SAME_IMAGES
+from selfieavatar.settings.config import SAME_IMAGES, SAME_MINUTES, plain_variant
 
 METRICS = (
     "ssim", "psnr_db", "lpips", "fid", "sharpness", "effnet_distance", "identity_similarity", "mask_mae", "mask_iou",
@@ -52,7 +52,7 @@ class Compared:
     @property
     def variant(self) -> str:
         """Name of the variant in config/variants; empty for another method."""
-        return self.method.name.removesuffix(SAME_IMAGES) if self.method.kind == "variant" else ""
+        return plain_variant(self.method.name) if self.method.kind == "variant" else ""
 
     @property
     def label(self) -> str:
@@ -85,10 +85,14 @@ def difference(one: Compared, other: Compared, column: str) -> tuple[float, floa
 
 def budgets(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
     """Group methods by what they were given alike: title -> methods, those of others and ours in each group."""
-    same = [one for one in compared if one.method.name.endswith(SAME_IMAGES)]
+    same = [one for one in compared if one.method.name.endswith((SAME_IMAGES, SAME_MINUTES))]
     if not same:
         return {"The same budget": list(compared)}
     plain = [one for one in compared if one not in same]
+    if same[0].method.name.endswith(SAME_MINUTES):
+        same, plain = [one for one in plain if one.method.kind == "variant"], [
+            one for one in compared if one in same or one.method.kind != "variant"
+        ]  # fmt: skip
     rest = [one for one in plain if one.method.kind != "variant"]
     others = [one for one in rest if one.method != OURS]
     ours = [one for one in rest if one.method == OURS]
@@ -112,7 +116,8 @@ def table(compared: Sequence[Compared], region: str) -> dict[str, Any]:
         cells = [found[one.method].get(metric) for metric in known]
         change = None if one is ours else difference(one, ours, f"psnr_db_{region}")
         training = {name: number(one.measured.metrics, "training", name) for name in ("images", "minutes")}
-        rows.append({"label": one.label, "ours": one is ours, "cells": cells, "difference": change,
+        own = ", its own budget" if one.method.kind == "external" else ""
+        rows.append({"label": f"{one.label}{own}", "ours": one is ours, "cells": cells, "difference": change,
                      "best": [one.method in best[metric] for metric in known]} | training)  # fmt: skip
     return {"region": region, "metrics": known, "missing": missing, "rows": rows}
 

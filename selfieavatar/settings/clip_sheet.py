@@ -296,17 +296,26 @@ def _faults(cells: dict[str, str]) -> Iterator[str]:
 
 
 def _overlapping(clips: list[tuple[Clip, int]]) -> Iterator[tuple[int, str]]:
-    """Yield rows that would measure frames that others train on."""
+    """Yield rows that would measure frames that they or others train on."""
     trained: dict[tuple[str, Path], list[tuple[Clip, int]]] = {}
+    tested = {clip.subject for clip, _ in clips if clip.role == "test"}
     for clip, row in clips:
+        others = trained.setdefault((clip.subject, _place(clip.source)), [])
         if clip.role == "train":
-            trained.setdefault((clip.subject, _place(clip.source)), []).append((clip, row))
+            for other, at in others if clip.subject not in tested else []:
+                if _overlap(clip, other):
+                    message = (
+                        f"clips '{clip.clip}' and '{other.clip}' (row {at}) share frames, and of a subject without a "
+                        "test clip the last share is held out: it would be trained on, too; cut the ranges of the "
+                        "source so that they do not overlap"
+                    )
+                    yield row, message
+            others.append((clip, row))
     for test, row in clips:
-        others = trained.get((test.subject, _place(test.source)), []) if test.role == "test" else []
-        for train, other in others:
+        for train, at in trained[test.subject, _place(test.source)] if test.role == "test" else []:
             if _overlap(test, train):
                 message = (
-                    f"clip '{test.clip}' measures frames that clip '{train.clip}' in row {other} trains on; cut the "
+                    f"clip '{test.clip}' measures frames that clip '{train.clip}' in row {at} trains on; cut the "
                     "ranges of the source so that they do not overlap"
                 )
                 yield row, message

@@ -51,7 +51,8 @@ SECTIONS: dict[str, type[Section]] = {
 # What a variant of an avatar may change: it shares the results of all other stages with the avatar itself.
 VARIANT_STAGES = ("train", "evaluate")
 # A variant of this ending has the settings of the one without, and trains on as many images as the avatar itself did.
-SAME_IMAGES = "_same_images"
+# Ends of the names of variants that are trained on as many images as the avatar was, or as long.
+SAME_IMAGES, SAME_MINUTES = "_same_images", "_same_minutes"
 # Keys that are no more, and what says the same.
 REPLACED = {"train.cos_vggface2": "train.cos_network: vggface2 (was true) or resnet50 (was false)"}
 # Keys of the top level that are not a section.
@@ -210,16 +211,21 @@ def variant_names() -> list[str]:
     return sorted(path.stem for path in VARIANT_FOLDER.glob("*.yaml"))
 
 
+def plain_variant(name: str) -> str:
+    """Strip SAME_IMAGES or SAME_MINUTES from the name of a variant."""
+    return name.removesuffix(SAME_IMAGES).removesuffix(SAME_MINUTES)
+
+
 @lru_cache
 def load_variant(name: str) -> dict[str, Any]:
     """Load the overlay of an ablation or baseline; the empty name is the empty overlay, the avatar itself.
 
-    A name that ends in SAME_IMAGES has the overlay of the name without.
+    A name that ends in SAME_IMAGES or SAME_MINUTES has the overlay of the name without.
 
     Raises:
         UserError: there is no such variant, it is not valid, or changes a stage that it shares with the avatar itself.
     """
-    name = name.removesuffix(SAME_IMAGES)
+    name = plain_variant(name)
     if not name:
         return {}
     overlay = _load_overlay(name, VARIANT_FOLDER, "variant", variant_names())

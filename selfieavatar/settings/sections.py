@@ -188,7 +188,7 @@ class Fit(Section):
     coordinates on it, which turn with the head."""
     torso: bool = True
     """Follow the shift of the torso, which the face does not tell: I_UV then holds coordinates of the torso below the
-    head. In cross-reenactment it stays still."""
+    head. Where somebody drives the avatar, it lies where the pose of the head tells."""
     max_error: float = Field(0.06, gt=0)
     """Median reprojection error, over the distance of the outer eye corners, above which a frame counts as lost: the
     detector saw something that is not this face."""
@@ -317,9 +317,9 @@ class Paper(Section):
 
     variants: list[str] = ["no_cos", "no_mrf", "no_detail", "styleavatar", "l1_only", "unet"]
     """Ablations and baselines (config/variants) beside the avatar. Each is trained as long as the avatar itself."""
-    same_images: bool = True
-    """Train each of them a second time, on as many images as the avatar saw: a cheaper objective sees more of them in
-    the same minutes. About doubles the time."""
+    both_budgets: bool = True
+    """Train each of them a second time: on as many images as the avatar saw, where `train.minutes` ends the training,
+    else for as many minutes. A cheaper objective sees more images in the same minutes. About doubles the time."""
     frames: int = Field(4, ge=1, le=12)
     """Test frames in Fig. 2, those that differ most in pose and expression; Fig. 3 shows half of them."""
     drivers: int = Field(4, ge=0, le=64)

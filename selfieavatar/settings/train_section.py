@@ -197,6 +197,9 @@ class Networks(Section):
     """Side of the coarsest level of the image U-Net."""
     net_skip_px: int = 128
     """Levels up to this side have skip connections in the image U-Net."""
+    net_merge_kernel: Literal[1, 3] = 3
+    """Side of the convolutions that merge a skip connection with the decoder, in both U-Nets; 3 is the published form,
+    1 takes a ninth of their arithmetic."""
     net_narrow_condition: bool = False
     """Halve the channels of the first encoder step, as published."""
     net_skip_to_output: bool = True

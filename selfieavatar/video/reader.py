@@ -113,10 +113,10 @@ class CropReader:
         finally:
             self.close()
 
-    def every(self, stride: int) -> "CropReader":
-        """Make a reader of every `stride`-th frame alone, numbered from 0."""
+    def every(self, stride: int, stop: int | None = None) -> "CropReader":
+        """Make a reader of every `stride`-th frame alone, of those before frame `stop`; numbered from 0."""
         other = copy.copy(self)
-        other.frames, other.source_frames, other._running = self.frames[::stride], [], None
+        other.frames, other.source_frames, other._running = self.frames[:stop:stride], [], None
         return other
 
     @property

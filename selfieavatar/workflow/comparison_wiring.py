@@ -14,7 +14,7 @@ from snakemake.logging import logger
 
 from selfieavatar.io.paths import AVATAR, EXTERNAL, METRICS, VARIANTS
 from selfieavatar.settings.clip_sheet import Clip
-from selfieavatar.settings.config import SAME_IMAGES, VARIANT_STAGES, canonical_json, variant_names
+from selfieavatar.settings.config import SAME_IMAGES, SAME_MINUTES, VARIANT_STAGES, canonical_json, variant_names
 from selfieavatar.settings.methods import external_methods, made_variants, method_files, no_methods
 from selfieavatar.workflow.wiring import Ask, Wiring
 
@@ -76,26 +76,39 @@ class Comparison:
     # The paper of one subject
 
     def counted(self, wildcards: Any) -> str | list[str]:
-        """Give the avatar on whose number of images a variant is trained, if it is one of SAME_IMAGES."""
-        same = self._wf.variant(wildcards).endswith(SAME_IMAGES)
+        """Give the avatar whose images or minutes a variant is trained for, if its name says so."""
+        same = self._wf.variant(wildcards).endswith((SAME_IMAGES, SAME_MINUTES))
         return f"<results>/{wildcards.subject}/{AVATAR}" if same else []
 
+    def budget(self, wildcards: Any) -> str:
+        """Tell which of both ends the training of a variant that `counted` gives an avatar for."""
+        return "minutes" if self._wf.variant(wildcards).endswith(SAME_MINUTES) else "images"
+
     def alike(self, wildcards: Any) -> list[str]:
-        """Name the variants of the paper whose settings are the avatar's own, as without a loss that it lacks, too."""
-        own = self._settings_of(wildcards.subject)
-        names = self._wf.section("paper", wildcards.subject).variants
-        return [name for name in names if self._settings_of(wildcards.subject, name) == own]
+        """Name the variants of the paper whose settings are the avatar's own, or those of a variant before them.
+
+        So it is without a loss that the avatar lacks, too. As name=other, where other is empty for the avatar itself.
+        """
+        seen = [("", self._settings_of(wildcards.subject))]
+        found = []
+        for name in self._wf.section("paper", wildcards.subject).variants:
+            mine = self._settings_of(wildcards.subject, name)
+            same = [other for other, settings in seen if settings == mine]
+            if same:
+                found.append(f"{name}={same[0]}")
+            seen.append((name, mine))
+        return found
 
     def _settings_of(self, subject: str, variant: str = "") -> list[Any]:
         return [self._wf.section(stage, subject, variant) for stage in VARIANT_STAGES]
 
     def variants(self, wildcards: Any) -> list[str]:
-        """Name the variants of the paper but for `alike`, those of as many images as the avatar's own last."""
-        paper, alike = self._wf.section("paper", wildcards.subject), self.alike(wildcards)
+        """Name the variants of the paper but for `alike`, then those trained by the budget that is not the avatar's."""
+        paper = self._wf.section("paper", wildcards.subject)
+        alike = [pair.partition("=")[0] for pair in self.alike(wildcards)]
         names = [name for name in paper.variants if name not in alike]
-        # A budget in images is the same for all anyhow.
-        twice = paper.same_images and self._wf.section("train", wildcards.subject).minutes
-        return names + [f"{name}{SAME_IMAGES}" for name in names if twice]
+        other = SAME_IMAGES if self._wf.section("train", wildcards.subject).minutes else SAME_MINUTES
+        return names + [f"{name}{other}" for name in names if paper.both_budgets]
 
     def methods(self, wildcards: Any) -> list[str]:
         """Name the methods of others whose images of the subject are there."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from selfieavatar.geometry.camera import Camera, transform
 from selfieavatar.identity import Identity
+from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.morphable import landmark_sets as ls
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.morphable.uv_layout import layout
@@ -117,3 +118,12 @@ def landmarks(
     rng = np.random.default_rng(seed)
     depth = (points[..., 2] - points[:, :468, 2].mean(1, keepdims=True)) * view.focal_px / translation[:, 2:]
     return pixels + rng.normal(0, noise_px, pixels.shape) if noise_px else pixels, depth
+
+
+def hold_out(clip, held_from, test_from):
+    """Write into a clip's manifests that its frames from `test_from` on are held out, with the gap before them."""
+    for kind in ("decode", "fit"):
+        if (path := clip / f"{kind}.parquet").is_file():
+            table = read_manifest(path, kind)
+            columns = {name: table[name] for name in table.table.column_names}
+            write_manifest(path, kind, columns, {**table.metadata, "held_from": held_from, "test_from": test_from})

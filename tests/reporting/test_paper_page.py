@@ -46,13 +46,18 @@ def test_methods_are_grouped_by_what_they_were_given_alike():
     assert groups == {
         "Equal images": ["peer", "no_mrf_same_images", "ours"], "Equal minutes": ["peer", "no_mrf", "ours"],
     }  # fmt: skip
+    minutes = [compared(Method("variant", "no_mrf_same_minutes"), 29.0), *everything()[:2], everything()[-1]]
+    groups = {title: [one.method.name for one in group] for title, group in budgets(minutes).items()}
+    assert groups == {
+        "Equal images": ["peer", "no_mrf", "ours"], "Equal minutes": ["no_mrf_same_minutes", "peer", "ours"],
+    }  # fmt: skip
     once = [one for one in everything() if not one.method.name.endswith("_same_images")]
     assert list(budgets(once)) == ["The same budget"]
 
 
 def test_the_table_marks_the_best_and_says_why_a_metric_is_missing():
     found = table(budgets(everything())["Equal images"], "face")
-    assert [row["label"] for row in found["rows"]] == ["peer (external)", "ours, without L_mrf", "ours"]
+    assert [row["label"] for row in found["rows"]] == ["peer (external), its own budget", "ours, without L_mrf", "ours"]
     at = found["metrics"].index("psnr_db")
     assert [row["best"][at] for row in found["rows"]] == [False, False, True]
     assert [row["difference"] and row["difference"][0] for row in found["rows"]] == [-10, -1, None]

@@ -61,7 +61,7 @@ def test_a_test_clip_knows_what_is_trained_on_beside_it(tmp_path):
 
 
 def test_a_driver_is_named_by_subject_and_clip(tmp_path):
-    rows = [ROW, ROW.replace("talk", "x--y"), ROW.replace("anna\t", "anna--x\t").replace("talk", "y")]
+    rows = [ROW, ROW.replace("talk\ttrain", "x--y\tdrive"), ROW.replace("anna\t", "anna--x\t").replace("talk", "y")]
     found = read_sheet(sheet(tmp_path, *rows))
     assert found.driver("anna--talk").clip == "talk"
     with pytest.raises(UserError, match="clip 'x--y' of 'anna' and clip 'y' of 'anna--x'; rename"):
@@ -71,8 +71,15 @@ def test_a_driver_is_named_by_subject_and_clip(tmp_path):
 
 
 def test_two_spellings_of_a_source_are_one(tmp_path):
+    rows = [ROW.replace("mp4\t\t", "mp4\t5\t"), "anna\tt2\ttrain\t./anna.mp4\t0\t5\tselfie\tself\t"]
+    assert read_sheet(sheet(tmp_path, *rows)).ranges("anna", "anna.mp4") == [[5, None], [0, 5]]
+
+
+def test_frames_that_are_trained_on_twice_cannot_be_held_out(tmp_path):
     rows = [ROW, "anna\tt2\ttrain\t./anna.mp4\t0\t5\tselfie\tself\t"]
-    assert read_sheet(sheet(tmp_path, *rows)).ranges("anna", "anna.mp4") == [[None, None], [0, 5]]
+    with pytest.raises(UserError, match=r"row 3: clips 't2' and 'talk' \(row 2\) share frames"):
+        read_sheet(sheet(tmp_path, *rows))
+    read_sheet(sheet(tmp_path, *rows, ROW.replace("talk\ttrain\tanna.mp4", "other\ttest\tother.mp4")))
 
 
 def test_a_quotation_mark_is_part_of_a_name(tmp_path):

@@ -93,7 +93,8 @@ def values(report):
 def test_frames_that_are_held_out_are_not_judged(subject):
     whole, page = run(subject)
     assert whole["held_out"] == 0 and "held out" not in page
-    part, page = run(subject, more=("--holdout", "0.5", "--gap-s", "0.2"))  # the mouth opens in the second half
+    makers.hold_out(subject / "clips/talk", COUNT // 2 - 4, COUNT // 2)  # the mouth opens in the second half
+    part, page = run(subject)
     assert part["held_out"] == COUNT // 2 + 4 and f"The last {COUNT // 2 + 4} frames are not judged" in page
     assert values(whole)["mouth_open"] > 10 > 5 > values(part)["mouth_open"]
     assert part["clips"] == whole["clips"]
@@ -102,7 +103,8 @@ def test_frames_that_are_held_out_are_not_judged(subject):
 def test_lost_frames_are_those_of_the_page_about_the_tracking(subject):
     """A clip that begins without a face: the check knows only the frames that are not held out."""
     write_clip(subject / "clips" / "talk", lost=range(20))
-    report, page = run(subject, more=("--holdout", "0.5"))
+    makers.hold_out(subject / "clips/talk", COUNT // 2, COUNT // 2)
+    report, page = run(subject)
     fit = read_manifest(subject / "clips/talk/fit.parquet", "fit")
     assert report["clips"]["talk"]["lost"] == pytest.approx(100 * (fit["quality"] == "lost").mean(), abs=0.1)
     assert report["clips"]["talk"]["doubtful"] == 0

@@ -35,6 +35,7 @@ class TooBright:
 
     weights = {"vgg19": "random:0"}
     training = {"images": 40, "minutes": 0.5}
+    mask_trained = True
     identity = SimpleNamespace(torso=None)
     untold = 0
 

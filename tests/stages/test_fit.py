@@ -4,15 +4,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.fitting.landmark_solver import FitResult
 from selfieavatar.fitting.photometric_refinement import JointSettings
-from selfieavatar.footage.holdout import kept_frames
 from selfieavatar.io.images import image_name, read_image, write_image
-from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
+from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.rendering.shading import default_light, shade
 from selfieavatar.settings.sections import Fit
 from stages import fit, identity
@@ -49,12 +47,12 @@ def write_clip(folder, start, count, size=makers.SIZE, missing=(), found_set="me
     return folder
 
 
-def learn(folder, clips, more=(), **settings):
+def learn(folder, clips, **settings):
     args = identity.build_parser().parse_args(
         ["--decode", *(str(c / "decode.parquet") for c in clips), "--landmarks", *(str(c / "landmarks.parquet") for c
         in clips),
          "--frames", *(str(c / "frames") for c in clips), "--alpha", *(str(c / "alpha") for c in clips),
-         "--out", str(folder / "identity.npz"), *more]
+         "--out", str(folder / "identity.npz")]
     )  # fmt: skip
     args.settings = Fit(**{"components": 6, "texture_px": 64} | settings)
     identity.run(args)
@@ -79,29 +77,39 @@ def subject(tmp_path_factory):
     return folder, clips, learn(folder, clips)
 
 
-def test_held_out_frames_do_not_touch_the_identity():
-    """The cut that identity makes is the one that samples make, over all clips together."""
-    clips = [Manifest("decode", pa.table({"frame": range(count)}), {"fps": 10.0}) for count in (30, 50)]
-    kept = kept_frames(clips, 0.25, 0.5)
-    assert [len(part) for part in kept] == [30, 50]
-    assert kept[0].all() and kept[1].tolist() == [True] * 25 + [False] * 25
-    assert all(part.all() for part in kept_frames(clips, 0.0, 0.5))
-
-
 def test_no_image_that_is_held_out_is_opened(tmp_path):
     """They are not there; and what the detector says of them changes nothing, the light least of all."""
-    share = ("--holdout", "0.25", "--gap-s", "0.2")
     clips = [write_clip(tmp_path / "a", 0, 40), write_clip(tmp_path / "b", 60, 40)]
+    makers.hold_out(clips[1], 15, 20)
     (tmp_path / "first").mkdir()
-    before = learn(tmp_path / "first", clips, share).read_bytes()
-    table = read_manifest(clips[1] / "landmarks.parquet", "landmarks")
-    columns = {name: table[name].copy() for name in table.table.column_names}
-    columns["points_px"][20:] += 50
-    write_manifest(clips[1] / "landmarks.parquet", "landmarks", columns, table.metadata)
+    before = learn(tmp_path / "first", clips).read_bytes()
+    spoil_landmarks(clips[1], slice(20, None), 50)
     for kind in ("frames", "alpha"):
         for number in range(15, 40):
             (clips[1] / kind / image_name(number)).unlink()
-    assert learn(tmp_path, clips, share).read_bytes() == before
+    assert learn(tmp_path, clips).read_bytes() == before
+
+
+def spoil_landmarks(clip, rows, off_px):
+    """Displace what the detector found in these frames."""
+    table = read_manifest(clip / "landmarks.parquet", "landmarks")
+    columns = {name: table[name].copy() for name in table.table.column_names}
+    columns["points_px"][rows] += off_px
+    write_manifest(clip / "landmarks.parquet", "landmarks", columns, table.metadata)
+
+
+def test_what_is_held_out_changes_nothing_of_the_fit_before_it(tmp_path):
+    """Noise is estimated from whole takes, and usual gaze from whole clips: of what is trained on alone."""
+    clip = write_clip(tmp_path / "a", 0, 100)
+    makers.hold_out(clip, 76, 80)
+    path = learn(tmp_path, [clip])
+    before = fit_one(path, clip)
+    spoil_landmarks(clip, slice(80, None), np.random.default_rng(0).normal(size=(20, 956)).astype(np.float32))
+    after = fit_one(path, clip)
+    for name in before.table.column_names:
+        np.testing.assert_array_equal(before[name][:76], after[name][:76], err_msg=name)
+    assert np.abs(before["expression"][80:] - after["expression"][80:]).max() > 0.1
+    assert after.metadata["held_from"] == 76 and after.metadata["test_from"] == 80
 
 
 def test_identity_holds_the_contract(subject):

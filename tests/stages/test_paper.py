@@ -99,7 +99,7 @@ def test_every_method_stands_in_its_row(subject, made):  # noqa: F811
 
 
 def test_without_others_the_page_says_what_is_missing(subject, made):  # noqa: F811
-    page = run(subject, made, "--alike", "no_cos", drivers=False)
+    page = run(subject, made, "--alike", "no_cos=", "no_detail=no_mrf", drivers=False)
     assert "no_cos is the avatar itself" in page
     assert (
         "the sheet has no clip of anybody else" in page and "there is neither the variant no_detail nor detail" in page

@@ -6,21 +6,23 @@ import numpy as np
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.footage.holdout import hold_out
 from selfieavatar.io.manifest import read_manifest
 from selfieavatar.settings.sections import Samples
 from stages import samples
 from stages.samples import rarity_weights
+from tests.fitting.makers import hold_out
 from tests.training.makers import write_manifests
 
 KINDS = samples.KINDS
 
 
-def choose(tmp_path, counts=(60,), role="train", changes=None, trained=None, **settings):
+def choose(tmp_path, counts=(60,), role="train", changes=None, trained=None, cuts=None, **settings):
     """Runs the stage on clips a, b, ... and reads what it wrote."""
     names = [chr(ord("a") + k) for k in range(len(counts))]
     for name, count in zip(names, counts, strict=True):
         write_manifests(tmp_path / name, count, **(changes or {}).get(name, {}))
+        if name in (cuts or {}):
+            hold_out(tmp_path / name, *cuts[name])
     manifests = [[f"--{kind}", *(str(tmp_path / name / f"{kind}.parquet") for name in names)] for kind in KINDS]
     line = ["--subject", "x", "--clips", *names, "--role", role, "--out", str(tmp_path / "samples.parquet")]
     line += ["--trained", json.dumps(trained or {})]
@@ -92,10 +94,32 @@ def test_each_frame_left_out_says_why(tmp_path):
 
 
 def test_holdout_takes_the_end_with_a_second_of_gap(tmp_path):
-    table = choose(tmp_path, (100,), role="holdout", holdout=0.2)
+    table = choose(tmp_path, (100,), role="holdout", cuts={"a": (70, 80)})
     assert table["split"][80:].tolist() == ["test"] * 20 and table["used"][80:].all()
     assert (table["reason"][70:80] == "gap before the held-out frames").all()  # 10 frames/s
     assert table["used"][:70].all() and set(table["split"][:70]) == {"train", "val"}
+
+
+def test_held_out_frames_do_not_tell_what_is_blurred(tmp_path):
+    """Frames of a third of the median sharpness are blurred; the held-out ones are ten times as sharp."""
+    sharp = np.full(100, 10.0)
+    sharp[:7] = 2
+    for held in (10.0, 100.0):
+        sharp[60:] = held
+        table = choose(
+            tmp_path, (100,), role="holdout", cuts={"a": (50, 60)}, changes={"a": {"decode_sharpness": sharp}}
+        )
+        assert (table["reason"] == "blurred").sum() == 7
+
+
+@pytest.mark.parametrize(("first", "near"), [(0, []), (200, []), (165, ["b"]), (170, [])])
+def test_a_source_in_another_order_is_called_interleaved(tmp_path, first, near):
+    """Clip b shows frames 100 to 159 of its source, the last 30 held out; a 60 frames from `first` on."""
+    changes = {
+        name: {"decode_source_frame": at + np.arange(60, dtype=np.int32)} for name, at in (("a", first), ("b", 100))
+    }
+    table = choose(tmp_path, (60, 60), role="holdout", cuts={"b": (20, 30)}, changes=changes)
+    assert table.metadata["interleaved"] == near
 
 
 def test_test_clips_keep_blurred_and_duplicate_frames(tmp_path):
@@ -144,8 +168,3 @@ def test_rare_frames_weigh_more_but_mildly():
     assert weights.mean() == pytest.approx(1, abs=1e-5)
     assert weights[:10].mean() > 1.1 * weights[10:].mean() and weights.max() <= 9 * weights.min() * 1.001
     assert (rarity_weights(rotation, expression, 0.0) == 1).all()
-
-
-def test_hold_out_counts():
-    split = hold_out(100, 0.25, 10)
-    assert [(split == name).sum() for name in ("train", "gap", "test")] == [65, 10, 25]

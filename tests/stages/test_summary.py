@@ -141,13 +141,16 @@ def test_variants_and_drivers_that_have_left_a_trace(batch):
 def test_what_is_wrong_with_a_finished_subject_is_said(batch, capsys):
     face = {"psnr_db": 20.3, "ssim": 0.5}
     copied = {"full": face, "face": {"psnr_db": 24.9, "ssim": 0.8}}
-    metrics = {"full": face, "face": face, "baselines": {"nearest_frame": copied}}
+    metrics = {"full": face, "face": face, "baselines": {"nearest_frame": copied}, "interleaved": ["b", "c"]}
     (batch / "anna/metrics.json").write_text(json.dumps(metrics))
     (batch / "anna/capture.json").write_text('{"verdict": "thin", "sentence": "Turn your <head>."}')
     rows, page = run(batch)
-    said = "the face is worse than a plain copy (20.3 dB, the nearest training frame 24.9 dB)"
+    said = "interleaved: b, c lie next to frames that are trained on, so that PSNR and SSIM flatter; "
+    said += "the face is worse than a plain copy (20.3 dB, the nearest training frame 24.9 dB)"
     assert rows["anna"]["remarks"] == f"{said}; Turn your <head>."
-    assert said in page and "Turn your &lt;head&gt;." in page and said in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert all(part in page and part in out for part in said.split("; "))
+    assert "Turn your &lt;head&gt;." in page
 
 
 def test_a_peer_that_failed_is_a_remark_beside_the_finished_avatar(batch, capsys):

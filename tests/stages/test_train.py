@@ -1,6 +1,7 @@
 """Stage `train` from manifests to avatar.pt: what the file holds, resumption, and what is refused."""
 
 import json
+import math
 import os
 import random
 import shutil
@@ -215,6 +216,16 @@ def assert_same_networks(first, second, **tolerance):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("kind", "count"), [("images", 40), ("minutes", 1.5)])
+def test_a_variant_takes_the_budget_of_an_avatar(tmp_path, kind, count):
+    torch.save({"format": FORMAT, "images": 40, "minutes": 1.5}, tmp_path / "avatar.pt")
+    found = train.budget_of(Train(images=7, minutes=9), tmp_path / "avatar.pt", kind)
+    assert {"images": found.images, "minutes": found.minutes} == {"images": 0, "minutes": 0} | {kind: count}
+    torch.save({"format": FORMAT, "images": True, "minutes": math.nan}, tmp_path / "avatar.pt")
+    with pytest.raises(UserError, match=f"does not say for how many {kind}"):
+        train.budget_of(Train(), tmp_path / "avatar.pt", kind)
+
+
 def test_killed_at_any_moment_and_started_again_is_bitwise_the_same(subject):
     """SIGKILL at random moments, three times; the clock decides what was saved by then."""
     # A process of its own, as the others have: what ran in this one before decides which kernels it takes.

@@ -103,10 +103,9 @@ def write_manifests(folder, count, fps=10.0, **changes):
     for name, values in changes.items():
         kind, column = name.split("_", 1)
         columns[kind][column] = values
+    facts = {"decode": {"size_px": SIZE, "fps": fps, "source": "talk.mp4"}}
     for kind, table in columns.items():
-        write_manifest(
-            folder / f"{kind}.parquet", kind, table, {"size_px": SIZE, "fps": fps} if kind == "decode" else {}
-        )
+        write_manifest(folder / f"{kind}.parquet", kind, table, facts.get(kind))
 
 
 def write_identity(path):

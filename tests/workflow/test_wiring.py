@@ -139,19 +139,26 @@ def test_what_the_paper_of_a_subject_shows(wiring, tmp_path):
     # One clip of each of the others, then a second of each; clips to drive and to test before those to train on.
     assert comparison.drivers(of("bert")) == ["anna--read", "carl--talk", f"anna--{TALK}"]
     assert comparison.driver_frames(of("bert"))[1] == "<results>/carl/clips/talk/frames"
-    assert comparison.counted(of("bert", variant="/variants/unet_same_images")) == "<results>/bert/avatar.pt"
+    same = of("bert", variant="/variants/unet_same_images")
+    assert comparison.counted(same) == "<results>/bert/avatar.pt" and comparison.budget(same) == "images"
     assert comparison.counted(of("bert", variant="/variants/unet")) == comparison.counted(of("bert")) == []
 
 
-def test_a_budget_in_images_is_the_same_for_all_anyhow(wiring):
-    comparison = Comparison(wiring({"train": {"images": 9, "minutes": 0}, "paper": {"variants": ["unet"]}}))
-    assert comparison.variants(of("bert")) == ["unet"]
+def test_a_budget_in_images_is_repeated_in_minutes(wiring):
+    settings = {"train": {"images": 9, "minutes": 0}, "paper": {"variants": ["unet"]}}
+    comparison, variant = Comparison(wiring(settings)), of("bert", variant="/variants/unet_same_minutes")
+    assert comparison.variants(of("bert")) == ["unet", "unet_same_minutes"]
+    assert comparison.counted(variant) == "<results>/bert/avatar.pt" and comparison.budget(variant) == "minutes"
+    settings["paper"]["both_budgets"] = False
+    assert Comparison(wiring(settings)).variants(of("bert")) == ["unet"]
 
 
 def test_a_variant_that_changes_nothing_is_not_trained(wiring):
     comparison = Comparison(wiring({"train": {"weight_cos": 0}, "paper": {"variants": ["no_cos", "unet"]}}))
-    assert comparison.alike(of("bert")) == ["no_cos"]
+    assert comparison.alike(of("bert")) == ["no_cos="]
     assert comparison.variants(of("bert")) == ["unet", "unet_same_images"]
+    comparison = Comparison(wiring({"train": {"weight_cos": 0}, "paper": {"variants": ["no_mrf", "no_detail"]}}))
+    assert comparison.alike(of("bert")) == ["no_detail=no_mrf"], "two that are alike are trained once"
 
 
 def test_who_lacks_footage_drives_nobody(wiring):

@@ -22,14 +22,13 @@ rule identity:
     params:
         cfg=wf.settings("fit"),
         code=code_digest("stages.identity"),
-        holdout=wf.held_out,
         coefficients=wf.coefficients,
     message:
         "Learning the identity of {wildcards.subject}"
     shell:
         logged(
             "python -m stages.identity --settings {params.cfg:q} --threads {threads} --decode {input.decode:q}"
-            " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q} {params.holdout}"
+            " --landmarks {input.landmarks:q} --frames {input.frames:q} --alpha {input.alpha:q}"
             " --coefficients {params.coefficients:q} --out {output:q} --gpu {resources.gpu}"
         )
 

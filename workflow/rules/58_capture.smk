@@ -28,7 +28,6 @@ rule capture:
         code=code_digest("stages.capture"),
         clips=wf.names("measured"),
         roles=wf.roles("measured"),
-        holdout=wf.held_out,
     message:
         "Looking at the footage of {wildcards.subject}"
     shell:
@@ -36,5 +35,5 @@ rule capture:
             "python -m stages.capture --settings {params.cfg:q} --threads {threads} --subject {wildcards.subject}"
             " --identity {input.identity:q} --clips {params.clips} --roles {params.roles} --decode {input.decode:q}"
             " --landmarks {input.landmarks:q} --matting {input.matting:q} --fit {input.fit:q} --frames {input.frames:q}"
-            " --alpha {input.alpha:q} {params.holdout} --out {output.page:q} --out-json {output.figures:q}"
+            " --alpha {input.alpha:q} --out {output.page:q} --out-json {output.figures:q}"
         )

@@ -31,6 +31,7 @@ rule train:
     params:
         cfg=wf.settings("train"),
         code=code_digest("stages.train"),
+        budget=comparison.budget,
         avatar=subpath(output[0], parent=True),
         subject=subpath(input.samples, parent=True),
     message:
@@ -39,5 +40,5 @@ rule train:
         logged(
             "python -m stages.train --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
             " --samples {input.samples:q} --identity {input.identity:q} --clips-dir {params.subject:q}/clips"
-            " --train-dir {params.avatar:q}/train --out {output:q} --images-of {input.counted:q}"
+            " --train-dir {params.avatar:q}/train --out {output:q} --budget-of {input.counted:q} --budget {params.budget}"
         )
