@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from selfieavatar.errors import UserError
+from selfieavatar.fitting.landmark_measures import inter_ocular_distance, lid_area
 from selfieavatar.footage.holdout import kept_frames, split_of
 from selfieavatar.io.files import content_hash
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 KINDS = ("decode", "landmarks", "matting", "fit", "render")
 # Rotation (rad) that counts as much as one standard deviation of an expression coefficient, about nine degrees.
 ROTATION_UNIT = 0.15
+CLOSED, MOST_CLOSED = 0.5, 5.0  # lids as a share of their usual opening; largest factor on the weight of such a frame
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -127,6 +129,32 @@ def rarity_weights(rotation: np.ndarray, expression: np.ndarray, strength: float
     return (weight / weight.mean()).astype(np.float32)
 
 
+def lid_openings(clip: dict[str, Manifest]) -> np.ndarray:
+    """Measure how far the lids are open, (N,), as a share of the clip's usual opening; NaN where no face was found."""
+    landmarks = clip["landmarks"]
+    name = landmarks.metadata["landmark_set"]
+    points = landmarks["points_px"].reshape(len(landmarks), -1, 2)
+    [kept] = kept_frames([clip["decode"]])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        opening = lid_area(points, inter_ocular_distance(points, name), name).mean(1)
+    known = opening[kept & np.isfinite(opening)]
+    return opening / np.median(known) if len(known) else np.full(len(opening), np.nan)
+
+
+def weigh_closed_lids(weight: np.ndarray, opening: np.ndarray, share: float) -> np.ndarray:
+    """Raise the weights (N,) of frames with closed lids until they have the share of all; mean 1, as before.
+
+    opening: (N,), as of `lid_openings`.
+    """
+    closed = opening < CLOSED
+    sums = float(weight[closed].sum()), float(weight[~closed].sum())
+    if min(sums) <= 0 or sums[0] >= share * sum(sums):
+        return weight
+    factor = min(share * sums[1] / ((1 - share) * sums[0]), MOST_CLOSED)
+    raised = np.where(closed, factor * weight, weight)
+    return (raised / raised.mean()).astype(np.float32)
+
+
 def choose_validation(used: np.ndarray, share: float) -> np.ndarray:
     """Choose validation frames, spread evenly over the used ones."""
     candidates = np.flatnonzero(used)
@@ -164,6 +192,8 @@ def build_samples(
     weight[training] = rarity_weights(
         column("fit", "rotation")[training], column("fit", "expression")[training], settings.rarity
     )
+    opening = np.concatenate([lid_openings(clip) for clip in clips])
+    weight[training] = weigh_closed_lids(weight[training], opening[training], settings.closed_lids)
     return {
         "clip": clip_names,
         "frame": column("decode", "frame"),

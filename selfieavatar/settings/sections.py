@@ -235,6 +235,9 @@ class Samples(Section):
     """Share of the training frames kept for validation while training, spread evenly; 0 keeps none."""
     rarity: float = Field(0.5, ge=0, le=1)
     """How much rare poses and expressions are drawn more often; 0 draws all frames alike, 1 in proportion to rarity."""
+    closed_lids: float = Field(0.1, ge=0, le=0.5)
+    """Share of the frames drawn whose lids are closed, where there are fewer, as far as none of them is drawn more than
+    five times as often as before: a blink lasts a fifth of a second. 0 draws them as they come."""
     blur_share: float = Field(0.25, ge=0, le=1)
     """Training frames whose sharpness is below this share of their clip's median are left out as blurred; 0 keeps
     all."""

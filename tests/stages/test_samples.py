@@ -7,6 +7,7 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.manifest import read_manifest
+from selfieavatar.morphable.landmark_sets import landmark_set
 from selfieavatar.settings.sections import Samples
 from stages import samples
 from stages.samples import rarity_weights
@@ -98,6 +99,31 @@ def test_holdout_takes_the_end_with_a_second_of_gap(tmp_path):
     assert table["split"][80:].tolist() == ["test"] * 20 and table["used"][80:].all()
     assert (table["reason"][70:80] == "gap before the held-out frames").all()  # 10 frames/s
     assert table["used"][:70].all() and set(table["split"][:70]) == {"train", "val"}
+
+
+def eyes(opening):
+    """Landmarks (N, 956) of nothing but two eyes that are open so far (N,)."""
+    points = np.zeros((len(opening), 478, 2))
+    for ring, middle in zip(landmark_set("mediapipe478").eyes, (-6, 6), strict=True):
+        angle = 2 * np.pi * np.arange(len(ring)) / len(ring)
+        points[:, list(ring), 0] = middle + 3 * np.cos(angle)
+        points[:, list(ring), 1] = np.asarray(opening)[:, None] * np.sin(angle)
+    return points.reshape(len(opening), -1)
+
+
+@pytest.mark.parametrize(
+    ("closed", "share", "factor"), [(3, 0.1, 3.6), (1, 0.1, 5), (20, 0.1, 1), (0, 0.1, 1), (3, 0, 1)]
+)
+def test_closed_lids_are_drawn_often_enough(tmp_path, closed, share, factor):
+    """Half as far open as usual, or less: three of 100 frames become a tenth, a single one counts five times."""
+    opening = np.where(np.arange(100) < closed, 0.4, 1.0)
+    opening[60:80] = 0.6  # narrow, but open
+    changes = {"a": {"landmarks_points_px": eyes(opening)}}
+    table = choose(tmp_path, (100,), changes=changes, closed_lids=share, validation=0, rarity=0)
+    weight = table["weight"]
+    assert weight.mean() == pytest.approx(1, abs=1e-5) and len(set(weight[closed:].tolist())) == 1
+    if closed:
+        assert weight[0] / weight[-1] == pytest.approx(factor, rel=0.01)
 
 
 def test_held_out_frames_do_not_tell_what_is_blurred(tmp_path):

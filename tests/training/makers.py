@@ -92,8 +92,8 @@ def write_manifests(folder, count, fps=10.0, **changes):
         "landmarks": {
             "frame": frame,
             "found": np.ones(count, bool),
-            "points_px": np.zeros((count, 4)),
-            "depth": np.zeros((count, 2)),
+            "points_px": np.zeros((count, 956)),
+            "depth": np.zeros((count, 478)),
             "confidence": np.ones(count),
         },
         "matting": {"frame": frame, "alpha_hash": hashes, "coverage": np.full(count, 0.4), "flicker": np.zeros(count)},
@@ -104,6 +104,7 @@ def write_manifests(folder, count, fps=10.0, **changes):
         kind, column = name.split("_", 1)
         columns[kind][column] = values
     facts = {"decode": {"size_px": SIZE, "fps": fps, "source": "talk.mp4"}}
+    facts["landmarks"] = {"landmark_set": "mediapipe478"}
     for kind, table in columns.items():
         write_manifest(folder / f"{kind}.parquet", kind, table, facts.get(kind))
 
