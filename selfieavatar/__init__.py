@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from selfieavatar.avatar import Avatar
     from selfieavatar.errors import UserError
     from selfieavatar.identity import Identity
+    from selfieavatar.live.live_driver import LiveDriver
 
 # Imported on first use, so that `import selfieavatar` loads neither torch nor mediapipe (PEP 562).
 _HOMES = {
     "Avatar": "selfieavatar.avatar",
     "Identity": "selfieavatar.identity",
+    "LiveDriver": "selfieavatar.live.live_driver",
     "UserError": "selfieavatar.errors",
 }
 
-__all__ = ["Avatar", "Identity", "UserError", "__version__"]
+__all__ = ["Avatar", "Identity", "LiveDriver", "UserError", "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,1 @@
+"""Follow a face before a camera with an avatar, frame by frame."""

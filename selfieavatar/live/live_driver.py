@@ -1,0 +1,183 @@
+"""Drive an avatar by the face in a camera's images, one after the other: landmarks, fit, retargeting, painting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from selfieavatar.avatar import Avatar
+from selfieavatar.detection.landmarks import Detection, FaceDetector, MediaPipeDetector
+from selfieavatar.errors import UserError
+from selfieavatar.fitting.online import OnlineFit, OnlinePose
+from selfieavatar.live.driver_model import driver_model
+from selfieavatar.morphable.landmark_sets import FACE_VERTICES, MEDIAPIPE
+from selfieavatar.retargeting.retarget import Actor, Motion, Retarget
+from selfieavatar.video.crop import choose_crop
+
+State = Literal["calibrating", "following", "no face", "another face"]
+
+CROP_SCALE = 2.3  # side of the square around the driver in face heights, as avatars are filmed
+_LEAST_FRAMES = 8  # of a calibration
+_STRANGE_S = 1.0  # for so long the fit may fail on a face that is seen, before it is another one
+
+
+@dataclass(frozen=True)
+class LiveFrame:
+    """One frame of a live avatar.
+
+    image (S, S, 3) uint8 RGB; alpha (S, S) uint8, 255 on the person; motion: what the avatar was asked for, one frame;
+    state: what it stands for, since without a face the last motion holds; timings_ms: of each step.
+    """
+
+    image: np.ndarray
+    alpha: np.ndarray
+    motion: Motion
+    state: State
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+class LiveDriver:
+    """Follow a face with an avatar; alone sufficient, and not thread-safe.
+
+    The first second and a half that shows a face calibrates: the driver should look into the camera at rest. Then the
+    avatar follows, relative to that. Another image size, or a face that the calibration does not fit, begin anew.
+
+    Args:
+        avatar: to paint. is_person: the driver is the avatar's own person, whose model is known.
+        pose: "relative" to how the driver was held while calibrating, or "absolute", where the driver is in the crop.
+        gain: on the expression. smooth: light smoothing without a frame of lag. calibration_s: length of a calibration.
+        crop: (x0, y0, side) px of the camera's image that stands for the avatar's; None puts it around the driver.
+        detector: of MediaPipe's landmarks.
+
+    Raises:
+        UserError: the avatar was tracked by other landmarks, or does not know its usual pose.
+    """
+
+    def __init__(
+        self, avatar: Avatar, *, is_person: bool = False, pose: str = "relative", gain: float = 1.0,
+        smooth: bool = True, calibration_s: float = 1.5, crop: tuple[int, int, int] | None = None,
+        detector: FaceDetector | None = None,
+    ) -> None:  # fmt: skip
+        poses = avatar.identity.pose_range
+        if avatar.landmark_set.name != MEDIAPIPE or avatar.model.template.shape[0] != FACE_VERTICES:
+            raise UserError(f"avatar '{avatar.subject}' has not been tracked on MediaPipe's mesh, which live use needs")
+        if poses is None:
+            raise UserError("the avatar's identity lacks pose_rest, pose_low, pose_high; train it again")
+        self.avatar, self.is_person, self.pose, self.gain, self.smooth = avatar, is_person, pose, gain, smooth
+        self.calibration_s = calibration_s
+        self._given_crop, self._detector = crop, detector or MediaPipeDetector()
+        neutral = np.zeros(avatar.model.expression_count)
+        self._target = Actor(avatar.model, avatar.camera, neutral, poses.reference.astype(float))
+        self._reach = np.stack([poses.low, poses.high]).astype(float)
+        self._rest = Motion(poses.reference[None, :3], poses.reference[None, 3:], neutral[None], np.zeros((1, 4)))
+        self._size: tuple[int, ...] = ()
+        self.recalibrate()
+
+    def recalibrate(self) -> None:
+        """Forget the driver; the next second and a half that shows a face is taken for their rest."""
+        self._seen: list[Detection] = []
+        self._since_s: float | None = None
+        self._strange_s: float | None = None
+        self._fit: OnlineFit | None = None
+        self._retarget: Retarget | None = None
+        self._motion = self._rest
+
+    def close(self) -> None:
+        """Free the detector."""
+        self._detector.close()
+
+    def __call__(self, image: np.ndarray, time_s: float) -> LiveFrame:
+        """Follow one image of the camera.
+
+        Args:
+            image: (H, W, 3) uint8 RGB. time_s: when it was taken, later than the one before.
+        """
+        timings: dict[str, float] = {}
+        if image.shape[:2] != self._size:
+            self._size = image.shape[:2]
+            self.recalibrate()
+        with _timed(timings, "landmarks"):
+            face = self._detector.detect(image)
+        state: State = "no face"
+        if face is None:
+            self._strange_s = None
+        elif self._fit is None:
+            state = self._calibrate(face, time_s, timings)
+        else:
+            state = self._follow(face, time_s, timings)
+        with _timed(timings, "render"):
+            motion = self._motion
+            render, uv = self.avatar.pose(motion.rotation, motion.translation, motion.expression, motion.gaze)
+        with _timed(timings, "paint"):
+            painted, alpha = self.avatar.paint(render, uv)
+            shown = painted[0].permute(1, 2, 0).mul(255).round().byte().cpu().numpy()
+            matte = alpha[0, 0].mul(255).round().byte().cpu().numpy()
+        return LiveFrame(shown, matte, motion, state, timings)
+
+    def _calibrate(self, face: Detection, time_s: float, timings: dict[str, float]) -> State:
+        self._seen.append(face)
+        self._since_s = time_s if self._since_s is None else self._since_s
+        if len(self._seen) < _LEAST_FRAMES or time_s - self._since_s < self.calibration_s:
+            return "calibrating"
+        with _timed(timings, "calibration"):
+            self._learn_driver()
+        return "calibrating"
+
+    def _learn_driver(self) -> None:
+        """Set up fit and retargeting from the faces seen; begin anew where they are not one face at rest."""
+        points = np.stack([face.points_px for face in self._seen]).astype(float)
+        depth = np.stack([face.depth for face in self._seen]).astype(float)
+        x0, y0, side = self._given_crop or _crop_around(points, self._size)
+        self._corner = np.array([x0, y0], float)
+        camera = self.avatar.identity.camera.scaled(side)
+        points -= self._corner
+        model = self.avatar.model if self.is_person else driver_model(self.avatar.model, points, depth, camera)
+        fit = OnlineFit(model, camera, smooth=self.smooth)
+        try:
+            neutral = np.zeros(model.expression_count) if self.is_person else fit.calibrate(points)
+        except ValueError:
+            self.recalibrate()
+            return
+        rest = [pose for pose in (fit.update(frame, n / 30) for n, frame in enumerate(points)) if pose is not None]
+        fit.reset()
+        if not rest:
+            self.recalibrate()
+            return
+        reference = np.median([np.concatenate([pose.rotation, pose.translation]) for pose in rest], axis=0)
+        fit.neutral = np.zeros(model.expression_count)  # it is subtracted where the motion is carried over
+        driver = Actor(model, camera, neutral, reference)
+        self._retarget = Retarget(driver, self._target, self.avatar.landmark_set, self._reach, self.pose, self.gain)
+        self._fit, self._seen = fit, []
+
+    def _follow(self, face: Detection, time_s: float, timings: dict[str, float]) -> State:
+        assert self._fit is not None and self._retarget is not None
+        with _timed(timings, "fit"):
+            found: OnlinePose | None = self._fit.update(face.points_px - self._corner, time_s)
+        if found is None:
+            self._strange_s = time_s if self._strange_s is None else self._strange_s
+            if time_s - self._strange_s >= _STRANGE_S:
+                self.recalibrate()
+            return "another face"
+        self._strange_s = None
+        with _timed(timings, "retarget"):
+            columns = (found.rotation, found.translation, found.expression, found.gaze)
+            self._motion = self._retarget(Motion(*(column[None] for column in columns)))
+        return "following"
+
+
+@contextmanager
+def _timed(timings: dict[str, float], step: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    timings[step] = 1e3 * (time.perf_counter() - began)
+
+
+def _crop_around(points: np.ndarray, size: tuple[int, ...]) -> tuple[int, int, int]:
+    """Choose the square around the driver's face (N, 478, 2) in an image of (height, width), as `decode` does."""
+    boxes = np.concatenate([points.min(1), points.max(1)], axis=1)
+    return choose_crop(boxes, (size[1], size[0]), CROP_SCALE)
