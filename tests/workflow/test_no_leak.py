@@ -38,9 +38,10 @@ def made(fresh_project):
             shown = 255 - (255 - image[:, ::-1]) // 2 if other else image
             cv2.imwrite(str(work / name / f"{number:03d}.png"), np.ascontiguousarray(shown[..., ::-1]))
     (work / "leak.tsv").write_text(SHEET)
+    (work / "leak.yaml").write_text("train: {images: 24, maps_until: 8}\n")
     targets = [f"results/held_{name}/avatar.pt" for name in ("clean", "spoilt")]
     targets += [f"results/rows_{name}/samples.parquet" for name in ("clean", "spoilt")]
-    fresh_project.snakemake(*targets, sheet="leak.tsv")
+    fresh_project.snakemake(*targets, "--configfile", "leak.yaml", sheet="leak.tsv")
     return work / "results"
 
 
