@@ -211,7 +211,14 @@ def run(args: argparse.Namespace) -> None:
     notes = [] if drivers else ["Fig. 2 shows no cross-reenactment: the sheet has no clip of anybody else"]
     for name, _, other in (pair.partition("=") for pair in args.alike):
         notes.append(f"{name} is {other or 'the avatar itself'}: its settings are the same")
-    notes += [] if masks else [f"Fig. 3 is missing: there is neither the variant {WITHOUT_DETAIL} nor {WITH_DETAIL}"]
+    notes += (
+        []
+        if masks
+        else [
+            f"Fig. 3 is missing: there is neither the variant {WITHOUT_DETAIL} nor {WITH_DETAIL}; "
+            "add one of them to paper.variants"
+        ]
+    )
     text = paper_page(
         table.metadata["subject"], compared, page.own(frames), page.cross(drivers, 2) if drivers else None, masks,
         notes, settings.image_px,

@@ -36,7 +36,7 @@ class ClipFit:
 
 
 def joined(parts: list[ClipFit]) -> ClipFit:
-    """Join the parts of a clip, fitted by themselves: between them is a cut."""
+    """Join the parts of a clip, fitted by themselves; where they meet the picture goes on, which is no cut of it."""
     if len(parts) == 1:
         return parts[0]
     columns = {
@@ -44,7 +44,7 @@ def joined(parts: list[ClipFit]) -> ClipFit:
         for field in fields(ClipFit)
         if field.name != "cuts"
     }
-    cuts = [part.cuts if number == 0 else np.append(True, part.cuts) for number, part in enumerate(parts)]
+    cuts = [part.cuts if number == 0 else np.append(False, part.cuts) for number, part in enumerate(parts)]
     return ClipFit(**columns, cuts=np.concatenate(cuts))
 
 

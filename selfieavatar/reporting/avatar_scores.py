@@ -111,7 +111,8 @@ def remarkable_frames(
 ) -> dict[str, list[int]]:
     """Choose the rows of up to `count` frames each: the "worst", the "best", and those nearest to the median.
 
-    Each is one frame at least, and a quarter of the known ones at most: of few frames, most are not the worst.
+    A quarter of the known ones at most: of few frames, most are not the worst. The kinds choose in turn, so that a
+    short clip shows some of each.
 
     score: (N,), higher is better, NaN passed over. clips: (N,) names. time_s: (N,). No row comes twice, and no two of a
     clip lie nearer than `apart_s`: neighbours show the same.
@@ -120,16 +121,16 @@ def remarkable_frames(
     count = min(count, max(len(known) // 4, 1))
     middle = np.abs(score[known] - np.median(score[known])) if len(known) else score[known]
     orders = {"worst": score[known], "best": -score[known], "typical": middle}
+    left = {kind: known[np.argsort(order, kind="stable")].tolist() for kind, order in orders.items()}
+    found: dict[str, list[int]] = {kind: [] for kind in orders}
     taken: list[int] = []
-    found: dict[str, list[int]] = {}
-    for kind, order in orders.items():
-        found[kind] = []
-        for row in known[np.argsort(order, kind="stable")].tolist():
-            if len(found[kind]) == count:
-                break
+    for kind in list(orders) * count:
+        while left[kind]:
+            row = left[kind].pop(0)
             if not any(clips[row] == clips[k] and abs(time_s[row] - time_s[k]) < apart_s for k in taken):
                 found[kind].append(row)
                 taken.append(row)
+                break
     return found
 
 

@@ -13,6 +13,8 @@ import pandas as pd
 from selfieavatar.evaluation.bootstrap import Block, frame_interval
 from selfieavatar.evaluation.metrics_file import DEFINITIONS
 from selfieavatar.evaluation.regions import REGIONS
+from selfieavatar.evaluation.summary_text import WORDS as COPIES
+from selfieavatar.evaluation.summary_text import worse_than
 from selfieavatar.reporting import paper_table
 from selfieavatar.reporting.comparison import OURS, Cell, Measured, Method, best_of, number
 from selfieavatar.reporting.comparison_page import HEADINGS
@@ -24,6 +26,7 @@ METRICS = (
 )  # fmt: skip
 SHOWN_REGIONS = REGIONS[:3]
 WORDS = {
+    "no_mask": "ours, without L_mask",
     "no_cos": "ours, without L_cos",
     "no_mrf": "ours, without L_mrf",
     "no_detail": "ours, without both",
@@ -159,5 +162,5 @@ def paper_page(
     return render(
         "paper.html.j2", title=f"{subject}: Table I, Fig. 2 and Fig. 3 of the paper", tables=tables, headings=HEADINGS,
         definitions=DEFINITIONS, paper=paper_table, own=own, cross=cross, masks=masks, notes=notes, image_px=image_px,
-        missing=missing, metrics=ours, weights=ours.get("weights") or {},
+        missing=missing, metrics=ours, weights=ours.get("weights") or {}, short=worse_than(ours), copy_words=COPIES,
     )  # fmt: skip

@@ -176,7 +176,7 @@ def interval_plot(groups: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) ->
             _means(axis, number, method, [of_rows[row][method] for row in rows])
         _name_rows(axis, label, list(rows), range(len(rows)))
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
+    figure.legend(handles, labels, loc="outside upper left", ncols=2)
     return png(figure)
 
 

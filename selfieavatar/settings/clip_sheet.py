@@ -228,7 +228,10 @@ def read_sheet(path: Path | str) -> Sheet:
             count = f"{len(row)} cell{'s' * (len(row) != 1)}"
             wrong = [f"{count} under {len(numbered[0][1])} columns; put one tab between columns, not spaces, "
                      "and two where a cell between is empty"]  # fmt: skip
-        elif not (wrong := list(_faults(cells))):
+        elif (wrong := list(_faults(cells))) and len(row) < len(numbered[0][1]):
+            count = f"{len(row)} cells under {len(numbered[0][1])} columns"
+            wrong = [f"{count}: is a tab missing? As it stands: {'; '.join(wrong)}"]
+        elif not wrong:
             ends: dict[str, Any] = {name: int(cells[name]) if cells[name] else None for name in ENDS}
             clips.append((Clip(**(cells | ends)), number))
         faults += [(number, said) for said in wrong]

@@ -117,14 +117,21 @@ class Comparison:
     def drivers(self, wildcards: Any) -> list[str]:
         """Name clips of others that drive the avatar: one of each subject of the sheet, then a second of each.
 
-        Those that lack their footage, or were tracked by other landmarks, are passed over.
+        Those that lack their footage, or were tracked by other landmarks, are passed over, as are the procedural actors
+        of the demo where the avatar is a person's.
         """
         sheet, subject = self._wf.sheet, wildcards.subject
+        real = sheet.dataset(subject) != "demo"
         detector = self._wf.section("landmarks", subject).detector
         others = [name for name in sheet.everybody() if name != subject]
         others = [name for name in others if self._wf.section("landmarks", name).detector == detector]
         rows: list[list[Clip]] = [
-            [clip for role in BEST_TO_DRIVE for clip in sheet.of(name, role) if not clip.lacks_footage()]
+            [
+                clip
+                for role in BEST_TO_DRIVE
+                for clip in sheet.of(name, role)
+                if not clip.lacks_footage() and not (real and clip.dataset == "demo")
+            ]
             for name in others
         ]
         taken = [clip for clip in chain.from_iterable(zip_longest(*rows)) if clip is not None]
