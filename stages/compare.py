@@ -22,7 +22,7 @@ from typing import Any
 
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.metrics_file import DEFINITIONS
-from selfieavatar.evaluation.summary_text import WORDS
+from selfieavatar.evaluation.summary_text import WORDS, outdated
 from selfieavatar.io.files import atomic_file, end_of
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.paths import AVATAR, EXTERNAL, METRICS, RULES, VARIANTS
@@ -126,6 +126,8 @@ def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method], c
             continue  # left out, or no torso was followed
         if content and method.kind in ("ours", "variant") and not path.with_name(AVATAR).is_file():
             reason = "avatar.pt is not there: these scores may be of an earlier one"  # new trainings remove it
+        elif content and method.kind in ("ours", "variant") and outdated(content, path.with_name(AVATAR)):
+            reason = f"these scores are of an avatar from before; snakemake {path} measures the present one"
         if reason and asked and method.kind not in INSIDE:
             log.warning("%s, %s: %s", subject, method.label, reason)
         makes = "" if content or method.kind != "variant" else command(path)

@@ -28,7 +28,7 @@ from selfieavatar.evaluation.regions import REGIONS
 from selfieavatar.evaluation.results import Results
 from selfieavatar.evaluation.retrack import retracking_of
 from selfieavatar.evaluation.summary_text import TRACKED_TORSO, comparison, worse_than
-from selfieavatar.io.files import atomic_dir, write_json
+from selfieavatar.io.files import atomic_dir, content_hash, write_json
 from selfieavatar.io.images import ImageWriter
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.reporting.tiles import row_size, side_by_side
@@ -116,7 +116,7 @@ def report(args: argparse.Namespace, subject: Subject, runner: InferenceRunner, 
     """Assemble the content of metrics.json."""
     result.notes += subject.notes()
     facts = {"subject": subject.name, "variant": args.variant, "split": "self", "driving": "driver_only"}
-    facts |= {"interleaved": list(subject.interleaved)}
+    facts |= {"interleaved": list(subject.interleaved), "avatar": content_hash(args.avatar)}
     facts |= {"frames": len(result.frames), "size_px": subject.size_px}
     rest = {
         "speed": {"fps": result.fps, "device": runner.device_name(), "precision": args.settings.precision},

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.evaluation.summary_text import worse_than
+from selfieavatar.evaluation.summary_text import outdated, worse_than
 from selfieavatar.io.files import atomic_file, end_of, expand
 from selfieavatar.io.manifest import read_manifest, write_manifest
-from selfieavatar.io.paths import METRICS, RULES, SELF, VARIANTS, Rule
+from selfieavatar.io.paths import AVATAR, METRICS, RULES, SELF, VARIANTS, Rule
 from selfieavatar.reporting.job_states import Job, Subject, columns, job_state, kind_of
 from selfieavatar.reporting.summary_page import summary_page, terminal_lines
 from selfieavatar.settings.cli import main, stage_parser
@@ -132,10 +132,13 @@ class Reader:
         """Remark on metrics that flatter, an avatar worse than a copied frame, and footage that does not suffice."""
         copied = self._read_json(METRICS, lambda m: worse_than(m) if "baselines" in m else None, None)
         footage = self._read_json("capture.json", lambda c: "" if c["verdict"] == "good" else c["sentence"] + "", "")
+        avatar = self.folder / AVATAR
+        old = avatar.is_file() and self._read_json(METRICS, lambda metrics: outdated(metrics, avatar), False)
         near = self._read_json(METRICS, lambda metrics: ", ".join(metrics.get("interleaved") or []), "")
         said = [f"interleaved: {near} lie next to frames that are trained on, so that PSNR and SSIM flatter"] * bool(
             near
         )
+        said += ["PSNR and SSIM are of an avatar from before; make figures.html again"] * bool(old)
         return [*said, *[f"the face is worse than a plain copy ({copied})"] * bool(copied), *[footage] * bool(footage)]
 
     def links(self, clips: list[str]) -> list[tuple[str, str]]:

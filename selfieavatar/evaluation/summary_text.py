@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from selfieavatar.io.files import content_hash
 
 WORDS = {"mean_frame": "the mean frame", "nearest_frame": "the nearest training frame"}
 TRACKED_TORSO = "tracked_torso"  # the avatar with the torso where it was tracked in the truth
@@ -40,3 +43,8 @@ def worse_than(metrics: Mapping[str, Any], region: str = "face") -> str | None:
         return None
     best, name = max(known)
     return f"{own:.1f} dB, {WORDS[name]} {best:.1f} dB"
+
+
+def outdated(metrics: Mapping[str, Any], avatar: Path) -> bool:
+    """Tell whether metrics.json is of another avatar than the file holds now; where it does not say, it is not."""
+    return bool(metrics.get("avatar")) and metrics["avatar"] != content_hash(avatar)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.evaluation.regions import REGIONS
-from selfieavatar.io.files import write_json
+from selfieavatar.io.files import content_hash, write_json
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.schemas import SCHEMAS
 from selfieavatar.settings import cli
@@ -164,6 +164,13 @@ def test_scores_without_their_avatar_are_said_to_be_old(results):
     assert said not in run(results)[0]
     (results / "bert/avatar.pt").unlink()
     assert said in run(results)[0]
+
+
+def test_scores_of_an_avatar_from_before_are_said_to_be(results):
+    said = "these scores are of an avatar from before; snakemake "
+    for measured, old in ((content_hash(results / "anna/avatar.pt"), False), ("0" * 16, True)):
+        write_json(results / "anna/metrics.json", metrics("anna", 24.2) | {"avatar": measured})
+        assert (said in run(results)[0]) == old
 
 
 def test_an_image_equal_to_the_truth_is_said_to_be(results):

@@ -181,7 +181,18 @@ def metrics(out):
 
 def test_metrics_hold_what_the_contract_says(metrics):
     wanted = {"subject", "variant", "split", "frames", "size_px", "full", "person", "face", "temporal", "speed"}
-    added = {"mouth", "eyes", "tracked", "intervals", "definitions", "driving", "tracked_torso", "interleaved", "mask"}
+    added = {
+        "mouth",
+        "eyes",
+        "tracked",
+        "intervals",
+        "definitions",
+        "driving",
+        "tracked_torso",
+        "interleaved",
+        "mask",
+        "avatar",
+    }
     assert wanted | added | {"weights", "versions", "notes", "baselines", "training"} == set(metrics)
     assert (metrics["subject"], metrics["split"], metrics["frames"], metrics["size_px"]) == (
         "somebody",

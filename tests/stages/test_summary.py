@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from selfieavatar.io.files import content_hash
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.settings import cli
 from selfieavatar.settings.clip_sheet import COLUMNS
@@ -151,6 +152,15 @@ def test_what_is_wrong_with_a_finished_subject_is_said(batch, capsys):
     out = capsys.readouterr().out
     assert all(part in page and part in out for part in said.split("; "))
     assert "Turn your &lt;head&gt;." in page
+
+
+def test_metrics_of_an_avatar_from_before_are_a_remark(batch):
+    metrics = {"full": {"psnr_db": 30.0, "ssim": 0.9}, "face": {"psnr_db": 30.0, "ssim": 0.9}}
+    said = "PSNR and SSIM are of an avatar from before; make figures.html again"
+    for measured, remark in ((content_hash(batch / "anna/avatar.pt"), ""), ("0" * 16, said)):
+        (batch / "anna/metrics.json").write_text(json.dumps(metrics | {"avatar": measured}))
+        rows, _ = run(batch)
+        assert rows["anna"]["remarks"] == remark
 
 
 def test_a_peer_that_failed_is_a_remark_beside_the_finished_avatar(batch, capsys):
