@@ -14,6 +14,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.evaluation.frames import unit
 from selfieavatar.evaluation.inference import InferenceRunner
 from selfieavatar.io.clips import ClipStore
+from selfieavatar.io.files import content_hash
 from selfieavatar.io.images import read_image, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.morphable import landmark_sets as ls
@@ -144,6 +145,7 @@ def subject(tmp_path_factory):
 
 
 def arguments(subject, out, **settings):
+    (subject / "avatar.pt").write_bytes(b"what load_runner is not asked for here")
     args = evaluate.build_parser().parse_args(
         [
             "--avatar", str(subject / "avatar.pt"),
@@ -209,6 +211,7 @@ def test_metrics_hold_what_the_contract_says(metrics):
     assert set(metrics["speed"]) == {"fps", "device", "precision"} and metrics["speed"]["fps"] > 0
     assert metrics["weights"] == {"vgg19": "random:0", "alexnet": None, "efficientnet_lite0": "imagenet",
                                       "inception": None, "identity_network": "dlib_face"}  # fmt: skip
+    assert metrics["avatar"] == content_hash(b"what load_runner is not asked for here")
 
 
 def test_figures_are_those_of_the_known_fault(metrics):
