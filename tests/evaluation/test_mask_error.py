@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jaccard
 
-from selfieavatar.evaluation.mask_error import MaskSheet, mask_error
+from selfieavatar.evaluation.mask_error import METRICS, NOT_KNOWN, MaskSheet, mask_error
 
 
 def test_errors_are_those_of_scipy_and_numpy():
@@ -30,7 +30,7 @@ def test_two_empty_masks_agree():
 def test_a_sheet_averages_over_batches_and_tells_when_there_is_no_mask():
     sheet = MaskSheet()
     assert sheet.summary() is None
-    assert sheet.notes() == ["mask_mae: the method gives no mask", "mask_iou: the method gives no mask"]
+    assert sheet.notes() == [f"{name}: {NOT_KNOWN}" for name in METRICS]
     matte = np.ones((3, 4, 4))
     sheet.add(matte[:1], matte[:1])
     sheet.add(np.zeros((2, 4, 4)), matte[1:])
