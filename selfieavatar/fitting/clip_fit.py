@@ -36,7 +36,7 @@ class ClipFit:
 
 
 def joined(parts: list[ClipFit]) -> ClipFit:
-    """Join the parts of a clip, fitted by themselves; where they meet the picture goes on, which is no cut of it."""
+    """Join the parts of a clip, fitted by themselves; where they meet the footage goes on: no cut."""
     if len(parts) == 1:
         return parts[0]
     columns = {

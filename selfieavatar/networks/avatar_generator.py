@@ -66,16 +66,13 @@ class RenderEncoder(nn.Module):
             self.levels[px] = width = out
         self.bottom = Conv(width, width, equalized=equalized)
         self.ups, self.combs, self.convs = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        merge = settings.net_merge_kernel
         while px < feature_px:
             px *= 2
             out = width_at(px, base, limit)
-            with_skip = px in self.levels and px <= settings.net_render_skip_px
+            skip = self.levels.get(px, 0) if px <= settings.net_render_skip_px else 0
             self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
-            self.combs.append(
-                Conv(out + self.levels[px], out, kernel=settings.net_merge_kernel, equalized=equalized)
-                if with_skip
-                else nn.Identity()
-            )
+            self.combs.append(Conv(out + skip, out, merge, equalized=equalized) if skip else nn.Identity())
             self.convs.append(StyledConv(out, out, latent, equalized=equalized))
             width = out
         self.feature = StyledConv(width, fused_channels(settings), latent, active=False, equalized=equalized)
@@ -131,16 +128,13 @@ class ImageUNet(nn.Module):
         self.bottom = Conv(width, width_at(bottom, base, limit), equalized=equalized)
         width = width_at(bottom, base, limit)
         self.ups, self.combs, self.convs, self.to_rgb = (nn.ModuleList() for _ in range(4))
+        merge = settings.net_merge_kernel
         while px < self.top:
             px *= 2
             out = width_at(px, base, limit)
-            with_skip = px in self.levels and px <= settings.net_skip_px
+            skip = self.levels.get(px, 0) if px <= settings.net_skip_px else 0
             self.ups.append(StyledConv(width, out, latent, up=True, equalized=equalized))
-            self.combs.append(
-                Conv(out + self.levels[px], out, kernel=settings.net_merge_kernel, equalized=equalized)
-                if with_skip
-                else nn.Identity()
-            )
+            self.combs.append(Conv(out + skip, out, merge, equalized=equalized) if skip else nn.Identity())
             self.convs.append(StyledConv(out, out, latent, equalized=equalized))
             self.to_rgb.append(ToRGB(out, latent, equalized=equalized))
             width = out
