@@ -52,7 +52,11 @@ class RenderEncoder(nn.Module):
         super().__init__()
         equalized, latent = settings.net_equalized, settings.net_latent
         top, feature_px, bottom = settings.net_render_px // 2, settings.net_feature_px, settings.net_render_bottom_px
-        base, limit = settings.net_render_channel_base, settings.net_render_channel_max
+        base, limit, merge = (
+            settings.net_render_channel_base,
+            settings.net_render_channel_max,
+            settings.net_merge_kernel,
+        )
         self.inputs, self.render_px, self.feature_px = settings.net_render_inputs, settings.net_render_px, feature_px
         channels = 4 * input_channels(self.inputs)
         self.shrinks = nn.ModuleList()
@@ -66,7 +70,6 @@ class RenderEncoder(nn.Module):
             self.levels[px] = width = out
         self.bottom = Conv(width, width, equalized=equalized)
         self.ups, self.combs, self.convs = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        merge = settings.net_merge_kernel
         while px < feature_px:
             px *= 2
             out = width_at(px, base, limit)
@@ -108,7 +111,7 @@ class ImageUNet(nn.Module):
     def __init__(self, settings: Networks, size_px: int) -> None:
         super().__init__()
         equalized, latent, bottom = settings.net_equalized, settings.net_latent, settings.net_bottom_px
-        base, limit = settings.net_channel_base, settings.net_channel_max
+        base, limit, merge = settings.net_channel_base, settings.net_channel_max, settings.net_merge_kernel
         self.feature_px, self.top = settings.net_feature_px, size_px // 2
         self.shrinks = nn.ModuleList()
         px, width = self.feature_px, fused_channels(settings)
@@ -128,7 +131,6 @@ class ImageUNet(nn.Module):
         self.bottom = Conv(width, width_at(bottom, base, limit), equalized=equalized)
         width = width_at(bottom, base, limit)
         self.ups, self.combs, self.convs, self.to_rgb = (nn.ModuleList() for _ in range(4))
-        merge = settings.net_merge_kernel
         while px < self.top:
             px *= 2
             out = width_at(px, base, limit)
