@@ -52,11 +52,8 @@ class RenderEncoder(nn.Module):
         super().__init__()
         equalized, latent = settings.net_equalized, settings.net_latent
         top, feature_px, bottom = settings.net_render_px // 2, settings.net_feature_px, settings.net_render_bottom_px
-        base, limit, merge = (
-            settings.net_render_channel_base,
-            settings.net_render_channel_max,
-            settings.net_merge_kernel,
-        )
+        base, limit = settings.net_render_channel_base, settings.net_render_channel_max
+        merge = settings.net_merge_kernel
         self.inputs, self.render_px, self.feature_px = settings.net_render_inputs, settings.net_render_px, feature_px
         channels = 4 * input_channels(self.inputs)
         self.shrinks = nn.ModuleList()
