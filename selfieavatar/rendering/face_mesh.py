@@ -28,7 +28,8 @@ class FaceMesh:
     """Mesh, texture, eyeballs and camera of a subject for images of `size_px`.
 
     Attributes:
-        template (V, 3), basis (E, 3 V), uv (V, 2), texture (T, T, 3): float32. tri (F, 3): int32. part (F,): int8.
+        template (V, 3), uv (V, 2), texture (T, T, 3): float32. basis (E, 3 V): float64. tri (F, 3): int32.
+        part (F,): int8.
         outwards: 1 or -1, sign of the normals that point out of the face. eyes: (2, 5), see `eyes.eyeballs`.
         eye_of: (F,) the eyeball nearest to a triangle. discs: (2, 3), see `eyes.eye_discs`. mouth: (7,), see
             `eyes.mouth_plane`.
@@ -40,7 +41,8 @@ class FaceMesh:
         self.size_px, self.supersample, self.focal_px = int(size_px), int(supersample), camera.focal_px
         self.principal = np.asarray(camera.principal, np.float64)
         self.template = np.asarray(model.template, np.float32)
-        self.basis = np.asarray(model.expression_basis, np.float32).reshape(-1, self.template.size)
+        # float64: sums in another order, by other threads or another memory address, then give the same images.
+        self.basis = np.asarray(model.expression_basis, np.float64).reshape(-1, self.template.size)
         self.tri = np.ascontiguousarray(model.tri, np.int32)
         self.part = np.ascontiguousarray(model.tri_part, np.int8)
         self.uv = np.ascontiguousarray(model.uv, np.float32)
@@ -59,9 +61,8 @@ class FaceMesh:
         Args:
             rotation: (3,) axis-angle, rad. translation: (3,) cm. expression: (E,).
         """
-        shape = self.template.ravel() + np.asarray(expression, np.float32) @ self.basis
-        matrix = rodrigues(rotation)
-        return shape.reshape(-1, 3).astype(np.float64) @ matrix.T + np.asarray(translation, np.float64)
+        shape = self.template.ravel() + np.asarray(expression, np.float64) @ self.basis
+        return shape.reshape(-1, 3) @ rodrigues(rotation).T + np.asarray(translation, np.float64)
 
 
 def rodrigues(rotation: np.ndarray) -> np.ndarray:

@@ -111,7 +111,7 @@ class Renderer(FaceMesh):
         to_model = np.ascontiguousarray(rodrigues(rotation).T)
         origin = -to_model @ np.asarray(translation, np.float64)
         axes, normals = gaze_axes(gaze), vertex_normals(points, self.tri) * self.outwards
-        brightness = shading.shade(normals, light)
+        brightness = shading.shade(normals.astype(np.float64), light).astype(np.float32)
         plain, fine = self._buffers()
         size, camera = self.size_px, np.array([self.focal_px, *self.principal])
         plain.draw(clip_positions(points, self.focal_px, self.principal, (size, size)), self.tri)
