@@ -21,6 +21,7 @@ from selfieavatar.networks.driving_inputs import driving_inputs, input_channels
 from selfieavatar.networks.face_bases import Bases, ExpressionCode, sample_bases
 from selfieavatar.networks.haar import haar, inverse_haar
 from selfieavatar.networks.resample import coarser_noise, downsample2, local_mean
+from selfieavatar.networks.sampling import sample, sample_window
 from selfieavatar.networks.sizes import fused_channels, width_at
 from selfieavatar.settings.train_section import Networks
 
@@ -178,7 +179,7 @@ class Refinement(nn.Module):
     def forward(self, feature: Tensor, image: Tensor, render: Tensor) -> Tensor:
         """Refine: feature (B,C,S/2,S/2), image (B,3,S,S), render (B,3,S,S) in [0,1] -> (B,3,S,S)."""
         x = F.pixel_shuffle(self.spread(feature), 2)
-        return image + self.second(self.first(torch.cat([x, image, 2 * render - 1], 1)))
+        return image + self.second(self.first(torch.cat([x, image.to(x.dtype), (2 * render - 1).to(x.dtype)], 1)))
 
 
 class AvatarGenerator(nn.Module):
@@ -236,11 +237,11 @@ class AvatarGenerator(nn.Module):
         feature_back, skip_back = behind
         m = self._background_share(out_mask)
         added = self._added(atlas, bottom, grid, inside)
-        feature_warp, skip_warp = self._warp(atlas, *self._places(atlas, uv, grid, inside, m), added)
-        depth = feature_back.dtype  # in training float32; folded, that of all features
-        feature = feature_base + m.to(depth) * (feature_back - feature_base) + feature_warp.to(depth)
+        places = self._places(atlas, uv, grid, inside, m)
+        feature_warp, skip_warp = self._warp(atlas, *places, added, feature_base.dtype)
+        feature = torch.lerp(feature_base, feature_back, m.to(feature_base.dtype)) + feature_warp
         skip = skip_base + m * (skip_back - skip_base) + skip_warp
-        image, last = self.unet(feature.to(feature_base.dtype), skip, self._noises(grid, inside, m), style)
+        image, last = self.unet(feature, skip, self._noises(grid, inside, m), style)
         if self.settings.net_skip_to_output and 2 * skip.shape[-1] == image.shape[-1]:
             image = image + inverse_haar(skip)
         return (self.refine(last, image, render) if self.refine is not None else image), out_mask
@@ -254,7 +255,7 @@ class AvatarGenerator(nn.Module):
         places, weight = self._places(atlas, uv, *self._grid(uv), self._background_share(background))
         texels = torch.ones_like(atlas.colour[:, :1], requires_grad=True)
         with torch.enable_grad():
-            seen = (_sample(texels, places, self.settings.net_warp_mode) * weight).sum()
+            seen = (sample(texels, places, self.settings.net_warp_mode, weight)).sum()
         return torch.autograd.grad(seen, texels)[0]
 
     def atlas(self, face: Maps, off_face: dict[str, Maps] | None = None, bases: Bases | None = None) -> Atlas:
@@ -279,9 +280,10 @@ class AvatarGenerator(nn.Module):
     ) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
         """Compute what the encoder gives, feature and skip of the background, and its mask (B,1,f,f) in [-1,1]."""
         feature, skip, bottom = self.encoder(render, uv, style)
-        behind = _window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0])
-        both = torch.cat([feature, behind[0].detach().to(feature.dtype)], 1)
-        return (feature, skip, bottom), behind, torch.tanh(self.mask(both).float())
+        behind, skip_behind = sample_window(back["feature"], back["skip"], shift_px, self.size_px, render.shape[0])
+        behind = behind.to(feature.dtype)  # once: maps are kept in float32
+        mask = torch.tanh(self.mask(torch.cat([feature, behind.detach()], 1)).float())
+        return (feature, skip, bottom), (behind, skip_behind), mask
 
     def _background_share(self, out_mask: Tensor) -> Tensor:
         """Compute m, the share of the background in the composition.
@@ -340,13 +342,15 @@ class AvatarGenerator(nn.Module):
         return sample_bases(atlas.bases, self.code(bottom), grid, inside, self.settings.net_warp_mode)
 
     def _warp(
-        self, atlas: Atlas, grid: Tensor, weight: Tensor, added: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Sample the atlas at grid (B,w,w,2), times weight (B,1,w,w): feature and Haar skip at feature_px."""
+        self, atlas: Atlas, grid: Tensor, weight: Tensor, added: tuple[Tensor, Tensor] | None = None,
+        depth: torch.dtype = torch.float32,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Sample the atlas at grid (B,w,w,2), times weight (B,1,w,w): feature of a type, Haar skip, at feature_px."""
         mode, scale = self.settings.net_warp_mode, self.settings.net_warp_scale
-        feature, colour = _sample(atlas.feature, grid, mode) * weight, _sample(atlas.colour, grid, mode) * weight
+        feature, colour = (sample(maps, grid, mode, weight) for maps in (atlas.feature, atlas.colour))
+        feature = feature.to(depth)
         if added is not None:
-            feature, colour = feature + added[0], colour + added[1]
+            feature, colour = feature + added[0].to(depth), colour + added[1]
         if scale == 1:  # published form: wavelet coefficients sampled as they are
             return feature, colour
         for _ in range(int(math.log2(scale)) - 1):
@@ -367,34 +371,7 @@ class AvatarGenerator(nn.Module):
             base, face, back = (coarser_noise(field, px) for field in fields)
             here = F.interpolate(m, size=px)
             grid_px = F.interpolate(grid.permute(0, 3, 1, 2), size=px).permute(0, 2, 3, 1)
-            warp = _sample(face, grid_px, "nearest") * F.interpolate(inside, size=px)
+            warp = sample(face, grid_px, "nearest", F.interpolate(inside, size=px))
             noises[px] = base * (1 - here) + back * here + warp
             px *= 2
         return noises
-
-
-def _sample(texture: Tensor, grid: Tensor, mode: str) -> Tensor:
-    """Sample one map (1,C,M,M) through a grid (B,h,w,2): (B,C,h,w).
-
-    The batch is laid out in one tall grid: no copy of the map per frame.
-    """
-    batch, height, width, _ = grid.shape
-    out = F.grid_sample(
-        texture, grid.reshape(1, batch * height, width, 2), mode=mode, padding_mode="border", align_corners=False
-    )
-    return out.view(texture.shape[1], batch, height, width).transpose(0, 1)
-
-
-def _window(feature: Tensor, skip: Tensor, shift_px: Tensor | None, size_px: int, batch: int) -> tuple[Tensor, Tensor]:
-    """Cut background maps (1,C,f,f), (1,12,f,f) by the sliding window of an image of size_px: (B,C,f,f), (B,12,f,f)."""
-    feature_px = feature.shape[-1]
-    if shift_px is None:
-        return feature.expand(batch, -1, -1, -1), skip.expand(batch, -1, -1, -1)
-    theta = torch.zeros(batch, 2, 3, device=feature.device, dtype=feature.dtype)
-    theta[:, 0, 0] = theta[:, 1, 1] = 1
-    theta[:, :, 2] = -2 * shift_px.to(feature.dtype) / size_px
-    grid, fine = (
-        F.affine_grid(theta, [batch, 1, side, side], align_corners=False) for side in (feature_px, 2 * feature_px)
-    )
-    # the skip moves as RGB: wavelet coefficients do not stand a shift
-    return _sample(feature, grid, "bilinear"), haar(_sample(inverse_haar(skip), fine, "bilinear"))

@@ -125,7 +125,7 @@ class StyledConv(nn.Module):
         if noise is not None:
             x = x + self.noise_weight * noise
         if self.up or factor.shape[0] != 1:
-            x = x + self.bias[None, :, None, None]
+            x = x + self.bias.to(x.dtype)[None, :, None, None]
         return F.leaky_relu(x, LEAK, inplace=True) if self.active else x
 
     def _folded(self, x: Tensor, noise: Tensor | None, kernel: Tensor, bias: Tensor) -> Tensor:

@@ -65,10 +65,10 @@ class Discriminator(nn.Module):
     def forward(self, image: Tensor, render: Tensor) -> Tensor:
         """Compute the logits."""
         bands = haar(torch.cat([image, 2 * render - 1], 1))
+        gains = bands.new_tensor(6 * [1.0] + 18 * [self.gain]).view(1, -1, 1, 1)
         x: Tensor | None = None
         for from_rgb, block in zip(self.from_rgb, self.blocks, strict=True):
-            shown = bands if self.gain == 1 else torch.cat([bands[:, :6], self.gain * bands[:, 6:]], 1)
-            entry = from_rgb(shown)
+            entry = from_rgb(bands * gains)
             x = block(entry if x is None else x + entry)
             bands = haar_down(bands)
         assert x is not None  # there is one block at least

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from selfieavatar.errors import UserError
-from selfieavatar.networks.avatar_generator import AvatarGenerator, _window, map_channels
+from selfieavatar.networks.avatar_generator import AvatarGenerator, map_channels
 from selfieavatar.networks.avatar_networks import AvatarNetworks
 from selfieavatar.networks.blocks import count_parameters
 from selfieavatar.networks.discriminator import Discriminator
 from selfieavatar.networks.haar import haar, inverse_haar
 from selfieavatar.networks.resample import coarser_noise
+from selfieavatar.networks.sampling import sample_window
 from selfieavatar.networks.sizes import check_sizes, refuse_sizes
 from selfieavatar.settings.train_section import Train
 from tests.networks.settings import TINY, preset, tiny
@@ -181,8 +182,8 @@ def test_composition_gives_the_mask_no_gradient_of_the_image():
 
 def test_window_moves_the_background_map():
     rgb, feature = torch.rand(1, 3, 32, 32), torch.rand(1, 4, 16, 16)
-    _, still = _window(feature, haar(rgb), None, 32, 2)
-    moved_feature, moved = _window(feature, haar(rgb), torch.tensor([[4.0, -2.0], [0.0, 0.0]]), 32, 2)
+    _, still = sample_window(feature, haar(rgb), None, 32, 2)
+    moved_feature, moved = sample_window(feature, haar(rgb), torch.tensor([[4.0, -2.0], [0.0, 0.0]]), 32, 2)
     assert moved_feature.shape == (2, 4, 16, 16)
     torch.testing.assert_close(inverse_haar(moved)[0, :, :28, 8:], rgb[0, :, 2:30, 4:28], atol=1e-4, rtol=0)
     torch.testing.assert_close(moved[1], still[1], atol=1e-4, rtol=0)
