@@ -4,6 +4,8 @@
 
 Presets for a GPU are measured where there is a GPU. Frames are made up (smooth images with noise) and go the way
 of real ones: PNG files, the store of frames, batches, augmentation, a step. "read" is with nothing held in memory.
+"Of convolutions" is what a step computes per second (torch counts the products of convolutions and matrices), as a
+share of what one convolution of 128 channels at 64 px reaches on this machine, forward, in the same precision.
 Steps follow the schedule: the maps are cached, the lazy terms (ID-MRF, cosine, R1) come as often as they do, and the
 discriminator takes part. CPU time is beside the clock's, since other programs slow down only the latter. Every
 preset is measured in a process of its own, for its peak of memory. --write puts the table into
@@ -23,6 +25,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -46,8 +50,8 @@ CASES = {
 }
 GPU_CASES = {"gpu-512": ("gpu-512", 512), "paper-1024": ("paper-1024", 1024)}
 HEAD = (
-    "| preset | px | batch | step, ms | CPU, ms | without discriminator, ms | loading: in memory | read |"
-    " peak memory, GB |\n|---|---|---|---|---|---|---|---|---|"
+    "| preset | px | batch | step, ms | CPU, ms | without discriminator, ms | of convolutions | loading: in memory |"
+    " read | peak memory, GB |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -96,6 +100,29 @@ def timed(trainer: Trainer, store: FrameStore, share: float, steps: int) -> dict
     }
 
 
+def convolution_rate(trainer: Trainer) -> float:
+    """Products and sums per second of one convolution in the precision of the training: the best of several runs."""
+    kind = torch.bfloat16 if trainer.half else torch.float32
+    image = torch.randn(4, 128, 64, 64, device=trainer.device, dtype=kind).to(memory_format=trainer.layout)
+    kernel = torch.randn(128, 128, 3, 3, device=trainer.device, dtype=kind).to(memory_format=trainer.layout)
+    times = []
+    for _ in range(12):
+        began = time.perf_counter()
+        float(F.conv2d(image, kernel, padding=1)[0, 0, 0, 0])  # waits for the GPU
+        times.append(time.perf_counter() - began)
+    return 2 * 9 * 128 * image.numel() / min(times)
+
+
+def arithmetic(trainer: Trainer, store: FrameStore) -> int:
+    """Count the products and sums of one step without lazy terms."""
+    positions = np.arange(trainer.settings.batch)
+    batch = make_batch(store.read(positions), np.zeros(len(positions)), trainer.device, trainer.layout)
+    trainer.steps += 1 - trainer.steps % 2
+    with FlopCounterMode(display=False) as counter:
+        trainer.step(trainer.augment(batch))
+    return counter.get_total_flops()
+
+
 def measure(name: str, steps: int, threads: int) -> dict[str, float]:
     """One case, in this process."""
     preset, size_px = (CASES | GPU_CASES)[name]
@@ -111,6 +138,7 @@ def measure(name: str, steps: int, threads: int) -> dict[str, float]:
         plain = timed(trainer, held, 0.0 if settings.gan_from > 0 else 1.0, steps)
         whole = timed(trainer, held, 0.999, steps)
         from_files = timed(trainer, read, 0.999, steps)
+        share = arithmetic(trainer, held) / (whole["clock"] / 1e3) / convolution_rate(trainer)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     if device != "cpu":
         peak = torch.cuda.max_memory_allocated() / 1e9
@@ -120,6 +148,7 @@ def measure(name: str, steps: int, threads: int) -> dict[str, float]:
         "clock": whole["clock"],
         "cpu": whole["cpu"],
         "plain": plain["clock"] if settings.gan_from > 0 else float("nan"),
+        "share": share,
         "held": whole["loading"],
         "read": from_files["loading"],
         "peak": peak,
@@ -136,7 +165,7 @@ def table(names: list[str], steps: int, threads: int) -> str:
         plain = "" if np.isnan(row["plain"]) else f"{row['plain']:.0f}"
         lines.append(
             f"| {name} | {row['px']} | {row['batch']} | {row['clock']:.0f} | {row['cpu']:.0f} | {plain} |"
-            f" {100 * row['held']:.1f} % | {100 * row['read']:.1f} % | {row['peak']:.2f} |"
+            f" {100 * row['share']:.0f} % | {100 * row['held']:.1f} % | {100 * row['read']:.1f} % | {row['peak']:.2f} |"
         )
         log.info(lines[-1])
     return "\n".join(lines) + "\n"
