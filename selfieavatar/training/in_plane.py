@@ -58,14 +58,16 @@ def move_person(batch: Batch, motion: Motion) -> Batch:
     source = _source_px(motion, _centres(batch.uv[:, 2]), side).to(batch.image)
     grid = (2 * source + 1) / side - 1  # pixel centres at whole numbers, to those of grid_sample
     inside = (source > -0.5).all(-1) & (source < side - 0.5).all(-1)
-    person = torch.cat([batch.image * batch.alpha, batch.alpha], 1)
+    # what the person adds to the background; it can be negative, where they cast a shadow on it
+    person = torch.cat([batch.image - (1 - batch.alpha) * plate, batch.alpha], 1)
     person = F.grid_sample(person, grid, "bilinear", "border", align_corners=False)
     colour, alpha = person.split([3, 1], 1)
     render = F.grid_sample(batch.render, grid, "bilinear", "zeros", align_corners=False)
     uv = _sampled_uv(batch.uv, source)
     validity = (inside[:, None] | (alpha <= _BACKGROUND)).to(alpha)
     layout = torch.channels_last
-    moved = {"image": colour + (1 - alpha) * plate, "alpha": alpha, "render": render, "uv": uv, "validity": validity}
+    image = (colour + (1 - alpha) * plate).clamp(0, 1)
+    moved = {"image": image, "alpha": alpha, "render": render, "uv": uv, "validity": validity}
     return replace(batch, **{name: value.contiguous(memory_format=layout) for name, value in moved.items()})
 
 

@@ -33,7 +33,9 @@ def test_parameters_of_the_published_structure():
     assert count_parameters(disc) == pytest.approx(27.8e6, rel=0.1)
 
 
-@pytest.mark.parametrize(("name", "size_px"), [("smoke", 64), ("cpu-128", 128), ("demo", 128), ("gpu-512", 512)])
+@pytest.mark.parametrize(
+    ("name", "size_px"), [("smoke", 64), ("cpu-128", 128), ("cpu-256", 256), ("demo", 128), ("gpu-512", 512)]
+)
 def test_presets_fit_their_size(name, size_px):
     network = preset(name)
     assert check_sizes(network, size_px) is None

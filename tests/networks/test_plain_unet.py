@@ -54,7 +54,9 @@ def test_folded_network_paints_the_same():
         torch.testing.assert_close(folded, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "size_px"), [("smoke", 64), ("cpu-128", 128), ("gpu-512", 512), ("paper-1024", 1024)])
+@pytest.mark.parametrize(
+    ("name", "size_px"), [("smoke", 64), ("cpu-128", 128), ("cpu-256", 256), ("gpu-512", 512), ("paper-1024", 1024)]
+)
 def test_has_about_the_parameters_of_the_avatar(name, size_px):
     network = preset(name)
     with torch.device("meta"):

@@ -32,7 +32,7 @@ def test_every_key_has_type_description_and_default():
 def test_defaults_and_presets_are_valid():
     for stage in SECTIONS:
         assert dict(stage_settings(stage)) == yaml.safe_load(canonical_json(stage_settings(stage)))
-    assert {"demo", "cpu-128", "gpu-512", "paper-1024", "smoke"} <= set(preset_names())
+    assert {"demo", "cpu-128", "cpu-256", "gpu-512", "paper-1024", "smoke"} <= set(preset_names())
     for name in preset_names():
         load_preset(name)
 
@@ -155,9 +155,18 @@ def test_a_key_that_is_no_more_names_the_one_that_is():
         check_config({"train": {"cos_vggface2": True}}, "my.yaml")
 
 
-def test_the_demo_is_the_preset_for_processors_but_for_its_minutes():
+def test_the_demo_is_the_preset_for_processors_but_for_its_length():
     demo, cpu = load_preset("demo"), load_preset("cpu-128")
+    assert demo["train"].pop("images") > 0
     assert demo | {"train": demo["train"] | {"minutes": cpu["train"]["minutes"]}} == cpu
+
+
+def test_the_larger_preset_for_processors_differs_in_sizes_and_minutes():
+    small, large = load_preset("cpu-128"), load_preset("cpu-256")
+    assert large["decode"]["size_px"] == 2 * small["decode"]["size_px"]
+    assert large["train"].keys() == small["train"].keys()
+    other = {key for key, value in large["train"].items() if value != small["train"][key]} - {"minutes"}
+    assert all(key.endswith("_px") and large["train"][key] == 2 * small["train"][key] for key in other)
 
 
 def test_seeds_have_a_largest_value():

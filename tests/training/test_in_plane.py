@@ -1,6 +1,7 @@
 """Moving the person over the background: against OpenCV's warp, and what is known at the border."""
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -70,6 +71,16 @@ def test_who_rests_or_has_no_clean_background_is_unchanged():
     assert (moved.validity == 1).all()
     source.plate = None
     assert move_person(source, motion) is source
+
+
+def test_half_transparent_hair_and_shadows_on_the_wall_stay_as_they_were_filmed():
+    source = batch(1)
+    source.alpha = torch.nn.functional.avg_pool2d(source.alpha, 7, 1, 3)
+    source.image = (source.image - 0.08 * (source.alpha == 0)).clamp_min(0)
+    still = Motion(torch.zeros(1), torch.ones(1), torch.zeros(1, 2))
+    torch.testing.assert_close(move_person(source, still).image, source.image, atol=1e-5, rtol=0)
+    aside = move_person(source, replace(still, shift_px=torch.tensor([[5.0, 0.0]])))
+    torch.testing.assert_close(aside.image[..., 5:], source.image[..., :-5], atol=1e-5, rtol=0)
 
 
 def test_what_the_border_cut_off_is_unknown_and_the_wall_is_known():
