@@ -348,16 +348,15 @@ class AvatarGenerator(nn.Module):
         """Sample the atlas at grid (B,w,w,2), times weight (B,1,w,w): feature of a type, Haar skip, at feature_px."""
         mode, scale = self.settings.net_warp_mode, self.settings.net_warp_scale
         feature, colour = (sample(maps, grid, mode, weight) for maps in (atlas.feature, atlas.colour))
-        feature = feature.to(depth)
         if added is not None:
-            feature, colour = feature + added[0].to(depth), colour + added[1]
+            feature, colour = feature + added[0], colour + added[1]
         if scale == 1:  # published form: wavelet coefficients sampled as they are
-            return feature, colour
+            return feature.to(depth), colour
         for _ in range(int(math.log2(scale)) - 1):
             colour = downsample2(colour)
         for _ in range(int(math.log2(scale))):
-            feature = haar(feature)
-        return feature, haar(colour)
+            feature = haar(feature)  # before it is rounded: neighbours differ by little
+        return feature.to(depth), haar(colour)
 
     def _noises(self, grid: Tensor, inside: Tensor, m: Tensor) -> dict[int, Tensor]:
         """Compose noise per decoder level from feature_px on as the features are, so that it sticks to the skin."""
