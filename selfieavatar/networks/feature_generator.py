@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from selfieavatar.networks.blocks import Mapping, StyledConv, ToRGB
@@ -69,7 +68,16 @@ class FeatureGenerator(nn.Module):
             x = conv(up(x, style, noise[0]), style, noise[1])
             image = rgb(x, style, image)
         assert image is not None  # there is one octave at least
-        return F.instance_norm(x), haar(image)
+        return _normalise(x.float()), haar(image.float())
+
+
+def _normalise(feature: Tensor) -> Tensor:
+    """Give each channel zero mean and unit deviation, as `instance_norm` does.
+
+    Its gradient on a CPU is wrong (torch 2.15) where what it gets lies channels last and its input does not.
+    """
+    centred = feature - feature.mean((2, 3), keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean((2, 3), keepdim=True) + 1e-5)
 
 
 class MapBank(nn.Module):

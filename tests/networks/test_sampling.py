@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from selfieavatar.networks.feature_generator import MapBank
 from selfieavatar.networks.sampling import sample
+from tests.networks.settings import tiny
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 16, 48), (1, 3, 8, 8), (1, 2, 1, 4)])
@@ -29,3 +31,25 @@ def test_maps_that_learn_nothing_give_the_same_values():
     texture, grid = torch.randn(1, 4, 16, 16), 2 * torch.rand(3, 6, 6, 2) - 1
     learning = texture.clone().requires_grad_()
     assert torch.allclose(sample(texture, grid, "bilinear"), sample(learning, grid, "bilinear"), atol=1e-5)
+
+
+def test_generators_of_maps_learn_from_what_is_looked_up(monkeypatch):
+    """The gradient comes channels last, in which torch's own normalisation has a wrong one."""
+    settings = tiny()
+    grid, given = 2 * torch.rand(2, 8, 8, 2) - 1, torch.randn(2, 8, 8, 8)
+
+    def gradients():
+        torch.manual_seed(0)
+        bank = MapBank(16, 8, settings).to(memory_format=torch.channels_last)
+        sample(bank()["feature"], grid, "bilinear").backward(given)
+        return {name: p.grad for name, p in bank.named_parameters() if p.grad is not None}
+
+    found = gradients()
+    plain = lambda texture, grid, share: F.grid_sample(  # noqa: E731
+        texture.expand(2, -1, -1, -1), grid, padding_mode="border", align_corners=False
+    )
+    monkeypatch.setattr("selfieavatar.networks.sampling._Bilinear.apply", plain)
+    expected = gradients()
+    assert found.keys() == expected.keys() and "generator.constant" in found
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-3, msg=name)
