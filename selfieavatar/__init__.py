@@ -12,16 +12,20 @@ if TYPE_CHECKING:
     from selfieavatar.errors import UserError
     from selfieavatar.identity import Identity
     from selfieavatar.live.live_driver import LiveDriver
+    from selfieavatar.runtime.choice import fastest_avatar
+    from selfieavatar.runtime.exported_avatar import ExportedAvatar
 
 # Imported on first use, so that `import selfieavatar` loads neither torch nor mediapipe (PEP 562).
 _HOMES = {
     "Avatar": "selfieavatar.avatar",
+    "ExportedAvatar": "selfieavatar.runtime.exported_avatar",
     "Identity": "selfieavatar.identity",
     "LiveDriver": "selfieavatar.live.live_driver",
     "UserError": "selfieavatar.errors",
+    "fastest_avatar": "selfieavatar.runtime.choice",
 }
 
-__all__ = ["Avatar", "Identity", "LiveDriver", "UserError", "__version__"]
+__all__ = ["Avatar", "ExportedAvatar", "Identity", "LiveDriver", "UserError", "__version__", "fastest_avatar"]
 
 
 def __getattr__(name: str) -> object:

@@ -4,6 +4,7 @@ results/<subject>/
     source/demo-<seed>.mp4                      the procedural demo actor; footage stays where it is
     clips/<clip>/{frames,alpha,render,uv}/      numbered images of the clip, and a manifest of each stage
     identity.npz  avatar.pt  metrics.json ...   the subject's model, its avatar, and how good it is
+    avatar.onnx  avatar.onnx.{json,npz} ...     the avatar for programs without torch
     variants/<variant>/                         the files of an ablation, as those of the avatar itself
     reenact/<subject>--<clip>.{mp4,parquet}     the avatar driven by a clip of the sheet
     external/<method>/                          images of another method, put there by hand, and their scores
@@ -92,6 +93,7 @@ RULES = {
         Rule("train", "avatar", (AVATAR,), role="train"),
         Rule("evaluate", "avatar", (METRICS, "self.parquet", "self.mp4", SELF), role="train"),
         Rule("figures", "avatar", ("figures.html",), role="train", needed=False),
+        Rule("export", "avatar", ("avatar.onnx",), role="train", needed=False, on_request=True),
         Rule("reenact", "driver", ("{of}.mp4", "{of}.parquet"), needed=False, on_request=True),
         Rule("external", "method", (METRICS, "frames.parquet"), needed=False, on_request=True),
         Rule("paper", "subject", ("paper.html",), role="train", needed=False, on_request=True),
