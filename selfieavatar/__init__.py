@@ -29,10 +29,20 @@ __all__ = ["Avatar", "ExportedAvatar", "Identity", "LiveDriver", "UserError", "_
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name from its module."""
+    """Import a public name from its module; UserError where that needs torch, and there is none."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        module = importlib.import_module(_HOMES[name])
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from selfieavatar.errors import UserError
+
+        raise UserError(
+            f"{name} needs torch: pip install 'selfieavatar[torch]'; ExportedAvatar does without"
+        ) from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

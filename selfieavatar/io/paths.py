@@ -21,6 +21,7 @@ from pathlib import Path
 IMAGES = ("frames", "alpha", "render", "uv")  # folders of numbered images of a clip
 VARIANTS, EXTERNAL, TRAIN, SELF = "variants", "external", "train", "self"
 AVATAR, METRICS = "avatar.pt", "metrics.json"
+EXPORT = ("avatar.onnx", "avatar.fp16.onnx", "avatar.onnx.npz", "avatar.onnx.json")
 
 # What a rule makes one of for each subject -> folder of its files, name of its log and benchmark; {of} is the name of
 # the one, empty for the subject (and for its own avatar, whose files lie in the subject's folder).
@@ -93,7 +94,7 @@ RULES = {
         Rule("train", "avatar", (AVATAR,), role="train"),
         Rule("evaluate", "avatar", (METRICS, "self.parquet", "self.mp4", SELF), role="train"),
         Rule("figures", "avatar", ("figures.html",), role="train", needed=False),
-        Rule("export", "avatar", ("avatar.onnx",), role="train", needed=False, on_request=True),
+        Rule("export", "avatar", EXPORT, role="train", needed=False, on_request=True),
         Rule("reenact", "driver", ("{of}.mp4", "{of}.parquet"), needed=False, on_request=True),
         Rule("external", "method", (METRICS, "frames.parquet"), needed=False, on_request=True),
         Rule("paper", "subject", ("paper.html",), role="train", needed=False, on_request=True),

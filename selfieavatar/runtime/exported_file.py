@@ -169,7 +169,7 @@ def _problem_of(model: ModelProto, size_px: int) -> str:
             return f"it has {', '.join(sorted(found)) or 'nothing'} instead of {', '.join(wanted)}"
         for name, channels in wanted.items():
             sides = [side.dim_value for side in found[name].shape.dim]
-            if len(sides) != 4 or sides[1:] != [channels, size_px, size_px] or found[name].elem_type != _FLOAT:
+            if sides != [0, channels, size_px, size_px] or found[name].elem_type != _FLOAT:  # 0: any number of frames
                 return f"{name} is not float32 of (B, {channels}, {size_px}, {size_px})"
     return ""
 

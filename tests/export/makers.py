@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from selfieavatar.identity import Identity
@@ -24,8 +25,10 @@ def content(**network):
             values.normal_(0, 0.1)  # they start at zero, which hides mistakes
     banks = {name: getattr(nets, name).cached() for name in ("face", "back", *OFF_FACE)}
     who: Identity = replace(identity(), light=default_light())
-    arrays = {name: torch.from_numpy(v.copy()) if v.dtype.kind != "U" else str(v)
-              for name, v in who.to_arrays().items() if hasattr(v, "copy")}  # fmt: skip
+    arrays = {
+        name: values.item() if values.dtype.kind == "U" else torch.from_numpy(np.array(values))
+        for name, values in who.to_arrays().items()
+    }
     return {
         "format": FORMAT, "subject": "anna", "consent": "self", "size_px": SIZE, "settings": dict(settings),
         "g_style": nets.style.state_dict(), "maps": {name: maps for name, maps in banks.items() if maps}
