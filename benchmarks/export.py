@@ -18,7 +18,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +36,7 @@ from stages import export  # noqa: E402
 
 log = logging.getLogger("export")
 WARM = 3
+Images = tuple[np.ndarray, np.ndarray]
 
 
 def fresh(path: Path, size_px: int, to: Path) -> Path:
@@ -76,11 +76,11 @@ def painters(path: Path, graph: Path, threads: int, compiled: bool) -> dict[str,
     return made
 
 
-def timed(call: Callable[[], object]) -> tuple[float, float]:
-    """Milliseconds on the clock and of the CPU."""
+def timed(paint: Painter, images: Images) -> tuple[Images, tuple[float, float]]:
+    """What is painted; milliseconds on the clock and of the CPU."""
     clock, busy = time.perf_counter(), time.process_time()
-    call()
-    return 1e3 * (time.perf_counter() - clock), 1e3 * (time.process_time() - busy)
+    painted = paint(*images)
+    return painted, (1e3 * (time.perf_counter() - clock), 1e3 * (time.process_time() - busy))
 
 
 def table(path: Path, graph: Path, fits: list[Path], threads: list[int], frames: int, compiled: bool) -> None:
@@ -96,13 +96,12 @@ def table(path: Path, graph: Path, fits: list[Path], threads: list[int], frames:
         parity = {name: Parity() for name in made}
         for number in range(frames + WARM):
             shown = images[number % len(images)]
-            wanted = made["torch float32"](*shown)
-            for name, paint in made.items():
-                if number >= WARM:
-                    times[name].append(timed(lambda p=paint, i=shown: p(*i)))  # type: ignore[misc]
-                parity[name].add(paint(*shown), wanted)
-        for name, found in times.items():
-            clock, busy = zip(*found, strict=True)
+            found = {name: timed(paint, shown) for name, paint in made.items()}
+            for name, (painted, took) in found.items():
+                parity[name].add(painted, found["torch float32"][0])
+                times[name] += [took] if number >= WARM else []
+        for name in made:
+            clock, busy = zip(*times[name], strict=True)
             words = f"{statistics.median(clock):.1f} | {min(clock):.1f} | {statistics.median(busy):.1f}"
             figures = parity[name].figures()
             psnr = "same" if figures["image_psnr_db"] is None else f"{figures['image_psnr_db']:.1f}"

@@ -69,8 +69,11 @@ class OpenVinoPainter:
         except ImportError as error:
             raise UserError("openvino is missing; pip install 'selfieavatar[openvino]'") from error
         names = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16}
-        hints = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": max(1, threads),
-                 "INFERENCE_PRECISION_HINT": names[precision]}  # fmt: skip
+        hints = {
+            "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": max(1, threads),
+            "INFERENCE_PRECISION_HINT": names[precision],
+            "ENABLE_CPU_PINNING": False,  # it would keep the thread that calls, and all that it starts, to one core
+        }  # fmt: skip
         self._path, self._size = exported.path, exported.description.size_px
         core = openvino.Core()
         try:

@@ -36,12 +36,14 @@ def test_it_is_posed_as_the_renderer_draws(path):
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_it_paints_what_the_network_says(path, runner):
     pytest.importorskip(runner)
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     avatar = ExportedAvatar.load(path, runner=runner)
     image, alpha = avatar.drive(*POSE)
     render, uv = avatar.pose(*POSE)
     np.testing.assert_array_equal(image, render)
     np.testing.assert_array_equal(alpha, uv[:, 2:])
     assert alpha.any() and not alpha.all()
+    assert not hasattr(os, "sched_getaffinity") or os.sched_getaffinity(0) == cores, "it stays on all its cores"
     with pytest.raises(ValueError, match=r"must be \('B', 3, 32, 32\)"):
         avatar.paint(render[..., :16], uv[..., :16])
 
