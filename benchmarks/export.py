@@ -2,9 +2,9 @@
 
     python benchmarks/export.py --avatar results/<subject>/avatar.pt --fit results/<subject>/clips/<clip>/fit.parquet
 
-The avatar is exported anew, as `python -m stages.export` does, to a temporary folder. --fresh 256 measures its networks
-at another size, with fresh weights, since time does not depend on them; its int8 column then says nothing about
-quality. Runners take turns frame by frame, so that other programs meet all of them. "CPU" is the time that all threads
+The avatar is exported anew, as `python -m stages.export` does, to a temporary folder. --sizes 0 256 also measures its
+networks at another size, with fresh weights, since time does not depend on them; differences then say little, and int8
+is kept whatever it loses. Runners take turns frame by frame, so that other programs meet all of them. "CPU" is the time that all threads
 together were at work, which other programs disturb less than the clock; the least clock time is what an idle machine
 comes to. --compile adds Avatar.load(..., compile=True).
 """
@@ -35,7 +35,7 @@ from selfieavatar.runtime.painters import OnnxPainter, OpenVinoPainter, Painter 
 from stages import export  # noqa: E402
 
 log = logging.getLogger("export")
-WARM = 3
+WARM, LEAST_INT8_DB = 3, export.LEAST_INT8_DB
 Images = tuple[np.ndarray, np.ndarray]
 
 
@@ -113,14 +113,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--avatar", required=True, type=Path)
     parser.add_argument("--fit", nargs="*", default=[], type=Path)
-    parser.add_argument("--fresh", type=int, nargs="*", default=[], help="other sizes to measure, px")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[0], help="px; 0 is the avatar as it is")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
     with tempfile.TemporaryDirectory() as folder:
-        for size in (0, *args.fresh):
+        for size in args.sizes:
+            export.LEAST_INT8_DB = 0.0 if size else LEAST_INT8_DB
             path = fresh(args.avatar, size, Path(folder, "avatar.pt")) if size else args.avatar
             graph = Path(folder, f"{size}.onnx")
             words = ["--avatar", str(path), "--out", str(graph), "--fit", *map(str, args.fit)]
