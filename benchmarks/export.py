@@ -4,9 +4,9 @@
 
 The avatar is exported anew, as `python -m stages.export` does, to a temporary folder. --sizes 0 256 also measures its
 networks at another size, with fresh weights, since time does not depend on them; differences then say little, and int8
-is kept whatever it loses. Runners take turns frame by frame, so that other programs meet all of them. "CPU" is the time that all threads
-together were at work, which other programs disturb less than the clock; the least clock time is what an idle machine
-comes to. --compile adds Avatar.load(..., compile=True).
+is kept whatever it loses. Runners take turns frame by frame, so that other programs meet all of them. "CPU" is the time
+that all threads together were at work, which other programs disturb less than the clock. --compile adds
+Avatar.load(..., compile=True).
 """
 
 from __future__ import annotations

@@ -88,14 +88,14 @@ class Export:
         self.parity: dict[str, Any] = {}
         self.notes: list[str] = []
 
-    def take(self, precision: str, written: Path, least_db: float = 0.0) -> Parity:
+    def take(self, precision: str, written: Path, images: Images, least_db: float = 0.0) -> Parity:
         """Check and compare a graph; put it in its place if its images keep so many dB, else remove what is there."""
         from selfieavatar.export.parity import compare
         from selfieavatar.runtime.painters import OnnxPainter
 
         content, path = written.read_bytes(), graph_path(self.out, precision)
         check_graph(path, content, self.avatar.size_px)
-        parity = compare(self.avatar, OnnxPainter(self._unfinished(path, content), self.threads), self.images)
+        parity = compare(self.avatar, OnnxPainter(self._unfinished(path, content), self.threads), images)
         self.parity[precision] = parity.figures()
         if parity.psnr_db >= least_db:
             with atomic_file(path) as temporary:
@@ -140,13 +140,13 @@ def write_graphs(export: Export, content: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         graph, eighth = Path(folder, "graph.onnx"), Path(folder, "int8.onnx")
         export_graph(export.avatar, graph)
-        mean = export.take("float32", graph).figures()["image_mean_abs"]
+        mean = export.take("float32", graph, export.images).figures()["image_mean_abs"]
         if mean > MOST_DIFFERENCE:
             raise UserError(f"the network in ONNX differs from torch by {mean:.2g} on average; do not use {export.out}")
         quantize(graph, eighth, export.images[::2])
-        export.take("int8", eighth, LEAST_INT8_DB)
+        export.take("int8", eighth, export.images[1::2] or export.images, LEAST_INT8_DB)  # its ranges are of the others
         export_graph(Avatar(content, "cpu", "float16"), graph)
-        export.take("float16", graph)
+        export.take("float16", graph, export.images)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -161,12 +161,13 @@ def run(args: argparse.Namespace) -> None:
     motions = motions_of(avatar, args.fit) if args.fit else range_motions(avatar, FRAMES)
     export = Export(avatar, args.out, args.threads, driving_images(avatar, motions))
     clips = [path.parent.name for path in args.fit]
-    export.parity |= {"frames": len(export.images), "driven_by": clips or "poses and expressions of the avatar's range"}
+    export.parity["driven_by"] = clips or "poses and expressions over the range of the avatar"
     write_graphs(export, content)
     # What is not needed to drive stays behind.
     replace(avatar.identity, registration_reference=None, texture_weight=None).save(identity_path(args.out))
     facts = FileFacts.of(args.avatar), FileFacts.of(identity_path(args.out))
-    description = export.description(content.get("consent"), *facts)
+    consent = content.get("consent")
+    description = export.description(consent if isinstance(consent, str) else None, *facts)
     write_json(description_path(args.out), description.model_dump())
     for note in export.notes:
         log.info("%s", note)

@@ -38,11 +38,11 @@ class Parity:
         return -10 * math.log10(mean) if mean > 0 else math.inf
 
     def figures(self) -> dict[str, Any]:
-        """Return mean and largest absolute differences (images in [0,1]) and PSNR in dB, null where nothing differs."""
+        """Return mean and largest absolute differences (of 1) and PSNR in dB, null where nothing differs."""
         means = {f"{name}_mean_abs": self._sum[name] / max(self._count[name], 1) for name in self._count}
         most = {f"{name}_max_abs": self._most[name] for name in self._count}
         psnr = None if math.isinf(self.psnr_db) else round(self.psnr_db, 2)
-        return means | most | {"image_psnr_db": psnr}
+        return {"frames": self.frames} | means | most | {"image_psnr_db": psnr}
 
     def in_words(self) -> str:
         """Say it in a line."""

@@ -89,7 +89,7 @@ def test_the_description_tells_what_was_exported(made):
         ("alpha", ["B", 1, SIZE, SIZE]),
     ]  # fmt: skip
     parity = told["parity"]
-    assert parity["frames"] == FRAMES - 1 and parity["driven_by"] == ["talk"]
+    assert parity["float32"]["frames"] == FRAMES - 1 and parity["driven_by"] == ["talk"]
     assert parity["float32"]["image_mean_abs"] < 1e-5 < parity["float16"]["image_mean_abs"] < 1e-2
     int8 = parity["int8"]["image_psnr_db"]
     assert (told["files"]["int8"] is None) == (int8 < 40) == (not (made / "avatar.int8.onnx").exists())
