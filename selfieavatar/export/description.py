@@ -10,7 +10,7 @@ _MEANING = {
     "render": "I_R, the shaded face, RGB; black off the face",
     "uv": "I_UV: channel 0 is u, 1 is v, 2 is 1 on the face; off the face 0, and u, v are 0 or coordinates of hair "
     "(v / 2) or torso ((1 + v) / 2). Sampled nearest: do not smooth or compress it",
-    "image": "the person before the own background, RGB",
+    "image": "the person before the background of the recording, RGB",
     "alpha": "1 on the person, 0 on the background",
 }
 CONVENTIONS = [
