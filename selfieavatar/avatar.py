@@ -7,28 +7,23 @@ both, and `retarget` carries another person's motion over to this one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from selfieavatar.errors import UserError
-from selfieavatar.geometry.camera import Camera
 from selfieavatar.identity import Identity
 from selfieavatar.io.avatar_file import read_avatar
-from selfieavatar.morphable.landmark_sets import LandmarkSet
-from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.networks.avatar_generator import map_channels
 from selfieavatar.networks.avatar_networks import OFF_FACE, build_generator
 from selfieavatar.networks.face_bases import bases_of, bases_shapes, has_bases
+from selfieavatar.networks.painting import Painting
 from selfieavatar.networks.sizes import check_sizes
 from selfieavatar.rendering.raster import RasterBackend
-from selfieavatar.rendering.renderer import Renderer
-from selfieavatar.retargeting.retarget import Actor, Motion, Retarget, driver_of, same_person
+from selfieavatar.retargeting.posable import Posable
 from selfieavatar.settings.config import read_section
 from selfieavatar.settings.sections import Decode
 from selfieavatar.settings.train_section import Networks
@@ -111,14 +106,12 @@ def compile_folded(network: nn.Module, device: torch.device) -> None:
         network.compile(dynamic=False, mode="reduce-overhead")  # CUDA graphs
 
 
-class Avatar:
+class Avatar(Posable):
     """One person's avatar on a device. Thread-safe as long as nobody moves it.
 
-    Attributes:
-        size_px: side of the images. identity: who is shown. weights: where the backbones of the losses came from.
-        settings: of its networks. training: images and minutes that it took. mask_trained: whether any loss taught it
-        the mask.
-        camera: of the avatar's images.
+    Attributes, besides those of `Posable`:
+        weights: where the backbones of the losses came from. settings: of its networks. training: images and minutes
+        that it took. mask_trained: whether any loss taught it the mask. painting: the network that `paint` runs.
     """
 
     def __init__(
@@ -127,17 +120,15 @@ class Avatar:
     ) -> None:  # fmt: skip
         """Build the avatar from the content of avatar.pt; arguments as of `load`."""
         self.device = torch.device(device)
-        self.size_px = int(content["size_px"])
         self.subject: str = content.get("subject", "")
         self.settings = _networks_of(content)
         self.weights: dict[str, str] = content["weights"]
         self.training = {name: content.get(name) for name in ("images", "minutes")}
         self.mask_trained = any(content["settings"].get(name, 1) for name in ("weight_mask", "weight_mrf"))
-        self.identity = Identity.from_arrays(
+        identity = Identity.from_arrays(
             {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
         )
-        self.camera: Camera = self.identity.camera.scaled(self.size_px)
-        self._renderer = Renderer(self.identity, self.size_px, backend)
+        super().__init__(identity, int(content["size_px"]), backend)
         self.expression_range = {k: v.numpy() for k, v in content["expression_range"].items()}
         maps = {
             region: {name: content["maps"][region][name].to(self.device, memory_format=torch.channels_last)
@@ -145,15 +136,16 @@ class Avatar:
             for region in _regions(self.settings)
         }  # fmt: skip
         with torch.device("meta"):  # memory for what is in the file, not for what its settings claim
-            self._network = build_generator(self.settings, self.size_px)
-        self._network.load_state_dict(content["g_style"], assign=True)
-        self._network.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        self._network.fold(getattr(torch, precision))
+            network = build_generator(self.settings, self.size_px)
+        network.load_state_dict(content["g_style"], assign=True)
+        network.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        network.fold(getattr(torch, precision))
         off_face = {region: maps[region] for region in OFF_FACE if region in maps}
         bases = bases_of(content["maps"]["bases"], self.device) if has_bases(self.settings) else None
-        self._atlas, self._back = self._network.atlas(maps.get("face", {}), off_face, bases), maps.get("back", {})
-        if self._back:
-            self._back["feature"] = self._back["feature"].to(getattr(torch, precision))
+        atlas, back = network.atlas(maps.get("face", {}), off_face, bases), maps.get("back", {})
+        if back:
+            back["feature"] = back["feature"].to(getattr(torch, precision))
+        self.painting = Painting(network, atlas, back, self.size_px)
 
     @classmethod
     def load(
@@ -199,7 +191,7 @@ class Avatar:
     def _compile(self) -> None:
         """Compile the network, and paint a black frame to see that it can be done."""
         log.info("compiling the avatar's networks for this machine; a minute or so, longer where it is busy")
-        compile_folded(self._network, self.device)
+        compile_folded(self.painting.network, self.device)
         black = torch.zeros(1, 3, self.size_px, self.size_px)
         try:
             self.paint(black, black)
@@ -227,9 +219,7 @@ class Avatar:
             raise ValueError(f"render and uv must be {shape}, not {tuple(render.shape)} and {tuple(uv.shape)}")
         render = render.to(self.device, memory_format=torch.channels_last)
         uv = uv.to(self.device, memory_format=torch.channels_last)
-        image, background = self._network(self._atlas, self._back, render, uv)
-        alpha = F.interpolate((1 - background.float()) / 2, size=self.size_px, mode="bilinear", align_corners=False)
-        return (image.float() / 2 + 0.5).clamp(0, 1), alpha.clamp(0, 1)
+        return self.painting(render, uv)
 
     def pose(
         self,
@@ -240,33 +230,9 @@ class Avatar:
         light: np.ndarray | None = None,
         torso: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Draw the driving images of frames from coefficients of this avatar's own model.
-
-        Args:
-            rotation: axis-angle (B,3) rad. translation: (B,3) cm. expression: (B,E). gaze: (B,4) rad, None looks ahead.
-            light: (B,27), None is the mean light of the avatar's own clips. torso: (B,2) its shift as a share of the
-            side, None puts it where the head's pose tells (see `fitting.torso_motion`).
-
-        Returns:
-            I_R and I_UV (B,3,S,S) in [0,1], as `paint` wants them.
-
-        Raises:
-            ValueError: coefficients of another shape.
-        """
-        frames, needed = len(np.atleast_2d(rotation)), ("rotation", "translation", "expression")
-        widths = {"rotation": 3, "translation": 3, "expression": self.model.expression_count}
-        widths |= {"gaze": 4, "light": 27, "torso": 2}
-        rows_of: list[Any] = []
-        for name, rows in zip(widths, (rotation, translation, expression, gaze, light, torso), strict=True):
-            rows_of.append(np.atleast_2d(np.asarray(rows)) if rows is not None or name in needed else None)
-            if rows_of[-1] is not None and (rows_of[-1].shape != (frames, widths[name]) or not frames):
-                raise ValueError(f"{name} must be {(frames or 'B', widths[name])}, not {rows_of[-1].shape}")
-        if torso is None and self.identity.torso_motion is not None:
-            rows_of[-1] = self.identity.torso_motion.shift(rows_of[0], rows_of[1])
-        drawn = self._renderer.render_batch(*rows_of)
-        render = torch.from_numpy(drawn.image).permute(0, 3, 1, 2).float() / 255
-        uv = torch.from_numpy(drawn.uv.astype(np.int32)).permute(0, 3, 1, 2).float() / 65535
-        return render, uv
+        """Draw the driving images of frames: arguments as of `draw`, as tensors I_R and I_UV (B,3,S,S) for `paint`."""
+        render, uv = self.draw(rotation, translation, expression, gaze, light, torso)
+        return torch.from_numpy(render), torch.from_numpy(uv)
 
     def drive(
         self,
@@ -279,45 +245,3 @@ class Avatar:
     ) -> tuple[Tensor, Tensor]:
         """Paint frames from coefficients of this avatar's own model: arguments as of `pose`, returns as of `paint`."""
         return self.paint(*self.pose(rotation, translation, expression, gaze, light, torso))
-
-    @property
-    def model(self) -> MorphableModel:
-        """The person's face."""
-        return self.identity.model
-
-    @property
-    def landmark_set(self) -> LandmarkSet:
-        """The landmarks that the person was tracked by."""
-        return self.identity.landmark_set
-
-    def retarget(
-        self, driver: MorphableModel, camera: Camera, motion: Motion, pose: str = "relative", gain: float = 1.0,
-        overshoot: float = 1.0, pose_overshoot: float = 0.3,
-    ) -> Callable[[Motion], Motion]:  # fmt: skip
-        """Make a function from motions of the driver to motions of this avatar.
-
-        Args:
-            driver, camera: model and camera of the person who drives. motion: frames of theirs that tell their neutral
-            face and usual pose. pose, gain, overshoot, pose_overshoot: see `retargeting.retarget.Retarget`.
-
-        Returns:
-            The driver's coefficients carried over; unchanged where the driver is the avatar's own person.
-
-        Raises:
-            UserError: the driver was tracked by other landmarks, or the avatar does not know its usual pose.
-        """
-        own, poses = self.model, self.identity.pose_range
-        if same_person(driver, own):
-            return lambda motion: motion
-        if poses is None:
-            raise UserError("the avatar's identity lacks pose_rest, pose_low, pose_high; train it again")
-        kind = self.landmark_set
-        if len(driver.landmark_vertices) != kind.count:
-            raise UserError(
-                f"the driver was tracked by {len(driver.landmark_vertices)} landmarks, the avatar by {kind.count}; use "
-                "one `landmarks.detector` for both"
-            )
-        target = Actor(own, self.camera, np.zeros(own.expression_count), poses.reference.astype(float))
-        reach = np.stack([poses.low, poses.high]).astype(float)
-        mover = driver_of(driver, camera, motion, kind)
-        return Retarget(mover, target, kind, reach, pose, gain, overshoot, pose_overshoot)

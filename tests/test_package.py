@@ -77,6 +77,22 @@ def test_the_wheel_drives_an_avatar_without_the_checkout(wheel, avatar_pt, tmp_p
     assert shape == [2, 3, SIZE, SIZE] and 0 < image < 1 and 0 <= alpha <= 1
 
 
+def test_without_torch_it_is_said_what_to_install():
+    """As after `pip install "selfieavatar[runtime]"`; in a process of its own, where torch cannot be imported."""
+    script = "import sys; sys.modules['torch'] = None\nfrom selfieavatar import ExportedAvatar, Avatar"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "UserError: Avatar needs torch: pip install 'selfieavatar[torch]'" in done.stderr
+
+
+def test_the_runtime_asks_for_no_torch(wheel):
+    with zipfile.ZipFile(wheel) as file:
+        [metadata] = [name for name in file.namelist() if name.endswith("METADATA")]
+        needs = [line.removeprefix("Requires-Dist: ") for line in file.read(metadata).decode().splitlines()
+                 if line.startswith("Requires-Dist: ")]  # fmt: skip
+    asked = [need for need in needs if "extra ==" not in need or 'extra == "runtime"' in need]
+    assert any(need.startswith("onnxruntime") for need in asked) and not any(need.startswith("torch") for need in asked)
+
+
 def test_the_wheel_holds_the_library_alone(wheel):
     with zipfile.ZipFile(wheel) as file:
         names = file.namelist()

@@ -4,6 +4,7 @@ results/<subject>/
     source/demo-<seed>.mp4                      the procedural demo actor; footage stays where it is
     clips/<clip>/{frames,alpha,render,uv}/      numbered images of the clip, and a manifest of each stage
     identity.npz  avatar.pt  metrics.json ...   the subject's model, its avatar, and how good it is
+    avatar.onnx  avatar.onnx.{json,npz} ...     the avatar for programs without torch
     variants/<variant>/                         the files of an ablation, as those of the avatar itself
     reenact/<subject>--<clip>.{mp4,parquet}     the avatar driven by a clip of the sheet
     external/<method>/                          images of another method, put there by hand, and their scores
@@ -20,6 +21,7 @@ from pathlib import Path
 IMAGES = ("frames", "alpha", "render", "uv")  # folders of numbered images of a clip
 VARIANTS, EXTERNAL, TRAIN, SELF = "variants", "external", "train", "self"
 AVATAR, METRICS = "avatar.pt", "metrics.json"
+EXPORT = ("avatar.onnx", "avatar.fp16.onnx", "avatar.onnx.npz", "avatar.onnx.json")
 
 # What a rule makes one of for each subject -> folder of its files, name of its log and benchmark; {of} is the name of
 # the one, empty for the subject (and for its own avatar, whose files lie in the subject's folder).
@@ -92,6 +94,7 @@ RULES = {
         Rule("train", "avatar", (AVATAR,), role="train"),
         Rule("evaluate", "avatar", (METRICS, "self.parquet", "self.mp4", SELF), role="train"),
         Rule("figures", "avatar", ("figures.html",), role="train", needed=False),
+        Rule("export", "avatar", EXPORT, role="train", needed=False, on_request=True),
         Rule("reenact", "driver", ("{of}.mp4", "{of}.parquet"), needed=False, on_request=True),
         Rule("external", "method", (METRICS, "frames.parquet"), needed=False, on_request=True),
         Rule("paper", "subject", ("paper.html",), role="train", needed=False, on_request=True),

@@ -6,11 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from selfieavatar.avatar import Avatar
 from selfieavatar.detection.landmarks import Detection, FaceDetector, MediaPipeDetector
 from selfieavatar.errors import UserError
 from selfieavatar.fitting.online import OnlineFit, OnlinePose
@@ -18,6 +17,10 @@ from selfieavatar.live.driver_model import driver_model
 from selfieavatar.morphable.landmark_sets import FACE_VERTICES, MEDIAPIPE
 from selfieavatar.retargeting.retarget import Actor, Motion, Retarget
 from selfieavatar.video.crop import choose_crop
+
+if TYPE_CHECKING:
+    from selfieavatar.avatar import Avatar
+    from selfieavatar.runtime.exported_avatar import ExportedAvatar
 
 State = Literal["calibrating", "following", "no face", "another face"]
 
@@ -48,7 +51,8 @@ class LiveDriver:
     avatar follows, relative to that. Another image size, or a face that the calibration does not fit, begin anew.
 
     Args:
-        avatar: to paint. is_person: the driver is the avatar's own person, whose model is known.
+        avatar: to paint, of avatar.pt or of avatar.onnx.
+        is_person: the driver is the avatar's own person, whose model is known.
         pose: "relative" to how the driver was held while calibrating, or "absolute", where the driver is in the crop.
         gain: on the expression. smooth: light smoothing without a frame of lag. calibration_s: length of a calibration.
         crop: (x0, y0, side) px of the camera's image that stands for the avatar's; None puts it around the driver.
@@ -59,7 +63,7 @@ class LiveDriver:
     """
 
     def __init__(
-        self, avatar: Avatar, *, is_person: bool = False, pose: str = "relative", gain: float = 1.0,
+        self, avatar: Avatar | ExportedAvatar, *, is_person: bool = False, pose: str = "relative", gain: float = 1.0,
         smooth: bool = True, calibration_s: float = 1.5, crop: tuple[int, int, int] | None = None,
         detector: FaceDetector | None = None,
     ) -> None:  # fmt: skip
@@ -112,11 +116,10 @@ class LiveDriver:
             state = self._follow(face, time_s, timings)
         with _timed(timings, "render"):
             motion = self._motion
-            render, uv = self.avatar.pose(motion.rotation, motion.translation, motion.expression, motion.gaze)
+            images: Any = self.avatar.pose(motion.rotation, motion.translation, motion.expression, motion.gaze)
         with _timed(timings, "paint"):
-            painted, alpha = self.avatar.paint(render, uv)
-            shown = painted[0].permute(1, 2, 0).mul(255).round().byte().cpu().numpy()
-            matte = alpha[0, 0].mul(255).round().byte().cpu().numpy()
+            painted, alpha = self.avatar.paint(*images)
+            shown, matte = eight_bit(painted[0]), eight_bit(alpha[0])[..., 0]
         return LiveFrame(shown, matte, motion, state, timings)
 
     def _calibrate(self, face: Detection, time_s: float, timings: dict[str, float]) -> State:
@@ -175,6 +178,12 @@ def _timed(timings: dict[str, float], step: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     timings[step] = 1e3 * (time.perf_counter() - began)
+
+
+def eight_bit(image: Any) -> np.ndarray:
+    """Convert an image (C, S, S) in [0, 1], of NumPy or of torch on any device, to (S, S, C) uint8."""
+    values = np.asarray(image.cpu() if hasattr(image, "cpu") else image)
+    return (values.transpose(1, 2, 0) * 255).round().astype(np.uint8)
 
 
 def _crop_around(points: np.ndarray, size: tuple[int, ...]) -> tuple[int, int, int]:

@@ -132,10 +132,13 @@ class StyledConv(nn.Module):
         """Convolve in fewer passes over memory.
 
         The bias goes before the doubling, and the border, where the zeros around the image have their part, is fixed
-        afterwards.
+        afterwards. ONNX has no writing in place: there the zeros are laid around the image, as `upsample2` does.
         """
-        x = F.conv2d(x.to(kernel.dtype), kernel, bias, padding=self.padding)
-        if self.up:
+        lay_around = self.up and torch.compiler.is_exporting()
+        x = F.conv2d(x.to(kernel.dtype), kernel, None if lay_around else bias, padding=self.padding)
+        if lay_around:
+            x = upsample2(x) + bias[None, :, None, None]
+        elif self.up:
             x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             for line in (x[..., :1, :], x[..., -1:, :], x[..., :1], x[..., -1:]):
                 line.mul_(0.75).add_(0.25 * bias[None, :, None, None])

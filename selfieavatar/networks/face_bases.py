@@ -123,7 +123,7 @@ def sample_bases(bases: Bases, code: Tensor, grid: Tensor, weight: Tensor, mode:
 def _combine(bases: Tensor, code: Tensor) -> Tensor:
     """Weigh bases (K, c N, N) by the code (B,K), and sum them: (B,c,N,N)."""
     with _full_precision(bases):
-        return (code.float() @ bases.flatten(1)).view(len(code), -1, bases.shape[2], bases.shape[2])
+        return (code.float() @ bases.flatten(1)).view(code.shape[0], -1, bases.shape[2], bases.shape[2])
 
 
 def _sample(maps: Tensor, grid: Tensor, mode: str) -> Tensor:

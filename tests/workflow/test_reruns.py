@@ -202,6 +202,11 @@ def test_reenactment(made_project, tmp_path):
         path.write_text(text)
 
 
+def test_an_export_is_made_on_request_only(made_project):
+    assert made_project.pending() == {}
+    assert made_project.pending("results/smoke/avatar.onnx") == {"export": 1}
+
+
 def test_published_weights_are_downloaded_first(made_project, tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(yaml.safe_dump({"train": {"backbone_weights": "imagenet"}}))

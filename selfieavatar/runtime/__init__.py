@@ -1,0 +1,1 @@
+"""Drive exported avatars without torch, and choose what paints fastest on this machine."""
