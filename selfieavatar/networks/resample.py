@@ -50,7 +50,14 @@ def upfirdn2d(
 
 
 def upsample2(image: torch.Tensor) -> torch.Tensor:
-    """Blur up by two with [1,3,3,1]: (B, C, H, W) -> (B, C, 2H, 2W), equal to upfirdn2d(up=2, pad=(2, 1), gain=4)."""
+    """Blur up by two with [1,3,3,1]: (B, C, H, W) -> (B, C, 2H, 2W), equal to upfirdn2d(up=2, pad=(2, 1), gain=4).
+
+    With this kernel the new pixels are the 3:1 mixtures of bilinear interpolation, only that the image is surrounded by
+    zeros. ONNX gets it in that form, in half the time of a transposed convolution per channel there.
+    """
+    if torch.compiler.is_exporting():
+        wide = F.interpolate(F.pad(image, (1, 1, 1, 1)), scale_factor=2.0, mode="bilinear", align_corners=False)
+        return wide[..., 2:-2, 2:-2]
     with own_precision(image):
         wide = _computed_in(image)
         return F.conv_transpose2d(wide, 4 * _blur(wide), stride=2, padding=1, groups=image.shape[1]).to(image.dtype)
