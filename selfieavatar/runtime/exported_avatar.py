@@ -15,7 +15,7 @@ RUNNERS = ("onnxruntime", "openvino")
 
 
 class ExportedAvatar(Posable):
-    """One person's avatar, read from avatar.onnx and what lies beside it; not thread-safe.
+    """One person's avatar, read from avatar.onnx and what lies beside it; thread-safe.
 
     Attributes, besides those of `Posable`:
         subject: name. consent: on what basis the avatar was made, if it says. paint: the painter; another one may be

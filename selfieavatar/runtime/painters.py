@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol
 
 import numpy as np
@@ -75,6 +76,7 @@ class OpenVinoPainter:
             "ENABLE_CPU_PINNING": False,  # it would keep the thread that calls, and all that it starts, to one core
         }  # fmt: skip
         self._path, self._size = exported.path, exported.description.size_px
+        self._one_at_a_time = threading.Lock()
         core = openvino.Core()
         try:
             model = core.read_model(model=exported.graph, weights=b"")
@@ -88,8 +90,9 @@ class OpenVinoPainter:
         images = checked_images(render, uv, self._size)
         parts = []
         for one in zip(*images, strict=True):
-            found = self._request.infer({name: image[None] for name, image in zip(INPUTS, one, strict=True)})
-            parts.append([np.array(found[name]) for name in OUTPUTS])  # its memory is the next frame's
+            with self._one_at_a_time:
+                found = self._request.infer({name: image[None] for name, image in zip(INPUTS, one, strict=True)})
+                parts.append([np.array(found[name]) for name in OUTPUTS])  # its memory is the next frame's
         image, alpha = (np.concatenate(frames) for frames in zip(*parts, strict=True))
         return checked_painting(image, alpha, images[0].shape, str(self._path))
 

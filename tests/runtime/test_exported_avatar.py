@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -46,6 +47,16 @@ def test_it_paints_what_the_network_says(path, runner):
     assert not hasattr(os, "sched_getaffinity") or os.sched_getaffinity(0) == cores, "it stays on all its cores"
     with pytest.raises(ValueError, match=r"must be \('B', 3, 32, 32\)"):
         avatar.paint(render[..., :16], uv[..., :16])
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_threads_may_paint_at_once(path, runner):
+    pytest.importorskip(runner)
+    avatar = ExportedAvatar.load(path, runner=runner)
+    images = [np.full((1, 3, SIZE, SIZE), shade, np.float32) for shade in np.linspace(0, 1, 40)]
+    with ThreadPoolExecutor(4) as pool:
+        for image, (painted, _) in zip(images, pool.map(lambda i: avatar.paint(i, i), images), strict=True):
+            np.testing.assert_array_equal(painted, image)
 
 
 def test_what_is_asked_wrongly_is_said(path):
