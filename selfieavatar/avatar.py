@@ -20,6 +20,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.identity import Identity
 from selfieavatar.io.avatar_file import read_avatar
+from selfieavatar.io.files import content_hash
 from selfieavatar.morphable.landmark_sets import LandmarkSet
 from selfieavatar.morphable.model import MorphableModel
 from selfieavatar.networks.avatar_generator import map_channels
@@ -49,6 +50,8 @@ def _refuse_misfits(content: dict[str, Any]) -> None:
         raise ValueError(problem)
     if not isinstance(content["weights"], dict):
         raise ValueError("weights must be a table")
+    if not all(isinstance(content.get(name, ""), str) for name in ("subject", "consent")):
+        raise ValueError("subject and consent must be texts")
     for part in ("g_style", "identity", "expression_range"):
         for name, values in content[part].items():
             _refuse_hollow(values, f"{part}.{name}")
@@ -116,6 +119,8 @@ class Avatar:
 
     Attributes:
         size_px: side of the images. identity: who is shown. weights: where the backbones of the losses came from.
+        consent: basis on which the person was made into an avatar, as the sheet states it; empty in files from before.
+        digest: content hash of avatar.pt, empty where there is no file.
         settings: of its networks. training: images and minutes that it took. mask_trained: whether any loss taught it
         the mask.
         camera: of the avatar's images.
@@ -129,6 +134,8 @@ class Avatar:
         self.device = torch.device(device)
         self.size_px = int(content["size_px"])
         self.subject: str = content.get("subject", "")
+        self.consent: str = content.get("consent", "")
+        self.digest = ""
         self.settings = _networks_of(content)
         self.weights: dict[str, str] = content["weights"]
         self.training = {name: content.get(name) for name in ("images", "minutes")}
@@ -186,6 +193,7 @@ class Avatar:
         try:
             _refuse_misfits(content)
             avatar = cls(content, device, precision, backend)
+            avatar.digest = content_hash(Path(path))
             ends = {name: avatar.expression_range[name].shape for name in ("low", "high")}
             if any(shape != (avatar.model.expression_count,) for shape in ends.values()):
                 raise ValueError("expression_range is not of its model")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,12 @@ from selfieavatar.geometry.camera import Camera
 from selfieavatar.identity import Identity
 from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
+from selfieavatar.marking.marker import Marker
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE
 from selfieavatar.morphable.model import MorphableModel
-from selfieavatar.reporting.tiles import tiles_in_a_row
+from selfieavatar.reporting.tiles import tile_region, tiles_in_a_row
 from selfieavatar.retargeting.retarget import Carried, Motion, Retarget
-from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.settings.cli import main, marking_arguments, marking_of, progress, stage_parser
 from selfieavatar.settings.device import lease_device
 from selfieavatar.settings.sections import Reenact
 from selfieavatar.video.writer import VideoWriter
@@ -60,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out-video", required=True, type=Path, help="video of driver | avatar to write")
     parser.add_argument("--manifest", required=True, type=Path, help="table of coefficients and distances to write")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted; 0 runs on the CPU")
+    marking_arguments(parser)
     return parser
 
 
@@ -145,7 +148,9 @@ def video(
     height, width = tiles_in_a_row([black, black], names, "", side).shape[:2]
     painted: dict[int, np.ndarray] = {}
     clip = ClipStore(args.frames.parent, frames=args.frames)
-    with VideoWriter(args.out_video, driver.fps, (width, height), args.settings.video_crf) as video:
+    marker, place_px = Marker(avatar, marking_of(args)), tile_region(1, side)
+    seal = partial(marker.seal, region=place_px, title=args.out_video.name)
+    with VideoWriter(args.out_video, driver.fps, (width, height), args.settings.video_crf, finish=seal) as video:
         for row in progress(range(len(frames)), desc="reenact"):
             at = place[row]
             if at >= 0 and at not in painted:
@@ -161,7 +166,10 @@ def video(
             number = int(frames[row])
             caption = f"{number}" if at >= 0 else f"{number}: no face to follow"
             shown = [clip.image("frames", number), painted[at] if at >= 0 else black]
-            video.put(tiles_in_a_row(shown, names, caption, side))
+            tiles = tiles_in_a_row(shown, names, caption, side)
+            if at >= 0:
+                marker.paint_part(tiles, place_px)  # after what is measured was taken
+            video.put(tiles)
 
 
 def distances(avatar: Avatar, asked: Motion, tracker: Tracker) -> dict[str, np.ndarray]:

@@ -143,11 +143,17 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
+def scaled_down(image: np.ndarray, widest_px: int) -> np.ndarray:
+    """Scale an image (H, W, 3) to `widest_px` where it is wider."""
+    height, width = image.shape[:2]
+    if width <= widest_px:
+        return image
+    size = (widest_px, max(1, round(height * widest_px / width)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
 def encode_jpeg(image: np.ndarray, widest_px: int, quality: int = 90) -> bytes:
     """Encode RGB uint8 (H, W, 3) as JPEG, scaled down to `widest_px` where it is wider."""
-    height, width = image.shape[:2]
-    if width > widest_px:
-        size = (widest_px, max(1, round(height * widest_px / width)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    image = scaled_down(image, widest_px)
     flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)[1].tobytes()

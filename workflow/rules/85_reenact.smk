@@ -33,6 +33,7 @@ rule reenact:
     params:
         cfg=wf.settings("reenact"),
         code=code_digest("stages.reenact"),
+        marks=wf.marking,
         subject=lambda wildcards: str(wf.results / wildcards.subject),
     message:
         "The avatar of {wildcards.subject}{wildcards.variant} follows {wildcards.driver}"
@@ -42,4 +43,5 @@ rule reenact:
             " --avatar {input.avatar:q} --driver {wildcards.driver:q} --identity {input.identity:q}"
             " --decode {input.decode:q} --fit {input.fit:q} --frames {input.frames:q} --clips-dir {params.subject:q}/clips"
             " --samples {input.samples:q} --out-video {output.video:q} --manifest {output.manifest:q}"
+            " {params.marks}"
         )
