@@ -13,7 +13,8 @@ from selfieavatar.io.images import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.schemas import SCHEMAS
 from selfieavatar.settings.sections import Paper
-from stages import paper, reenact
+from stages import paper
+from stages import reenact_clip as reenact
 from tests.evaluation.made_up import metrics
 from tests.stages.test_reenact import FRAMES, SIZE, arguments, made  # noqa: F401 - the fixture of a tiny avatar
 

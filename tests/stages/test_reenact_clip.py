@@ -17,7 +17,7 @@ from selfieavatar.rendering.shading import default_light
 from selfieavatar.settings.sections import Reenact
 from selfieavatar.training.dataset import FrameStore
 from selfieavatar.training.loop import Frames, train
-from stages import reenact
+from stages import reenact_clip as reenact
 from stages import train as train_stage
 from tests.fitting import makers
 from tests.networks.test_backbones import vggface2_file
