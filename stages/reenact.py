@@ -3,7 +3,7 @@
 In: avatar.pt and a video (or a folder of images) of anybody. The face is tracked over the whole video, which also tells
 the driver's neutral face and usual pose. Out: by its ending a video .mp4, .webm or .mov, or a folder of PNGs, with the
 driver's sound and frame times; --alpha keeps the person without the background. Frames without a face hold the last
-motion. About 6 KB of memory a frame; images are streamed. The workflow's own rule, with distances and a table, is
+motion; gaps up to 0.2 s are bridged. About 6 KB of memory a frame; images are streamed. The workflow's own rule, with distances and a table, is
 stages.reenact_clip.
 """
 
@@ -148,9 +148,9 @@ def run(args: argparse.Namespace) -> None:
             images = painted(avatar, followed, args.settings.batch_size)
             for image, time_s in zip(progress(images, total=len(times), desc="paint"), times.tolist(), strict=True):
                 movie.put(marker.paint(image), time_s)
-    held = int((~followed.seen).sum())
-    log.info("%s: %d frames, %d of them without a face, which hold the last motion; fit %.1f s, painting %.1f s",
-             args.out, len(times), held, fitted - began, time.perf_counter() - fitted)  # fmt: skip
+    lost, held = int(np.isnan(found.points[:, 0, 0]).sum()), int((~followed.seen).sum())
+    log.info("%s: %d frames, %d of them without a face; %d hold the last motion, shorter gaps are bridged; fit %.1f s, "
+             "painting %.1f s", args.out, len(times), lost, held, fitted - began, time.perf_counter() - fitted)  # fmt: skip
     for warning in followed.carried.warnings():
         log.warning("%s", warning.partition(":")[0])
 

@@ -16,7 +16,7 @@ from selfieavatar.settings.sections import Paper
 from stages import paper
 from stages import reenact_clip as reenact
 from tests.evaluation.made_up import metrics
-from tests.stages.test_reenact import FRAMES, SIZE, arguments, made  # noqa: F401 - the fixture of a tiny avatar
+from tests.stages.test_reenact_clip import FRAMES, SIZE, arguments, made  # noqa: F401 - the fixture of a tiny avatar
 
 DRIVER = "other--talk"
 

@@ -10,7 +10,7 @@ LEAD = RATE // 25
 
 
 def flash_and_beep(path, start_s=0.0, size=64):
-    """Two seconds whose times begin at `start_s` (whole frames), in Matroska; the sound begins a frame before the images."""
+    """Two seconds from `start_s` (whole frames) on, in Matroska; the sound begins a frame before the images."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25)
         video.width = video.height = size
