@@ -2,10 +2,11 @@
 
 In: avatar.pt, samples.parquet (one, or one of the training and one of the test clips), the clips' folders. Out:
 metrics.json, self.parquet (scores of each frame), self/<clip>/NNNNNN.png, self.mp4 (truth, render, alpha, avatar,
-error). The avatar is driven by pose, expression and gaze of the face alone, as by any driver. Beside it stand the same
-avatar with the torso where it was tracked in the truth, and what it must beat: the mean training frame, and the
-training frame with the nearest landmarks. Frames are streamed: memory does not grow with the clips. What is measured is
-the 8-bit image that is written.
+error), both marked as synthetic: the images by metadata alone, since their pixels are measured. The avatar is driven by
+pose, expression and gaze of the face alone, as by any driver. Beside it stand the same avatar with the torso where it
+was tracked in the truth, and what it must beat: the mean training frame, and the training frame with the nearest
+landmarks. Frames are streamed: memory does not grow with the clips. What is measured is the 8-bit image that is
+written.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def measure(
     video = VideoWriter(args.video, fps, size, settings.video_crf, finish=seal)
     with video, progress(total=subject.frames) as bar:
         for clip, frames in subject.test.items():
-            with ImageWriter(folder / clip, args.threads) as writer:
+            with ImageWriter(folder / clip, args.threads, marker.sealed) as writer:
                 for batch in images.batches(clip, frames, settings.batch_size):
                     render, uv = driver_only(runner.avatar, images, clip, batch.frames)
                     image, alpha = runner.paint(render, uv)
@@ -111,7 +112,7 @@ def measure(
                         writer.put(number, np.round(image[k] * 255).astype(np.uint8))
                         row = (batch.truth[k], render[k], alpha[k], image[k])
                         shown_row = side_by_side(*row, caption=f"{clip} {number}", least_px=tile_px)
-                        marker.paint_part(shown_row, painted)  # of the video alone: self/ is what is measured
+                        marker.paint_part(shown_row, painted)  # of the video alone: the pixels in self/ are measured
                         video.put(shown_row)
                     bar.update(len(batch.frames))
     result.block = seconds(rates)

@@ -3,8 +3,8 @@
 In: avatar.pt and a video (or a folder of images) of anybody. The face is tracked over the whole video, which also tells
 the driver's neutral face and usual pose. Out: by its ending a video .mp4, .webm or .mov, or a folder of PNGs, with the
 driver's sound and frame times; --alpha keeps the person without the background. Frames without a face hold the last
-motion; gaps up to 0.2 s are bridged. About 6 KB of memory a frame; images are streamed. The workflow's own rule, with distances and a table, is
-stages.reenact_clip.
+motion; gaps up to 0.2 s are bridged. About 6 KB of memory a frame; images are streamed. The workflow's own rule, with
+distances and a table, is stages.reenact_clip.
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ def run(args: argparse.Namespace) -> None:
                 movie.put(marker.paint(image), time_s)
     lost, held = int(np.isnan(found.points[:, 0, 0]).sum()), int((~followed.seen).sum())
     log.info("%s: %d frames, %d of them without a face; %d hold the last motion, shorter gaps are bridged; fit %.1f s, "
-             "painting %.1f s", args.out, len(times), lost, held, fitted - began, time.perf_counter() - fitted)  # fmt: skip
+             "painting %.1f s", args.out, len(times), lost, held, fitted - began,
+             time.perf_counter() - fitted)  # fmt: skip
     for warning in followed.carried.warnings():
         log.warning("%s", warning.partition(":")[0])
 

@@ -11,6 +11,7 @@ import re
 import struct
 import zlib
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -73,10 +74,13 @@ class ImageWriter:
 
     The folder is the caller's to make atomic: `with atomic_dir(out) as folder, ImageWriter(folder) as writer`.
     At most `4 * threads` images wait in memory. An error in a thread is raised by the next `put` or at the end.
+    `finish` may add to the encoded bytes of each.
     """
 
-    def __init__(self, folder: Path | str, threads: int = 2) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self, folder: Path | str, threads: int = 2, finish: Callable[[bytes], bytes] | None = None
+    ) -> None:  # fmt: skip
+        self.folder, self._finish = Path(folder), finish
         self.hashes: dict[int, str] = {}
         self._pool = ThreadPoolExecutor(max_workers=max(threads, 1), thread_name_prefix="png")
         self._waiting: deque[tuple[int, Future[str]]] = deque()
@@ -94,6 +98,7 @@ class ImageWriter:
 
     def _write(self, number: int, image: np.ndarray) -> str:
         data = encode_png(image)
+        data = data if self._finish is None else self._finish(data)
         (self.folder / image_name(number)).write_bytes(data)
         return content_hash(data)
 

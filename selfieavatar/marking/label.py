@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 LABEL = "AI-generated"
-_FONT, _SHARE, _LEAST_PX = cv2.FONT_HERSHEY_SIMPLEX, 0.045, 8  # height of its capitals as a share of the picture
+_FONT, _SHARE, _LEAST_PX = cv2.FONT_HERSHEY_SIMPLEX, 0.035, 6  # height of its capitals as a share of the picture
 _FONT_PX = 21  # height of the font's capitals at scale 1
 
 

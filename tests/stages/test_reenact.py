@@ -60,7 +60,10 @@ def test_a_video_comes_out_with_sound_and_marks(made, driver, tmp_path, caplog, 
     out = tmp_path / f"x{ending}"
     with caplog.at_level("INFO"):
         reenact.run(arguments(made, driver, out))
-    assert "50 frames, 12 of them without a face; 12 hold the last motion" in caplog.text and "consent: not stated" in caplog.text
+    assert (
+        "50 frames, 12 of them without a face; 12 hold the last motion" in caplog.text
+        and "consent: not stated" in caplog.text
+    )
     with av.open(str(out)) as container:
         assert container.streams.audio and float(container.streams.video[0].average_rate) == pytest.approx(25, rel=0.01)
         times = [float(frame.time) for frame in container.decode(video=0)]
