@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from selfieavatar.errors import UserError
 from selfieavatar.identity import Identity
 from selfieavatar.io.avatar_file import read_avatar
+from selfieavatar.io.files import content_hash
 from selfieavatar.networks.avatar_generator import map_channels
 from selfieavatar.networks.avatar_networks import OFF_FACE, build_generator
 from selfieavatar.networks.face_bases import bases_of, bases_shapes, has_bases
@@ -44,6 +45,8 @@ def _refuse_misfits(content: dict[str, Any]) -> None:
         raise ValueError(problem)
     if not isinstance(content["weights"], dict):
         raise ValueError("weights must be a table")
+    if not all(isinstance(content.get(name, ""), str) for name in ("subject", "consent")):
+        raise ValueError("subject and consent must be texts")
     for part in ("g_style", "identity", "expression_range"):
         for name, values in content[part].items():
             _refuse_hollow(values, f"{part}.{name}")
@@ -110,8 +113,10 @@ class Avatar(Posable):
     """One person's avatar on a device. Thread-safe as long as nobody moves it.
 
     Attributes, besides those of `Posable`:
-        weights: where the backbones of the losses came from. settings: of its networks. training: images and minutes
-        that it took. mask_trained: whether any loss taught it the mask. painting: the network that `paint` runs.
+        weights: where the backbones of the losses came from. consent: basis on which the person was made into an
+        avatar, as the sheet states it; empty in files from before. digest: content hash of avatar.pt, empty where there
+        is no file. settings: of its networks. training: images and minutes that it took. mask_trained: whether any loss
+        taught it the mask. painting: the network that `paint` runs.
     """
 
     def __init__(
@@ -121,6 +126,8 @@ class Avatar(Posable):
         """Build the avatar from the content of avatar.pt; arguments as of `load`."""
         self.device = torch.device(device)
         self.subject: str = content.get("subject", "")
+        self.consent: str = content.get("consent", "")
+        self.digest = ""
         self.settings = _networks_of(content)
         self.weights: dict[str, str] = content["weights"]
         self.training = {name: content.get(name) for name in ("images", "minutes")}
@@ -178,6 +185,7 @@ class Avatar(Posable):
         try:
             _refuse_misfits(content)
             avatar = cls(content, device, precision, backend)
+            avatar.digest = content_hash(Path(path))
             ends = {name: avatar.expression_range[name].shape for name in ("low", "high")}
             if any(shape != (avatar.model.expression_count,) for shape in ends.values()):
                 raise ValueError("expression_range is not of its model")

@@ -2,10 +2,11 @@
 
 In: avatar.pt, samples.parquet (one, or one of the training and one of the test clips), the clips' folders. Out:
 metrics.json, self.parquet (scores of each frame), self/<clip>/NNNNNN.png, self.mp4 (truth, render, alpha, avatar,
-error). The avatar is driven by pose, expression and gaze of the face alone, as by any driver. Beside it stand the same
-avatar with the torso where it was tracked in the truth, and what it must beat: the mean training frame, and the
-training frame with the nearest landmarks. Frames are streamed: memory does not grow with the clips. What is measured is
-the 8-bit image that is written.
+error), both marked as synthetic: the images by metadata alone, since their pixels are measured. The avatar is driven by
+pose, expression and gaze of the face alone, as by any driver. Beside it stand the same avatar with the torso where it
+was tracked in the truth, and what it must beat: the mean training frame, and the training frame with the nearest
+landmarks. Frames are streamed: memory does not grow with the clips. What is measured is the 8-bit image that is
+written.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from selfieavatar.evaluation.summary_text import TRACKED_TORSO, comparison, wors
 from selfieavatar.io.files import atomic_dir, content_hash, write_json
 from selfieavatar.io.images import ImageWriter
 from selfieavatar.io.manifest import write_manifest
-from selfieavatar.reporting.tiles import row_size, side_by_side
-from selfieavatar.settings.cli import main, progress, stage_parser
+from selfieavatar.marking.marker import Marker
+from selfieavatar.reporting.tiles import TILES, row_size, side_by_side, tile_region, tile_side
+from selfieavatar.settings.cli import main, marking_arguments, marking_of, progress, stage_parser
 from selfieavatar.settings.device import lease_device
 from selfieavatar.video.writer import VideoWriter
 
@@ -56,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out-pictures", required=True, type=Path, help="folder self/ of the avatar's images")
     parser.add_argument("--variant", default="default", help="name of the ablation, written into metrics.json")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted; 0 runs on the CPU")
+    marking_arguments(parser)
     return parser
 
 
@@ -90,10 +93,13 @@ def measure(
     result.notes += [note for note in (why, why_not) if note]
     rates = images.rates(subject)
     fps, size = video_rate(subject, rates), row_size(subject.size_px, tile_px)
-    video = VideoWriter(args.video, fps, size, settings.video_crf)
+    marker = Marker(runner.avatar, marking_of(args))
+    painted = tile_region(TILES.index("avatar"), tile_side(subject.size_px, tile_px))
+    seal = partial(marker.seal, region=painted, title=args.video.name)
+    video = VideoWriter(args.video, fps, size, settings.video_crf, finish=seal)
     with video, progress(total=subject.frames) as bar:
         for clip, frames in subject.test.items():
-            with ImageWriter(folder / clip, args.threads) as writer:
+            with ImageWriter(folder / clip, args.threads, marker.sealed) as writer:
                 for batch in images.batches(clip, frames, settings.batch_size):
                     render, uv = driver_only(runner.avatar, images, clip, batch.frames)
                     image, alpha = runner.paint(render, uv)
@@ -105,7 +111,9 @@ def measure(
                     for k, number in enumerate(batch.frames.tolist()):
                         writer.put(number, np.round(image[k] * 255).astype(np.uint8))
                         row = (batch.truth[k], render[k], alpha[k], image[k])
-                        video.put(side_by_side(*row, caption=f"{clip} {number}", least_px=tile_px))
+                        shown_row = side_by_side(*row, caption=f"{clip} {number}", least_px=tile_px)
+                        marker.paint_part(shown_row, painted)  # of the video alone: the pixels in self/ are measured
+                        video.put(shown_row)
                     bar.update(len(batch.frames))
     result.block = seconds(rates)
     result.fps = runner.frames_per_second(render, uv, settings.speed_frames)

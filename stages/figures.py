@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
@@ -24,17 +25,19 @@ from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.files import atomic_file
 from selfieavatar.io.images import encode_jpeg, image_name, read_image
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest
+from selfieavatar.marking.facts import Origin
+from selfieavatar.marking.marker import Marker
 from selfieavatar.reporting.annotate import as_rgb8, error_map
 from selfieavatar.reporting.avatar_page import avatar_page
 from selfieavatar.reporting.avatar_scores import Scores, misfit, remarkable_frames
 from selfieavatar.reporting.tiles import ERROR_FULL_SCALE
-from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.cli import main, marking_arguments, marking_of, stage_parser
 from selfieavatar.settings.clip_sheet import NAME
 
 log = logging.getLogger(__name__)
 
 IMAGES = 4  # of the worst, the typical and the best frames
-WIDEST_PX = 3 * 256  # of the three tiles
+TILE_PX = 256  # at most, of each of the three tiles
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--video", required=True, type=Path, help="self.mp4, to link to")
     parser.add_argument("--clips-dir", required=True, type=Path, help="folder that holds the folders of the clips")
     parser.add_argument("--out", required=True, type=Path, help="figures.html to write")
+    marking_arguments(parser)
     return parser
 
 
@@ -117,8 +121,8 @@ def read_scores(path: Path, table: Manifest, decoded: Mapping[str, Manifest]) ->
     return Scores(columns, clips, frames, time_s, labels, block=seconds(rates))
 
 
-def three_tiles(args: argparse.Namespace, clip: str, frame: int) -> bytes:
-    """Draw truth, avatar and error of a frame side by side, as JPEG.
+def three_tiles(args: argparse.Namespace, marker: Marker, clip: str, frame: int) -> bytes:
+    """Draw truth, avatar and error of a frame side by side, as JPEG; only then the avatar is marked.
 
     Raises:
         UserError: an image is missing or damaged, or the two differ in size.
@@ -127,8 +131,13 @@ def three_tiles(args: argparse.Namespace, clip: str, frame: int) -> bytes:
     truth, own = (as_rgb8(read_image(path)) for path in paths)
     if truth.shape != own.shape:
         raise UserError(f"{paths[0]} and {paths[1]} differ in size; run the workflow again")
-    gap = np.full((truth.shape[0], max(2, truth.shape[1] // 64), 3), 255, np.uint8)
-    return encode_jpeg(np.hstack([truth, gap, own, gap, error_map(truth, own, ERROR_FULL_SCALE)]), WIDEST_PX)
+    tiles = [truth, own, error_map(truth, own, ERROR_FULL_SCALE)]
+    side = min(TILE_PX, truth.shape[0])
+    truth, own, error = (cv2.resize(tile, (side, side), interpolation=cv2.INTER_AREA) for tile in tiles)
+    gap = np.full((side, max(2, side // 64), 3), 255, np.uint8)
+    row = np.hstack([truth, gap, marker.paint(own), gap, error])
+    painted = (side + gap.shape[1], 0, side, side)
+    return marker.sealed(encode_jpeg(row, row.shape[1]), painted, title=f"{clip} {frame}")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -139,12 +148,13 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{args.frames_table} and {args.metrics} are of different runs; run the workflow again")
     content = read_avatar(args.avatar)
     versions = content.get("versions")
+    marker = Marker(Origin.of_file(args.avatar, content), marking_of(args))
     decoded = read_clips(args.frames_table, table, args.clips_dir)
     scores = read_scores(args.frames_table, table, decoded)
     judged = scores.values[f"psnr_db_{scores.region}"]
     chosen = remarkable_frames(judged, scores.clips, scores.time_s, IMAGES)
     examples = {
-        kind: {row: three_tiles(args, str(scores.clips[row]), int(scores.frames[row])) for row in rows}
+        kind: {row: three_tiles(args, marker, str(scores.clips[row]), int(scores.frames[row])) for row in rows}
         for kind, rows in chosen.items()
     }
     text = avatar_page(

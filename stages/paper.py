@@ -19,17 +19,20 @@ import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.evaluation.frames import COEFFICIENTS
+from selfieavatar.io.avatar_file import read_avatar
 from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.files import atomic_file
-from selfieavatar.io.images import encode_jpeg, image_name, read_image
+from selfieavatar.io.images import encode_jpeg, image_name, read_image, scaled_down
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.io.paths import AVATAR, EXTERNAL, METRICS, SELF, VARIANTS
+from selfieavatar.marking.facts import Origin
+from selfieavatar.marking.marker import Marker
 from selfieavatar.reporting.annotate import as_rgb8
 from selfieavatar.reporting.avatar_scores import misfit
 from selfieavatar.reporting.comparison import OURS, Measured, Method
 from selfieavatar.reporting.page_templates import Image
 from selfieavatar.reporting.paper_page import Compared, Strip, most_different, paper_page
-from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.cli import main, marking_arguments, marking_of, stage_parser
 from selfieavatar.settings.config import SAME_IMAGES, SAME_MINUTES
 from selfieavatar.settings.methods import driver_images, method_images
 
@@ -55,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--drivers", nargs="*", default=[], help="names of clips that have driven the avatar")
     parser.add_argument("--driver-frames", nargs="*", default=[], type=Path, help="folder frames/ of each of --drivers")
     parser.add_argument("--out", required=True, type=Path, help="paper.html to write")
+    marking_arguments(parser)
     return parser
 
 
@@ -106,18 +110,37 @@ class Page:
             if f"{one.method.name}{SAME_IMAGES}" not in names and not one.method.name.endswith(SAME_MINUTES)
         ]
         self._avatars: dict[str, Avatar] = {}
+        self._markers: dict[str, Marker] = {}
+        self._marking = marking_of(args)
 
     def image(self, image: np.ndarray, what: str) -> Image:
         """Encode an image of the page; `what` is its alternative text."""
         return Image("", encode_jpeg(as_rgb8(image), self._width), "jpeg", what)
+
+    def painted(self, image: np.ndarray, what: str, name: str) -> Image:
+        """Encode an image that the avatar, or that of the variant `name`, painted, and mark it."""
+        if name not in self._markers:
+            path = self._place(name) / AVATAR
+            self._markers[name] = Marker(Origin.of_file(path, read_avatar(path)), self._marking)
+        marker = self._markers[name]
+        data = encode_jpeg(marker.paint(scaled_down(as_rgb8(image), self._width)), self._width)
+        return Image("", marker.sealed(data, title=what), "jpeg", what)
+
+    def _by(self, method: Method, image: np.ndarray, what: str) -> Image:
+        """Encode an image of a method; those of others are not this program's to sign."""
+        if method.kind == "external":
+            return self.image(image, what)
+        return self.painted(image, what, method.name if method != OURS else "")
+
+    def _place(self, name: str) -> Path:
+        return self._folder / VARIANTS / name if name else self._folder
 
     def avatar(self, name: str) -> Avatar:
         """Load the avatar, or that of a variant."""
         from selfieavatar.avatar import Avatar
 
         if name not in self._avatars:
-            place = self._folder / VARIANTS / name if name else self._folder
-            self._avatars[name] = Avatar.load(place / AVATAR)
+            self._avatars[name] = Avatar.load(self._place(name) / AVATAR)
         return self._avatars[name]
 
     def own(self, frames: Sequence[tuple[str, int]]) -> Strip:
@@ -126,15 +149,14 @@ class Page:
         rows = [("truth", [self.image(one, "truth") for one in truth])]
         for one in self._shown:
             paths = (self._painted(one.method, clip, frame) for clip, frame in frames)
-            rows.append((one.label, [self.image(read_image(path), one.label) for path in paths]))
+            rows.append((one.label, [self._by(one.method, read_image(path), one.label) for path in paths]))
         return Strip([f"{clip} {frame}" for clip, frame in frames], rows)
 
     def _painted(self, method: Method, clip: str, frame: int) -> Path:
         if method.kind == "external":
             found = method_images(self._folder / EXTERNAL / method.name)
             return (found.get(clip) or found[""])[frame]
-        place = self._folder / VARIANTS / method.name if method.kind == "variant" else self._folder
-        return place / SELF / clip / image_name(frame)
+        return self._place(method.name if method.kind == "variant" else "") / SELF / clip / image_name(frame)
 
     def cross(self, drivers: dict[str, Path], count: int) -> Strip:
         """Show drivers and methods on the frames of each driver that differ most."""
@@ -161,7 +183,7 @@ class Page:
                 rows.append([self.image(read_image(path), one.label) if path else None for path in paths])
                 continue
             painted, _ = self.avatar(one.method.name if one.method != OURS else "").drive(*asked)
-            rows.append([self.image(image, one.label) for image in painted.permute(0, 2, 3, 1).numpy()])
+            rows.append([self._by(one.method, image, one.label) for image in painted.permute(0, 2, 3, 1).numpy()])
         for k, row in enumerate(chosen.tolist()):
             yield row, [images[k] for images in rows]
 
@@ -187,10 +209,12 @@ class Page:
             shown = {
                 "truth": store.image("frames", frame), "background": read_image(plate) if plate.is_file() else None,
                 "matte": store.image("alpha", frame), "mask, without": bare_mask[..., 0], "mask, with": mask[..., 0],
-                "avatar, without": bare, "avatar, with": image,
             }  # fmt: skip
-            rows.append((f"{clip} {frame}", [None if v is None else self.image(v, k) for k, v in shown.items()]))
-        return Strip(list(shown), rows)
+            row = [None if v is None else self.image(v, k) for k, v in shown.items()]
+            heads = [*shown, "avatar, without", "avatar, with"]
+            row += [self.painted(*of) for of in zip((bare, image), heads[-2:], pair, strict=True)]
+            rows.append((f"{clip} {frame}", row))
+        return Strip(heads, rows)
 
 
 def run(args: argparse.Namespace) -> None:

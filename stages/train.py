@@ -13,7 +13,6 @@ import argparse
 import logging
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from selfieavatar.footage.holdout import filled_torso
 from selfieavatar.identity import Identity
 from selfieavatar.io.avatar_file import FORMAT, read_avatar
 from selfieavatar.io.clips import ClipStore
-from selfieavatar.io.files import atomic_file, content_hash
+from selfieavatar.io.files import content_hash
 from selfieavatar.io.manifest import Manifest, read_manifest
 from selfieavatar.networks.sizes import refuse_sizes
 from selfieavatar.rendering.shading import default_light
@@ -58,6 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, type=Path, help="avatar.pt")
     parser.add_argument("--budget-of", nargs="?", type=Path, help="avatar.pt after whose budget this training ends")
     parser.add_argument("--budget", choices=["images", "minutes"], default="images", help="which of its budgets")
+    parser.add_argument(
+        "--consent", default="", help="basis on which the person is made into an avatar, as the sheet states it"
+    )
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted, which share each batch; 0 trains on the CPU")
     return parser
 
@@ -212,6 +214,13 @@ def learn(
     )  # fmt: skip
 
 
+def with_consent(kept: Path, consent: str, out: Path) -> None:
+    """Write the finished avatar with the basis of consent, which may be stated anew without training again."""
+    from selfieavatar.training.state import write_torch
+
+    write_torch(out, read_avatar(kept) | {"consent": consent})
+
+
 def start_process_group(args: argparse.Namespace) -> None:
     """Start this stage once per GPU by torchrun, and wait; the GPUs are leased, and this process holds them.
 
@@ -228,7 +237,7 @@ def start_process_group(args: argparse.Namespace) -> None:
     ]
     command += ["-m", "stages.train", "--settings", canonical_json(args.settings), "--log-level", args.log_level]
     command += ["--threads", str(max(args.threads // args.gpu, 1)), "--gpu", str(args.gpu)]
-    for name in ("samples", "identity", "clips_dir", "train_dir", "out"):
+    for name in ("samples", "identity", "clips_dir", "train_dir", "consent", "out"):
         command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     # In a session of its own: a terminal's Ctrl-C reaches this process alone, and the others hear of it once.
     process = subprocess.Popen(command, start_new_session=True)
@@ -273,8 +282,7 @@ def run(args: argparse.Namespace) -> None:
     if not group_from_environment().is_main:
         return
     discard_state(folder)
-    with atomic_file(args.out) as temporary:
-        shutil.copyfile(kept, temporary)
+    with_consent(kept, args.consent, args.out)
 
 
 if __name__ == "__main__":

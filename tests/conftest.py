@@ -70,6 +70,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_config(tmp_path_factory):
+    """The key that signs pictures is made in a folder of the tests, not in that of whoever runs them."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def few_threads():
     """OpenCV takes every core unless told; torch reads OMP_NUM_THREADS itself."""
     import cv2

@@ -11,6 +11,7 @@ import torch
 from selfieavatar.avatar import YOUNGER_KEYS, Avatar
 from selfieavatar.errors import UserError
 from selfieavatar.identity import Identity
+from selfieavatar.io.files import content_hash
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.training.code_range import measure_code_range
 from selfieavatar.training.dataset import FrameStore, make_batch
@@ -197,6 +198,18 @@ def test_what_would_fail_later_is_refused_at_once(trained, tmp_path, damage):
     with pytest.raises(UserError, match="does not fit together"):
         Avatar.load(tmp_path / "avatar.pt")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**5, "kilobytes"
+
+
+def test_the_basis_of_consent_travels_and_older_files_have_none(trained, tmp_path):
+    old, path = trained[0] / "avatar.pt", tmp_path / "avatar.pt"
+    content = torch.load(old, weights_only=True)
+    assert Avatar.load(old).consent == ""
+    stage.with_consent(old, "written", path)
+    avatar = Avatar.load(path)
+    assert avatar.consent == "written" and avatar.digest == content_hash(path)
+    torch.save(content | {"consent": 5}, path)
+    with pytest.raises(UserError, match="consent must be texts"):
+        Avatar.load(path)
 
 
 def test_keys_of_another_version_do_no_harm(trained, tmp_path):

@@ -29,7 +29,7 @@ def _one_line(text: Any) -> str:
 def config_yaml() -> str:
     """Write the text of config/config.yaml: every key with its default and its description as a comment."""
     lines = [
-        "# Settings of the workflow: one section per stage, and `storage`. Written from selfieavatar/settings by",
+        "# Settings of the workflow: one section per stage, `marking` and `storage`. Written from the settings by",
         "# `python -m tools.config_docs --write`; edit values, or better: overlay them with --configfile.",
         "",
         f"subjects: {PATHS['subjects']}  # sheet of clips; see config/README.md",

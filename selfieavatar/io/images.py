@@ -11,6 +11,7 @@ import re
 import struct
 import zlib
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -73,10 +74,13 @@ class ImageWriter:
 
     The folder is the caller's to make atomic: `with atomic_dir(out) as folder, ImageWriter(folder) as writer`.
     At most `4 * threads` images wait in memory. An error in a thread is raised by the next `put` or at the end.
+    `finish` may add to the encoded bytes of each.
     """
 
-    def __init__(self, folder: Path | str, threads: int = 2) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self, folder: Path | str, threads: int = 2, finish: Callable[[bytes], bytes] | None = None
+    ) -> None:  # fmt: skip
+        self.folder, self._finish = Path(folder), finish
         self.hashes: dict[int, str] = {}
         self._pool = ThreadPoolExecutor(max_workers=max(threads, 1), thread_name_prefix="png")
         self._waiting: deque[tuple[int, Future[str]]] = deque()
@@ -94,6 +98,7 @@ class ImageWriter:
 
     def _write(self, number: int, image: np.ndarray) -> str:
         data = encode_png(image)
+        data = data if self._finish is None else self._finish(data)
         (self.folder / image_name(number)).write_bytes(data)
         return content_hash(data)
 
@@ -143,11 +148,17 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
+def scaled_down(image: np.ndarray, widest_px: int) -> np.ndarray:
+    """Scale an image (H, W, 3) to `widest_px` where it is wider."""
+    height, width = image.shape[:2]
+    if width <= widest_px:
+        return image
+    size = (widest_px, max(1, round(height * widest_px / width)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
 def encode_jpeg(image: np.ndarray, widest_px: int, quality: int = 90) -> bytes:
     """Encode RGB uint8 (H, W, 3) as JPEG, scaled down to `widest_px` where it is wider."""
-    height, width = image.shape[:2]
-    if width > widest_px:
-        size = (widest_px, max(1, round(height * widest_px / width)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    image = scaled_down(image, widest_px)
     flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)[1].tobytes()

@@ -51,6 +51,11 @@ def _titled(strip: np.ndarray, label: str, caption: str) -> np.ndarray:
     return annotate.text(strip, caption, (strip.shape[1] - taken - MARGIN_PX, 6), CAPTION_PX)
 
 
+def tile_region(place: int, side: int) -> tuple[int, int, int, int]:
+    """Tell where the image number `place` lies in a row of tiles of this side: (x, y, width, height) px."""
+    return place * side, STRIP_PX, side, side
+
+
 def tile_side(size_px: int, least_px: int) -> int:
     """Compute the side of a tile: the frame's size times the least whole number that reaches `least_px`, made even."""
     side = size_px * max(1, -(-least_px // size_px))

@@ -18,7 +18,8 @@ from typing import Any
 from tqdm import tqdm
 
 from selfieavatar.errors import UserError
-from selfieavatar.settings.config import stage_settings
+from selfieavatar.settings.config import read_section, stage_settings
+from selfieavatar.settings.marking_section import Marking
 
 # What ends a stage from outside: Ctrl-C, a batch system, a terminal that is closed.
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -52,6 +53,29 @@ def stage_parser(
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU cores to use (default: all)")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser
+
+
+def marking_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a command that lets an avatar's pictures leave takes; `marking_of` reads it."""
+    parser.add_argument(
+        "--no-label",
+        action="store_true",
+        help="leave out the visible label. Whoever shows the video must still say clearly that it is AI-generated "
+        "(Article 50(4) of the EU AI Act): in a caption, or fittingly in an evidently artistic or satirical work. Only "
+        "purely private use, and use that the law authorises against crimes, need not. All other marks stay; see "
+        "docs/responsible-use.md",
+    )
+    parser.add_argument(
+        "--signing-key",
+        default="",
+        metavar="PEM",
+        help="your own key and certificates to sign by (default: this computer's, made at first use, untrusted)",
+    )
+
+
+def marking_of(args: argparse.Namespace) -> Marking:
+    """Read the settings of the marks from the arguments of `marking_arguments`."""
+    return read_section(Marking, {"label": not args.no_label, "key": args.signing_key}, "marking")
 
 
 def main(

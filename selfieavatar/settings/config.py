@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.capture_section import Capture
+from selfieavatar.settings.marking_section import Marking
 from selfieavatar.settings.sections import (
     Decode,
     Demo,
@@ -40,14 +41,15 @@ CONFIG_FILE = ROOT / "config" / "config.yaml"
 PRESET_FOLDER = ROOT / "config" / "presets"
 VARIANT_FOLDER = ROOT / "config" / "variants"
 
-# In the order of the data flow, as in config.yaml: one for each stage, and `storage`, which holds for a whole run.
+# In the order of the data flow, as in config.yaml: one for each stage, and those of `WHOLE_RUN`.
 SECTIONS: dict[str, type[Section]] = {
     section.__name__.lower(): section
     for section in (
         Demo, Decode, Landmarks, Matting, Fit, Render, Overlay, Capture, Samples, Train, Evaluate, Reenact, Paper,
-        Storage
+        Marking, Storage
     )
 }  # fmt: skip
+WHOLE_RUN = ("marking", "storage")  # hold for all subjects of a run
 # What a variant of an avatar may change: it shares the results of all other stages with the avatar itself.
 VARIANT_STAGES = ("train", "evaluate")
 # A variant of this ending has the settings of the one without, and trains on as many images as the avatar itself did.
@@ -198,11 +200,12 @@ def load_preset(name: str) -> dict[str, Any]:
         UserError: there is no such preset, it is not valid, or changes what holds for all subjects.
     """
     overlay = _load_overlay(name, PRESET_FOLDER, "preset", preset_names()) if name else {}
-    if "storage" in overlay:
-        raise UserError(
-            f"config/presets/{name}.yaml changes 'storage', which holds for all subjects of a run; put it into "
-            "config.yaml or an overlay (--configfile)"
-        )
+    for section in WHOLE_RUN:
+        if section in overlay:
+            raise UserError(
+                f"config/presets/{name}.yaml changes '{section}', which holds for all subjects of a run; put it into "
+                "config.yaml or an overlay (--configfile)"
+            )
     return overlay
 
 

@@ -21,7 +21,8 @@ _TEMPLATE = re.compile(r"[\w.]+\.j2")  # its name, as a string in the code or in
 # Plumbing that cannot change what a stage writes: argument parsing, reading of settings (whose values are parameters
 # of the rule anyway), wording of errors, choice of the device, the layout of results (whose files the rules name).
 SETTINGS = (
-    "assets", "capture_section", "cli", "clip_sheet", "config", "device", "provenance", "sections", "train_section"
+    "assets", "capture_section", "cli", "clip_sheet", "config", "device", "marking_section", "provenance", "sections",
+    "train_section",
 )  # fmt: skip
 PLUMBING = frozenset(
     {"selfieavatar", "selfieavatar.errors", "selfieavatar.io.paths"}

@@ -1,4 +1,4 @@
-"""The sections of the configuration but for `capture` and `train`: each key with its type, bounds, default and meaning.
+"""The sections of the configuration but for `capture`, `train` and `marking`: type, bounds, default, meaning.
 
 The string below a key is its description: `config/config.yaml` and the table of `config/README.md` are written from it
 by `python -m tools.config_docs --write`. Sections hold values alone, no behaviour: no stage reruns where a text here

@@ -1,6 +1,7 @@
 """Encode a video that every player opens: H.264, yuv420p, index in front."""
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -35,23 +36,28 @@ class VideoWriter:
             video.put(image)
 
     Odd sizes are rounded up by repeating the last row or column, since yuv420p halves the chroma. `crf` is x264's
-    quality, 0 lossless .. 51; about 18 looks like the original. Colours are tagged as BT.709, limited range.
+    quality, 0 lossless .. 51; about 18 looks like the original. Colours are tagged as BT.709, limited range. `finish`
+    is called with the complete file before it gets its name.
 
     Raises:
         ValueError: fps or size are not positive.
     """
 
-    def __init__(self, path: Path | str, fps: float, size: tuple[int, int], crf: float = 18, preset: str = "veryfast"):
+    def __init__(
+        self, path: Path | str, fps: float, size: tuple[int, int], crf: float = 18, preset: str = "veryfast",
+        finish: Callable[[Path], None] | None = None,
+    ):  # fmt: skip
         if not (fps > 0 and min(size) > 0):
             raise ValueError(f"fps {fps} and size {size} must be positive")
         self.size, self.count = (int(size[0]), int(size[1])), 0
         self._rate = Fraction(fps).limit_denominator(1001)
         self._options = {"crf": str(crf), "preset": preset}
-        self._path = path
+        self._path, self._finish = path, finish
 
     def __enter__(self) -> "VideoWriter":
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic_file(self._path))
+            stack.push(lambda error, *_: self._finished(error, temporary))
             container = av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
             stack.callback(container.close)  # an error in here, such as a full disk, also removes the temporary file
             self._container, self._stream = container, self._add_stream(container)
@@ -89,6 +95,10 @@ class VideoWriter:
     def _mux(self, frame) -> None:
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
+
+    def _finished(self, error_type: type | None, temporary: Path) -> None:
+        if error_type is None and self._finish is not None:
+            self._finish(temporary)
 
     def _flush(self, error_type, _error, _trace) -> None:
         if error_type is None:

@@ -7,6 +7,7 @@ the user can fix is a UserError; Snakemake prints its sentence.
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -39,6 +40,7 @@ from selfieavatar.settings.config import (
     variant_names,
 )
 from selfieavatar.settings.device import visible_gpus
+from selfieavatar.settings.marking_section import Marking
 from selfieavatar.settings.packaged import packaged_file
 from selfieavatar.settings.sections import Storage
 from selfieavatar.workflow.command import sheet_path
@@ -126,6 +128,13 @@ class Wiring:
         """What stays on the disk."""
         return read_section(Storage, self.config.get("storage") or {}, "storage")
 
+    @property
+    def marking(self) -> str:
+        """Write how an avatar's pictures are marked, as arguments of a stage."""
+        marking = read_section(Marking, self.config.get("marking") or {}, "marking")
+        key = f"--signing-key {shlex.quote(str(expand(marking.key).absolute()))}" if marking.key else ""
+        return " ".join(filter(None, ("" if marking.label else "--no-label", key)))
+
     def image_folder(self, path: str) -> Any:
         """Mark a folder of images, which Snakemake removes after its last use if storage.keep_pictures is false."""
         return directory(path) if self.storage.keep_pictures else temp(directory(path))
@@ -147,6 +156,11 @@ class Wiring:
         return lambda wildcards: [
             f"<results>/{wildcards.subject}/clips/{name}/{file}" for name in self.sheet.names(wildcards.subject, which)
         ]
+
+    def consent(self, wildcards: Any) -> str:
+        """Write on what basis the subject is made into an avatar; all that its clips to train on state."""
+        clips = self.sheet.of(wildcards.subject, "train")
+        return "+".join(dict.fromkeys(clip.consent for clip in clips))
 
     def driver(self, file: str) -> Ask:
         """Give `file` of the clip that drives ({clip} is its folder), or of its subject."""

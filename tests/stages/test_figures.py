@@ -1,5 +1,6 @@
 """The page about an avatar from made-up tables: what it shows, what it escapes, what it refuses."""
 
+import base64
 import json
 import re
 
@@ -12,6 +13,8 @@ from selfieavatar.io.avatar_file import FORMAT
 from selfieavatar.io.images import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.schemas import SCHEMAS
+from selfieavatar.marking.facts import BESIDE_REAL
+from selfieavatar.marking.reading import read_marks
 from selfieavatar.reporting import avatar_page
 from selfieavatar.settings import cli
 from stages import figures
@@ -69,7 +72,10 @@ def write_subject(folder, clips=("talk",), count=COUNT, labels=None):
     all_clips = [clip for clip in clips for _ in frames]
     write_scores(folder / "self.parquet", all_clips, np.tile(frames, len(clips)))
     write_json(folder, metrics_of(len(all_clips)))
-    torch.save({"format": FORMAT, "history": HISTORY, "versions": {"torch": "2"}}, folder / "avatar.pt")
+    torch.save(
+        {"format": FORMAT, "subject": "anna", "consent": "self", "history": HISTORY, "versions": {"torch": "2"}},
+        folder / "avatar.pt",
+    )
     return folder
 
 
@@ -105,6 +111,18 @@ def test_the_page_shows_metrics_intervals_and_what_is_missing(tmp_path):
     assert 'href="self.mp4"' in page and "<h2>Training</h2>" in page and "worse than a plain copy" not in page
 
 
+def test_pictures_of_the_page_say_that_the_avatar_is_synthetic(tmp_path):
+    page = page_of(write_subject(tmp_path))
+    data = [base64.b64decode(one) for one in re.findall(r'jpeg;base64,([^"]+)', page)]
+    assert data
+    for number, one in enumerate(data):
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(one)
+        marks = read_marks(path)
+        assert marks.facts.kind == BESIDE_REAL and marks.facts.consent == "self"
+        assert marks.credentials.signature == "valid, untrusted" and marks.facts.region[0] > 0
+
+
 def test_the_page_needs_nothing_but_the_video(tmp_path):
     page = page_of(write_subject(tmp_path))
     assert set(re.findall(r'href="([^"]*)"', page)) == {"self.mp4"}
@@ -119,7 +137,10 @@ def test_everything_from_files_is_escaped(tmp_path):
     intervals = metrics_of()["intervals"] | {"drawn": HOSTILE}
     write_json(folder, metrics_of(COUNT // 2, **hostile, intervals=intervals, temporal={HOSTILE: 1.0}))
     write_scores(folder / "self.parquet", ["talk"] * (COUNT // 2), np.arange(0, COUNT, 2), subject=HOSTILE)
-    torch.save({"format": FORMAT, "history": [], "versions": {HOSTILE: HOSTILE}}, folder / "avatar.pt")
+    torch.save(
+        {"format": FORMAT, "subject": "anna", "consent": "self", "history": [], "versions": {HOSTILE: HOSTILE}},
+        folder / "avatar.pt",
+    )
     page = page_of(folder)
     assert '<img src="http' not in page and page.count("&lt;img src=&#34;http") > 12
     assert "holds no history of its training" in page
@@ -181,7 +202,7 @@ def test_other_metrics_are_refused(tmp_path, capsys, change, sentence):
 
 def test_other_files_are_refused(tmp_path, capsys):
     folder = write_subject(tmp_path)
-    torch.save({"format": FORMAT, "history": [{"l1": 1.0}]}, folder / "avatar.pt")
+    torch.save({"format": FORMAT, "subject": "anna", "consent": "self", "history": [{"l1": 1.0}]}, folder / "avatar.pt")
     assert "is not that of a training" in refused(folder, capsys)
     for number in range(0, COUNT, 2):
         write_image(folder / "self/talk" / image_name(number), np.zeros((8, 8, 3), np.uint8))

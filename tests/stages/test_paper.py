@@ -12,10 +12,13 @@ from selfieavatar.io.files import write_json
 from selfieavatar.io.images import image_name, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.schemas import SCHEMAS
+from selfieavatar.marking.facts import PAINTED
+from selfieavatar.marking.reading import read_marks
 from selfieavatar.settings.sections import Paper
-from stages import paper, reenact
+from stages import paper
+from stages import reenact_clip as reenact
 from tests.evaluation.made_up import metrics
-from tests.stages.test_reenact import FRAMES, SIZE, arguments, made  # noqa: F401 - the fixture of a tiny avatar
+from tests.stages.test_reenact_clip import FRAMES, SIZE, arguments, made  # noqa: F401 - the fixture of a tiny avatar
 
 DRIVER = "other--talk"
 
@@ -82,7 +85,7 @@ def rows(page, title):
 
 
 def test_every_method_stands_in_its_row(subject, made):  # noqa: F811
-    page = run(subject, made, "--variants", "no_detail", "--methods", "peer")
+    page = run(subject, made, "--variants", "no_detail", "--methods", "peer", "--no-label")
     own = rows(page, "Fig. 2: self-reenactment")
     assert [(label, np.round(np.mean(shown)), len(shown)) for label, shown in own] == [
         ("truth", 10, 4), ("peer (external)", 50, 4), ("ours, without both", 40, 4), ("ours", 30, 4),
@@ -96,6 +99,20 @@ def test_every_method_stands_in_its_row(subject, made):  # noqa: F811
     assert cross["ours"] == cross["ours, without both"], "here both are the same networks"
     masks = rows(page, "Fig. 3:")
     assert len(masks) == 2 and all(round(shown[0]) == 10 and round(shown[1]) == 200 for _, shown in masks)
+
+
+def test_what_the_avatar_painted_is_marked_and_nothing_else(subject, made, tmp_path):  # noqa: F811
+    page = run(subject, made, "--variants", "no_detail", "--methods", "peer")
+    kinds = {}
+    for number, (label, data) in enumerate(re.findall(r'alt="([^"]*)" src="[^"]*base64,([^"]+)"', page)):
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(base64.b64decode(data))
+        facts = read_marks(path).facts
+        kinds.setdefault(label, set()).add(facts.kind if facts else None)
+    real = ("truth", "driver", "peer (external)", "background", "matte", "mask, without", "mask, with")
+    painted = ("ours", "ours, without both", "avatar, without", "avatar, with")
+    assert {label: kinds[label] for label in real if label in kinds} == {one: {None} for one in real if one in kinds}
+    assert {label: kinds[label] for label in painted} == dict.fromkeys(painted, {PAINTED})
 
 
 def test_without_others_the_page_says_what_is_missing(subject, made):  # noqa: F811

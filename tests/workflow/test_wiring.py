@@ -172,3 +172,10 @@ def test_keys_of_another_workflow_are_passed_over_in_a_module(wiring):
     assert json.loads(wiring(main=False, config=config).settings("train")(of("anna")))["seed"] == 5
     with pytest.raises(UserError, match="unknown config key 'samples_of_theirs'"):
         wiring(config=config)
+
+
+def test_consent_and_marks_become_arguments(wiring, tmp_path):
+    assert [wiring().consent(of(name)) for name in ("anna", "bert", "carl")] == ["written", "self", ""]
+    assert wiring().marking == ""
+    key = tmp_path / "my key.pem"
+    assert wiring({"marking": {"label": False, "key": str(key)}}).marking == f"--no-label --signing-key '{key}'"

@@ -32,6 +32,7 @@ rule train:
         cfg=wf.settings("train"),
         code=code_digest("stages.train"),
         budget=comparison.budget,
+        consent=wf.consent,
         avatar=subpath(output[0], parent=True),
         subject=subpath(input.samples, parent=True),
     message:
@@ -41,4 +42,5 @@ rule train:
             "python -m stages.train --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
             " --samples {input.samples:q} --identity {input.identity:q} --clips-dir {params.subject:q}/clips"
             " --train-dir {params.avatar:q}/train --out {output:q} --budget-of {input.counted:q} --budget {params.budget}"
+            " --consent {params.consent}"
         )

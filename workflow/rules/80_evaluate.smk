@@ -44,6 +44,7 @@ rule evaluate:
     params:
         cfg=wf.settings("evaluate"),
         code=code_digest("stages.evaluate"),
+        marks=wf.marking,
         subject=subpath(input.samples, parent=True),
         variant=lambda wildcards: wf.variant(wildcards) or "default",
     message:
@@ -54,4 +55,5 @@ rule evaluate:
             " --avatar {input.avatar:q} --samples {input.samples:q} {input.test:q} --clips-dir {params.subject:q}/clips"
             " --variant {params.variant} --out {output.metrics:q} --frames-table {output.table:q} --video {output.video:q}"
             " --out-pictures {output.images:q}"
+            " {params.marks}"
         )

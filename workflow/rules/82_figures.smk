@@ -24,6 +24,7 @@ rule figures:
         "../../environment.yaml"
     params:
         code=code_digest("stages.figures"),
+        marks=wf.marking,
         subject=subpath(input.samples, parent=True),
     message:
         "Writing the page about the avatar of {wildcards.subject}{wildcards.variant}"
@@ -32,4 +33,5 @@ rule figures:
             "python -m stages.figures --avatar {input.avatar:q} --metrics {input.metrics:q}"
             " --frames-table {input.table:q} --pictures {input.images:q} --video {input.video:q}"
             " --clips-dir {params.subject:q}/clips --out {output:q}"
+            " {params.marks}"
         )

@@ -32,14 +32,16 @@ rule reenact:
         gpu=wf.gpu,
     params:
         cfg=wf.settings("reenact"),
-        code=code_digest("stages.reenact"),
+        code=code_digest("stages.reenact_clip"),
+        marks=wf.marking,
         subject=lambda wildcards: str(wf.results / wildcards.subject),
     message:
         "The avatar of {wildcards.subject}{wildcards.variant} follows {wildcards.driver}"
     shell:
         logged(
-            "python -m stages.reenact --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
+            "python -m stages.reenact_clip --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
             " --avatar {input.avatar:q} --driver {wildcards.driver:q} --identity {input.identity:q}"
             " --decode {input.decode:q} --fit {input.fit:q} --frames {input.frames:q} --clips-dir {params.subject:q}/clips"
             " --samples {input.samples:q} --out-video {output.video:q} --manifest {output.manifest:q}"
+            " {params.marks}"
         )

@@ -29,6 +29,7 @@ rule paper:
     params:
         cfg=wf.settings("paper"),
         code=code_digest("stages.paper"),
+        marks=wf.marking,
         folder=subpath(output[0], parent=True),
         variants=comparison.listed(comparison.variants),
         alike=comparison.listed(comparison.alike),
@@ -41,4 +42,5 @@ rule paper:
             "python -m stages.paper --settings {params.cfg:q} --threads {threads} --folder {params.folder:q}"
             " --variants {params.variants} --alike {params.alike} --methods {params.methods} --drivers {params.drivers}"
             " --driver-frames {input.driver_frames:q} --out {output:q}"
+            " {params.marks}"
         )
