@@ -41,6 +41,27 @@ class LiveFrame:
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Tracked:
+    """First half of a frame: what the avatar is asked for, what that stands for, and how long it took."""
+
+    motion: Motion
+    state: State
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+def paint_motion(avatar: Avatar, motion: Motion) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    """Paint one frame: image (S, S, 3) uint8 RGB, alpha (S, S) uint8, and the milliseconds of each step."""
+    timings: dict[str, float] = {}
+    with timed(timings, "render"):
+        render, uv = avatar.pose(motion.rotation, motion.translation, motion.expression, motion.gaze)
+    with timed(timings, "paint"):
+        painted, alpha = avatar.paint(render, uv)
+        image = painted[0].permute(1, 2, 0).mul(255).round().byte().cpu().numpy()
+        matte = alpha[0, 0].mul(255).round().byte().cpu().numpy()
+    return image, matte, timings
+
+
 class LiveDriver:
     """Follow a face with an avatar; alone sufficient, and not thread-safe.
 
@@ -92,16 +113,23 @@ class LiveDriver:
         self._detector.close()
 
     def __call__(self, image: np.ndarray, time_s: float) -> LiveFrame:
-        """Follow one image of the camera.
+        """Follow one image of the camera: `track`, then `paint`.
 
         Args:
             image: (H, W, 3) uint8 RGB. time_s: when it was taken, later than the one before.
+        """
+        return self.paint(self.track(image, time_s))
+
+    def track(self, image: np.ndarray, time_s: float) -> Tracked:
+        """Find what the avatar should do, the first half of a frame; arguments as of a call.
+
+        The second half of the frame before, `paint`, may run in another thread meanwhile.
         """
         timings: dict[str, float] = {}
         if image.shape[:2] != self._size:
             self._size = image.shape[:2]
             self.recalibrate()
-        with _timed(timings, "landmarks"):
+        with timed(timings, "landmarks"):
             face = self._detector.detect(image)
         state: State = "no face"
         if face is None:
@@ -110,21 +138,19 @@ class LiveDriver:
             state = self._calibrate(face, time_s, timings)
         else:
             state = self._follow(face, time_s, timings)
-        with _timed(timings, "render"):
-            motion = self._motion
-            render, uv = self.avatar.pose(motion.rotation, motion.translation, motion.expression, motion.gaze)
-        with _timed(timings, "paint"):
-            painted, alpha = self.avatar.paint(render, uv)
-            shown = painted[0].permute(1, 2, 0).mul(255).round().byte().cpu().numpy()
-            matte = alpha[0, 0].mul(255).round().byte().cpu().numpy()
-        return LiveFrame(shown, matte, motion, state, timings)
+        return Tracked(self._motion, state, timings)
+
+    def paint(self, tracked: Tracked) -> LiveFrame:
+        """Paint what was tracked, the second half of a frame; it shares nothing with `track` but the avatar."""
+        image, alpha, timings = paint_motion(self.avatar, tracked.motion)
+        return LiveFrame(image, alpha, tracked.motion, tracked.state, tracked.timings_ms | timings)
 
     def _calibrate(self, face: Detection, time_s: float, timings: dict[str, float]) -> State:
         self._seen.append(face)
         self._since_s = time_s if self._since_s is None else self._since_s
         if len(self._seen) < _LEAST_FRAMES or time_s - self._since_s < self.calibration_s:
             return "calibrating"
-        with _timed(timings, "calibration"):
+        with timed(timings, "calibration"):
             self._learn_driver()
         return "calibrating"
 
@@ -156,7 +182,7 @@ class LiveDriver:
 
     def _follow(self, face: Detection, time_s: float, timings: dict[str, float]) -> State:
         assert self._fit is not None and self._retarget is not None
-        with _timed(timings, "fit"):
+        with timed(timings, "fit"):
             found: OnlinePose | None = self._fit.update(face.points_px - self._corner, time_s)
         if found is None:
             self._strange_s = time_s if self._strange_s is None else self._strange_s
@@ -164,14 +190,15 @@ class LiveDriver:
                 self.recalibrate()
             return "another face"
         self._strange_s = None
-        with _timed(timings, "retarget"):
+        with timed(timings, "retarget"):
             columns = (found.rotation, found.translation, found.expression, found.gaze)
             self._motion = self._retarget(Motion(*(column[None] for column in columns)))
         return "following"
 
 
 @contextmanager
-def _timed(timings: dict[str, float], step: str) -> Iterator[None]:
+def timed(timings: dict[str, float], step: str) -> Iterator[None]:
+    """Note the milliseconds of the block under the name of a step."""
     began = time.perf_counter()
     yield
     timings[step] = 1e3 * (time.perf_counter() - began)
