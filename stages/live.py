@@ -15,6 +15,7 @@ import argparse
 import logging
 import os
 import secrets
+import socket
 import statistics
 import sys
 import time
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "bfloat16")
+ANYWHERE = ("0.0.0.0", "::")
 TIMED = 20  # frames to choose a precision by
 
 
@@ -103,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
     with lease_device(args.gpu) as device:
         import torch
 
-        torch.set_num_threads(max(args.threads, 1))
+        torch.set_num_threads(max(args.threads - 1, 1))  # tracking has a core of its own
         avatar, precision = load(args, device)
         token = None if args.host in LOOPBACK else secrets.token_urlsafe(16)
         sink = None
@@ -112,7 +114,8 @@ def run(args: argparse.Namespace) -> None:
 
             sink = VirtualCamera(avatar.size_px)
         live = Live(avatar, args.recordings, args.video, token, sink, {"precision": precision, "device": device})
-        host, port = args.host, listening.getsockname()[1]
+        port = listening.getsockname()[1]
+        host = socket.gethostname() if args.host in ANYWHERE else args.host
         if token is not None:
             log.warning("others in the network can reach this server: whoever has the address below can drive the avatar")
         query = f"/?token={token}" if token else ""

@@ -57,7 +57,7 @@ _FREE = {
 }  # fmt: skip
 _GAZE = (Slider("gaze_x", "Look sideways", "Eyes", -1), Slider("gaze_y", "Look up", "Eyes", -1))
 _HEAD = (  # with the axis of the pose that each moves, and the sign of its name
-    (Slider("turn", "Turn head", "Head", -1), 1, 1.0),
+    (Slider("turn", "Turn head", "Head", -1), 1, -1.0),
     (Slider("nod", "Lift chin", "Head", -1), 0, -1.0),
     (Slider("tilt", "Tilt head", "Head", -1), 2, 1.0),
     (Slider("nearer", "Come nearer", "Head", -1), 5, -1.0),

@@ -39,7 +39,9 @@ def read_picture(data: bytes, formats: tuple[str, ...] = ("JPEG",)) -> np.ndarra
     try:
         with Image.open(io.BytesIO(data), formats=formats) as header:
             width, height = header.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise UserError("an image of a gigapixel was sent; send at most 4 megapixels") from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise UserError(f"an image that was sent is not {' or '.join(formats)}; send another") from error
     if width * height > MOST_PIXELS or min(width, height) < LEAST_PX:
         raise UserError(f"an image of {width} x {height} px was sent; send {LEAST_PX} px to 4 megapixels")

@@ -7,10 +7,12 @@ header Host, against DNS rebinding), and with the token where the server can be 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import logging
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,7 +190,12 @@ async def _socket(request: web.Request) -> web.StreamResponse:
 
 async def _serve(live: Live, page: web.WebSocketResponse, request: web.Request) -> None:
     loop, filled = asyncio.get_running_loop(), asyncio.Event()
-    outbox = Outbox(lambda: loop.call_soon_threadsafe(filled.set))
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the server has ended, the page's threads have not
+            loop.call_soon_threadsafe(filled.set)
+
+    outbox = Outbox(wake)
     recorder = Recorder(live.recordings, live.avatar.subject, live.avatar.size_px)
     outbox.put("hello", json.dumps(live.hello()))
     session = Session(live.avatar, live.sliders, recorder, outbox, live.keep, live.sink, live.make_driver)
@@ -208,7 +215,8 @@ async def _serve(live: Live, page: web.WebSocketResponse, request: web.Request) 
             log.warning("a page has sent more than %d bytes at once, and was closed", MOST_BYTES)
     finally:
         sender.cancel()
-        await asyncio.to_thread(session.close)
+        # Not awaited, since this task may be cancelled; the process ends only after it, with the recording whole.
+        threading.Thread(target=session.close, name="live-close").start()
 
 
 async def _send(page: web.WebSocketResponse, outbox: Outbox, filled: asyncio.Event, request: web.Request) -> None:
