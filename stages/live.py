@@ -1,7 +1,9 @@
-"""Show an avatar that follows your face on a page of this machine: python -m stages.live --avatar results/demo/avatar.pt
+"""Drive an avatar live on a page of this machine, by a webcam, a video or sliders.
 
-Open the address that is printed. The page takes images of the webcam or of a video, or has sliders; nothing of it leaves
-this machine, and nothing is fetched from a network. Recordings go to --recordings.
+    python -m stages.live --avatar results/demo/avatar.pt
+
+Open the address that is printed. Nothing of what the page takes leaves this machine, and nothing is fetched from a
+network. Recordings go to --recordings.
 
 The server answers under localhost alone. With another --host, others in the network can reach it: whoever has the
 printed address with its token can look at the avatar, drive it and record it, and the address travels unencrypted.
@@ -41,7 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--avatar", required=True, type=Path, help="avatar.pt to drive")
     parser.add_argument("--port", type=int, default=8765, help="port of the page (default: %(default)s)")
     parser.add_argument(
-        "--host", default="localhost", help="address to listen on; beyond localhost the page asks for a token, see above"
+        "--host",
+        default="localhost",
+        help="address to listen on; beyond localhost the page asks for a token, see above",
     )
     parser.add_argument("--video", type=Path, help="video that the page offers besides the webcam")
     parser.add_argument(
@@ -117,7 +121,9 @@ def run(args: argparse.Namespace) -> None:
         port = listening.getsockname()[1]
         host = socket.gethostname() if args.host in ANYWHERE else args.host
         if token is not None:
-            log.warning("others in the network can reach this server: whoever has the address below can drive the avatar")
+            log.warning(
+                "others in the network can reach this server: whoever has the address below can drive the avatar"
+            )
         query = f"/?token={token}" if token else ""
         log.info("open http://%s:%d%s (Ctrl-C ends)", f"[{host}]" if ":" in host else host, port, query)
         try:

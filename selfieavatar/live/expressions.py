@@ -68,7 +68,7 @@ def measures(points: np.ndarray, kind: LandmarkSet) -> dict[str, np.ndarray]:
     """Measure landmarks (..., L, 3), cm, or changes of them: each (...), linear in them, larger is more of the name.
 
     mouth_open: gap of the inner lips. smile: corners of the mouth up, and apart. pucker: less width. mouth_side: the
-    corners to the image's right. brows: their height above the eyes. wink_left, wink_right, blink: less gap of the lids.
+    corners to the image's right. brows: their height above the eyes. blink, wink_*: less gap of both or one eye's lids.
     """
     left, right, lips = (vertical_gaps(points, pairs).mean(-1) for pairs in lid_and_lip_pairs(kind))
     one, other = points[..., MOUTH_LEFT, :], points[..., MOUTH_RIGHT, :]
@@ -93,7 +93,9 @@ class Sliders:
     def __init__(self, identity: Identity) -> None:
         self._model, kind = identity.model, identity.landmark_set
         if kind.name != MEDIAPIPE or identity.pose_range is None:
-            raise UserError("sliders need an avatar that was tracked by MediaPipe and knows its usual pose; train again")
+            raise UserError(
+                "sliders need an avatar that was tracked by MediaPipe and knows its usual pose; train again"
+            )
         self._poses = identity.pose_range
         rest = measures(landmark_positions(self._model, self._model.template), kind)
         moved = measures(landmark_positions(self._model, self._model.expression_basis), kind)

@@ -82,7 +82,10 @@ def test_gaze_and_head(sliders):
 
 def test_the_head_stays_where_the_clips_show_it(sliders):
     motion = sliders.motion({"turn": 1, "nearer": -1})
-    assert np.degrees(motion.rotation[0, 1]) == pytest.approx(np.degrees(-0.3), rel=1e-5) and motion.translation[0, 2] == 94
+    assert (
+        np.degrees(motion.rotation[0, 1]) == pytest.approx(np.degrees(-0.3), rel=1e-5)
+        and motion.translation[0, 2] == 94
+    )
 
 
 def test_values_beyond_the_range_are_limited_and_nonsense_is_refused(sliders):
