@@ -22,7 +22,7 @@ from selfieavatar.morphable.landmark_sets import MEDIAPIPE, MOUTH_LEFT, MOUTH_RI
 from selfieavatar.retargeting.retarget import Motion, soft_limit
 
 _SPREADS = 3.0  # of its measure, to the end of a slider
-_LEAST_CM = 0.05  # that the end of a slider must move its measure by
+_LEAST_CM = 0.25  # that the end of a slider must move its measure by, to be seen
 _NOISE_CM = 0.01  # within which the other measures rest
 _ALONE = 0.4  # share of a measure's spread that must be left when the others rest
 _GAZE_RAD = 0.35
@@ -42,8 +42,8 @@ class Slider:
 
 _EXPRESSIONS = (
     Slider("mouth_open", "Open mouth", "Mouth"),
-    Slider("smile", "Smile", "Mouth", -1),
-    Slider("pucker", "Pucker", "Mouth", -1),
+    Slider("smile", "Smile", "Mouth"),
+    Slider("pucker", "Pucker", "Mouth"),
     Slider("mouth_side", "Mouth sideways", "Mouth", -1),
     Slider("brows", "Raise brows", "Eyes", -1),
     Slider("blink", "Blink", "Eyes"),

@@ -16,6 +16,7 @@ Background = Literal["own", "colour", "picture"]
 
 MOST_PIXELS = 4_000_000  # of an image from a client: a small JPEG may claim gigabytes
 LEAST_PX = 16
+_THIN = 0.35
 QUALITIES = {"fast": 75, "balanced": 88, "fine": 95}  # of the JPEGs that are sent
 
 
@@ -70,7 +71,8 @@ def dress(image: np.ndarray, alpha: np.ndarray, look: Look) -> np.ndarray:
         behind = np.broadcast_to(np.array(look.colour, np.float32), image.shape)
     else:
         behind = look.picture.astype(np.float32)
-    share = alpha[..., None].astype(np.float32) / 255
+    # The old background shines through where alpha is below 1: what is thin of it goes with that background.
+    share = np.clip((alpha[..., None].astype(np.float32) / 255 - _THIN) / (1 - _THIN), 0, 1)
     return (image * share + behind * (1 - share) + 0.5).astype(np.uint8)
 
 
