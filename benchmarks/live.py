@@ -5,7 +5,7 @@
 Starts `stages.live` and the system's Chromium without a window (playwright drives it, package `browser`), whose webcam
 plays the clip at 640x480 and 30 frames/s. The page itself notes of each frame when its image was taken from the webcam,
 when it was sent, and the first frame of the screen that shows the answer; the server notes its steps. "CPU" is the time
-that all threads of a process were at work, in ms a shown frame.
+that all threads of a process were at work.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def report(frames: list[dict], seconds: float, work: list[float], memory: list[f
     known = [frame for frame in frames if frame["sent"] is not None and frame["latency"] is not None]
     print(f"{len(frames)} frames in {seconds:.0f} s: {len(frames) / seconds:.1f} frames/s, state {frames[-1]['state']}")
     print(f"load {psutil.getloadavg()[0]:.1f}; memory of the server {memory[0]:.0f} MB, at the end {memory[-1]:.0f} MB")
-    print(f"CPU ms a frame: server {1e3 * work[0] / len(frames):.1f}, Chromium {1e3 * work[1] / len(frames):.1f}\n")
+    each = [f"{name} {part / seconds:.2f} cores, {1e3 * part / len(frames):.1f} ms a shown frame" for name, part in
+            zip(("server", "Chromium"), work, strict=True)]  # fmt: skip
+    print(f"CPU: {'; '.join(each)}\n")
     print("| | median ms | 95th percentile ms |\n|---|---|---|")
     for name, key in (("sent to shown", "sent"), ("taken from the webcam to shown", "latency")):
         values = [frame[key] for frame in known]

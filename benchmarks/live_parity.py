@@ -1,11 +1,12 @@
 """The live path against offline self-reenactment, on test frames of the avatar's own person.
 
-    python benchmarks/live_parity.py --avatar A --samples results/anna/test_samples.parquet --clips-dir results/anna/clips
+    python benchmarks/live_parity.py --avatar A --samples results/anna/test_samples.parquet \\
+        --clips-dir results/anna/clips
 
 Offline is what `evaluate` measures as driver-only: pose, expression and gaze of fit.parquet, which knows the whole
-clip. Live is LiveDriver(is_person=True, pose="absolute") on the same crop of the video, frame by frame; it calibrates on the
-two seconds before the test frames. Both take the mean light, and the torso from the head's pose. Jitter is that of
-`evaluation.retrack` (the painted images are tracked again), of images and of the true frames.
+clip. Live is LiveDriver(is_person=True, pose="absolute") on the same crop of the video, frame by frame; it calibrates
+on the two seconds before the test frames. Both take the mean light, and the torso from the head's pose. Jitter is that
+of `evaluation.retrack` (the painted images are tracked again), of images and of the true frames.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -105,7 +105,7 @@ class LiveDriver:
         self._since_s: float | None = None
         self._strange_s: float | None = None
         self._fit: OnlineFit | None = None
-        self._retarget: Retarget | None = None
+        self._retarget: Callable[[Motion], Motion] | None = None
         self._motion = self._rest
 
     def close(self) -> None:
@@ -178,6 +178,8 @@ class LiveDriver:
         fit.neutral = np.zeros(model.expression_count)  # it is subtracted where the motion is carried over
         driver = Actor(model, camera, neutral, reference)
         self._retarget = Retarget(driver, self._target, self.avatar.landmark_set, self._reach, self.pose, self.gain)
+        if self.is_person and self.pose == "absolute" and self.gain == 1:
+            self._retarget = _as_it_is  # nothing to carry over, and no limits, as in offline reenactment
         self._fit, self._seen = fit, []
 
     def _follow(self, face: Detection, time_s: float, timings: dict[str, float]) -> State:
@@ -202,6 +204,10 @@ def timed(timings: dict[str, float], step: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     timings[step] = 1e3 * (time.perf_counter() - began)
+
+
+def _as_it_is(motion: Motion) -> Motion:
+    return motion
 
 
 def _crop_around(points: np.ndarray, size: tuple[int, ...]) -> tuple[int, int, int]:

@@ -67,10 +67,18 @@ class Live:
     make_driver: Callable[[Avatar], LiveDriver] = LiveDriver
     pages: int = 0
     files: dict[str, Path] = field(default_factory=dict)  # recordings of this run, by name
+    spare: list[LiveDriver] = field(default_factory=list)
     sockets: set[web.WebSocketResponse] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.sliders = Sliders(self.avatar.identity)
+
+    def take(self) -> LiveDriver:
+        """Take a driver that a closed page has left, or make one: each new one of MediaPipe's costs memory for good."""
+        try:
+            return self.spare.pop()
+        except IndexError:
+            return self.make_driver(self.avatar)
 
     def keep(self, path: Path) -> None:
         """Offer a recording to the pages."""
@@ -198,7 +206,7 @@ async def _serve(live: Live, page: web.WebSocketResponse, request: web.Request) 
     outbox = Outbox(wake)
     recorder = Recorder(live.recordings, live.avatar.subject, live.avatar.size_px)
     outbox.put("hello", json.dumps(live.hello()))
-    session = Session(live.avatar, live.sliders, recorder, outbox, live.keep, live.sink, live.make_driver)
+    session = Session(live.avatar, live.sliders, recorder, outbox, live.keep, (live.take, live.spare.append), live.sink)
     sender = asyncio.create_task(_send(page, outbox, filled, request))
     try:
         async for message in page:

@@ -53,17 +53,17 @@ class Session:
 
     Args:
         avatar, sliders: shared by all pages. recorder: this page's own. outbox: for the answers. keep: is told of a
-        finished recording.
-        sink: also gets the images. make_driver: of the camera's images, made when the first one comes.
+        finished recording. drivers: take one when the first image of the camera comes, and give it back at the end.
+        sink: also gets the images.
     """
 
     def __init__(
-        self, avatar: Avatar, sliders: Sliders, recorder: Recorder, outbox: Outbox,
-        keep: Callable[[Path], None], sink: Sink | None = None,
-        make_driver: Callable[[Avatar], LiveDriver] = LiveDriver,
+        self, avatar: Avatar, sliders: Sliders, recorder: Recorder, outbox: Outbox, keep: Callable[[Path], None],
+        drivers: tuple[Callable[[], LiveDriver], Callable[[LiveDriver], None]], sink: Sink | None = None,
     ) -> None:  # fmt: skip
         self.avatar, self.sliders, self.recorder, self.outbox = avatar, sliders, recorder, outbox
-        self._keep, self._sink, self._make_driver = keep, sink, make_driver
+        self._keep, self._sink = keep, sink
+        self._take, self._give_back = drivers
         self._look, self._is_person, self._anew = Look(), False, False
         self._frames: Newest[tuple[int, float, float, bytes]] = Newest()
         self._jobs: Newest[_Job] = Newest()
@@ -159,7 +159,7 @@ class Session:
                 log.exception("a frame has failed")
                 self._tell("problem", text="a frame has failed; the log of the server says why")
         if place is self._frames and self._driver is not None:
-            self._driver.close()  # by the thread that uses it
+            self._give_back(self._driver)
 
     def _track(self, frame: tuple[int, float, float, bytes]) -> None:
         number, taken_s, came_s, data = frame
@@ -167,7 +167,7 @@ class Session:
         with timed(timings, "decode"):
             image = read_picture(data)
         if self._driver is None:
-            self._driver = self._make_driver(self.avatar)
+            self._driver, self._anew = self._take(), True
         if self._anew:
             self._anew, self._driver.is_person = False, self._is_person
             self._driver.recalibrate()

@@ -43,7 +43,7 @@ class Brightness:
     is_person = False
 
     def __init__(self, pause_s=0.0):
-        self.pause_s, self.seen, self.calibrations, self.closed = pause_s, [], 0, False
+        self.pause_s, self.seen, self.calibrations = pause_s, [], 0
 
     def track(self, image, time_s):
         time.sleep(self.pause_s)
@@ -53,9 +53,6 @@ class Brightness:
 
     def recalibrate(self):
         self.calibrations += 1
-
-    def close(self):
-        self.closed = True
 
 
 def grey_jpeg(grey, size=(24, 32)):

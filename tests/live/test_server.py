@@ -145,10 +145,28 @@ def test_calibrating_anew_and_who_drives(tmp_path):
         await page.say("pose", number=1, values={})  # answered after both
         await page.told("frame")
         await page.frame(0.5, 2)
-        assert drivers[0].is_person and drivers[0].calibrations == 1
+        assert drivers[0].is_person and drivers[0].calibrations == 2, "one at its beginning"
 
     serve(tmp_path, talk, drivers)
-    assert drivers[0].closed
+
+
+def test_pages_one_after_the_other_share_a_driver(tmp_path):
+    """Of MediaPipe each new one would take memory that never comes back."""
+    drivers = []
+
+    async def talk(open_page, client, live):
+        for number in range(1, 4):
+            page = await open_page()
+            await page.say("settings", is_person=number == 1)
+            await page.frame(0.5)
+            assert drivers[0].is_person == (number == 1) and drivers[0].calibrations == number
+            await page.socket.close()
+            async with asyncio.timeout(PATIENCE_S):
+                while not live.spare:
+                    await asyncio.sleep(0.02)
+
+    serve(tmp_path, talk, drivers)
+    assert len(drivers) == 1
 
 
 NONSENSE = [
