@@ -99,4 +99,6 @@ def test_the_wheel_holds_the_library_alone(wheel):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"selfieavatar"}
     assert "selfieavatar/py.typed" in names and "selfieavatar/settings/train_section.py" in names
     package = ROOT / "selfieavatar"
-    assert {str(path.relative_to(ROOT)) for kind in ("*.py", "*.j2") for path in package.rglob(kind)} <= set(names)
+    assert {
+        str(path.relative_to(ROOT)) for kind in ("*.py", "*.j2", "live/page/*") for path in package.rglob(kind)
+    } <= set(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,6 +42,26 @@ class LiveFrame:
     motion: Motion
     state: State
     timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """First half of a frame: what the avatar is asked for, what that stands for, and how long it took."""
+
+    motion: Motion
+    state: State
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+def paint_motion(avatar: Avatar | ExportedAvatar, motion: Motion) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    """Paint one frame: image (S, S, 3) uint8 RGB, alpha (S, S) uint8, and the milliseconds of each step."""
+    timings: dict[str, float] = {}
+    with timed(timings, "render"):
+        images: Any = avatar.pose(motion.rotation, motion.translation, motion.expression, motion.gaze)
+    with timed(timings, "paint"):
+        painted, alpha = avatar.paint(*images)
+        image, matte = eight_bit(painted[0]), eight_bit(alpha[0])[..., 0]
+    return image, matte, timings
 
 
 class LiveDriver:
@@ -88,7 +108,7 @@ class LiveDriver:
         self._since_s: float | None = None
         self._strange_s: float | None = None
         self._fit: OnlineFit | None = None
-        self._retarget: Retarget | None = None
+        self._retarget: Callable[[Motion], Motion] | None = None
         self._motion = self._rest
 
     def close(self) -> None:
@@ -96,16 +116,23 @@ class LiveDriver:
         self._detector.close()
 
     def __call__(self, image: np.ndarray, time_s: float) -> LiveFrame:
-        """Follow one image of the camera.
+        """Follow one image of the camera: `track`, then `paint`.
 
         Args:
             image: (H, W, 3) uint8 RGB. time_s: when it was taken, later than the one before.
+        """
+        return self.paint(self.track(image, time_s))
+
+    def track(self, image: np.ndarray, time_s: float) -> Tracked:
+        """Find what the avatar should do, the first half of a frame; arguments as of a call.
+
+        The second half of the frame before, `paint`, may run in another thread meanwhile.
         """
         timings: dict[str, float] = {}
         if image.shape[:2] != self._size:
             self._size = image.shape[:2]
             self.recalibrate()
-        with _timed(timings, "landmarks"):
+        with timed(timings, "landmarks"):
             face = self._detector.detect(image)
         state: State = "no face"
         if face is None:
@@ -114,20 +141,19 @@ class LiveDriver:
             state = self._calibrate(face, time_s, timings)
         else:
             state = self._follow(face, time_s, timings)
-        with _timed(timings, "render"):
-            motion = self._motion
-            images: Any = self.avatar.pose(motion.rotation, motion.translation, motion.expression, motion.gaze)
-        with _timed(timings, "paint"):
-            painted, alpha = self.avatar.paint(*images)
-            shown, matte = eight_bit(painted[0]), eight_bit(alpha[0])[..., 0]
-        return LiveFrame(shown, matte, motion, state, timings)
+        return Tracked(self._motion, state, timings)
+
+    def paint(self, tracked: Tracked) -> LiveFrame:
+        """Paint what was tracked, the second half of a frame; it shares nothing with `track` but the avatar."""
+        image, alpha, timings = paint_motion(self.avatar, tracked.motion)
+        return LiveFrame(image, alpha, tracked.motion, tracked.state, tracked.timings_ms | timings)
 
     def _calibrate(self, face: Detection, time_s: float, timings: dict[str, float]) -> State:
         self._seen.append(face)
         self._since_s = time_s if self._since_s is None else self._since_s
         if len(self._seen) < _LEAST_FRAMES or time_s - self._since_s < self.calibration_s:
             return "calibrating"
-        with _timed(timings, "calibration"):
+        with timed(timings, "calibration"):
             self._learn_driver()
         return "calibrating"
 
@@ -155,11 +181,13 @@ class LiveDriver:
         fit.neutral = np.zeros(model.expression_count)  # it is subtracted where the motion is carried over
         driver = Actor(model, camera, neutral, reference)
         self._retarget = Retarget(driver, self._target, self.avatar.landmark_set, self._reach, self.pose, self.gain)
+        if self.is_person and self.pose == "absolute" and self.gain == 1:
+            self._retarget = _as_it_is  # nothing to carry over, and no limits, as in offline reenactment
         self._fit, self._seen = fit, []
 
     def _follow(self, face: Detection, time_s: float, timings: dict[str, float]) -> State:
         assert self._fit is not None and self._retarget is not None
-        with _timed(timings, "fit"):
+        with timed(timings, "fit"):
             found: OnlinePose | None = self._fit.update(face.points_px - self._corner, time_s)
         if found is None:
             self._strange_s = time_s if self._strange_s is None else self._strange_s
@@ -167,14 +195,15 @@ class LiveDriver:
                 self.recalibrate()
             return "another face"
         self._strange_s = None
-        with _timed(timings, "retarget"):
+        with timed(timings, "retarget"):
             columns = (found.rotation, found.translation, found.expression, found.gaze)
             self._motion = self._retarget(Motion(*(column[None] for column in columns)))
         return "following"
 
 
 @contextmanager
-def _timed(timings: dict[str, float], step: str) -> Iterator[None]:
+def timed(timings: dict[str, float], step: str) -> Iterator[None]:
+    """Note the milliseconds of the block under the name of a step."""
     began = time.perf_counter()
     yield
     timings[step] = 1e3 * (time.perf_counter() - began)
@@ -184,6 +213,10 @@ def eight_bit(image: Any) -> np.ndarray:
     """Convert an image (C, S, S) in [0, 1], of NumPy or of torch on any device, to (S, S, C) uint8."""
     values = np.asarray(image.cpu() if hasattr(image, "cpu") else image)
     return (values.transpose(1, 2, 0) * 255).round().astype(np.uint8)
+
+
+def _as_it_is(motion: Motion) -> Motion:
+    return motion
 
 
 def _crop_around(points: np.ndarray, size: tuple[int, ...]) -> tuple[int, int, int]:

@@ -18,15 +18,16 @@ class ExportedAvatar(Posable):
     """One person's avatar, read from avatar.onnx and what lies beside it; thread-safe.
 
     Attributes, besides those of `Posable`:
-        subject: name. consent: on what basis the avatar was made, if it says. paint: the painter; another one may be
-        put in its place.
+        subject: name. consent: on what basis the avatar was made, if it says. digest: content hash of the avatar.pt
+        that was exported. paint: the painter; another one may be put in its place.
     """
 
     paint: Painter
 
     def __init__(self, exported: Exported, paint: Painter) -> None:
         super().__init__(exported.identity, exported.description.size_px)
-        self.subject, self.consent = exported.description.subject, exported.description.consent
+        self.subject, self.consent = exported.description.subject, exported.description.consent or ""
+        self.digest = exported.description.avatar.hash
         self.paint = paint
 
     @classmethod

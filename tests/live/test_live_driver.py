@@ -1,40 +1,17 @@
 """The live avatar: calibration, what it then follows, and what it does without a face or with another one."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import torch
 
 from selfieavatar.detection.landmarks import Detection
 from selfieavatar.errors import UserError
-from selfieavatar.geometry.reference_pose import PoseRange
 from selfieavatar.live.live_driver import LiveDriver
 from selfieavatar.morphable.landmark_sets import landmark_set
 from tests.fitting import makers
+from tests.live.makers import SIZE, Painted
 
 COUNT, CALIBRATION, FPS = 90, 45, 30.0
 AT, ENLARGED = np.array([200.0, 60.0]), 1.5  # where the camera sees the made-up person, px
-
-
-class Painted:
-    """An avatar of the made-up person that remembers what it was asked for, and paints nothing."""
-
-    subject, size_px = "anna", 8
-
-    def __init__(self, reach=True):
-        pose = np.array([0, 0, 0, 0, 0, 90], np.float32)
-        wide = np.array([0.5, 0.8, 0.4, 9, 9, 20], np.float32)
-        self.identity = makers.identity(pose_range=PoseRange(pose, -wide, wide) if reach else None)
-        self.model, self.camera = self.identity.model, self.identity.camera
-        self.landmark_set = landmark_set("mediapipe478")
-
-    def pose(self, rotation, translation, expression, gaze):
-        self.asked = SimpleNamespace(rotation=rotation, translation=translation, expression=expression, gaze=gaze)
-        return torch.zeros(2, 1, 3, 8, 8)
-
-    def paint(self, render, uv):
-        return torch.full((1, 3, 8, 8), 0.2), torch.ones(1, 1, 8, 8)
 
 
 class Sees:
@@ -91,9 +68,9 @@ def test_after_a_calibration_the_avatar_follows(seen):
     assert states == ["calibrating"] * (CALIBRATION + 1) + ["following"] * (COUNT - CALIBRATION - 1)
     first, asked = frames[10]
     assert not asked.expression.any() and asked.translation[0].tolist() == [0, 0, 90], "the avatar's rest meanwhile"
-    assert first.image.shape == (8, 8, 3) and first.image.dtype == np.uint8 and (first.image == 51).all()
+    assert first.image.shape == (SIZE, SIZE, 3) and first.image.dtype == np.uint8 and (first.image == 128).all()
     last, asked = frames[-1]
-    assert last.alpha.shape == (8, 8) and (last.alpha == 255).all()
+    assert last.alpha.shape == (SIZE, SIZE) and (last.alpha == 255).all()
     assert np.degrees(asked.rotation[0]) == pytest.approx([0, 20, 0], abs=2)
     assert asked.expression[0, 1] == pytest.approx(0.8, abs=0.15)
     assert set(last.timings_ms) == {"landmarks", "fit", "retarget", "render", "paint"}
