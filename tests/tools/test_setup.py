@@ -32,6 +32,9 @@ DISTRIBUTION = {
     "face_alignment": "face-alignment",
     "torch_fidelity": "torch-fidelity",
     "mkdocs": "mkdocs-material",
+    "c2pa": "c2pa-python",
+    "imwatermark": "invisible-watermark",
+    "pywt": "pywavelets",
 }
 # Extras that are imported only where they are installed, and said so in the documentation.
 OPTIONAL = {"nvdiffrast"}
@@ -335,6 +338,7 @@ def test_packages_contradict_each_other_in_nothing_but_the_name_of_the_opencv_wh
     assert {re.sub(r" [\d.]+ requires ", " > ", line).split(",")[0] for line in said.splitlines()} == {
         "mediapipe > opencv-contrib-python",
         "face-alignment > opencv-python",
+        "invisible-watermark > opencv-python",
     }
 
 
