@@ -34,7 +34,7 @@ DISTRIBUTION = {
     "mkdocs": "mkdocs-material",
 }
 # Extras that are imported only where they are installed, and said so in the documentation.
-OPTIONAL = {"nvdiffrast"}
+OPTIONAL = {"nvdiffrast", "pyvirtualcam"}
 # Packages of requirements.lock that other machines have.
 ELSEWHERE = r"nvidia-|cuda-|triton|embreex|colorama|pyreadline3|greenlet"
 
