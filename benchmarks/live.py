@@ -2,10 +2,10 @@
 
     python benchmarks/live.py --avatar avatar.pt --video clip.mp4 [--seconds 60] [--quality balanced]
 
-Starts `stages.live` and the system's Chromium without a window (playwright drives it, package `browser`), whose webcam
-plays the clip at 640x480 and 30 frames/s. The page itself notes of each frame when its image was taken from the webcam,
-when it was sent, and the first frame of the screen that shows the answer; the server notes its steps. "CPU" is the time
-that all threads of a process were at work.
+Starts `stages.live` and the system's Chromium without a window (driven by playwright: pip install playwright), whose
+webcam plays the clip at 640x480 and 30 frames/s. The page itself notes of each frame when its image was taken from the
+webcam, when it was sent, and the first frame of the screen that shows the answer; the server notes its steps. "CPU" is
+the time that all threads of a process were at work.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ class Session:
         for place in (self._frames, self._jobs):
             place.close()
         for thread in self._threads:
-            thread.join(timeout=10)
+            thread.join(timeout=5)
         try:
             self._stop_recording()
         except UserError as error:

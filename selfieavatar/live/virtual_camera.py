@@ -30,9 +30,7 @@ class VirtualCamera:
         try:
             import pyvirtualcam
         except ImportError as error:
-            raise UserError(
-                "--virtual-camera needs pyvirtualcam: pip install 'selfieavatar[virtual-camera]'"
-            ) from error
+            raise UserError("--virtual-camera needs a package that is not there: pip install pyvirtualcam") from error
         self._side, self._lock = max(size_px, LEAST_PX), threading.Lock()
         try:
             self._camera: Any = pyvirtualcam.Camera(self._side, self._side, FPS)

@@ -13,7 +13,7 @@ from aiohttp import web
 from selfieavatar.live.server import Live, bind, make_app
 from tests.live.makers import Brightness, NoMarks, Painted
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `browser`)")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,

@@ -37,7 +37,7 @@ DISTRIBUTION = {
     "pywt": "pywavelets",
 }
 # Extras that are imported only where they are installed, and said so in the documentation.
-OPTIONAL = {"nvdiffrast"}
+OPTIONAL = {"nvdiffrast", "pyvirtualcam"}
 # Packages of requirements.lock that other machines have.
 ELSEWHERE = r"nvidia-|cuda-|triton|embreex|colorama|pyreadline3|greenlet"
 
