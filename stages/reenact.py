@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
+import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -67,10 +67,14 @@ def check_paths(args: argparse.Namespace) -> None:
     if args.out.exists() and args.out.samefile(args.driver):
         raise UserError(f"--out {args.out} is the driver itself; name another file")
     above = args.out.absolute().parent
-    while not above.exists():
-        above = above.parent
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write into {above}; make it writable, or choose another --out")
+    try:  # to write tells more than to ask
+        above.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"cannot write into {above} ({error.strerror}); make it writable, or choose another --out"
+        ) from error
 
 
 def track_driver(source: VideoSource) -> Track:

@@ -2,8 +2,8 @@
 
 The method is dwtDctSvd of the package invisible-watermark: in the blocks of the Haar transform's low band of U, the
 largest singular value is moved to the quarter of a step that stands for the block's bit. The package's own decoder
-reads what is hidden here. Its loop over blocks takes too long for video; here they are done at once, and without its
-rounding. The bits say "synthetic, by this program", not who.
+reads what is hidden here. Its loop over blocks takes more than twice as long as all at once, and truncation to whole
+colours costs bits. The bits say "synthetic, by this program", not who.
 """
 
 from __future__ import annotations

@@ -73,6 +73,7 @@ def test_a_video_comes_out_with_sound_and_marks(made, driver, tmp_path, caplog, 
     assert (marks.credentials is not None) == (ending == ".mp4")
 
 
+@pytest.mark.slow
 def test_a_folder_holds_marked_images_with_alpha(made, driver, tmp_path):  # noqa: F811
     import cv2
 
@@ -84,6 +85,7 @@ def test_a_folder_holds_marked_images_with_alpha(made, driver, tmp_path):  # noq
     assert all((image == held[0]).all() for image in held), "the last motion holds"
 
 
+@pytest.mark.slow
 def test_the_consent_of_the_avatar_travels(made, driver, tmp_path):  # noqa: F811
     path = tmp_path / "avatar.pt"
     torch.save(torch.load(made / "avatar.pt", weights_only=True) | {"consent": "written"}, path)
