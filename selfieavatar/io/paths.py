@@ -101,7 +101,7 @@ RULES = {
     )
 }
 STAGES = tuple(dict.fromkeys(rule.stage or rule.name for rule in RULES.values()))
-AVATAR_FILES = tuple(rule.outputs[0] for rule in RULES.values() if rule.scope == "avatar")
+AVATAR_FILES = tuple(rule.outputs[0] for rule in RULES.values() if rule.scope == "avatar" and not rule.on_request)
 
 
 def targets(train: bool) -> tuple[str, ...]:
