@@ -49,10 +49,10 @@ def live_images(avatar: Avatar, images: Images, clip: str, frames: np.ndarray, s
     return np.stack([painted[int(number)] for number in wanted]) / np.float32(255)
 
 
-def jitter_of(pictures: np.ndarray, order: np.ndarray) -> float:
+def jitter_of(painted: np.ndarray, order: np.ndarray) -> float:
     """Mean jitter of images (N,S,S,3) float in [0,1], tracked anew."""
     tracker = Tracker(MediaPipeDetector())
-    tracker.add((pictures * 255).round().astype(np.uint8))
+    tracker.add((painted * 255).round().astype(np.uint8))
     tracker.detector.close()
     return float(np.nanmean(jitter(tracker.points, order, tracker.detector.set_name)))
 
@@ -77,12 +77,12 @@ def main() -> None:
         shown = {"true frames": batch.truth, "offline": offline}
         shown |= {"live": live_images(avatar, images, clip, frames, True)}
         shown |= {"live, not smoothed": live_images(avatar, images, clip, frames, False)}
-        for name, pictures in shown.items():
-            scores = psnr_db(pictures, batch.truth, batch.masks)
+        for name, painted in shown.items():
+            scores = psnr_db(painted, batch.truth, batch.masks)
             psnr = " | ".join(
                 "" if name == "true frames" else f"{scores[part].mean():.2f}" for part in ("face", "full")
             )
-            print(f"| {clip} | {len(frames)} | {name} | {psnr} | {jitter_of(pictures, batch.order):.5f} |")
+            print(f"| {clip} | {len(frames)} | {name} | {psnr} | {jitter_of(painted, batch.order):.5f} |")
 
 
 if __name__ == "__main__":

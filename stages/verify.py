@@ -1,4 +1,4 @@
-"""Tell what marks pictures and videos carry: are they synthetic, of which avatar, on what basis, and signed by whom.
+"""Tell what marks images and videos carry: are they synthetic, of which avatar, on what basis, and signed by whom.
 
 In: files, or folders of them. Reads Content Credentials (C2PA), the IPTC digital source type in XMP or tags, and the
 watermark; nothing is fetched and nothing written. A file without a mark is not thereby real: marks can be removed.
@@ -25,14 +25,14 @@ VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".webm", ".mkv"}
 def build_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = stage_parser(__doc__, "verify")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="picture, video, or folder of them")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="image, video, or folder of them")
     parser.add_argument("--trust", type=Path, metavar="PEM", help="root certificates whose signatures are trusted")
     parser.add_argument("--json", action="store_true", help="write JSON, one object a line for each file")
     return parser
 
 
 def listed(paths: list[Path]) -> Iterator[Path]:
-    """List the files, and the pictures and videos of folders.
+    """List the files, and the images and videos of folders.
 
     Raises:
         UserError: a folder holds none.
@@ -43,7 +43,7 @@ def listed(paths: list[Path]) -> Iterator[Path]:
             continue
         inside = [one for one in sorted(path.rglob("*")) if one.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
         if not inside:
-            raise UserError(f"the folder {path} holds no picture or video; give another")
+            raise UserError(f"the folder {path} holds no image or video; give another")
         yield from inside
 
 

@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session", autouse=True)
 def own_config(tmp_path_factory):
-    """The key that signs pictures is made in a folder of the tests, not in that of whoever runs them."""
+    """The key that signs images is made in a folder of the tests, not in that of whoever runs them."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
 
 

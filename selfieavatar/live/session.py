@@ -17,8 +17,8 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.live.expressions import Sliders
 from selfieavatar.live.live_driver import LiveDriver, paint_motion, timed
+from selfieavatar.live.look import QUALITIES, Look, decode_image, dress, encode_jpeg, fill_square
 from selfieavatar.live.newest import Newest, Outbox
-from selfieavatar.live.picture import QUALITIES, Look, dress, encode_jpeg, fill_square, read_picture
 from selfieavatar.live.recorder import Recorder
 from selfieavatar.retargeting.retarget import Motion
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FRAME, PICTURE = 0, 1  # kinds of binary messages
+FRAME, IMAGE = 0, 1  # kinds of binary messages
 HEADER = struct.Struct("<B3xId")  # kind, number of the frame, when it was taken in ms
 _DEFAULTS: dict[str, Any] = {"mirror": False, "background": "own", "colour": "#206050", "quality": "balanced"}
 
@@ -86,17 +86,17 @@ class Session:
         return self._frames.dropped + self._jobs.dropped
 
     def put_binary(self, message: bytes) -> None:
-        """Take a frame of the camera, or a picture for the background.
+        """Take a frame of the camera, or a image for the background.
 
         Raises:
             UserError: it is neither.
         """
-        if len(message) <= HEADER.size or message[0] not in (FRAME, PICTURE):
+        if len(message) <= HEADER.size or message[0] not in (FRAME, IMAGE):
             raise UserError("a message was sent that is no frame; reload the page")
         kind, number, taken_ms = HEADER.unpack_from(message)
-        if kind == PICTURE:
-            picture = read_picture(message[HEADER.size :], ("JPEG", "PNG", "WEBP"))
-            self._look = replace(self._look, picture=fill_square(picture, self.avatar.size_px))
+        if kind == IMAGE:
+            behind = decode_image(message[HEADER.size :], ("JPEG", "PNG", "WEBP"))
+            self._look = replace(self._look, image=fill_square(behind, self.avatar.size_px))
             return
         self._frames.put((number, taken_ms / 1e3, time.perf_counter(), message[HEADER.size :]))
 
@@ -127,7 +127,7 @@ class Session:
 
     def _set(self, content: Mapping[str, Any]) -> None:
         asked = {key: content.get(key, default) for key, default in _DEFAULTS.items()}
-        if asked["background"] not in ("own", "colour", "picture") or asked["quality"] not in QUALITIES:
+        if asked["background"] not in ("own", "colour", "image") or asked["quality"] not in QUALITIES:
             raise ValueError("unknown background or quality")
         red, green, blue = bytes.fromhex(asked["colour"].removeprefix("#"))
         self._look = replace(self._look, **asked | {"colour": (red, green, blue), "mirror": bool(asked["mirror"])})
@@ -169,7 +169,7 @@ class Session:
         number, taken_s, came_s, data = frame
         timings = {"wait": 1e3 * (time.perf_counter() - came_s)}
         with timed(timings, "decode"):
-            image = read_picture(data)
+            image = decode_image(data)
         if self._driver is None:
             self._driver, self._anew = self._take(), True
         if self._anew:

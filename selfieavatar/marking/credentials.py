@@ -1,4 +1,4 @@
-"""Sign Content Credentials (C2PA 2.x) into pictures and videos by c2pa-python, and read them back; no network."""
+"""Sign Content Credentials (C2PA 2.x) into images and videos by c2pa-python, and read them back; no network."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def _sign(facts: Facts, format: str, title: str, key: SigningKey, source: Any, t
         raise UserError(f"{title} cannot be signed ({first}); is the certificate one that C2PA allows?") from error
 
 
-def sign_bytes(data: bytes, facts: Facts, key: SigningKey, format: str, title: str = "picture") -> bytes:
-    """Sign an encoded picture of a MIME type of `FORMATS`; UserError where the key's certificate is not allowed."""
+def sign_bytes(data: bytes, facts: Facts, key: SigningKey, format: str, title: str = "image") -> bytes:
+    """Sign an encoded image of a MIME type of `FORMATS`; UserError where the key's certificate is not allowed."""
     target = io.BytesIO()
     _sign(facts, format, title, key, io.BytesIO(data), target)
     return target.getvalue()
@@ -102,7 +102,7 @@ def read_credentials(path: Path, anchors: str = "") -> Credentials | None:
     """Read and check the Content Credentials of a file; None where it has none.
 
     Args:
-        path: of a picture or video of `FORMATS`; others have none. anchors: PEM certificates that are trusted.
+        path: of an image or video of `FORMATS`; others have none. anchors: PEM certificates that are trusted.
     """
     from c2pa import C2paError, Reader
 

@@ -1,4 +1,4 @@
-"""What a mark says: whose avatar, on what basis it was made, by which tool, and what kind of source the picture is."""
+"""What a mark says: whose avatar, on what basis it was made, by which tool, and what kind of source the image is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Facts:
     """What a mark says.
 
     subject: whose avatar. avatar: short hash of avatar.pt. consent: the basis that the sheet states. kind: of source.
-    region: (x, y, width, height) px of the avatar in a picture that shows more; None: the whole picture.
+    region: (x, y, width, height) px of the avatar in an image that shows more; None: the whole image.
     version: of this package.
     """
 

@@ -143,8 +143,8 @@ def _make(path: Path) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
         os.link(temporary, path)  # of two that begin at once, the first one's key stays
-        log.info("made a key to sign pictures by: %s. Nobody else knows it, so others see it as untrusted", path)
+        log.info("made a key to sign images by: %s. Nobody else knows it, so others see it as untrusted", path)
     except FileExistsError:
-        pass
+        log.info("another process has just made the key %s, which is used", path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Write the small visible label into the corner of a picture that an avatar painted."""
+"""Write the small visible label into the corner of an image that an avatar painted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 LABEL = "AI-generated"
-_FONT, _SHARE, _LEAST_PX = cv2.FONT_HERSHEY_SIMPLEX, 0.035, 6  # height of its capitals as a share of the picture
+_FONT, _SHARE, _LEAST_PX = cv2.FONT_HERSHEY_SIMPLEX, 0.035, 6  # height of its capitals as a share of the image
 _FONT_PX = 21  # height of the font's capitals at scale 1
 
 
@@ -15,7 +15,7 @@ def write_label(image: np.ndarray) -> np.ndarray:
     image = np.ascontiguousarray(image).copy()
     height, width = image.shape[:2]
     capitals = max(_LEAST_PX, round(_SHARE * height))
-    scale = min(capitals, 0.08 * width) / _FONT_PX  # twelve letters must fit a narrow picture, too
+    scale = min(capitals, 0.08 * width) / _FONT_PX  # twelve letters must fit a narrow image, too
     thickness = max(1, round(1.6 * scale))
     (wide, high), below = cv2.getTextSize(LABEL, _FONT, scale, thickness)
     margin = max(2, high // 2)

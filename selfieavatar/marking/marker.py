@@ -1,4 +1,4 @@
-"""Mark what one avatar paints, before it leaves the program: the pixels of each picture, and each file once."""
+"""Mark what one avatar paints, before it leaves the program: the pixels of each image, and each file once."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Named(Protocol):
 
 
 class Marker:
-    """Mark pictures and files of an avatar.
+    """Mark images and files of an avatar.
 
-    `paint` takes each picture before it is encoded, `seal` the finished file. Where the avatar is a part of a picture
+    `paint` takes each image before it is encoded, `seal` the finished file. Where the avatar is a part of an image
     that also shows footage, only that part is painted on, and `region` says where it lies.
 
     Args:
@@ -74,11 +74,11 @@ class Marker:
         else:
             path.write_bytes(self.sealed(path.read_bytes(), region, title or path.name))
 
-    def sealed(self, picture: bytes, region: Region | None = None, title: str = "picture") -> bytes:
+    def sealed(self, data: bytes, region: Region | None = None, title: str = "image") -> bytes:
         """Write the same into the bytes of a PNG or JPEG; raises as `seal`."""
         facts = self._facts(region)
-        kind = "image/png" if picture.startswith(b"\x89PNG") else "image/jpeg"
-        return credentials.sign_bytes(xmp.into_image(picture, facts), facts, self._key, kind, title)
+        kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+        return credentials.sign_bytes(xmp.into_image(data, facts), facts, self._key, kind, title)
 
     def tags(self) -> dict[str, str]:
         """Return tags for a Matroska or WebM of the avatar alone: C2PA has no place in these, so they stay unsigned."""

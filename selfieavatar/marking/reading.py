@@ -1,4 +1,4 @@
-"""Read all marks of a picture or video back: Content Credentials, XMP, watermark."""
+"""Read all marks of an image or video back: Content Credentials, XMP, watermark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from selfieavatar.marking.facts import BESIDE_REAL, PAINTED, Facts, plain_text
 from selfieavatar.video.reader import open_source
 
 _FRAMES, _STRIDE = 24, 4  # of a video, that vote on the watermark
-_MOST_BYTES = 1 << 28  # of a picture
+_MOST_BYTES = 1 << 28  # of an image
 _KINDS = {PAINTED: "painted by an avatar alone", BESIDE_REAL: "an avatar beside footage"}
 
 
@@ -26,7 +26,7 @@ class Marks:
     """What a file says about itself.
 
     credentials: None where it has none. xmp: facts of its XMP, or of its tags. watermark: found or not; None where the
-    picture is too small, or too large, to hold one.
+    image is too small, or too large, to hold one.
     """
 
     credentials: Credentials | None
@@ -81,29 +81,29 @@ class Marks:
         elif self.found:
             lines.append("signature: none; anybody could have written or removed what is said here")
         if self.found or signed is not None:
-            told = {True: "found", False: "not found", None: "not looked for: too small or too large a picture"}
+            told = {True: "found", False: "not found", None: "not looked for: too small or too large an image"}
             lines.append(f"XMP: {'found' if self.xmp else 'not found'}; watermark: {told[self.watermark]}")
         return lines
 
 
 def read_marks(path: Path, anchors: str = "") -> Marks:
-    """Read the marks of a picture or video. The file is a stranger's: nothing in it is executed or fetched.
+    """Read the marks of an image or video. The file is a stranger's: nothing in it is executed or fetched.
 
     Args:
         path: of the file. anchors: PEM certificates whose signatures are trusted.
 
     Raises:
-        UserError: it is missing, too large a picture, or neither picture nor video.
+        UserError: it is missing, too large an image, or neither image nor video.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing; give pictures or videos")
-    is_picture = path.suffix.lower() in IMAGE_SUFFIXES
-    if is_picture and path.stat().st_size > _MOST_BYTES:
-        raise UserError(f"{path} is larger than {_MOST_BYTES >> 20} MB; give a smaller picture")
-    images = _picture(path) if is_picture else _frames(path)
+        raise UserError(f"{path} is missing; give images or videos")
+    is_image = path.suffix.lower() in IMAGE_SUFFIXES
+    if is_image and path.stat().st_size > _MOST_BYTES:
+        raise UserError(f"{path} is larger than {_MOST_BYTES >> 20} MB; give a smaller image")
+    images = _image(path) if is_image else _frames(path)
     first = next(images)
     signed = read_credentials(path, anchors)
-    stated = xmp.of_image(path.read_bytes()) if is_picture else xmp.of_video(path)
+    stated = xmp.of_image(path.read_bytes()) if is_image else xmp.of_video(path)
     region = next((f.region for f in (signed.facts if signed else None, stated) if f is not None and f.region), None)
 
     def shown() -> Iterator[np.ndarray]:
@@ -113,13 +113,13 @@ def read_marks(path: Path, anchors: str = "") -> Marks:
     return Marks(signed, stated, watermark.found_in(shown()))
 
 
-def _picture(path: Path) -> Iterator[np.ndarray]:
+def _image(path: Path) -> Iterator[np.ndarray]:
     try:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     except cv2.error as error:  # of more pixels than OpenCV takes
-        raise UserError(f"{path} cannot be read ({plain_text(error)}); give a smaller picture") from error
+        raise UserError(f"{path} cannot be read ({plain_text(error)}); give a smaller image") from error
     if image is None:
-        raise UserError(f"{path} is not a readable picture; give pictures or videos")
+        raise UserError(f"{path} is not a readable image; give images or videos")
     yield image[..., ::-1]
 
 
@@ -130,7 +130,7 @@ def _frames(path: Path) -> Iterator[np.ndarray]:
         found = True
         yield image
     if not found:
-        raise UserError(f"{path} has no frame that can be decoded; give pictures or videos")
+        raise UserError(f"{path} has no frame that can be decoded; give images or videos")
 
 
 def _cut(image: np.ndarray, region: tuple[int, int, int, int] | None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Hide 32 fixed bits in the colours of a picture, and look for them (docs/decisions/0019).
+"""Hide 32 fixed bits in the colours of an image, and look for them (docs/decisions/0019).
 
 The method is dwtDctSvd of the package invisible-watermark: in the blocks of the Haar transform's low band of U, the
 largest singular value is moved to the quarter of a step that stands for the block's bit. The package's own decoder
@@ -19,12 +19,12 @@ BITS = np.unpackbits(np.frombuffer(b"\x5a\x1f\xe2\x93", np.uint8))  # as many on
 BLOCK = 8  # of the low band: 16 px
 LEAST_PX = 128  # shorter side: below, there are fewer than two blocks for a bit
 MOST_PX = 4096  # longer side that is looked at
-MOST_WRONG = 2  # bits; a picture without the mark passes once in eight million tries
-_STEPS = ((256, 60.0), (LEAST_PX, 72.0))  # the shorter side from which a step is used: small pictures need a larger
+MOST_WRONG = 2  # bits; an image without the mark passes once in eight million tries
+_STEPS = ((256, 60.0), (LEAST_PX, 72.0))  # the shorter side from which a step is used: small images need a larger
 
 
 def step_of(height: int, width: int) -> float | None:
-    """Choose the step of the singular values for a picture's size; None where it is too small."""
+    """Choose the step of the singular values for an image's size; None where it is too small."""
     return next((step for least, step in _STEPS if min(height, width) >= least), None)
 
 

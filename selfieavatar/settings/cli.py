@@ -56,7 +56,7 @@ def stage_parser(
 
 
 def marking_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what a command that lets an avatar's pictures leave takes; `marking_of` reads it."""
+    """Add what a command that lets an avatar's images leave takes; `marking_of` reads it."""
     parser.add_argument(
         "--no-label",
         action="store_true",

@@ -6,7 +6,7 @@ from selfieavatar.settings.sections import Section
 
 
 class Marking(Section):
-    """How videos and pictures of an avatar are marked as synthetic, before they leave the program.
+    """How videos and images of an avatar are marked as synthetic, before they leave the program.
 
     Holds for a whole run: in config.yaml or --configfile, not in a preset or variant.
     """

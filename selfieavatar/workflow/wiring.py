@@ -130,7 +130,7 @@ class Wiring:
 
     @property
     def marking(self) -> str:
-        """Write how an avatar's pictures are marked, as arguments of a stage."""
+        """Write how an avatar's images are marked, as arguments of a stage."""
         marking = read_section(Marking, self.config.get("marking") or {}, "marking")
         key = f"--signing-key {shlex.quote(str(expand(marking.key).absolute()))}" if marking.key else ""
         return " ".join(filter(None, ("" if marking.label else "--no-label", key)))

@@ -96,7 +96,7 @@ def test_a_webcam_drives_it_and_a_recording_plays(server, tmp_path):
     still = tmp_path / "webcam.mjpeg"
     still.write_bytes(cv2.imencode(".jpg", np.full((480, 640, 3), 180, np.uint8))[1].tobytes() * 3)
     with opened(server, *FAKE, f"--use-file-for-fake-video-capture={still}") as page:
-        playwright.expect(page.locator("#who")).to_have_text("Avatar of anna")
+        playwright.expect(page.locator("#who")).to_have_text("Avatar of anna, consent: self")
         page.locator("#start").click()
         playwright.expect(page.locator("#state")).to_have_text("Following", timeout=20000)
         assert grey(page) == pytest.approx(180 / 255, abs=0.07), "video range may be taken for full range"
@@ -116,6 +116,7 @@ def test_sliders_fit_a_phone_and_a_lost_connection_recovers(server):
     with opened(server, width=390) as page:
         choose(page, "driver", "sliders")
         playwright.expect(page.locator("#state")).to_have_text("Sliders", timeout=20000)
+        assert page.locator("#state").text_content() == "Sliders", "the page goes on without a webcam"
         page.locator("input[name=turn]").fill("-0.5")
         page.wait_for_timeout(500)
         assert server.avatar.asked.rotation[0, 1] == pytest.approx(0.4, abs=0.01) and grey(page) > 0.8
@@ -139,3 +140,4 @@ def test_no_webcam_and_a_refused_one(server, arguments, permissions, said):
         playwright.expect(page.locator("#notice")).to_contain_text(said, timeout=20000)
         choose(page, "driver", "sliders")
         playwright.expect(page.locator("#state")).to_have_text("Sliders", timeout=20000)
+        assert page.locator("#state").text_content() == "Sliders", "the page goes on without a webcam"

@@ -127,7 +127,7 @@ def test_sliders_and_looks(tmp_path):
         await page.say("pose", number=8, values={})
         assert (await page.told("frame"))["image"].mean((0, 1)) == pytest.approx([0, 0, 255], abs=9)
         await page.socket.send_bytes(bytes([1]) + bytes(15) + grey_jpeg(0.8))
-        await page.say("settings", background="picture")
+        await page.say("settings", background="image")
         await page.say("pose", number=9, values={})
         assert (await page.told("frame"))["grey"] == pytest.approx(0.8, abs=0.02)
 

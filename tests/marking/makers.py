@@ -1,4 +1,4 @@
-"""A made-up avatar's name, and a picture smooth and lively enough to hold a watermark."""
+"""A made-up avatar's name, and a image smooth and lively enough to hold a watermark."""
 
 import io
 
@@ -11,16 +11,16 @@ from selfieavatar.marking.facts import Origin
 ANNA = Origin("anna", "written", "0123456789abcdef")
 
 
-def picture(size=128, seed=0):
+def lively_image(size=128, seed=0):
     """Smooth colours with some grain, (size, size, 3) uint8."""
     rng = np.random.default_rng(seed)
     coarse = cv2.resize(rng.uniform(30, 220, (6, 6, 3)), (size, size), interpolation=cv2.INTER_CUBIC)
     return np.clip(coarse + rng.normal(0, 3, coarse.shape), 0, 255).astype(np.uint8)
 
 
-def film(size=128, count=12):
-    """A picture that wanders by a pixel a frame."""
-    wide = picture(size + count, 1)
+def lively_video(size=128, count=12):
+    """A image that wanders by a pixel a frame."""
+    wide = lively_image(size + count, 1)
     return [wide[k : k + size, k : k + size] for k in range(count)]
 
 

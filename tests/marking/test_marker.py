@@ -22,7 +22,7 @@ from selfieavatar.marking.marker import Marker
 from selfieavatar.marking.reading import read_marks
 from selfieavatar.settings.marking_section import Marking
 from selfieavatar.video.writer import VideoWriter
-from tests.marking.makers import ANNA, film, picture
+from tests.marking.makers import ANNA, lively_image, lively_video
 
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 
@@ -32,11 +32,11 @@ def made(folder, suffix, region=None, label=True, origin=ANNA):
     marker, path = Marker(origin, Marking(label=label)), folder / f"x{suffix}"
     if suffix == ".mp4":
         with VideoWriter(path, 25, (128, 128), finish=lambda part: marker.seal(part, region, path.name)) as video:
-            for image in film():
+            for image in lively_video():
                 video.put(marker.paint(image))
     else:
         encode = encode_png if suffix == ".png" else lambda image: encode_jpeg(image, 999)
-        path.write_bytes(marker.sealed(encode(marker.paint(picture())), region))
+        path.write_bytes(marker.sealed(encode(marker.paint(lively_image())), region))
     return path
 
 
@@ -110,7 +110,7 @@ def test_without_metadata_the_watermark_still_tells(tmp_path):
 
 def test_footage_is_not_called_synthetic(tmp_path):
     path = tmp_path / "truth.png"
-    path.write_bytes(encode_png(picture()))
+    path.write_bytes(encode_png(lively_image()))
     marks = read_marks(path)
     assert not marks.found and marks.in_words() == ["no mark found; that does not say where it comes from"]
 
@@ -120,7 +120,7 @@ def test_a_signed_photo_of_a_camera_is_not_called_synthetic(tmp_path):
 
     real = Facts("", "", "", "digitalCapture")
     path = tmp_path / "photo.png"
-    path.write_bytes(credentials.sign_bytes(encode_png(picture()), real, signing_key(), "image/png"))
+    path.write_bytes(credentials.sign_bytes(encode_png(lively_image()), real, signing_key(), "image/png"))
     marks = read_marks(path)
     assert not marks.found and marks.in_words()[0] == "not said to be synthetic"
 
@@ -143,7 +143,7 @@ def test_tags_of_webm_are_read(tmp_path):
         stream = container.add_stream("libvpx-vp9", rate=25)
         stream.width = stream.height = 128
         stream.pix_fmt = "yuv420p"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(), format="rgb24")))
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(lively_image(), format="rgb24")))
         container.mux(stream.encode(None))
     marks = read_marks(path)
     assert marks.xmp == Facts("anna", "0123456789abcdef", "written") and marks.credentials is None
@@ -158,7 +158,7 @@ def test_the_label_is_seen_and_can_be_left_out(tmp_path):
     assert abs(plain - 128).max() < 12 and labelled.max() > 240
 
 
-@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", b"not a picture" * 100])
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", b"not a image" * 100])
 def test_damaged_files_end_in_one_sentence(tmp_path, data):
     for suffix in (".png", ".mp4"):
         path = tmp_path / f"x{suffix}"

@@ -12,10 +12,12 @@ from selfieavatar.runtime.exported_file import FileFacts, description_path, iden
 from tests.runtime.makers import SIZE, graph, write_export
 
 
-def refused(path, said, precision="float32"):
-    with pytest.raises(UserError, match=said) as error:
+def refusal(path, precision="float32"):
+    """Return the one sentence in which an export is refused."""
+    with pytest.raises(UserError) as error:
         read_exported(path, precision)
     assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def test_an_export_is_read(tmp_path):
@@ -29,7 +31,7 @@ def test_an_export_is_read(tmp_path):
 def test_a_missing_file_is_named(tmp_path, name):
     path = write_export(tmp_path)
     (tmp_path / name).unlink()
-    refused(path, rf"{re.escape(name)} is missing")
+    assert f"{name} is missing" in refusal(path)
 
 
 @pytest.mark.parametrize("name", ["avatar.onnx", "avatar.onnx.npz"])
@@ -37,7 +39,7 @@ def test_a_missing_file_is_named(tmp_path, name):
 def test_damage_is_found_by_the_hash(tmp_path, name, damage):
     path = write_export(tmp_path)
     (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
-    refused(path, "damaged, or not the file")
+    assert re.search("damaged, or not the file", refusal(path))
 
 
 @pytest.mark.parametrize(
@@ -46,18 +48,18 @@ def test_damage_is_found_by_the_hash(tmp_path, name, damage):
 def test_a_damaged_description_is_said(tmp_path, text):
     path = write_export(tmp_path)
     description_path(path).write_text(text)
-    refused(path, "does not describe an exported avatar")
+    assert re.search("does not describe an exported avatar", refusal(path))
 
 
 def test_giant_files_are_not_read(tmp_path):
     path = write_export(tmp_path)
     with description_path(path).open("wb") as file:
         file.truncate(1 << 21)
-    refused(path, "larger than 1 MB")
+    assert re.search("larger than 1 MB", refusal(path))
     path = write_export(tmp_path)
     with path.open("wb") as file:
         file.truncate((1 << 30) + 1)
-    refused(path, "larger than 1024 MB")
+    assert re.search("larger than 1024 MB", refusal(path))
 
 
 def test_an_identity_that_unpacks_to_much_is_refused(tmp_path):
@@ -65,13 +67,13 @@ def test_an_identity_that_unpacks_to_much_is_refused(tmp_path):
     with zipfile.ZipFile(identity_path(path), "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
         for _ in range(300):
             file.write(bytes(1 << 20))
-    refused(write_with_identity(path), "unpacks to 300 MB")
+    assert re.search("unpacks to 300 MB", refusal(write_with_identity(path)))
 
 
 def test_an_identity_that_holds_objects_is_refused(tmp_path):
     path = write_export(tmp_path)
     np.savez(identity_path(path), template=np.array([{"code": 1}], dtype=object))
-    refused(write_with_identity(path), "not a readable identity")
+    assert re.search("not a readable identity", refusal(write_with_identity(path)))
 
 
 def write_with_identity(path):
@@ -86,7 +88,7 @@ def write_with_identity(path):
 def test_a_precision_that_was_not_written_is_said(tmp_path):
     notes = ["int8: not written, since 31.0 dB to float32 are under 40"]
     path = write_export(tmp_path, notes=notes, files={"int8": None})
-    refused(path, r"has no int8 network \(int8: not written, since 31.0 dB", "int8")
+    assert re.search("int8", refusal(path, r"has no int8 network \(int8: not written, since 31.0 dB"))
 
 
 def external():
@@ -119,20 +121,20 @@ HOSTILE = {
 
 @pytest.mark.parametrize("said", HOSTILE)
 def test_networks_of_another_form_are_refused(tmp_path, said):
-    refused(write_export(tmp_path, HOSTILE[said]()), said)
+    assert re.search(said, refusal(write_export(tmp_path, HOSTILE[said]())))
 
 
 def test_a_constant_in_a_node_may_not_lie_elsewhere(tmp_path):
     tensor = numpy_helper.from_array(np.zeros(1, np.float32))
     tensor.data_location = TensorProto.EXTERNAL
     node = helper.make_node("Constant", [], ["image"], value=tensor)
-    refused(write_export(tmp_path, graph([node])), "takes data from other files")
+    assert re.search("takes data from other files", refusal(write_export(tmp_path, graph([node]))))
 
 
 def test_other_outputs_are_named(tmp_path):
     model = graph()
-    model.graph.output[0].name = "picture"
-    refused(write_export(tmp_path, model), "it has alpha, picture instead of image, alpha")
+    model.graph.output[0].name = "painting"
+    assert re.search("it has alpha, painting instead of image, alpha", refusal(write_export(tmp_path, model)))
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 100, b"\x00", b"PK\x03\x04" * 10])
@@ -140,4 +142,4 @@ def test_what_is_no_network_is_refused(tmp_path, content):
     class Model:
         SerializeToString = staticmethod(lambda: content)  # noqa: N815 - as onnx calls it
 
-    refused(write_export(tmp_path, Model), "is not (a readable ONNX file|an exported avatar)")
+    assert re.search("is not (a readable ONNX file|an exported avatar)", refusal(write_export(tmp_path, Model)))

@@ -17,8 +17,7 @@ from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.files import content_hash
 from selfieavatar.io.images import read_image, write_image
 from selfieavatar.io.manifest import read_manifest, write_manifest
-from selfieavatar.marking.facts import BESIDE_REAL, PAINTED
-from selfieavatar.marking.reading import read_marks
+from selfieavatar.marking import facts, reading
 from selfieavatar.morphable import landmark_sets as ls
 from selfieavatar.reporting.tiles import row_size
 from selfieavatar.settings.sections import Evaluate
@@ -37,8 +36,7 @@ class TooBright:
     """
 
     weights = {"vgg19": "random:0"}
-    training = {"images": 40, "minutes": 0.5}
-    mask_trained = True
+    training, mask_trained = {"images": 40, "minutes": 0.5}, True
     subject, consent, digest = "anna", "self", "0123456789abcdef"
     identity = SimpleNamespace(torso=None)
     untold = 0
@@ -347,9 +345,9 @@ def test_video_shows_every_frame(out):
 
 
 def test_video_and_images_are_marked(out):
-    video, image = read_marks(out / "self.mp4"), read_marks(next((out / "self").rglob("*.png")))
-    assert (video.facts.subject, video.facts.consent, video.facts.kind) == ("anna", "self", BESIDE_REAL)
-    assert (image.facts.kind, image.credentials.signature) == (PAINTED, "valid, untrusted")
+    video, image = map(reading.read_marks, (out / "self.mp4", next((out / "self").rglob("*.png"))))
+    assert (video.facts.subject, video.facts.consent, video.facts.kind) == ("anna", "self", facts.BESIDE_REAL)
+    assert (image.facts.kind, image.credentials.signature) == (facts.PAINTED, "valid, untrusted")
     assert video.watermark and not video.broken
 
 

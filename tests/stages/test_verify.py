@@ -9,16 +9,16 @@ from selfieavatar.io.images import encode_png
 from selfieavatar.marking.keys import signing_key
 from selfieavatar.marking.marker import Marker
 from stages import verify
-from tests.marking.makers import ANNA, picture
+from tests.marking.makers import ANNA, lively_image
 
 
 @pytest.fixture
 def files(tmp_path):
     marker = Marker(ANNA)
     good = tmp_path / "good.png"
-    good.write_bytes(marker.sealed(encode_png(marker.paint(picture()))))
+    good.write_bytes(marker.sealed(encode_png(marker.paint(lively_image()))))
     bare, bad = tmp_path / "bare.png", tmp_path / "bad.png"
-    bare.write_bytes(encode_png(picture()))
+    bare.write_bytes(encode_png(lively_image()))
     data = bytearray(good.read_bytes())
     data[data.find(b"IDAT") - 12] ^= 1
     bad.write_bytes(data)

@@ -11,7 +11,7 @@ const STATES = {
   "no face": ["No face is seen: the last expression holds", "warn"], "another face": ["Another face: calibrating soon", "warn"],
 };
 const speed = new Speed();
-let values = {}, recordingSince = null, pictureMessage = null, poseNumber = 1 << 20, shownNumber = 0;
+let values = {}, recordingSince = null, backgroundMessage = null, poseNumber = 1 << 20, shownNumber = 0;
 
 const link = new Link({ open: opened, closed, message: told, frame: painted });
 const capture = new Capture(video, link);
@@ -20,7 +20,7 @@ globalThis.live = { speed, link, capture }; // for measurements
 function opened() {
   shownNumber = 0;
   pill("connection", "Connected", "good");
-  if (pictureMessage) link.send(pictureMessage.slice(0));
+  if (backgroundMessage) link.send(backgroundMessage.slice(0));
   sendSettings();
 }
 
@@ -115,7 +115,7 @@ function sendSettings() {
   link.send({ type: "settings", ...settings, is_person: $("person").checked });
   video.classList.toggle("mirrored", settings.mirror && Boolean(video.srcObject));
   $("panel-colour").hidden = settings.background !== "colour";
-  $("panel-picture").hidden = settings.background !== "picture";
+  $("panel-image").hidden = settings.background !== "image";
   if (chosen("driver") === "sliders") sendPose();
 }
 
@@ -205,25 +205,25 @@ function recorded({ file, seconds }) {
   notice(["Recorded: ", anchor]);
 }
 
-async function choosePicture() {
-  const file = $("picture").files[0];
+async function chooseBackground() {
+  const file = $("image").files[0];
   if (!file) return;
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    return notice(`${file.name} is not a picture that this browser can read.`, "problem");
+    return notice(`${file.name} is not an image that this browser can read.`, "problem");
   }
   const scale = Math.min(1, (2 * canvas.width) / Math.min(bitmap.width, bitmap.height));
   const small = new OffscreenCanvas(Math.max(16, bitmap.width * scale), Math.max(16, bitmap.height * scale));
   small.getContext("2d").drawImage(bitmap, 0, 0, small.width, small.height);
   const data = new Uint8Array(await (await small.convertToBlob({ type: "image/jpeg", quality: 0.92 })).arrayBuffer());
   const message = new Uint8Array(16 + data.length);
-  message[0] = 1; // a picture for the background
+  message[0] = 1; // an image for the background
   message.set(data, 16);
-  pictureMessage = message.buffer;
-  $("picture-name").textContent = file.name;
-  link.send(pictureMessage.slice(0));
+  backgroundMessage = message.buffer;
+  $("image-name").textContent = file.name;
+  link.send(backgroundMessage.slice(0));
   sendSettings();
 }
 
@@ -235,7 +235,7 @@ $("start").addEventListener("click", () => startCamera());
 $("devices").addEventListener("change", () => startCamera($("devices").value));
 $("file").addEventListener("change", () => { const [file] = $("file").files; if (file) play(URL.createObjectURL(file), file.name); });
 $("served").addEventListener("click", () => play("/video", $("served").textContent.replace(/^Play /, "")));
-$("picture").addEventListener("change", choosePicture);
+$("image").addEventListener("change", chooseBackground);
 $("recalibrate").addEventListener("click", () => link.send({ type: "recalibrate" }));
 $("record").addEventListener("click", () => link.send({ type: "record", on: recordingSince === null }));
 $("rest").addEventListener("click", () => {

@@ -2,7 +2,7 @@
 const NAMES = {
   capture: "Take and encode the image", wait: "Wait for the tracking", decode: "Decode the image", landmarks: "Landmarks",
   calibration: "Calibration", fit: "Fit", retarget: "Retarget", render: "Render", paint: "Paint", dress: "Background",
-  encode: "Encode the picture", record: "Record", show: "Between the steps, and to the screen",
+  encode: "Encode the image", record: "Record", show: "Between the steps, and to the screen",
 };
 const KEPT = 300;
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from selfieavatar.errors import UserError
 
-Background = Literal["own", "colour", "picture"]
+Background = Literal["own", "colour", "image"]
 
 MOST_PIXELS = 4_000_000  # of an image from a client: a small JPEG may claim gigabytes
 LEAST_PX = 16
@@ -22,16 +22,16 @@ QUALITIES = {"fast": 75, "balanced": 88, "fine": 95}  # of the JPEGs that are se
 
 @dataclass(frozen=True)
 class Look:
-    """What surrounds the person: `own` is as the avatar was trained, colour (R, G, B), picture (S, S, 3) uint8 RGB."""
+    """What surrounds the person: `own` is as the avatar was trained, colour (R, G, B), image (S, S, 3) uint8 RGB."""
 
     mirror: bool = False
     background: Background = "own"
     colour: tuple[int, int, int] = (32, 96, 80)
-    picture: np.ndarray | None = None
+    image: np.ndarray | None = None
     quality: str = "balanced"
 
 
-def read_picture(data: bytes, formats: tuple[str, ...] = ("JPEG",)) -> np.ndarray:
+def decode_image(data: bytes, formats: tuple[str, ...] = ("JPEG",)) -> np.ndarray:
     """Decode an image of a client as (H, W, 3) uint8 RGB; its size is looked at before any memory is taken.
 
     Raises:
@@ -67,10 +67,10 @@ def dress(image: np.ndarray, alpha: np.ndarray, look: Look) -> np.ndarray:
         image, alpha = image[:, ::-1], alpha[:, ::-1]
     if look.background == "own":
         return np.ascontiguousarray(image)
-    if look.background == "colour" or look.picture is None:
+    if look.background == "colour" or look.image is None:
         behind = np.broadcast_to(np.array(look.colour, np.float32), image.shape)
     else:
-        behind = look.picture.astype(np.float32)
+        behind = look.image.astype(np.float32)
     # The old background shines through where alpha is below 1: what is thin of it goes with that background.
     share = np.clip((alpha[..., None].astype(np.float32) / 255 - _THIN) / (1 - _THIN), 0, 1)
     return (image * share + behind * (1 - share) + 0.5).astype(np.uint8)
