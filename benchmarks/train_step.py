@@ -46,6 +46,8 @@ RESULT = ROOT / "benchmarks" / "results" / "train_step.md"
 CASES = {
     "smoke": ("smoke", 64),
     "cpu-128": ("cpu-128", 128),
+    "cpu-256": ("cpu-256", 256),
+    "cpu-512": ("cpu-512", 512),
     "cpu-128 networks at 512 px": ("cpu-128", 512),
 }
 GPU_CASES = {"gpu-512": ("gpu-512", 512), "paper-1024": ("paper-1024", 1024)}

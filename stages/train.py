@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--train-dir", required=True, type=Path, help="folder for TensorBoard and the state to resume from"
     )
     parser.add_argument("--out", required=True, type=Path, help="avatar.pt")
+    parser.add_argument("--start-from", nargs="?", type=Path, help="avatar.pt whose networks this training starts from; the workflow names that of train.start_from")
     parser.add_argument("--budget-of", nargs="?", type=Path, help="avatar.pt after whose budget this training ends")
     parser.add_argument("--budget", choices=["images", "minutes"], default="images", help="which of its budgets")
     parser.add_argument(
@@ -177,6 +178,7 @@ def learn(
     from selfieavatar.training.loop import Frames, avatar_parts, train
     from selfieavatar.training.parallel import joined
     from selfieavatar.training.precision import takes_bfloat16
+    from selfieavatar.training.start import read_start
     from selfieavatar.training.state import write_torch
     from selfieavatar.training.unseen_texels import fill_unseen
 
@@ -185,6 +187,9 @@ def learn(
         identity = replace(identity, light=default_light())
     size_px = int(samples.metadata["size_px"])
     check_settings(args.settings, size_px)
+    start = read_start(args.start_from, args.settings, size_px) if args.start_from else None
+    if start:
+        log.info("starting from the networks of '%s', after %s images", start.get("subject", ""), start.get("images"))
     frames, weights, validation = chosen_frames(samples, args.clips_dir)
     identity, torso_offsets = torso_from_head(identity, frames, weights)
     torch.set_num_threads(max(args.threads, 1))
@@ -201,12 +206,13 @@ def learn(
             log.info("%d frames of %d px (%s), training on %s in %s; progress in %s", len(frames), size_px, where,
                      device, "bfloat16" if half else "float32", folder)  # fmt: skip
             shown = Frames(store, weights, validation, torso_offsets)
-            trainer = train(args.settings, size_px, shown, folder, device, group)
+            trainer = train(args.settings, size_px, shown, folder, device, group, start)
             if group.is_main:
                 taken = avatar_parts(trainer, folder)
                 fill_unseen(taken, args.settings, shown, trainer.device)
                 measure_code_range(taken, args.settings, shown, trainer.device)
-                write_torch(out, avatar_file(trainer, taken, identity, samples.metadata["subject"]))
+                content = avatar_file(trainer, taken, identity, samples.metadata["subject"])
+                write_torch(out, content | {"started_from": start.get("subject", "") if start else ""})
     scores = {k[4:]: v for k, v in trainer.history[-1].items() if k.startswith("val_")} if trainer.history else {}
     log.info(
         "avatar after %d images, %.1f minutes; validation frames (between the training frames, so flattering): %s",
@@ -237,6 +243,7 @@ def start_process_group(args: argparse.Namespace) -> None:
     ]
     command += ["-m", "stages.train", "--settings", canonical_json(args.settings), "--log-level", args.log_level]
     command += ["--threads", str(max(args.threads // args.gpu, 1)), "--gpu", str(args.gpu)]
+    command += ["--start-from", str(args.start_from)] if args.start_from else []
     for name in ("samples", "identity", "clips_dir", "train_dir", "consent", "out"):
         command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     # In a session of its own: a terminal's Ctrl-C reaches this process alone, and the others hear of it once.
@@ -264,7 +271,9 @@ def run(args: argparse.Namespace) -> None:
 
     args.settings = budget_of(args.settings, args.budget_of, args.budget)
     samples, identity = read_manifest(args.samples, "samples"), Identity.load(args.identity)
-    data = content_hash((content_hash(args.samples) + content_hash(args.identity)).encode())
+    files = [args.samples, args.identity, *([args.start_from] if args.start_from else [])]
+    data = content_hash("".join(map(content_hash, files)).encode())
+    args.settings = args.settings.model_copy(update={"start_from": ""})  # a path; the file's hash stands for it
     folder = args.train_dir / run_key(args.settings, code_digest("stages.train"), data)
     kept = folder / args.out.name
     local_rank = os.environ.get("LOCAL_RANK")  # set by torchrun

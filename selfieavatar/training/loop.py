@@ -72,6 +72,7 @@ def train(
     folder: Path,
     device: str,
     group: ProcessGroup = SINGLE_PROCESS,
+    start: dict[str, Any] | None = None,
 ) -> Trainer:
     """Train until the budget is used, going on from the state in `folder` where there is one.
 
@@ -83,6 +84,7 @@ def train(
         settings: the section `train`.
         frames: all of them; each process reads its own shard of every batch.
         folder: where state, TensorBoard events, stats.jsonl and grids go.
+        start: avatar (`start.read_start`) whose networks a fresh run starts from; None starts from random ones.
 
     Returns:
         the trainer; `avatar_parts` gives the networks of the avatar, its `history` the reports.
@@ -94,7 +96,7 @@ def train(
         raise UserError(
             f"train.batch {settings.batch} cannot be shared by {group.size} GPUs; make it a multiple, or lower gpu"
         )
-    run = Run(Trainer(settings, size_px, device, group), frames, folder)
+    run = Run(Trainer(settings, size_px, device, group), frames, folder, start)
     try:
         with stop_between_steps() as asked:
             while not run.finished:
@@ -112,11 +114,16 @@ def train(
 class Run:
     """One training run: a trainer with its frames, its budget and the files that it leaves."""
 
-    def __init__(self, trainer: Trainer, frames: Frames, folder: Path) -> None:
+    def __init__(
+        self, trainer: Trainer, frames: Frames, folder: Path, start: dict[str, Any] | None = None
+    ) -> None:  # fmt: skip
         self.trainer, self.frames, self.folder, self.group = trainer, frames, folder, trainer.group
         self.settings = trainer.settings
         self.budget = Budget(self.settings.images, self.settings.minutes)
-        trainer.restore(load_state(folder, trainer.device))
+        state = load_state(folder, trainer.device)
+        if state is None and start is not None:
+            trainer.start_from(start)
+        trainer.restore(state)
         self.group.barrier()  # all have read before the first writes
         self.monitor = Monitor(folder, trainer.images) if self.group.is_main else None
         self.bar = progress(total=1000, desc="train", unit="‰") if self.group.is_main else None

@@ -24,6 +24,7 @@ from selfieavatar.training.optimizer import adamw
 from selfieavatar.training.parallel import SINGLE_PROCESS, ProcessGroup
 from selfieavatar.training.precision import takes_bfloat16
 from selfieavatar.training.schedule import learning_rate_factor
+from selfieavatar.training.start import start_from
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=nn.Module)
@@ -293,6 +294,12 @@ class Trainer:
         self.consistent = True
         if self.images:
             log.info("going on after %d images and %.1f minutes", self.images, self.minutes)
+
+    def start_from(self, avatar: dict[str, Any]) -> None:
+        """Start from the networks of somebody's avatar (`start.read_start`) instead of random ones."""
+        start_from(self.nets, avatar)
+        start_from(self.average, avatar)
+        self.optimizer = adamw(self.nets, self.settings, self.settings.lr_net)
 
     def averaged_weights(self) -> dict[str, Any]:
         """Copy what the avatar takes from the averaged networks to the CPU: weights of G_style, cached maps, images."""

@@ -21,7 +21,7 @@ from snakemake.logging import logger
 from selfieavatar.errors import UserError
 from selfieavatar.interop.datasets.mead import clip_labels
 from selfieavatar.io.files import beside, expand
-from selfieavatar.io.paths import AVATAR_FILES, VARIANTS, targets
+from selfieavatar.io.paths import AVATAR, AVATAR_FILES, VARIANTS, targets
 from selfieavatar.morphable.coefficient_files import check_coefficients
 from selfieavatar.networks.sizes import refuse_sizes
 from selfieavatar.settings.assets import given_file, measuring_files, needed_files
@@ -305,6 +305,19 @@ class Wiring:
     def imported_model(self, wildcards: Any) -> str | list[str]:
         """Find the face model again for the rule fit, where coefficients are taken as they are."""
         return self.face_model(wildcards) if self.section("fit", wildcards.subject).coefficients else []
+
+    def start_from(self, wildcards: Any) -> str | list[str]:
+        """Find the avatar that a training starts from; nothing for a variant, and for that avatar itself."""
+        name = self.section("train", wildcards.subject).start_from
+        if not name or self.variant(wildcards):
+            return []
+        path = expand(name)
+        made = {(self.results / one / AVATAR).absolute(): one for one in self.sheet.subjects()}
+        if made.get(path.absolute()) == wildcards.subject:
+            return []
+        if not path.is_file() and path.absolute() not in made:
+            raise UserError(f"train.start_from {path.absolute()} does not exist; name an avatar.pt, or leave it empty")
+        return str(path)
 
     # The machine or cluster
 

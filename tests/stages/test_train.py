@@ -52,8 +52,8 @@ def write_samples(path, used=None, size_px=SIZE, split=None, **facts):
     write_manifest(path, "samples", columns, {"subject": "x", "size_px": size_px} | facts)
 
 
-def words(folder, out="avatar.pt", samples="samples.parquet", identity="identity.npz"):
-    said = ["--samples", folder / samples, "--identity", folder / identity, "--clips-dir", folder / "clips"]
+def words(folder, out="avatar.pt", samples="samples.parquet", identity="identity.npz", *more):
+    said = [*more, "--samples", folder / samples, "--identity", folder / identity, "--clips-dir", folder / "clips"]
     said += ["--train-dir", folder / "train", "--out", folder / out, "--threads", 1]
     return [str(word) for word in said]
 
@@ -159,6 +159,24 @@ def test_a_stopped_run_survives_a_finished_one(subject, monkeypatch):
     run(subject, out="g/avatar.pt", images=8)
     assert len(list((subject / "train").glob("*/state.pt"))) == 1
     assert run(subject, out="g/avatar.pt", seed=77)["images"] == 40
+
+
+def test_a_training_starts_from_somebody_else(subject, caplog):
+    """Another start is another run; the file names the person, and no path."""
+    first = run(subject)
+    args = train.build_parser().parse_args(
+        words(subject, "second.pt", "samples.parquet", "identity.npz", "--start-from", str(subject / "avatar.pt"))
+    )
+    args.settings = settings(start_from=str(subject / "avatar.pt"), images=4)
+    with caplog.at_level("INFO"):
+        train.run(args)
+    assert "starting from the networks of 'x', after 40 images" in caplog.text
+    second = torch.load(subject / "second.pt", weights_only=True)
+    assert second["started_from"] == first["subject"] and not first["started_from"]
+    assert second["settings"]["start_from"] == ""
+    assert second["history"][-1]["val_full_db"] > first["history"][-1]["val_full_db"] - 3
+    fresh = run(subject, "fresh.pt", images=4)
+    assert fresh["history"][-1]["val_full_db"] < second["history"][-1]["val_full_db"]
 
 
 def test_refusals_are_one_sentence(subject, tmp_path):

@@ -52,6 +52,18 @@ def wiring(tmp_path, monkeypatch):
     return make
 
 
+def test_trainings_start_from_the_avatar_that_is_named(wiring, tmp_path):
+    wf = wiring({"train": {"start_from": "results/anna/avatar.pt"}})
+    assert wf.start_from(of("bert")) == "results/anna/avatar.pt"  # which is made first
+    assert wf.start_from(of("anna")) == [] and wiring().start_from(of("bert")) == []
+    assert wf.start_from(of("bert", variant="/variants/l1_only")) == []
+    wf = wiring({"train": {"start_from": "other.pt"}})
+    with pytest.raises(UserError, match=r"train.start_from .*/other.pt does not exist"):
+        wf.start_from(of("bert"))
+    (tmp_path / "other.pt").touch()
+    assert wf.start_from(of("bert")) == "other.pt"
+
+
 def test_clips(wiring):
     wf = wiring()
     assert wf.clips("frames", "measured")(of("anna")) == [

@@ -7,6 +7,7 @@ rule train:
         identity="<subject>/identity.npz",
         weights=wf.weights("train"),
         counted=comparison.counted,
+        start=wf.start_from,
         # The manifests hold the images' hashes: what is inside a folder is invisible to Snakemake.
         decode=wf.clips("decode.parquet", "train"),
         matting=wf.clips("matting.parquet", "train"),
@@ -42,5 +43,6 @@ rule train:
             "python -m stages.train --settings {params.cfg:q} --threads {threads} --gpu {resources.gpu}"
             " --samples {input.samples:q} --identity {input.identity:q} --clips-dir {params.subject:q}/clips"
             " --train-dir {params.avatar:q}/train --out {output:q} --budget-of {input.counted:q} --budget {params.budget}"
+            " --start-from {input.start:q}"
             " --consent {params.consent}"
         )

@@ -1,0 +1,60 @@
+"""Start a training from the networks of somebody else's avatar instead of random ones (not in the paper).
+
+What a decoder knows of skin, hair and teeth holds for many people, and so does where on the face's map they lie.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from selfieavatar.errors import UserError
+from selfieavatar.io.avatar_file import read_avatar
+from selfieavatar.networks.avatar_networks import OFF_FACE, AvatarNetworks
+from selfieavatar.networks.feature_generator import MapBank
+from selfieavatar.settings.train_section import Networks, Train
+
+
+def read_start(path: Path, settings: Train, size_px: int) -> dict[str, Any]:
+    """Read the avatar that a training starts from.
+
+    Raises:
+        UserError: no readable avatar, or its networks are others than those to be trained.
+    """
+    content = read_avatar(path)
+    theirs = dict(content.get("settings", {})) | {"size_px": content.get("size_px")}
+    wanted = {key: getattr(settings, key) for key in Networks.model_fields} | {"size_px": size_px}
+    apart = [key for key, value in wanted.items() if theirs.get(key) != value]
+    if apart:
+        named = ", ".join(f"{key} {theirs.get(key)} instead of {wanted[key]}" for key in apart[:4])
+        raise UserError(
+            f"train.start_from {path} has other networks ({named}); name an avatar of the same preset and size, or "
+            "leave it empty"
+        )
+    return content
+
+
+@torch.no_grad()
+def start_from(nets: AvatarNetworks, avatar: dict[str, Any]) -> None:
+    """Overwrite networks and maps by those of an avatar (`read_start`); the maps are cached from here on.
+
+    Raises:
+        UserError: its tensors do not fit.
+    """
+    nets.freeze_maps()
+    try:
+        nets.style.load_state_dict(avatar["g_style"])
+        for region in ("face", "back", *OFF_FACE):
+            bank: nn.Module = getattr(nets, region)
+            if isinstance(bank, MapBank):
+                bank.feature.copy_(avatar["maps"][region]["feature"])
+                bank.skip.copy_(avatar["maps"][region]["skip"])
+        if nets.bases is not None:
+            own = {"feature": "feature_bases", "colour": "colour_bases", "mix": "mix"}
+            for name, parameter in own.items():
+                getattr(nets.bases, parameter).copy_(avatar["maps"]["bases"][name])
+    except (RuntimeError, LookupError, TypeError) as error:
+        raise UserError(f"the avatar of train.start_from is damaged ({str(error).splitlines()[0]})") from error
