@@ -164,7 +164,7 @@ def run(args: argparse.Namespace) -> None:
     export.parity["driven_by"] = clips or "poses and expressions over the range of the avatar"
     write_graphs(export, content)
     # What is not needed to drive stays behind.
-    replace(avatar.identity, registration_reference=None, texture_weight=None).save(identity_path(args.out))
+    replace(avatar.identity, texture_weight=None).save(identity_path(args.out))
     facts = FileFacts.of(args.avatar), FileFacts.of(identity_path(args.out))
     consent = content.get("consent")
     description = export.description(consent if isinstance(consent, str) else None, *facts)

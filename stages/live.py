@@ -88,6 +88,8 @@ def run(args: argparse.Namespace) -> None:
         from aiohttp import web
     except ImportError as error:
         raise UserError("the page needs aiohttp: pip install 'selfieavatar[workflow]'") from error
+    from threadpoolctl import threadpool_limits
+
     from selfieavatar.live.server import LOOPBACK, Live, bind, make_app
     from selfieavatar.marking.marker import Marker
     from selfieavatar.settings.device import lease_device
@@ -95,6 +97,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.video is not None and (not args.video.is_file() or not open_source(args.video).count):
         raise UserError(f"--video {args.video} is no video file; give one that a browser plays, such as an MP4")
+    threadpool_limits(1, user_api="blas")  # as LiveDriver does, before what paints is tried
     listening = bind(args.host, args.port)
     sys.setswitchinterval(5e-4)  # tracking and painting hand the interpreter to each other within a frame
     with lease_device(args.gpu) as device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,9 +53,9 @@ class OnlineFit:
         nobody = np.zeros((1, kind.count, 2))
         apart = np.zeros(0, bool)
         self._fit = LandmarkFit(model, camera, nobody, landmark_weights(set_name), np.ones(1), apart, settings)
-        # Rest: 1.5 Hz. A head that turns by 1 rad/s, or an expression that changes by its spread in 0.1 s, hardly lags.
+        # Rest: 3 Hz. A head that turns by 1 rad/s, or an expression that changes by its spread in 0.1 s, hardly lags.
         speed = np.concatenate([np.full(3, 8.0), np.full(3, 0.8), 1.0 / np.maximum(model.expression_scale, 1e-6)])
-        self._filters = (OneEuro(1.5, speed), OneEuro(1.5, 8.0)) if smooth else None
+        self._filters = (OneEuro(3.0, speed), OneEuro(3.0, 8.0)) if smooth else None
         self.neutral = np.zeros(model.expression_count)
         self._openings: deque[np.ndarray] = deque(maxlen=_MEMORY)
         self._irises: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_MEMORY)  # angles and weights
@@ -67,11 +68,14 @@ class OnlineFit:
         for smoother in self._filters or ():
             smoother.reset()
 
-    def update(self, points: np.ndarray | None, time_s: float) -> OnlinePose | None:
+    def update(
+        self, points: np.ndarray | None, time_s: float, correct: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> OnlinePose | None:  # fmt: skip
         """Fit one frame, from the frame before or else from nothing.
 
         Args:
             points: (L, 2) px, or None (or NaN) where no face was found. time_s: s, later than the frame before.
+            correct: of a first fit (6 + E,) -> better points (L, 2), which are fitted again (`SkinRegistration`).
 
         Returns:
             None where the face is lost; the next frame that shows it is found again from nothing.
@@ -82,6 +86,11 @@ class OnlineFit:
             self.reset()
             return None
         self._last = parameters
+        if correct is not None:
+            better = correct(parameters)
+            again = self._solve(better)
+            if again is not None:
+                self._last, parameters, points = again, again, better
         angles = self._gaze_of(points, parameters)
         if self._filters is not None:
             parameters, angles = self._filters[0].update(parameters, time_s), self._filters[1].update(angles, time_s)

@@ -60,12 +60,16 @@ def texture_side(image_px: int) -> int:
     return 96 if image_px <= 160 else 128
 
 
+def small_side(image_px: int) -> int:
+    """Side to which images of this side are shrunk first, a whole number of times smaller."""
+    return round(image_px / -(-image_px // MOST_IMAGE_PX))
+
+
 def shrink(image: np.ndarray) -> np.ndarray:
-    """Grey (S, S) uint8 of an RGB or single-channel image, a whole number of times smaller."""
+    """Grey (S, S) uint8 of an RGB or single-channel image, of `small_side`."""
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    factor = -(-grey.shape[0] // MOST_IMAGE_PX)
-    side = round(grey.shape[0] / factor)
-    return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA) if factor > 1 else grey
+    side = small_side(grey.shape[0])
+    return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA) if side < grey.shape[0] else grey
 
 
 class Registration:
@@ -202,6 +206,29 @@ class Registration:
         for ring in map(list, self.rings):
             out[ring] = detected[ring] + (out[ring] - detected[ring]).mean(0)
         return out
+
+
+class SkinRegistration:
+    """Move the landmarks of a live camera's images to the skin of a known subject.
+
+    Args:
+        model, reference: of the subject (`Identity`). camera: of the landmarks. image_px: side of the images to be given.
+    """
+
+    def __init__(self, model: MorphableModel, reference: np.ndarray, camera: Camera, image_px: int) -> None:
+        self._reference = reference
+        self._registration = Registration(model, camera, image_px, len(reference))
+        self._scale = camera.size_px / image_px
+        self._everywhere = np.full((image_px, image_px), 255, np.uint8)  # a live image has no matte
+
+    def __call__(self, points: np.ndarray, parameters: np.ndarray, grey: np.ndarray) -> np.ndarray:
+        """Move landmarks (L, 2) px: first fit of the frame (6 + E,), and its image (image_px, image_px) uint8."""
+        surface = transform(
+            self._registration.model.vertices(parameters[None, 6:]), parameters[None, :3], parameters[None, 3:6]
+        )
+        return self._registration.landmarks(
+            self._reference, surface[0], points, grey, self._everywhere, self._scale
+        )  # fmt: skip
 
 
 def register(

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from selfieavatar.detection.landmarks import Detection, FaceDetector, MediaPipeDetector
 from selfieavatar.errors import UserError
 from selfieavatar.fitting.online import OnlineFit, OnlinePose
+from selfieavatar.fitting.registration import SkinRegistration, small_side
 from selfieavatar.live.driver_model import driver_model
 from selfieavatar.morphable.landmark_sets import FACE_VERTICES, MEDIAPIPE
 from selfieavatar.retargeting.retarget import Actor, Motion, Retarget
@@ -67,7 +70,8 @@ def paint_motion(avatar: Avatar | ExportedAvatar, motion: Motion) -> tuple[np.nd
 class LiveDriver:
     """Follow a face with an avatar; alone sufficient, and not thread-safe.
 
-    The first second and a half that shows a face calibrates: the driver should look into the camera at rest. Then the
+    Constructing it keeps the BLAS of NumPy to one thread in this process: for matrices as small as these, more threads gain
+    nothing, and those that wait take a whole core from the painting. The first second and a half that shows a face calibrates: the driver should look into the camera at rest. Then the
     avatar follows, relative to that. Another image size, or a face that the calibration does not fit, begin anew.
 
     Args:
@@ -87,6 +91,7 @@ class LiveDriver:
         smooth: bool = True, calibration_s: float = 1.5, crop: tuple[int, int, int] | None = None,
         detector: FaceDetector | None = None,
     ) -> None:  # fmt: skip
+        threadpool_limits(1, user_api="blas")
         poses = avatar.identity.pose_range
         if avatar.landmark_set.name != MEDIAPIPE or avatar.model.template.shape[0] != FACE_VERTICES:
             raise UserError(f"avatar '{avatar.subject}' has not been tracked on MediaPipe's mesh, which live use needs")
@@ -108,6 +113,7 @@ class LiveDriver:
         self._since_s: float | None = None
         self._strange_s: float | None = None
         self._fit: OnlineFit | None = None
+        self._skin: SkinRegistration | None = None
         self._retarget: Callable[[Motion], Motion] | None = None
         self._motion = self._rest
 
@@ -140,7 +146,7 @@ class LiveDriver:
         elif self._fit is None:
             state = self._calibrate(face, time_s, timings)
         else:
-            state = self._follow(face, time_s, timings)
+            state = self._follow(face, image, time_s, timings)
         return Tracked(self._motion, state, timings)
 
     def paint(self, tracked: Tracked) -> LiveFrame:
@@ -162,7 +168,7 @@ class LiveDriver:
         points = np.stack([face.points_px for face in self._seen]).astype(float)
         depth = np.stack([face.depth for face in self._seen]).astype(float)
         x0, y0, side = self._given_crop or _crop_around(points, self._size)
-        self._corner = np.array([x0, y0], float)
+        self._corner, self._side = np.array([x0, y0], float), side
         camera = self.avatar.identity.camera.scaled(side)
         points -= self._corner
         model = self.avatar.model if self.is_person else driver_model(self.avatar.model, points, depth, camera)
@@ -184,11 +190,22 @@ class LiveDriver:
         if self.is_person and self.pose == "absolute" and self.gain == 1:
             self._retarget = _as_it_is  # nothing to carry over, and no limits, as in offline reenactment
         self._fit, self._seen = fit, []
+        texture = self.avatar.identity.registration_reference
+        if self.is_person and texture is not None:
+            self._skin = SkinRegistration(model, texture, camera, small_side(self.avatar.size_px))
 
-    def _follow(self, face: Detection, time_s: float, timings: dict[str, float]) -> State:
+    def _follow(self, face: Detection, image: np.ndarray, time_s: float, timings: dict[str, float]) -> State:
         assert self._fit is not None and self._retarget is not None
+        points, skin = face.points_px - self._corner, self._skin
+
+        def corrected(parameters: np.ndarray) -> np.ndarray:
+            assert skin is not None
+            with timed(timings, "registration"):
+                return skin(points, parameters, self._small(image))
+
         with timed(timings, "fit"):
-            found: OnlinePose | None = self._fit.update(face.points_px - self._corner, time_s)
+            found: OnlinePose | None = self._fit.update(points, time_s, corrected if skin else None)
+        timings["fit"] -= timings.get("registration", 0.0)
         if found is None:
             self._strange_s = time_s if self._strange_s is None else self._strange_s
             if time_s - self._strange_s >= _STRANGE_S:
@@ -199,6 +216,17 @@ class LiveDriver:
             columns = (found.rotation, found.translation, found.expression, found.gaze)
             self._motion = self._retarget(Motion(*(column[None] for column in columns)))
         return "following"
+
+
+    def _small(self, image: np.ndarray) -> np.ndarray:
+        """Cut the driver's square out of the image, (S, S) grey of the side at which the avatar's skin is known."""
+        (x0, y0), side, side_px = self._corner.astype(int), self._side, small_side(self.avatar.size_px)
+        seen = cv2.cvtColor(image[max(y0, 0) : y0 + side, max(x0, 0) : x0 + side], cv2.COLOR_RGB2GRAY)
+        top, left = max(-y0, 0), max(-x0, 0)
+        below, right = side - top - seen.shape[0], side - left - seen.shape[1]
+        if top or left or below or right:  # a given crop may leave the image
+            seen = cv2.copyMakeBorder(seen, top, below, left, right, cv2.BORDER_CONSTANT, value=0)
+        return cv2.resize(seen, (side_px, side_px), interpolation=cv2.INTER_AREA)
 
 
 @contextmanager

@@ -1,13 +1,19 @@
 """The live avatar: calibration, what it then follows, and what it does without a face or with another one."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
 from selfieavatar.detection.landmarks import Detection
 from selfieavatar.errors import UserError
+from selfieavatar.fitting.registration import Registration
+from selfieavatar.geometry.camera import transform
 from selfieavatar.live.live_driver import LiveDriver
 from selfieavatar.morphable.landmark_sets import landmark_set
 from tests.fitting import makers
+from tests.fitting.filmed import video
 from tests.live.makers import SIZE, Painted
 
 COUNT, CALIBRATION, FPS = 90, 45, 30.0
@@ -85,6 +91,44 @@ def test_the_person_is_followed_to_the_truth(seen):
         if frame.state == "following":
             np.testing.assert_allclose(asked.rotation[0], rotation[number], atol=np.radians(0.5))
             np.testing.assert_allclose(asked.expression[0], expression[number], atol=0.06)
+
+
+@pytest.mark.parametrize("cut_off", [0, 40])  # px of the driver's square that lie outside the image
+def test_the_skin_of_the_person_corrects_the_landmarks(cut_off):
+    """The detector slides over the skin as the head turns; the avatar's own texture says so."""
+    model, camera, pose = makers.model(), makers.camera(), performance()
+    points, depth = makers.landmarks(model, *pose)
+    images = video(model, *pose)
+    reader = Registration(model, camera, makers.SIZE)
+    surface = transform(model.vertices(pose[2]), *pose[:2])
+    reference = reader.reference(reader.read(s, *p) for s, p in zip(surface, images, strict=True))
+    points[:, :468, 0] += 5 * pose[0][:, 1:2] * (0.6 + 0.4 * np.sin(3 * np.pi * np.arange(468) / 468))
+    side = round(makers.SIZE * ENLARGED)
+    corner = AT - [0, AT[1] + cut_off]
+    error = {}
+    for name, texture in {"landmarks": None, "skin": reference}.items():
+        driver_of = Sees(points + (corner - AT) / ENLARGED, depth)
+        avatar = Painted()
+        avatar.size_px = makers.SIZE
+        avatar.identity = replace(avatar.identity, registration_reference=texture)
+        driver = LiveDriver(
+            avatar, detector=driver_of, smooth=False, is_person=True, pose="absolute",
+            crop=(*corner.astype(int).tolist(), side),
+        )  # fmt: skip
+        away = []
+        for number in range(COUNT):
+            filmed = cv2.resize(images[number][0], (side, side), interpolation=cv2.INTER_CUBIC)
+            whole = np.zeros((480 + 100, 900), np.uint8)
+            whole[100 + int(corner[1]) :, int(corner[0]) :][:side, :side] = filmed
+            frame = driver(np.repeat(whole[100:, :, None], 3, 2), number / FPS)
+            if frame.state == "following":
+                asked = avatar.asked
+                there = transform(model.vertices(asked.expression), asked.rotation, asked.translation)[0]
+                away.append(np.abs(camera.project(there) - camera.project(surface[number])).mean())
+        assert len(away) == COUNT - CALIBRATION - 1
+        assert ("registration" in frame.timings_ms) == (name == "skin")
+        error[name] = np.mean(away)
+    assert error["skin"] < 0.6 * error["landmarks"], error
 
 
 def test_without_a_face_the_last_motion_holds(seen):
