@@ -73,6 +73,8 @@ def measure(args: argparse.Namespace, address: str, server: int, webcam: Path) -
         page = browser.new_page(viewport={"width": 1280, "height": 860})
         page.goto(address)
         page.locator(f"input[name=quality][value={args.quality}] + span").click()
+        if args.person:
+            page.locator("#own-face").click()
         page.locator("#start").click()
         page.get_by_text("Following", exact=True).wait_for(timeout=60000)
         page.wait_for_timeout(5000)
@@ -117,6 +119,7 @@ def main() -> None:
     parser.add_argument("--video", type=Path, required=True, help="clip for the fake webcam")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--quality", choices=("fast", "balanced", "fine"), default="balanced")
+    parser.add_argument("--person", action="store_true", help="the driver is the avatar's own person")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     parser.add_argument("--screenshot", help="PNG of the page at the end")
     parser.add_argument("--server", nargs="*", default=[], help="more options of stages.live, as threads=2")
@@ -131,7 +134,7 @@ def main() -> None:
         )  # fmt: skip
         try:
             for line in iter(server.stderr.readline, ""):
-                if "painted in" in line:
+                if "paints a frame in" in line:
                     print(line.partition("live: ")[2].strip())
                 if found := re.search(r"open (http\S+)", line):
                     measure(args, found[1], server.pid, webcam)

@@ -55,7 +55,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--train-dir", required=True, type=Path, help="folder for TensorBoard and the state to resume from"
     )
     parser.add_argument("--out", required=True, type=Path, help="avatar.pt")
-    parser.add_argument("--start-from", nargs="?", type=Path, help="avatar.pt whose networks this training starts from; the workflow names that of train.start_from")
+    parser.add_argument(
+        "--start-from",
+        nargs="?",
+        type=Path,
+        help="avatar.pt whose networks this training starts from (the workflow: train.start_from)",
+    )
     parser.add_argument("--budget-of", nargs="?", type=Path, help="avatar.pt after whose budget this training ends")
     parser.add_argument("--budget", choices=["images", "minutes"], default="images", help="which of its budgets")
     parser.add_argument(

@@ -212,7 +212,7 @@ class SkinRegistration:
     """Move the landmarks of a live camera's images to the skin of a known subject.
 
     Args:
-        model, reference: of the subject (`Identity`). camera: of the landmarks. image_px: side of the images to be given.
+        model, reference: of the subject (`Identity`). camera: of the landmarks. image_px: side of the images.
     """
 
     def __init__(self, model: MorphableModel, reference: np.ndarray, camera: Camera, image_px: int) -> None:

@@ -70,9 +70,12 @@ def paint_motion(avatar: Avatar | ExportedAvatar, motion: Motion) -> tuple[np.nd
 class LiveDriver:
     """Follow a face with an avatar; alone sufficient, and not thread-safe.
 
-    Constructing it keeps the BLAS of NumPy to one thread in this process: for matrices as small as these, more threads gain
-    nothing, and those that wait take a whole core from the painting. The first second and a half that shows a face calibrates: the driver should look into the camera at rest. Then the
-    avatar follows, relative to that. Another image size, or a face that the calibration does not fit, begin anew.
+    The first second and a half that shows a face calibrates: the driver should look into the camera at rest. Then the
+    avatar follows, relative to that. Another image size, or a face that the calibration does not fit, begin anew. The
+    avatar's own person is also followed by the texture of their skin, as in the training.
+
+    Constructing it keeps NumPy's BLAS to one thread in this process: matrices are small here, and threads that wait for
+    work by spinning take a whole core from the painting.
 
     Args:
         avatar: to paint, of avatar.pt or of avatar.onnx.
@@ -217,15 +220,14 @@ class LiveDriver:
             self._motion = self._retarget(Motion(*(column[None] for column in columns)))
         return "following"
 
-
     def _small(self, image: np.ndarray) -> np.ndarray:
         """Cut the driver's square out of the image, (S, S) grey of the side at which the avatar's skin is known."""
-        (x0, y0), side, side_px = self._corner.astype(int), self._side, small_side(self.avatar.size_px)
+        (x0, y0), side, side_px = self._corner.astype(int).tolist(), self._side, small_side(self.avatar.size_px)
         seen = cv2.cvtColor(image[max(y0, 0) : y0 + side, max(x0, 0) : x0 + side], cv2.COLOR_RGB2GRAY)
         top, left = max(-y0, 0), max(-x0, 0)
         below, right = side - top - seen.shape[0], side - left - seen.shape[1]
         if top or left or below or right:  # a given crop may leave the image
-            seen = cv2.copyMakeBorder(seen, top, below, left, right, cv2.BORDER_CONSTANT, value=0)
+            seen = cv2.copyMakeBorder(seen, top, below, left, right, cv2.BORDER_CONSTANT)
         return cv2.resize(seen, (side_px, side_px), interpolation=cv2.INTER_AREA)
 
 

@@ -12,7 +12,7 @@ from selfieavatar.fitting.registration import Registration, SkinRegistration, re
 from selfieavatar.geometry.camera import rotation_matrix, transform
 from selfieavatar.morphable.landmark_sets import LEFT_EYE, RIGHT_EYE, landmark_weights
 from tests.fitting import makers
-from tests.fitting.filmed import skin, video
+from tests.fitting.filmed import video
 
 FRAMES = 40
 
@@ -74,8 +74,11 @@ def test_a_live_fit_is_corrected_frame_by_frame(subject):
                 return skin(points, parameters, grey)
 
             found.append(fit.update(points, number / 30, correct if name == "skin" else None))
-        vertices = [transform(model.vertices(f.expression[None]), f.rotation[None], f.translation[None])[0] for f in found]
-        away = makers.camera().project(np.stack(vertices)) - makers.camera().project(surface)
+        rotation, translation, expression = (
+            np.stack([getattr(one, part) for one in found]) for part in ("rotation", "translation", "expression")
+        )
+        there = transform(model.vertices(expression), rotation, translation)
+        away = makers.camera().project(there) - makers.camera().project(surface)
         error[name] = np.median(np.linalg.norm(away, axis=2))
     assert error["skin"] < 0.5 * error["detector"], error
 
