@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from selfieavatar.errors import UserError
 from selfieavatar.identity import Identity
@@ -101,6 +102,20 @@ def _regions(network: Networks) -> tuple[str, ...]:
     return ("face", "back", *(name for name in OFF_FACE if getattr(network, f"net_{name}")))
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leave new tensors of the device "meta" unfilled: to fill what has no memory, torch imports sympy, for seconds."""
+
+    _FILL = ("normal_", "uniform_", "fill_", "zero_", "kaiming_uniform_")
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Pass over what fills, and call everything else."""
+        if func is torch.randn:
+            return torch.empty(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") in self._FILL:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def compile_folded(network: nn.Module, device: torch.device) -> None:
     """Have a folded network compiled at its next call."""
     if device.type == "cpu":  # without freezing, kernels are laid out anew at each frame
@@ -142,7 +157,7 @@ class Avatar(Posable):
                      for name in ("feature", "skip")}
             for region in _regions(self.settings)
         }  # fmt: skip
-        with torch.device("meta"):  # memory for what is in the file, not for what its settings claim
+        with torch.device("meta"), _Unfilled():  # memory for what is in the file, not for what its settings claim
             network = build_generator(self.settings, self.size_px)
         network.load_state_dict(content["g_style"], assign=True)
         network.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -39,7 +39,7 @@ class Conv(nn.Module):
         fan_in = cin * kernel * kernel
         gain = math.sqrt(2 / (1 + LEAK**2)) if active else 1.0
         std = gain / math.sqrt(fan_in)
-        self.weight = nn.Parameter(torch.randn(cout, cin, kernel, kernel) * (1.0 if equalized else std))
+        self.weight = nn.Parameter(torch.empty(cout, cin, kernel, kernel).normal_(0, 1.0 if equalized else std))
         self.bias = nn.Parameter(torch.zeros(cout))
         self.scale = std if equalized else 1.0
         self.stride, self.padding, self.active = stride, kernel // 2, active
@@ -80,7 +80,7 @@ class StyledConv(nn.Module):
         super().__init__()
         fan_in = cin * kernel * kernel
         std = 1 / math.sqrt(fan_in)
-        self.weight = nn.Parameter(torch.randn(cout, cin, kernel, kernel) * (1.0 if equalized else std))
+        self.weight = nn.Parameter(torch.empty(cout, cin, kernel, kernel).normal_(0, 1.0 if equalized else std))
         self.scale = std if equalized else 1.0
         self.gain = math.sqrt(2 / (1 + LEAK**2)) if active else 1.0
         self.bias = nn.Parameter(torch.zeros(cout))
