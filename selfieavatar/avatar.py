@@ -46,8 +46,8 @@ def _refuse_misfits(content: dict[str, Any]) -> None:
         raise ValueError(problem)
     if not isinstance(content["weights"], dict):
         raise ValueError("weights must be a table")
-    if not all(isinstance(content.get(name, ""), str) for name in ("subject", "consent")):
-        raise ValueError("subject and consent must be texts")
+    if not all(isinstance(content.get(name, ""), str) for name in ("subject", "consent", "started_from")):
+        raise ValueError("subject, consent and started_from must be texts")
     for part in ("g_style", "identity", "expression_range"):
         for name, values in content[part].items():
             _refuse_hollow(values, f"{part}.{name}")
@@ -129,9 +129,9 @@ class Avatar(Posable):
 
     Attributes, besides those of `Posable`:
         weights: where the backbones of the losses came from. consent: basis on which the person was made into an
-        avatar, as the sheet states it; empty in files from before. digest: content hash of avatar.pt, empty where there
-        is no file. settings: of its networks. training: images and minutes that it took. mask_trained: whether any loss
-        taught it the mask. painting: the network that `paint` runs.
+        avatar, as the sheet states it, and that of the avatar it started from; empty in files from before. digest:
+        content hash of avatar.pt, empty where there is no file. settings: of its networks. training: images and minutes
+        that it took. mask_trained: whether any loss taught it the mask. painting: the network that `paint` runs.
     """
 
     def __init__(
@@ -142,6 +142,8 @@ class Avatar(Posable):
         self.device = torch.device(device)
         self.subject: str = content.get("subject", "")
         self.consent: str = content.get("consent", "")
+        if content.get("started_from"):
+            self.consent = f"{self.consent or 'not stated'}; started from {content['started_from']}"
         self.digest = ""
         self.settings = _networks_of(content)
         self.weights: dict[str, str] = content["weights"]

@@ -39,6 +39,7 @@ _REQUIRED: dict[str, _Spec] = {
     "size_px": ("iu", (), (1, 1 << 15)),
     "texture": ("B", ("T", "T", 3), (0, 255)),
 }
+_MOST_REFERENCE_PX = 512  # live driving looks at all of it in each frame
 _OPTIONAL: dict[str, _Spec] = {
     "contour_vertices": ("iu", ("A", "C"), (-1, None)),
     "reference": ("B", ("R", "R"), (0, 255)),
@@ -209,6 +210,8 @@ def _check(arrays: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"{name} has the shape {values.shape}, which does not match the rest")
         if (values < least).any() or values.max() > (sides["V"] - 1 if numbers_vertices else most):
             raise ValueError(f"{name} {'names vertices that are not there' if numbers_vertices else 'is out of range'}")
+    if "reference" in arrays and not 16 <= len(arrays["reference"]) <= _MOST_REFERENCE_PX:
+        raise ValueError(f"reference must have 16 to {_MOST_REFERENCE_PX} texels on a side")
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int | str, ...], sides: dict[str, int]) -> bool:

@@ -166,11 +166,13 @@ def run(args: argparse.Namespace) -> None:
     # What is not needed to drive stays behind.
     replace(avatar.identity, texture_weight=None).save(identity_path(args.out))
     facts = FileFacts.of(args.avatar), FileFacts.of(identity_path(args.out))
-    consent = content.get("consent")
-    description = export.description(consent if isinstance(consent, str) else None, *facts)
+    description = export.description(avatar.consent or None, *facts)
     write_json(description_path(args.out), description.model_dump())
     for note in export.notes:
         log.info("%s", note)
+    log.info("%s is ready, with the files beside it: %s", args.out, ", ".join(
+        path.name for path in sorted(args.out.parent.glob(f"{args.out.stem}.*onnx*")) if path != args.out
+    ))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -217,7 +217,8 @@ def learn(
                 fill_unseen(taken, args.settings, shown, trainer.device)
                 measure_code_range(taken, args.settings, shown, trainer.device)
                 content = avatar_file(trainer, taken, identity, samples.metadata["subject"])
-                write_torch(out, content | {"started_from": start.get("subject", "") if start else ""})
+                started = f"{start['subject']} ({start['consent'] or 'not stated'})" if start else ""
+                write_torch(out, content | {"started_from": started})
     scores = {k[4:]: v for k, v in trainer.history[-1].items() if k.startswith("val_")} if trainer.history else {}
     log.info(
         "avatar after %d images, %.1f minutes; validation frames (between the training frames, so flattering): %s",

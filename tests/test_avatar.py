@@ -208,7 +208,7 @@ def test_the_basis_of_consent_travels_and_older_files_have_none(trained, tmp_pat
     avatar = Avatar.load(path)
     assert avatar.consent == "written" and avatar.digest == content_hash(path)
     torch.save(content | {"consent": 5}, path)
-    with pytest.raises(UserError, match="consent must be texts"):
+    with pytest.raises(UserError, match="must be texts"):
         Avatar.load(path)
 
 

@@ -25,7 +25,7 @@ class Hostile:
 @pytest.fixture
 def full():
     """An identity that holds all there is."""
-    image = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16)
     return makers.identity(
         view=Camera(500.5, (128.25, 127.75), 256), texture_weight=np.ones((16, 16), np.float32),
         light=np.ones((9, 3), np.float32), pose_range=PoseRange(*np.arange(18, dtype=np.float32).reshape(3, 6)),

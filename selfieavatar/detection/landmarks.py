@@ -11,8 +11,11 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from selfieavatar.errors import UserError
 from selfieavatar.io.stderr import quiet_stderr
 from selfieavatar.morphable.landmark_sets import IBUG, MEDIAPIPE, landmark_set
+
+_MOST_PX = 1 << 15  # of a side: from there on, MediaPipe ends the process
 
 TRACKED, REDETECTED, ENLARGED = 1.0, 0.8, 0.6  # confidence by detection mode, since MediaPipe gives no score
 MOST_FACES = 4
@@ -99,6 +102,10 @@ class MediaPipeDetector:
         return self._meshes[key], new
 
     def _run(self, image: np.ndarray, static: bool, faces: int, confidence: float) -> list[Detection]:
+        if max(image.shape[:2]) >= _MOST_PX:
+            raise UserError(
+                f"an image of {image.shape[1]} x {image.shape[0]} px cannot be searched for a face; shrink it"
+            )
         mesh, new = self._mesh(static, faces)
         with quiet_stderr() if new else contextlib.nullcontext():
             answer = mesh.process(image)

@@ -23,8 +23,9 @@ def read_avatar(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # depending on the damage, torch raises a dozen different ones
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is not a readable avatar ({first}); train it again or fetch the file again") from error
+        raise UserError(
+            f"{path} is not a readable avatar: it is damaged, or another kind of file; train it again or fetch it again"
+        ) from error
     if not isinstance(content, dict) or "format" not in content:
         raise UserError(f"{path} is not an avatar of this project; give an avatar.pt that the train stage wrote")
     if type(content["format"]) is not int or content["format"] != FORMAT:

@@ -112,7 +112,7 @@ class LiveDriver:
 
     def recalibrate(self) -> None:
         """Forget the driver; the next second and a half that shows a face is taken for their rest."""
-        self._seen: list[Detection] = []
+        self._seen: list[tuple[Detection, np.ndarray]] = []  # with the grey image
         self._since_s: float | None = None
         self._strange_s: float | None = None
         self._fit: OnlineFit | None = None
@@ -143,11 +143,12 @@ class LiveDriver:
             self.recalibrate()
         with timed(timings, "landmarks"):
             face = self._detector.detect(image)
+            face = face if face is not None and bool(np.isfinite(face.points_px).all()) else None
         state: State = "no face"
         if face is None:
             self._strange_s = None
         elif self._fit is None:
-            state = self._calibrate(face, time_s, timings)
+            state = self._calibrate(face, image, time_s, timings)
         else:
             state = self._follow(face, image, time_s, timings)
         return Tracked(self._motion, state, timings)
@@ -157,8 +158,8 @@ class LiveDriver:
         image, alpha, timings = paint_motion(self.avatar, tracked.motion)
         return LiveFrame(image, alpha, tracked.motion, tracked.state, tracked.timings_ms | timings)
 
-    def _calibrate(self, face: Detection, time_s: float, timings: dict[str, float]) -> State:
-        self._seen.append(face)
+    def _calibrate(self, face: Detection, image: np.ndarray, time_s: float, timings: dict[str, float]) -> State:
+        self._seen.append((face, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)))
         self._since_s = time_s if self._since_s is None else self._since_s
         if len(self._seen) < _LEAST_FRAMES or time_s - self._since_s < self.calibration_s:
             return "calibrating"
@@ -167,10 +168,16 @@ class LiveDriver:
         return "calibrating"
 
     def _learn_driver(self) -> None:
-        """Set up fit and retargeting from the faces seen; begin anew where they are not one face at rest."""
-        points = np.stack([face.points_px for face in self._seen]).astype(float)
-        depth = np.stack([face.depth for face in self._seen]).astype(float)
+        """Set up fit and retargeting from the faces seen; begin anew where they are not one face at rest.
+
+        Raises:
+            UserError: the given crop lies outside the camera's image.
+        """
+        points = np.stack([face.points_px for face, _ in self._seen]).astype(float)
+        depth = np.stack([face.depth for face, _ in self._seen]).astype(float)
         x0, y0, side = self._given_crop or _crop_around(points, self._size)
+        if not (-side < x0 < self._size[1] and -side < y0 < self._size[0]):
+            raise UserError(f"crop {(x0, y0, side)} lies outside the image of {self._size[1]} x {self._size[0]} px")
         self._corner, self._side = np.array([x0, y0], float), side
         camera = self.avatar.identity.camera.scaled(side)
         points -= self._corner
@@ -181,7 +188,14 @@ class LiveDriver:
         except ValueError:
             self.recalibrate()
             return
-        rest = [pose for pose in (fit.update(frame, n / 30) for n, frame in enumerate(points)) if pose is not None]
+        texture = self.avatar.identity.registration_reference
+        if self.is_person and texture is not None:
+            self._skin = SkinRegistration(model, texture, camera, small_side(self.avatar.size_px))
+        found = (
+            fit.update(frame, number / 30, self._corrected(frame, grey, {}))
+            for number, (frame, (_, grey)) in enumerate(zip(points, self._seen, strict=True))
+        )
+        rest = [pose for pose in found if pose is not None]
         fit.reset()
         if not rest:
             self.recalibrate()
@@ -193,21 +207,13 @@ class LiveDriver:
         if self.is_person and self.pose == "absolute" and self.gain == 1:
             self._retarget = _as_it_is  # nothing to carry over, and no limits, as in offline reenactment
         self._fit, self._seen = fit, []
-        texture = self.avatar.identity.registration_reference
-        if self.is_person and texture is not None:
-            self._skin = SkinRegistration(model, texture, camera, small_side(self.avatar.size_px))
 
     def _follow(self, face: Detection, image: np.ndarray, time_s: float, timings: dict[str, float]) -> State:
         assert self._fit is not None and self._retarget is not None
-        points, skin = face.points_px - self._corner, self._skin
-
-        def corrected(parameters: np.ndarray) -> np.ndarray:
-            assert skin is not None
-            with timed(timings, "registration"):
-                return skin(points, parameters, self._small(image))
-
+        points = face.points_px - self._corner
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         with timed(timings, "fit"):
-            found: OnlinePose | None = self._fit.update(points, time_s, corrected if skin else None)
+            found: OnlinePose | None = self._fit.update(points, time_s, self._corrected(points, grey, timings))
         timings["fit"] -= timings.get("registration", 0.0)
         if found is None:
             self._strange_s = time_s if self._strange_s is None else self._strange_s
@@ -220,10 +226,24 @@ class LiveDriver:
             self._motion = self._retarget(Motion(*(column[None] for column in columns)))
         return "following"
 
-    def _small(self, image: np.ndarray) -> np.ndarray:
-        """Cut the driver's square out of the image, (S, S) grey of the side at which the avatar's skin is known."""
+    def _corrected(
+        self, points: np.ndarray, grey: np.ndarray, timings: dict[str, float]
+    ) -> Callable[[np.ndarray], np.ndarray] | None:  # fmt: skip
+        """Give what corrects the landmarks (L, 2) by the skin in the grey image (H, W); None for a stranger."""
+        skin = self._skin
+        if skin is None:
+            return None
+
+        def corrected(parameters: np.ndarray) -> np.ndarray:
+            with timed(timings, "registration"):
+                return skin(points, parameters, self._small(grey))
+
+        return corrected
+
+    def _small(self, grey: np.ndarray) -> np.ndarray:
+        """Cut the driver's square out of the image, (S, S) of the side at which the avatar's skin is known."""
         (x0, y0), side, side_px = self._corner.astype(int).tolist(), self._side, small_side(self.avatar.size_px)
-        seen = cv2.cvtColor(image[max(y0, 0) : y0 + side, max(x0, 0) : x0 + side], cv2.COLOR_RGB2GRAY)
+        seen = grey[max(y0, 0) : y0 + side, max(x0, 0) : x0 + side]
         top, left = max(-y0, 0), max(-x0, 0)
         below, right = side - top - seen.shape[0], side - left - seen.shape[1]
         if top or left or below or right:  # a given crop may leave the image

@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from selfieavatar.errors import UserError
+from selfieavatar.io.foreign_image import read_foreign
 
 Background = Literal["own", "colour", "image"]
 
 MOST_PIXELS = 4_000_000  # of an image from a client: a small JPEG may claim gigabytes
-LEAST_PX = 16
+LEAST_PX, MOST_PX = 16, 8192  # of a side
 _THIN = 0.35
 QUALITIES = {"fast": 75, "balanced": 88, "fine": 95}  # of the JPEGs that are sent
 
@@ -40,12 +41,17 @@ def decode_image(data: bytes, formats: tuple[str, ...] = ("JPEG",)) -> np.ndarra
     try:
         with Image.open(io.BytesIO(data), formats=formats) as header:
             width, height = header.size
+            form = header.format
     except Image.DecompressionBombError as error:
         raise UserError("an image of a gigapixel was sent; send at most 4 megapixels") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise UserError(f"an image that was sent is not {' or '.join(formats)}; send another") from error
-    if width * height > MOST_PIXELS or min(width, height) < LEAST_PX:
-        raise UserError(f"an image of {width} x {height} px was sent; send {LEAST_PX} px to 4 megapixels")
+    if width * height > MOST_PIXELS or min(width, height) < LEAST_PX or max(width, height) > MOST_PX:
+        raise UserError(
+            f"an image of {width} x {height} px was sent; send sides of {LEAST_PX} to {MOST_PX} px, up to 4 megapixels"
+        )
+    if form != "JPEG":
+        return read_foreign(io.BytesIO(data), "an image that was sent")
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise UserError("an image that was sent is damaged; send another")

@@ -15,6 +15,8 @@ from selfieavatar.errors import UserError
 from selfieavatar.settings.cli import os_problem
 from selfieavatar.video.writer import VideoWriter
 
+_CHOOSING, _CHOSEN = threading.Lock(), set[Path]()  # files of this process
+
 FPS = 30.0
 LONGEST_S = 600.0
 
@@ -67,9 +69,11 @@ class Recorder:
                 return
             stem = f"{self._name}-{time.strftime('%Y%m%d-%H%M%S')}"
             self._path, number = self.folder / f"{stem}.mp4", 1
-            while self._path.exists():
-                number += 1
-                self._path = self.folder / f"{stem}-{number}.mp4"
+            with _CHOOSING:
+                while self._path in _CHOSEN or self._path.exists():
+                    number += 1
+                    self._path = self.folder / f"{stem}-{number}.mp4"
+                _CHOSEN.add(self._path)  # two pages may begin in the same second
             writer = VideoWriter(self._path, FPS, (self.size_px, self.size_px))
             try:
                 self._writer = writer.__enter__()

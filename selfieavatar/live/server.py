@@ -124,8 +124,9 @@ def bind(host: str, port: int) -> socket.socket:
     """
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise UserError(f"cannot listen on {host} port {port} ({error.strerror}); choose another --port") from error
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or "ports are numbers from 0 to 65535"
+        raise UserError(f"cannot listen on {host} port {port} ({why}); choose another --port") from error
 
 
 @web.middleware
@@ -153,7 +154,11 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _refusal(request: web.Request, token: str | None) -> str:
     """Say why a request is refused, or nothing."""
     host = request.headers.get("Host", "")
-    if token is None and urlsplit(f"//{host}").hostname not in LOOPBACK:
+    try:
+        name, _ = urlsplit(f"//{host}").hostname, urlsplit(request.headers.get("Origin", ""))
+    except ValueError:
+        return "this is no address; open the one that the server printed"
+    if token is None and name not in LOOPBACK:
         return "this server answers under localhost alone; open http://localhost with the port that it printed"
     given = request.query.get("token") or request.cookies.get(_COOKIE, "")
     if token is not None and not hmac.compare_digest(given.encode(), token.encode()):

@@ -185,13 +185,16 @@ class Session:
         image, alpha, timings = paint_motion(self.avatar, job.motion)
         with timed(timings, "dress"):
             shown = dress(image, alpha, look)
+        kept = shown  # of a mirror only the driver is to know
+        if look.mirror and (self._sink is not None or self.recorder.running):
+            kept = dress(image, alpha, replace(look, mirror=False))
         if self._sink is not None:
-            self._sink.send(self.recorder.marks.paint(shown))
+            self._sink.send(self.recorder.marks.paint(kept))
         with timed(timings, "encode"):
             data = encode_jpeg(shown, look.quality)
         if self.recorder.running:
             with timed(timings, "record"):
-                full = self.recorder.put(shown)
+                full = self.recorder.put(kept)
             if full:
                 self._stop_recording()
         timings = job.timings | timings | {"server": 1e3 * (time.perf_counter() - job.came_s)}

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from selfieavatar.errors import UserError
+from selfieavatar.io.foreign_image import read_foreign
 from selfieavatar.io.images import IMAGE_SUFFIXES
 from selfieavatar.marking import watermark, xmp
 from selfieavatar.marking.credentials import INVALID, Credentials, read_credentials
-from selfieavatar.marking.facts import BESIDE_REAL, PAINTED, Facts, plain_text
+from selfieavatar.marking.facts import BESIDE_REAL, PAINTED, Facts
 from selfieavatar.video.reader import open_source
 
 _FRAMES, _STRIDE = 24, 4  # of a video, that vote on the watermark
 _MOST_BYTES = 1 << 28  # of an image
+_UNSIGNABLE = {".webm", ".mkv"}
 _KINDS = {PAINTED: "painted by an avatar alone", BESIDE_REAL: "an avatar beside footage"}
 
 
@@ -26,12 +27,14 @@ class Marks:
     """What a file says about itself.
 
     credentials: None where it has none. xmp: facts of its XMP, or of its tags. watermark: found or not; None where the
-    image is too small, or too large, to hold one.
+    image is too small or too large to hold one, or too damaged. unsignable: files of this kind have no place for
+    credentials.
     """
 
     credentials: Credentials | None
     xmp: Facts | None
     watermark: bool | None
+    unsignable: bool = False
 
     @property
     def facts(self) -> Facts | None:
@@ -79,9 +82,14 @@ class Marks:
                 f"signature: {signed.signature}{why}; by {signed.signer or 'nobody named'}, with {signed.tool}"
             )
         elif self.found:
-            lines.append("signature: none; anybody could have written or removed what is said here")
+            none = "none, for which this kind of file has no place" if self.unsignable else "none"
+            lines.append(f"signature: {none}; anybody could have written or removed what is said here")
         if self.found or signed is not None:
-            told = {True: "found", False: "not found", None: "not looked for: too small or too large an image"}
+            told = {
+                True: "found",
+                False: "not found",
+                None: "not looked for: an image too small, large or damaged",
+            }
             lines.append(f"XMP: {'found' if self.xmp else 'not found'}; watermark: {told[self.watermark]}")
         return lines
 
@@ -101,26 +109,27 @@ def read_marks(path: Path, anchors: str = "") -> Marks:
     if is_image and path.stat().st_size > _MOST_BYTES:
         raise UserError(f"{path} is larger than {_MOST_BYTES >> 20} MB; give a smaller image")
     images = _image(path) if is_image else _frames(path)
-    first = next(images)
+    unreadable: UserError | None = None
+    try:
+        first = [next(images)]
+    except UserError as error:  # a damaged image may still carry what was said of it
+        first, unreadable = [], error
     signed = read_credentials(path, anchors)
     stated = xmp.of_image(path.read_bytes()) if is_image else xmp.of_video(path)
+    if unreadable is not None and not (is_image and (stated or (signed and signed.facts))):
+        raise unreadable
     region = next((f.region for f in (signed.facts if signed else None, stated) if f is not None and f.region), None)
 
     def shown() -> Iterator[np.ndarray]:
-        for image in (first, *images):
+        for image in (*first, *images):
             yield _cut(image, region)
 
-    return Marks(signed, stated, watermark.found_in(shown()))
+    found = watermark.found_in(shown()) if first else None
+    return Marks(signed, stated, found, path.suffix.lower() in _UNSIGNABLE)
 
 
 def _image(path: Path) -> Iterator[np.ndarray]:
-    try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error as error:  # of more pixels than OpenCV takes
-        raise UserError(f"{path} cannot be read ({plain_text(error)}); give a smaller image") from error
-    if image is None:
-        raise UserError(f"{path} is not a readable image; give images or videos")
-    yield image[..., ::-1]
+    yield read_foreign(path, str(path))
 
 
 def _frames(path: Path) -> Iterator[np.ndarray]:

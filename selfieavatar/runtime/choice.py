@@ -53,12 +53,15 @@ def fastest_avatar(
     path = Path(path)
     if strange := set(precisions) - set(PRECISIONS):
         raise UserError(f"there is no precision '{min(strange)}'; use {', '.join(PRECISIONS)}")
-    makers, notes = _makers(path, Path(exported) if exported else path.with_suffix(".onnx"), threads, precisions)
+    exported = Path(exported) if exported else path.with_suffix(".onnx")
+    makers, notes = _makers(path, exported, threads, precisions)
     avatars: dict[str, Avatar | ExportedAvatar] = {}
     for name, make in makers.items():
         try:
             avatars[name] = make()
         except UserError as error:
+            if name.startswith("torch") and not exported.is_file():
+                raise  # this avatar.pt is damaged, and there is nothing else
             notes.append(f"{name} is left out: {error}")
     if not avatars:
         raise UserError(f"nothing here can paint {path}: {'; '.join(notes)}")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from selfieavatar.avatar import Avatar
 from selfieavatar.errors import UserError
 from selfieavatar.io.avatar_file import read_avatar
 from selfieavatar.networks.avatar_networks import OFF_FACE, AvatarNetworks
@@ -22,19 +23,24 @@ def read_start(path: Path, settings: Train, size_px: int) -> dict[str, Any]:
     """Read the avatar that a training starts from.
 
     Raises:
-        UserError: no readable avatar, or its networks are others than those to be trained.
+        UserError: no sound avatar, its networks are others than those to be trained, or they could not learn on.
     """
-    content = read_avatar(path)
-    theirs = dict(content.get("settings", {})) | {"size_px": content.get("size_px")}
-    wanted = {key: getattr(settings, key) for key in Networks.model_fields} | {"size_px": size_px}
-    apart = [key for key, value in wanted.items() if theirs.get(key) != value]
+    avatar = Avatar.load(path)
+    theirs = avatar.settings.model_dump() | {"size_px": avatar.size_px}
+    painted = (key for key in Networks.model_fields if not key.startswith("net_disc_"))  # what avatar.pt holds
+    wanted = {key: getattr(settings, key) for key in painted} | {"size_px": size_px}
+    apart = [f"{key} {theirs[key]} instead of {value}" for key, value in wanted.items() if theirs[key] != value]
     if apart:
-        named = ", ".join(f"{key} {theirs.get(key)} instead of {wanted[key]}" for key in apart[:4])
         raise UserError(
-            f"train.start_from {path} has other networks ({named}); name an avatar of the same preset and size, or "
-            "leave it empty"
+            f"train.start_from {path} has other networks ({', '.join(apart[:4])}); name an avatar of the same preset "
+            "and size, or leave it empty"
         )
-    return content
+    if settings.net_generator == "style" and not settings.net_free_maps:
+        raise UserError(
+            "train.start_from takes maps as they are, which without train.net_free_maps cannot learn; set that, or "
+            "leave start_from empty"
+        )
+    return read_avatar(path) | {"subject": avatar.subject, "consent": avatar.consent}
 
 
 @torch.no_grad()

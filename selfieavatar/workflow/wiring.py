@@ -308,16 +308,29 @@ class Wiring:
 
     def start_from(self, wildcards: Any) -> str | list[str]:
         """Find the avatar that a training starts from; nothing for a variant, and for that avatar itself."""
-        name = self.section("train", wildcards.subject).start_from
-        if not name or self.variant(wildcards):
+        subject: str = wildcards.subject
+        path = self._start_of(subject)
+        if path is None or self.variant(wildcards):
             return []
-        path = expand(name)
-        made = {(self.results / one / AVATAR).absolute(): one for one in self.sheet.subjects()}
-        if made.get(path.absolute()) == wildcards.subject:
-            return []
-        if not path.is_file() and path.absolute() not in made:
+        made = {(self.results / one / AVATAR).resolve(): one for one in self.sheet.subjects()}
+        asked = [subject]
+        while path is not None and (other := made.get(path.resolve())) and other != asked[-1]:
+            if other in asked:
+                circle = " from ".join([*asked[asked.index(other) :], other])
+                raise UserError(f"train.start_from goes in a circle: {circle}; leave it empty for one of them")
+            asked.append(other)
+            path = self._start_of(other)
+        path = expand(self.section("train", subject).start_from)
+        if path.resolve() in made:
+            other = made[path.resolve()]
+            return [] if other == subject else f"<results>/{other}/{AVATAR}"
+        if not path.is_file():
             raise UserError(f"train.start_from {path.absolute()} does not exist; name an avatar.pt, or leave it empty")
         return str(path)
+
+    def _start_of(self, subject: str) -> Path | None:
+        name = self.section("train", subject).start_from
+        return expand(name) if name else None
 
     # The machine or cluster
 

@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.images import encode_png
+from selfieavatar.io.images import encode_png, write_image
 from selfieavatar.marking.keys import signing_key
 from selfieavatar.marking.marker import Marker
 from stages import verify
@@ -52,6 +53,14 @@ def test_a_folder_is_looked_through_and_trust_can_be_given(files, tmp_path, caps
 
 
 def test_what_cannot_be_read_is_said(tmp_path):
-    for arguments in ([tmp_path / "absent.png"], [tmp_path], [tmp_path, "--trust", tmp_path / "absent.pem"]):
+    for arguments in ([tmp_path], [tmp_path, "--trust", tmp_path / "absent.pem"]):
         with pytest.raises(UserError):
             verify.run(verify.build_parser().parse_args([str(one) for one in arguments]))
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(tmp_path, capsys, caplog):
+    write_image(tmp_path / "b.png", np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "a.mp4").write_text("no video")
+    assert status(tmp_path, tmp_path / "absent.png") == 2
+    assert "b.png: no mark" in capsys.readouterr().out
+    assert "a.mp4" in caplog.text and "absent.png is missing" in caplog.text

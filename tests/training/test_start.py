@@ -7,7 +7,6 @@ import torch
 from selfieavatar.errors import UserError
 from selfieavatar.training.dataset import FrameStore
 from selfieavatar.training.loop import Frames, train, validate
-from selfieavatar.training.start import read_start
 from selfieavatar.training.trainer import Trainer
 from tests.training.makers import SIZE, settings, write_clip
 
@@ -20,7 +19,7 @@ def frames(tmp_path_factory):
 
 
 def avatar_of(trainer, **changes):
-    """What `read_start` would read of the trained networks."""
+    """What `start.read_start` would read of the trained networks."""
     content = {"format": 3, "settings": dict(trainer.settings), "size_px": SIZE, "subject": "anna"}
     return content | trainer.averaged_weights() | changes
 
@@ -48,16 +47,7 @@ def test_it_learns_on_from_there_and_resumes_its_own_state(frames, tmp_path):
     assert again.history[-1]["val_full_db"] == scores["noise"]  # the run had ended; a start does not undo it
 
 
-def test_other_networks_and_damaged_files_are_refused(frames, tmp_path):
+def test_tensors_that_do_not_fit_are_refused(frames, tmp_path):
     trained = train(settings(images=8), SIZE, frames, tmp_path / "run", "cpu")
-    path = tmp_path / "avatar.pt"
-    torch.save(avatar_of(trained), path)
-    assert read_start(path, settings(seed=3, lr_net=0.1), SIZE)["subject"] == "anna"
-    with pytest.raises(UserError, match=r"other networks \(net_face_bases 0 instead of 2\)"):
-        read_start(path, settings(net_face_bases=2), SIZE)
-    with pytest.raises(UserError, match=r"size_px 32 instead of 64"):
-        read_start(path, settings(), 64)
-    with pytest.raises(UserError, match="missing"):
-        read_start(tmp_path / "none.pt", settings(), SIZE)
     with pytest.raises(UserError, match=r"start_from is damaged"):
         Trainer(settings(), SIZE, "cpu").start_from(avatar_of(trained, maps={}))

@@ -54,7 +54,9 @@ def wiring(tmp_path, monkeypatch):
 
 def test_trainings_start_from_the_avatar_that_is_named(wiring, tmp_path):
     wf = wiring({"train": {"start_from": "results/anna/avatar.pt"}})
-    assert wf.start_from(of("bert")) == "results/anna/avatar.pt"  # which is made first
+    assert wf.start_from(of("bert")) == "<results>/anna/avatar.pt"  # which is made first
+    absolute = wiring({"train": {"start_from": str(tmp_path / "results/../results/anna/avatar.pt")}})
+    assert absolute.start_from(of("bert")) == "<results>/anna/avatar.pt"
     assert wf.start_from(of("anna")) == [] and wiring().start_from(of("bert")) == []
     assert wf.start_from(of("bert", variant="/variants/l1_only")) == []
     wf = wiring({"train": {"start_from": "other.pt"}})

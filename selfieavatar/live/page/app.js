@@ -9,9 +9,10 @@ const canvas = $("avatar"), context = canvas.getContext("2d", { alpha: false }),
 const STATES = {
   following: ["Following", "good"], sliders: ["Sliders", "good"], calibrating: ["Calibrating: look into the camera at rest", "warn"],
   "no face": ["No face is seen: the last expression holds", "warn"], "another face": ["Another face: calibrating soon", "warn"],
+  waiting: ["Waiting for a face", "warn"],
 };
 const speed = new Speed();
-let values = {}, recordingSince = null, backgroundMessage = null, poseNumber = 1 << 20, shownNumber = 0;
+let values = {}, recordingSince = null, backgroundMessage = null, poseNumber = 1 << 20, shownNumber = 0, followed = false;
 
 const link = new Link({ open: opened, closed, message: told, frame: painted });
 const capture = new Capture(video, link);
@@ -26,6 +27,8 @@ function opened() {
 
 function closed(sentence) {
   pill("connection", "Not connected", "bad");
+  pill("state", "Nothing is painted", "waiting");
+  $("record").disabled = true;
   notice(`${sentence}.`.replace("..", "."), "problem");
   setRecording(false);
 }
@@ -86,13 +89,16 @@ function makeSliders(sliders) {
 async function painted(head, jpeg) {
   const received = performance.now();
   const image = await createImageBitmap(jpeg);
-  if (head.number < shownNumber && head.state !== "sliders") return image.close();
+  const late = (head.state === "sliders") !== (chosen("driver") === "sliders"); // of what drove before
+  if (late || (head.number < shownNumber && head.state !== "sliders")) return image.close();
   shownNumber = head.state === "sliders" ? 0 : head.number;
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   image.close();
   requestAnimationFrame((now) => measured(head, Math.max(now, received)));
   $("record").disabled = false;
-  if (STATES[head.state]) pill("state", ...STATES[head.state]);
+  followed ||= head.state === "following";
+  const state = head.state === "no face" && !followed ? "waiting" : head.state;
+  if (STATES[state]) pill("state", ...STATES[state]);
   if (head.recording !== (recordingSince !== null)) setRecording(head.recording);
 }
 
@@ -141,6 +147,8 @@ function setDriver() {
 }
 
 function follow() {
+  followed = false;
+  pill("state", ...STATES.waiting);
   video.hidden = false;
   $("recalibrate").disabled = false;
   video.classList.toggle("mirrored", $("mirror").checked && Boolean(video.srcObject));
@@ -157,7 +165,7 @@ async function startCamera(device) {
   try {
     await openCamera(video, device);
   } catch (error) {
-    video.hidden = true;
+    setDriver();
     return notice(error.message, "problem");
   }
   $("start").textContent = "Stop the webcam";
@@ -183,7 +191,7 @@ async function play(source, name) {
       video.muted = true;
       await video.play();
     } catch {
-      video.hidden = true;
+      setDriver();
       return notice(`This browser cannot play ${name}; give it an MP4 (H.264) or WebM.`, "problem");
     }
   }

@@ -1,4 +1,4 @@
-// The connection to the server: opens again when it is lost, and keeps at most two frames under way.
+// The connection to the server: opens again when it is lost, and keeps at most three frames under way.
 const MOST_UNDER_WAY = 3;
 const LOST_MS = 1000; // after which a frame without an answer is given up
 const TOO_BIG = 1009;
