@@ -103,9 +103,8 @@ class MediaPipeDetector:
 
     def _run(self, image: np.ndarray, static: bool, faces: int, confidence: float) -> list[Detection]:
         if max(image.shape[:2]) >= _MOST_PX:
-            raise UserError(
-                f"an image of {image.shape[1]} x {image.shape[0]} px cannot be searched for a face; shrink it"
-            )
+            height, width = image.shape[:2]
+            raise UserError(f"an image of {width} x {height} px is too large to look for a face in; shrink it")
         mesh, new = self._mesh(static, faces)
         with quiet_stderr() if new else contextlib.nullcontext():
             answer = mesh.process(image)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from selfieavatar.detection import landmarks as det
+from selfieavatar.errors import UserError
 
 
 def face_at(x, y, size, seed=0):
@@ -125,3 +126,10 @@ def test_face_alignment_reads_local_files_without_download(tmp_path, monkeypatch
     name, value = next(iter(stored.items()))
     assert torch.equal(network.face_alignment_net.state_dict()[name], value)
     assert not asked
+
+
+def test_sides_that_would_end_mediapipe_are_refused():
+    detector = det.MediaPipeDetector()
+    with pytest.raises(UserError, match="33000 x 60 px is too large"):
+        detector.detect(np.zeros((60, 33000, 3), np.uint8))
+    detector.close()

@@ -131,6 +131,20 @@ def test_the_skin_of_the_person_corrects_the_landmarks(cut_off):
     assert error["skin"] < 0.6 * error["landmarks"], error
 
 
+def test_points_that_are_no_numbers_are_no_face(seen):
+    points = [np.full_like(p, np.nan) if n in (3, 4, CALIBRATION + 20) else p for n, p in enumerate(seen[0])]
+    _, driver = live(points, seen[1])
+    states = [frame.state for frame, _ in follow(driver, driver.avatar)]
+    assert [n for n, state in enumerate(states) if state == "no face"] == [3, 4, CALIBRATION + 20]
+    assert states[-1] == "following"
+
+
+def test_a_crop_beside_the_image_is_refused(seen):
+    _, driver = live(*seen, crop=(700, 0, 300))
+    with pytest.raises(UserError, match=r"crop \(700, 0, 300\) lies outside the image of 640 x 480 px"):
+        follow(driver, driver.avatar)
+
+
 def test_without_a_face_the_last_motion_holds(seen):
     points = [None if CALIBRATION + 20 <= n < CALIBRATION + 30 else p for n, p in enumerate(seen[0])]
     avatar, driver = live(points, seen[1])

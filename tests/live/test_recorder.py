@@ -96,6 +96,15 @@ def test_two_within_a_second_have_two_names(tmp_path):
     assert len(paths) == 2 and all(path.is_file() for path in paths)
 
 
+def test_two_pages_may_begin_in_the_same_second(tmp_path):
+    recorders = [Recorder(tmp_path, "", SIZE, NoMarks()) for _ in range(3)]
+    for recorder in recorders:
+        recorder.start()
+        recorder.put(grey(1))
+    paths = {recorder.stop()[0] for recorder in recorders}
+    assert len(paths) == 3 and all(path.is_file() for path in paths)
+
+
 def test_the_longest_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LONGEST_S", 1.0)
     clock = Clock()

@@ -258,6 +258,9 @@ def test_other_sites_and_other_names_are_refused(tmp_path):
             await client.ws_connect("/socket")
         answer = await client.get("/", headers={"Host": "evil.example"})
         assert answer.status == 403 and "localhost alone" in await answer.text()
+        for headers in ({"Host": "["}, {"Origin": "http://["}):
+            answer = await client.get("/", headers=headers)
+            assert answer.status == 403 and "no address" in await answer.text()
         assert (await client.get("/video")).status == 404
         assert (await client.get("/recordings/../server.py")).status == 404
         assert (await client.get("/page/%2e%2e/server.py")).status in (403, 404)
@@ -332,5 +335,8 @@ def test_a_port_in_use_is_said():
     taken = bind("localhost", 0)
     with taken, pytest.raises(UserError, match="cannot listen on localhost port .*choose another --port"):
         bind("localhost", taken.getsockname()[1])
+    for port in (70000, -1):
+        with pytest.raises(UserError, match="numbers from 0 to 65535"):
+            bind("localhost", port)
     with pytest.raises(UserError, match="cannot listen"):
         bind("203.0.113.1", 0)
