@@ -56,11 +56,21 @@ class Tracked:
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
-def paint_motion(avatar: Avatar | ExportedAvatar, motion: Motion) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """Paint one frame: image (S, S, 3) uint8 RGB, alpha (S, S) uint8, and the milliseconds of each step."""
-    timings: dict[str, float] = {}
+def draw_motion(avatar: Avatar | ExportedAvatar, motion: Motion, timings: dict[str, float]) -> Any:
+    """Draw I_R and I_UV of one frame, and note the milliseconds."""
     with timed(timings, "render"):
-        images: Any = avatar.pose(motion.rotation, motion.translation, motion.expression, motion.gaze)
+        return avatar.pose(motion.rotation, motion.translation, motion.expression, motion.gaze)
+
+
+def paint_motion(
+    avatar: Avatar | ExportedAvatar, motion: Motion, drawn: Any = None
+) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    """Paint one frame: image (S, S, 3) uint8 RGB, alpha (S, S) uint8, and the milliseconds of each step.
+
+    drawn: what `draw_motion` has made of the motion; None draws it here.
+    """
+    timings: dict[str, float] = {}
+    images = draw_motion(avatar, motion, timings) if drawn is None else drawn
     with timed(timings, "paint"):
         painted, alpha = avatar.paint(*images)
         image, matte = eight_bit(painted[0]), eight_bit(alpha[0])[..., 0]

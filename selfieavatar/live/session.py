@@ -16,7 +16,7 @@ import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.live.expressions import Sliders
-from selfieavatar.live.live_driver import LiveDriver, paint_motion, timed
+from selfieavatar.live.live_driver import LiveDriver, draw_motion, paint_motion, timed
 from selfieavatar.live.look import QUALITIES, Look, decode_image, dress, encode_jpeg, fill_square
 from selfieavatar.live.newest import Newest, Outbox
 from selfieavatar.live.recorder import Recorder
@@ -49,6 +49,7 @@ class _Job:
     state: str
     came_s: float
     timings: dict[str, float] = field(default_factory=dict)
+    drawn: Any = None  # I_R and I_UV, where the tracking thread has drawn them
 
 
 class Session:
@@ -178,11 +179,13 @@ class Session:
         in_order = self._last_s < taken_s < self._last_s + 1e6
         self._last_s = taken_s if in_order else self._last_s + 1e-3
         tracked = self._driver.track(image, self._last_s)
-        self._jobs.put(_Job(number, tracked.motion, tracked.state, came_s, timings | tracked.timings_ms))
+        timings |= tracked.timings_ms
+        drawn = draw_motion(self.avatar, tracked.motion, timings)  # here, since painting is the longer half
+        self._jobs.put(_Job(number, tracked.motion, tracked.state, came_s, timings, drawn))
 
     def _paint(self, job: _Job) -> None:
         look = self._look
-        image, alpha, timings = paint_motion(self.avatar, job.motion)
+        image, alpha, timings = paint_motion(self.avatar, job.motion, job.drawn)
         with timed(timings, "dress"):
             shown = dress(image, alpha, look)
         kept = shown  # of a mirror only the driver is to know
