@@ -34,7 +34,8 @@ def test_parameters_of_the_published_structure():
 
 
 @pytest.mark.parametrize(
-    ("name", "size_px"), [("smoke", 64), ("cpu-128", 128), ("cpu-256", 256), ("demo", 128), ("gpu-512", 512)]
+    ("name", "size_px"),
+    [("smoke", 64), ("cpu-128", 128), ("cpu-256", 256), ("cpu-512", 512), ("demo", 128), ("gpu-512", 512)],
 )
 def test_presets_fit_their_size(name, size_px):
     network = preset(name)

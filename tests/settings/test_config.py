@@ -32,7 +32,7 @@ def test_every_key_has_type_description_and_default():
 def test_defaults_and_presets_are_valid():
     for stage in SECTIONS:
         assert dict(stage_settings(stage)) == yaml.safe_load(canonical_json(stage_settings(stage)))
-    assert {"demo", "cpu-128", "cpu-256", "gpu-512", "paper-1024", "smoke"} <= set(preset_names())
+    assert {"demo", "cpu-128", "cpu-256", "cpu-512", "gpu-512", "paper-1024", "smoke"} <= set(preset_names())
     for name in preset_names():
         load_preset(name)
 
@@ -161,8 +161,9 @@ def test_the_demo_is_the_preset_for_processors_but_for_its_length():
     assert demo | {"train": demo["train"] | {"minutes": cpu["train"]["minutes"]}} == cpu
 
 
-def test_the_larger_preset_for_processors_differs_in_sizes_and_minutes():
-    small, large = load_preset("cpu-128"), load_preset("cpu-256")
+@pytest.mark.parametrize("names", [("cpu-128", "cpu-256"), ("cpu-256", "cpu-512")])
+def test_the_larger_preset_for_processors_differs_in_sizes_and_minutes(names):
+    small, large = map(load_preset, names)
     assert large["decode"]["size_px"] == 2 * small["decode"]["size_px"]
     assert large["train"].keys() == small["train"].keys()
     other = {key for key, value in large["train"].items() if value != small["train"][key]} - {"minutes"}
