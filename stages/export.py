@@ -166,7 +166,7 @@ def run(args: argparse.Namespace) -> None:
     # What is not needed to drive stays behind.
     replace(avatar.identity, texture_weight=None).save(identity_path(args.out))
     facts = FileFacts.of(args.avatar), FileFacts.of(identity_path(args.out))
-    description = export.description(avatar.consent or None, *facts)
+    description = export.description(avatar.consent[:200] or None, *facts)
     write_json(description_path(args.out), description.model_dump())
     for note in export.notes:
         log.info("%s", note)
