@@ -66,6 +66,14 @@ def test_trainings_start_from_the_avatar_that_is_named(wiring, tmp_path):
     assert wf.start_from(of("bert")) == "other.pt"
 
 
+def test_starts_in_a_circle_are_named(wiring, monkeypatch):
+    wf = wiring()
+    starts = {"anna": "bert", "bert": "anna"}
+    monkeypatch.setattr(wf, "_start_of", lambda subject: wf.results / starts[subject] / "avatar.pt")
+    with pytest.raises(UserError, match="in a circle: anna from bert from anna"):
+        wf.start_from(of("anna"))
+
+
 def test_clips(wiring):
     wf = wiring()
     assert wf.clips("frames", "measured")(of("anna")) == [
