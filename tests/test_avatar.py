@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from selfieavatar.avatar import YOUNGER_KEYS, Avatar
+from selfieavatar.avatar import Avatar
 from selfieavatar.errors import UserError
 from selfieavatar.identity import Identity
 from selfieavatar.io.files import content_hash
+from selfieavatar.networks.avatar_content import YOUNGER_KEYS
 from selfieavatar.rendering.renderer import Renderer
 from selfieavatar.training.code_range import measure_code_range
 from selfieavatar.training.dataset import FrameStore, make_batch

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfieavatar.avatar import Avatar
 from selfieavatar.errors import UserError
 from selfieavatar.io.avatar_file import read_avatar
+from selfieavatar.networks.avatar_content import NEEDED, networks_of, refuse_misfits
 from selfieavatar.networks.avatar_networks import OFF_FACE, AvatarNetworks
 from selfieavatar.networks.feature_generator import MapBank
 from selfieavatar.settings.train_section import Networks, Train
@@ -25,8 +25,15 @@ def read_start(path: Path, settings: Train, size_px: int) -> dict[str, Any]:
     Raises:
         UserError: no sound avatar, its networks are others than those to be trained, or they could not learn on.
     """
-    avatar = Avatar.load(path)
-    theirs = avatar.settings.model_dump() | {"size_px": avatar.size_px}
+    content = read_avatar(path)
+    try:
+        if missing := [name for name in NEEDED if name not in content]:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        refuse_misfits(content)
+        theirs = networks_of(content).model_dump() | {"size_px": content["size_px"]}
+    except (UserError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"train.start_from {path} does not fit together ({first}); name another avatar") from error
     painted = (key for key in Networks.model_fields if not key.startswith("net_disc_"))  # what avatar.pt holds
     wanted = {key: getattr(settings, key) for key in painted} | {"size_px": size_px}
     apart = [f"{key} {theirs[key]} instead of {value}" for key, value in wanted.items() if theirs[key] != value]
@@ -40,7 +47,11 @@ def read_start(path: Path, settings: Train, size_px: int) -> dict[str, Any]:
             "train.start_from takes maps as they are, which without train.net_free_maps cannot learn; set that, or "
             "leave start_from empty"
         )
-    return read_avatar(path) | {"subject": avatar.subject, "consent": avatar.consent}
+    consent, before = content.get("consent", ""), content.get("started_from", "")
+    return content | {
+        "subject": content.get("subject", ""),
+        "consent": f"{consent}; started from {before}" if before else consent,
+    }
 
 
 @torch.no_grad()
