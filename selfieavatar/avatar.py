@@ -19,7 +19,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.identity import Identity
 from selfieavatar.io.avatar_file import read_avatar
 from selfieavatar.io.files import content_hash
-from selfieavatar.networks.avatar_content import NEEDED, networks_of, refuse_misfits, regions_of
+from selfieavatar.networks.avatar_content import NEEDED, consent_of, networks_of, refuse_misfits, regions_of
 from selfieavatar.networks.avatar_networks import OFF_FACE, build_generator
 from selfieavatar.networks.face_bases import bases_of, has_bases
 from selfieavatar.networks.painting import Painting
@@ -70,9 +70,7 @@ class Avatar(Posable):
         """Build the avatar from the content of avatar.pt; arguments as of `load`."""
         self.device = torch.device(device)
         self.subject: str = content.get("subject", "")
-        self.consent: str = content.get("consent", "")
-        if content.get("started_from"):
-            self.consent = f"{self.consent or 'not stated'}; started from {content['started_from']}"
+        self.consent = consent_of(content)
         self.digest = ""
         self.settings = networks_of(content)
         self.weights: dict[str, str] = content["weights"]

@@ -71,6 +71,12 @@ def networks_of(content: dict[str, Any]) -> Networks:
     return read_section(Networks, {key: settings[key] for key in Networks.model_fields}, "train")
 
 
+def consent_of(content: dict[str, Any]) -> str:
+    """Read the basis of consent, with that of the avatar it started from; empty where nothing is stated."""
+    consent, started_from = content.get("consent", ""), content.get("started_from", "")
+    return f"{consent or 'not stated'}; started from {started_from}" if started_from else consent
+
+
 def _refuse_hollow(values: Any, name: str) -> None:
     """Raise ValueError where a tensor claims more numbers than the file holds."""
     if isinstance(values, Tensor) and values.untyped_storage().nbytes() < values.nbytes:

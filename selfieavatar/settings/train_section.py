@@ -21,9 +21,9 @@ class Optimisation(Section):
     seed: int = Field(1, ge=0, le=4294967295)
     """Seed of networks, order of frames and augmentation."""
     start_from: str = ""
-    """avatar.pt of somebody else with the same size and networks, from which the training starts: less time to the
-    same quality. Its own subject, and variants, start from random networks, as everybody does where this is empty. What
-    it has learnt of that person stays in part, so their consent must cover it."""
+    """avatar.pt of somebody else with the same size and networks, from which the training starts, which is better
+    after few images (docs/decisions/0021). Its own subject, and variants, start from random networks, as everybody does
+    where this is empty. What it has learnt of that person stays in part, so their consent must cover it."""
     lr_net: float = Field(0.001, gt=0)
     """Learning rate of the networks; it rises over the first 200 images."""
     lr_maps: float = Field(0.01, gt=0)

@@ -13,7 +13,7 @@ from torch import nn
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.avatar_file import read_avatar
-from selfieavatar.networks.avatar_content import NEEDED, networks_of, refuse_misfits
+from selfieavatar.networks.avatar_content import NEEDED, consent_of, networks_of, refuse_misfits
 from selfieavatar.networks.avatar_networks import OFF_FACE, AvatarNetworks
 from selfieavatar.networks.feature_generator import MapBank
 from selfieavatar.settings.train_section import Networks, Train
@@ -47,11 +47,7 @@ def read_start(path: Path, settings: Train, size_px: int) -> dict[str, Any]:
             "train.start_from takes maps as they are, which without train.net_free_maps cannot learn; set that, or "
             "leave start_from empty"
         )
-    consent, before = content.get("consent", ""), content.get("started_from", "")
-    return content | {
-        "subject": content.get("subject", ""),
-        "consent": f"{consent}; started from {before}" if before else consent,
-    }
+    return content | {"subject": content.get("subject", ""), "consent": consent_of(content)}
 
 
 @torch.no_grad()

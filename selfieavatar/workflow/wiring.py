@@ -309,8 +309,8 @@ class Wiring:
     def start_from(self, wildcards: Any) -> str | list[str]:
         """Find the avatar that a training starts from; nothing for a variant, and for that avatar itself."""
         subject: str = wildcards.subject
-        path = self._start_of(subject)
-        if path is None or self.variant(wildcards):
+        first = path = self._start_of(subject)
+        if first is None or self.variant(wildcards):
             return []
         made = {(self.results / one / AVATAR).resolve(): one for one in self.sheet.subjects()}
         asked = [subject]
@@ -320,13 +320,11 @@ class Wiring:
                 raise UserError(f"train.start_from goes in a circle: {circle}; leave it empty for one of them")
             asked.append(other)
             path = self._start_of(other)
-        path = expand(self.section("train", subject).start_from)
-        if path.resolve() in made:
-            other = made[path.resolve()]
+        if other := made.get(first.resolve()):
             return [] if other == subject else f"<results>/{other}/{AVATAR}"
-        if not path.is_file():
-            raise UserError(f"train.start_from {path.absolute()} does not exist; name an avatar.pt, or leave it empty")
-        return str(path)
+        if not first.is_file():
+            raise UserError(f"train.start_from {first.absolute()} does not exist; name an avatar.pt, or leave it empty")
+        return str(first)
 
     def _start_of(self, subject: str) -> Path | None:
         name = self.section("train", subject).start_from
