@@ -122,7 +122,7 @@ class LiveDriver:
 
     def recalibrate(self) -> None:
         """Forget the driver; the next second and a half that shows a face is taken for their rest."""
-        self._seen: list[tuple[Detection, np.ndarray]] = []  # with the grey image
+        self._seen: list[tuple[Detection, np.ndarray | None]] = []  # with `_grey`
         self._since_s: float | None = None
         self._strange_s: float | None = None
         self._fit: OnlineFit | None = None
@@ -169,7 +169,7 @@ class LiveDriver:
         return LiveFrame(image, alpha, tracked.motion, tracked.state, tracked.timings_ms | timings)
 
     def _calibrate(self, face: Detection, image: np.ndarray, time_s: float, timings: dict[str, float]) -> State:
-        self._seen.append((face, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)))
+        self._seen.append((face, self._grey(image)))
         self._since_s = time_s if self._since_s is None else self._since_s
         if len(self._seen) < _LEAST_FRAMES or time_s - self._since_s < self.calibration_s:
             return "calibrating"
@@ -221,9 +221,9 @@ class LiveDriver:
     def _follow(self, face: Detection, image: np.ndarray, time_s: float, timings: dict[str, float]) -> State:
         assert self._fit is not None and self._retarget is not None
         points = face.points_px - self._corner
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        correct = self._corrected(points, self._grey(image), timings)
         with timed(timings, "fit"):
-            found: OnlinePose | None = self._fit.update(points, time_s, self._corrected(points, grey, timings))
+            found: OnlinePose | None = self._fit.update(points, time_s, correct)
         timings["fit"] -= timings.get("registration", 0.0)
         if found is None:
             self._strange_s = time_s if self._strange_s is None else self._strange_s
@@ -236,12 +236,16 @@ class LiveDriver:
             self._motion = self._retarget(Motion(*(column[None] for column in columns)))
         return "following"
 
+    def _grey(self, image: np.ndarray) -> np.ndarray | None:
+        """Return the grey image (H, W) of a driver whose skin may be known; nothing of a stranger's is kept."""
+        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if self.is_person else None
+
     def _corrected(
-        self, points: np.ndarray, grey: np.ndarray, timings: dict[str, float]
+        self, points: np.ndarray, grey: np.ndarray | None, timings: dict[str, float]
     ) -> Callable[[np.ndarray], np.ndarray] | None:  # fmt: skip
         """Give what corrects the landmarks (L, 2) by the skin in the grey image (H, W); None for a stranger."""
         skin = self._skin
-        if skin is None:
+        if skin is None or grey is None:
             return None
 
         def corrected(parameters: np.ndarray) -> np.ndarray:
