@@ -27,6 +27,7 @@ from selfieavatar.morphable.coefficient_files import (
     no_image,
     numbers_of,
     read_coefficients,
+    refuse_count,
 )
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE
 from selfieavatar.morphable.model import MorphableModel
@@ -78,6 +79,8 @@ def read_clip(path: Path, settings: Fit, decode: Manifest) -> tuple[Coefficients
     """
     model, source = settings.model, Path(decode.metadata["source"])
     check_coefficients(path, model, expand(settings.model_path), source)
+    if not source.is_dir():  # how many images a video has is known since it was decoded
+        refuse_count(path, int(decode["source_frame"].max()) + 1, source, at_least=True)
     track = read_coefficients(path, model)
     width, height = decode.metadata["source_size"]
     if width != height:

@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,9 +28,9 @@ _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}  # channels -> greyscale, RGB, RGBA
 _LEVEL = 1  # 3 is half as fast for 2 % fewer bytes
 
 
-def list_images(folder: Path) -> list[Path]:
-    """List the images of a folder in natural order of their names: frame2 before frame10."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+def list_images(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """List the images of a folder, or its files of other suffixes, in natural order: frame2 before frame10."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes)
     return sorted((path for path in found if not path.name.startswith(".")), key=_natural)
 
 

@@ -85,6 +85,17 @@ def no_image(path: Path, track: Coefficients, source: Path, numbers: np.ndarray)
     )
 
 
+def refuse_count(path: Path, count: int, source: Path, at_least: bool = False) -> None:
+    """Check that a folder of coefficients has one file for each of `count` images, or at least these; UserError."""
+    found = len(vector_files(path)) if path.is_dir() else count
+    if found < count or (found > count and not at_least):
+        has = "shows at least" if at_least else "has"
+        raise UserError(
+            f"{path} holds {found} files of coefficients, but {source} {has} {count} images; give the folder that belongs "
+            "to it, one file for each image"
+        )
+
+
 @lru_cache
 def check_coefficients(path: Path, model: str, model_path: Path, source: Path) -> None:
     """Refuse a file of coefficients that the model or the source cannot take, before time is spent.
@@ -94,6 +105,7 @@ def check_coefficients(path: Path, model: str, model_path: Path, source: Path) -
     """
     track = read_coefficients(path, model)
     if source.is_dir() and (images := list_images(source)):
+        refuse_count(path, len(images), source)
         numbers = numbers_of(model, source, np.arange(len(images)))
         if (track.rows_of(numbers) < 0).all():
             raise no_image(path, track, source, numbers)
@@ -162,24 +174,19 @@ def read_flame_params(path: Path) -> Coefficients:
 
 
 def read_faceverse(path: Path) -> Coefficients:
-    """Read FaceVerse v3's vectors, stacked: .npy of (N, 490) numbers, one row per image, numbered from 1.
+    """Read FaceVerse v3's vectors: .npy of (N, 490) numbers, or a folder of one .npy of (490,) per image, from 1.
 
-    A row is identity 150, expression 52, texture 251, Euler angles 3, light 27, translation 3, eyes 4. Other versions
-    have rows of other lengths and other cameras; they are refused.
+    A vector is identity 150, expression 52, texture 251, Euler angles 3, light 27, translation 3, eyes 4. Other
+    versions have vectors of other lengths and other cameras; they are refused. A folder's order is the natural one.
 
     Raises:
-        UserError: the file is missing, holds objects, or rows of another length.
+        UserError: the file is missing, holds objects, or vectors of another length.
     """
-    try:
-        # Mapped, so that a header that promises more than the file holds takes no memory.
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(f"the coefficients {path} are missing; put them there or fit the clip") from error
-    except (ValueError, OSError, EOFError, OverflowError) as error:
-        raise UserError(f"{path} is not a plain .npy file of numbers ({_first_line(error)}); save it again") from error
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 490 or rows.dtype.kind != "f":
-        said = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"
-        raise UserError(f"{path} holds {said}; FaceVerse v3 coefficients are floating-point numbers (frames, 490)")
+    if path.is_dir():
+        files = vector_files(path)
+        rows = np.concatenate([np.zeros((0, 490)), *(_vectors(file, alone=True) for file in files)])
+    else:
+        rows = _vectors(path)
     if not len(rows) or not np.isfinite(rows).all():
         raise UserError(f"{path} holds no rows, or numbers that are not finite; run FaceVerse's tracker again")
     rows, count = rows.astype(float), len(rows)
@@ -189,6 +196,30 @@ def read_faceverse(path: Path) -> Coefficients:
         (rows[:, 483:486] + [0, 0, _FACEVERSE_AWAY]) * _FACEVERSE_CM, np.full(2, _FACEVERSE_FOCAL), np.full(2, 0.5),
     )  # fmt: skip
     return _of_heads(track, path)
+
+
+def vector_files(folder: Path) -> list[Path]:
+    """List the files of a folder of FaceVerse's vectors, one per image, in natural order of their names."""
+    return list_images(folder, {".npy"})
+
+
+def _vectors(path: Path, alone: bool = False) -> np.ndarray:
+    """Read FaceVerse's vectors (N, 490) from a .npy; of one that has its vector `alone`, (1, 490)."""
+    try:
+        # Mapped, so that a header that promises more than the file holds takes no memory.
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"the coefficients {path} are missing; put them there or fit the clip") from error
+    except (ValueError, OSError, EOFError, OverflowError) as error:
+        raise UserError(f"{path} is not a plain .npy file of numbers ({_first_line(error)}); save it again") from error
+    if alone and isinstance(rows, np.ndarray) and rows.shape == (490,):
+        rows = rows[None]
+    wrong = not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 490 or rows.dtype.kind != "f"
+    if wrong or (alone and len(rows) != 1):
+        said = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"
+        shape = "(490,) in each file of a folder" if alone else "(frames, 490)"
+        raise UserError(f"{path} holds {said}; FaceVerse v3 coefficients are floating-point numbers {shape}")
+    return rows
 
 
 def _of_heads(track: Coefficients, path: Path) -> Coefficients:

@@ -146,8 +146,8 @@ class Fit(Section):
     coefficients: str = Field("", pattern=r"^[^/\\]*$")
     """Take identity, expression and pose from coefficients that were fitted elsewhere, instead of fitting: the name of
     a file that lies beside each clip's source (video or image folder), a star standing for the source's name. Needs
-    `model` flame (IMAvatar's flame_params.json) or faceverse (.npy of v3's vectors) and `model_path`; nothing is
-    smoothed, and images that the file lacks are lost (docs/models.md). Empty fits."""
+    `model` flame (IMAvatar's flame_params.json) or faceverse (v3's vectors, a .npy or a folder of one for each image)
+    and `model_path`; nothing is smoothed, and images that the file lacks are lost (docs/models.md). Empty fits."""
     components: int = Field(32, ge=1, le=64)
     """Most expression components. Fewer are used when a subject has few frames; more follow finer movement, and
     noise."""

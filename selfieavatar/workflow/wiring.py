@@ -45,6 +45,7 @@ from selfieavatar.settings.packaged import packaged_file
 from selfieavatar.settings.sections import Storage
 from selfieavatar.workflow.command import sheet_path
 from selfieavatar.workflow.given_settings import settings_given
+from selfieavatar.workflow.input_folders import as_input
 
 Ask = Callable[[Any], Any]  # of Snakemake's wildcards
 NOWHERE = "beside the demo actor"  # who brings nothing
@@ -238,7 +239,7 @@ class Wiring:
                 f"{self.sheet_file}: the source '{clip.source}' of subject '{clip.subject}', clip '{clip.clip}' does "
                 f"not exist{where}{more}; fix the path"
             )
-        return str(path)
+        return as_input(str(path))
 
     def frame_range(self, wildcards: Any) -> str:
         """Write --start and --end of a clip, as far as the sheet has them."""
@@ -264,7 +265,7 @@ class Wiring:
         """Find `masks_folder`; warn if it is missing."""
         folder = self.masks_folder(wildcards)
         if not isinstance(folder, str) or Path(folder).is_dir():
-            return folder
+            return as_input(folder) if folder else []
         name = f"subject '{wildcards.subject}', clip '{wildcards.clip}'"
         warn(f"{name} has no folder of masks {folder}: matting will fail")
         return []
@@ -282,7 +283,7 @@ class Wiring:
                 check_coefficients(Path(path), fit.model, expand(fit.model_path), expand(clip.source))
             except UserError as error:
                 warn(f"subject '{clip.subject}', clip '{clip.clip}' will fail: {error}")
-        return [path for path in found if Path(path).is_file()]
+        return [as_input(path) for path in found if Path(path).exists()]
 
     def _fitted(self, wildcards: Any) -> list[Clip]:
         if "clip" in wildcards.keys():
@@ -300,7 +301,7 @@ class Wiring:
             raise UserError(
                 f"fit.model_path {path.absolute()} does not exist; see docs/models.md for where models come from"
             )
-        return str(path)
+        return as_input(str(path))
 
     def imported_model(self, wildcards: Any) -> str | list[str]:
         """Find the face model again for the rule fit, where coefficients are taken as they are."""

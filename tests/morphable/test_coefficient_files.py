@@ -7,7 +7,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from selfieavatar.errors import UserError
-from selfieavatar.morphable.coefficient_files import euler_matrix, read_faceverse, read_flame_params
+from selfieavatar.morphable.coefficient_files import (
+    check_coefficients,
+    euler_matrix,
+    read_coefficients,
+    read_faceverse,
+    read_flame_params,
+    refuse_count,
+)
 
 
 def flame_content(count=3, seed=0):
@@ -130,3 +137,55 @@ def test_wrong_faceverse_files_are_refused(tmp_path):
     np.savez(tmp_path / "several.npz", a=good, b=good)
     with pytest.raises(UserError, match="several arrays"):
         read_faceverse(tmp_path / "several.npz")
+
+
+def vectors(folder, names):
+    """As FaceVerse's trackers write them: each holds its own number among the expressions."""
+    folder.mkdir()
+    for number, name in enumerate(names):
+        row = np.zeros(490, np.float32)
+        row[150] = number
+        np.save(folder / name, row)
+    return folder
+
+
+def test_a_folder_of_one_vector_per_image_is_read_in_natural_order(tmp_path):
+    folder = vectors(tmp_path / "coeffs", ["9.npy", "10.npy", "100.npy"])
+    for name in (".DS_Store", "._9.npy", "Thumbs.db"):
+        (folder / name).write_bytes(b"left by a desktop")
+    track = read_coefficients(folder, "faceverse")
+    assert track.number.tolist() == [1, 2, 3] and track.expression[:, 0].tolist() == [0, 1, 2]
+    np.save(folder / "10.npy", np.ones((1, 490), np.float32))
+    assert read_faceverse(folder).expression[1, 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (np.zeros(489, np.float32), r"10.npy holds float32 \(489,\); .* \(490,\) in each file"),
+        (np.zeros((2, 490), np.float32), r"10.npy holds float32 \(2, 490\)"),
+        (np.zeros((), np.float32), r"10.npy holds float32 \(\)"),
+        (np.array([{}], dtype=object), "10.npy is not a plain .npy file"),
+        (np.full(490, np.nan), "not finite"),
+    ],
+)
+def test_a_wrong_file_of_a_folder_is_named(tmp_path, content, words):
+    folder = vectors(tmp_path / "coeffs", ["9.npy", "10.npy"])
+    np.save(folder / "10.npy", content, allow_pickle=True)
+    with pytest.raises(UserError, match=words):
+        read_faceverse(folder)
+
+
+def test_a_folder_of_vectors_is_counted(tmp_path):
+    folder = vectors(tmp_path / "coeffs", ["9.npy", "10.npy"])
+    images = tmp_path / "image"
+    images.mkdir()
+    for number in range(3):
+        (images / f"{number}.png").touch()
+    with pytest.raises(UserError, match="holds 2 files of coefficients, but .*image has 3 images"):
+        check_coefficients(folder, "faceverse", tmp_path / "model.npy", images)
+    refuse_count(folder, 2, tmp_path / "v.mp4", at_least=True)
+    with pytest.raises(UserError, match="holds 2 files .* shows at least 3"):
+        refuse_count(folder, 3, tmp_path / "v.mp4", at_least=True)
+    with pytest.raises(UserError, match="holds no rows"):
+        read_faceverse(images)

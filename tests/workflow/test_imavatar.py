@@ -1,6 +1,7 @@
 """From IMAvatar's folder to renders: rows, given masks and the authors' tracking, none of it fitted or matted anew."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -95,3 +96,29 @@ def test_given_is_taken_and_a_change_of_it_runs_again(project):
     jobs = {rule for rule, _ in JOB.findall(said.stdout + said.stderr)}
     assert {"identity", "fit", "render"} <= jobs and not {"decode", "landmarks", "matting"} & jobs
     file.write_bytes(before)
+
+
+def test_a_file_painted_over_runs_again_what_reads_it_and_a_desktops_files_nothing(project):
+    """Snakemake sees only entries that come or go; see config/README.md."""
+    _, run, video, _ = project
+    run()
+
+    def pending():
+        said = run("--dry-run")
+        return {rule for rule, _ in JOB.findall(said.stdout + said.stderr)}
+
+    assert not pending()
+    for folder in ("image", "mask"):
+        for name in (".DS_Store", "Thumbs.db", "._1.png", "desktop.ini"):
+            (video / folder / name).write_bytes(b"left by a desktop")
+    assert not pending()
+    mask, image = video / "mask/5.png", video / "image/5.png"
+    kept = mask.stat()
+    write_image(mask, 255 - read_image(mask))
+    assert {"matting", "identity", "fit"} <= pending() and not {"decode", "landmarks"} & pending()
+    write_image(mask, 255 - read_image(mask))
+    assert "matting" in pending(), "its time is another"
+    os.utime(mask, (kept.st_atime, kept.st_mtime))  # as `cp -a` and archives keep it
+    assert not pending()
+    write_image(image, 255 - read_image(image))
+    assert {"decode", "landmarks", "matting"} <= pending()

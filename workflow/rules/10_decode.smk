@@ -17,6 +17,7 @@ rule decode:
         cfg=wf.settings("decode"),
         code=code_digest("stages.decode"),
         cut=wf.frame_range,
+        images=lambda wildcards: images_digest(wf.source(wildcards), wf.held_out_of(wildcards)),
         ranges=wf.crop_ranges,
         holdout=wf.held_out,
         train_clips=lambda wildcards, input: wf.train_clips(wildcards, input.train),

@@ -17,6 +17,7 @@ rule landmarks:
         cfg=wf.settings("landmarks"),
         code=code_digest("stages.landmarks"),
         cut=wf.frame_range,
+        images=lambda wildcards: images_digest(wf.source(wildcards)),
     message:
         "Finding landmarks in {wildcards.subject}/{wildcards.clip}"
     shell:

@@ -19,6 +19,7 @@ rule matting:
         cfg=wf.settings("matting"),
         code=code_digest("stages.matting"),
         cut=wf.frame_range,
+        images=lambda wildcards: images_digest(wf.source(wildcards), wf.given_masks(wildcards)),
         given=wf.masks_folder,
         plate=subpath(output.manifest, parent=True),
     message:

@@ -23,6 +23,7 @@ rule identity:
         cfg=wf.settings("fit"),
         code=code_digest("stages.identity"),
         coefficients=wf.coefficients,
+        files=lambda wildcards: files_digest(wf.face_model(wildcards), wf.coefficients_there(wildcards)),
     message:
         "Learning the identity of {wildcards.subject}"
     shell:
@@ -59,6 +60,7 @@ rule fit:
         cfg=wf.settings("fit"),
         code=code_digest("stages.fit"),
         coefficients=wf.coefficients,
+        files=lambda wildcards: files_digest(wf.imported_model(wildcards), wf.coefficients_there(wildcards)),
     message:
         "Fitting {wildcards.subject}/{wildcards.clip}"
     shell:

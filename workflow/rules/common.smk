@@ -14,6 +14,7 @@ from selfieavatar.settings.provenance import code_digest
 from selfieavatar.settings.clip_sheet import NAME
 from selfieavatar.workflow.command import logged, shell_prefix
 from selfieavatar.workflow.comparison_wiring import Comparison
+from selfieavatar.workflow.input_folders import files_digest, images_digest
 from selfieavatar.workflow.wiring import Wiring
 
 shell.prefix(shell_prefix(own_python=DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method))
