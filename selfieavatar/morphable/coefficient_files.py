@@ -91,8 +91,8 @@ def refuse_count(path: Path, count: int, source: Path, at_least: bool = False) -
     if found < count or (found > count and not at_least):
         has = "shows at least" if at_least else "has"
         raise UserError(
-            f"{path} holds {found} files of coefficients, but {source} {has} {count} images; give the folder that belongs "
-            "to it, one file for each image"
+            f"{path} holds {found} files of coefficients, but {source} {has} {count} images; give the folder that "
+            "belongs to it, one file for each image"
         )
 
 
