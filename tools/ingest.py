@@ -41,6 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     one.add_argument("--emotions", type=_words, default=list(mead.EMOTIONS), metavar="angry,sad", help="default: all")
     one.add_argument("--levels", type=_words, default=list(mead.LEVELS), metavar="1,3", help="default: all")
+    for label, values in (("actor", None), ("view", mead.VIEWS), ("emotion", mead.EMOTIONS), ("level", mead.LEVELS)):
+        one.add_argument(f"--assume-{label}", choices=values, metavar=label.upper(),
+                         help=f"{label} of the videos whose path does not say it")  # fmt: skip
     one.add_argument("--test-share", type=float, default=0.2, help="share of each actor's videos to test on (0.2)")
     one.add_argument("--seed", type=int, default=1, help="seed of the random test split (1)")
     one.add_argument("--unpack", type=Path, help="where to unpack video.tar (default: the actor's folder)")
@@ -76,20 +79,32 @@ def refuse_unknown(option: str, words: Sequence[str], known: Sequence[str]) -> N
         raise UserError(f"--{option} {reason}; known: {', '.join(known)}")
 
 
+def assumptions(args: argparse.Namespace) -> dict[str, str]:
+    """Gather what --assume-... says of videos whose path does not."""
+    given = {label: getattr(args, f"assume_{label}") for label in mead.ASSUMABLE}
+    return {label: value.upper() if label == "actor" else value for label, value in given.items() if value}
+
+
 def mead_clips(args: argparse.Namespace) -> list[Clip]:
     """Make the rows of the chosen videos of MEAD, and unpack these."""
     for option, known in (("views", mead.VIEWS), ("emotions", mead.EMOTIONS), ("levels", mead.LEVELS)):
         refuse_unknown(option, getattr(args, option), known)
     if not 0 <= args.test_share < 1:
         raise UserError(f"--test-share {args.test_share} must be at least 0 and less than 1")
-    found, left_out = mead.find_takes(args.folder)
+    assumed = assumptions(args)
+    if not mead.is_actor(assumed.get("actor", "M003")):
+        raise UserError(f"--assume-actor {assumed['actor']!r} is no name of MEAD's, like M003 or W009; correct it")
+    found, left_out = mead.find_takes(args.folder, assumed=assumed)
     for reason in left_out[:MOST_NAMED]:
         log.warning("left out: %s", reason)
     if len(left_out) > MOST_NAMED:
         log.warning("left out: %d more", len(left_out) - MOST_NAMED)
-    takes = mead.choose(found, args.actors, args.views, args.emotions, args.levels)
+    takes = mead.choose(found, [name.upper() for name in args.actors], args.views, args.emotions, args.levels)
     if not takes:
-        raise UserError(f"{args.folder} has no such video of MEAD ({len(found)} others); see `--help` for the layout")
+        why = f"; left out: {left_out[0]}" if left_out and not found else ""
+        raise UserError(
+            f"{args.folder} has no such video of MEAD ({len(found)} others){why}; see `--help` for the layout"
+        )
     tests = mead.draw_test_split(takes, args.test_share, args.seed)
     packed = sum(bool(take.member) for take in takes)
     if packed:
@@ -141,6 +156,7 @@ def run(args: argparse.Namespace) -> None:
     comment = ""
     if args.dataset == "mead":  # makes the test split reproducible
         comment = f"mead: videos to test on drawn by --test-share {args.test_share:g} --seed {args.seed}"
+        comment += "".join(f" --assume-{label} {value}" for label, value in assumptions(args).items())
     if args.out is None:
         sys.stdout.write("\t".join(COLUMNS) + "\n" + as_comment(comment) + as_text(clips))
         return

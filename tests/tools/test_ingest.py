@@ -52,6 +52,19 @@ def test_mead(mead, tmp_path, capsys):
     ]  # fmt: skip
 
 
+def test_mead_without_views(tmp_path, capsys):
+    folder = tmp_path / "copy"
+    encode_clip(folder / "m003_ang_3_001.mp4")
+    said = refused(capsys, "mead", folder, "--consent", "licence")
+    assert "left out: m003_ang_3_001.mp4 does not name: view; say it by --assume-view" in said
+    run("mead", folder, "--consent", "licence", "--assume-view", "front", "--actors", "m003", "--test-share", 0)
+    _, comment, row = capsys.readouterr().out.splitlines()
+    assert comment.endswith("--seed 1 --assume-view front")
+    assert row.split("\t")[:3] == ["M003", "front_angry_level_3_001", "train"]
+    said = refused(capsys, "mead", folder, "--consent", "licence", "--assume-actor", "anna")
+    assert "--assume-actor 'ANNA' is no name of MEAD's" in said
+
+
 def test_imavatar(tmp_path, caplog):
     for name in ("MVI_1810", "MVI_1812"):
         write_video(tmp_path / "data/subject1/subject1" / name, coefficients=name == "MVI_1810")

@@ -25,6 +25,11 @@ OFFICIAL = "M003/video/front/angry/level_1/001.mp4"
         ("M003/front/happy/3/002.mp4", "M003", "front_happy_level_3_002"),
         ("W021/video/2/front/Surprise/Level_1/1.mp4", "W021", "front_surprised_level_1_1_part_2"),
         ("M003/video/front/disgust/level_1/001.mp4", "M003", "front_disgusted_level_1_001"),
+        ("m003/video/front/angry/level_1/001.mp4", "M003", "front_angry_level_1_001"),
+        ("m003_Front_ang_3_001.WEBM", "M003", "front_angry_level_3_001"),
+        ("M003/left_30/con/2/004.mp4", "M003", "left_30_contempt_level_2_004"),
+        ("W009_top_dis_1_001.m4v", "W009", "top_disgusted_level_1_001"),
+        ("M003/front/sadness/level_2/001.mp4", "M003", "front_sad_level_2_001"),
         ("happy faces/M005/video/top/happy/level_2/003.mp4", "M005", "top_happy_level_2_003"),
     ],
 )
@@ -42,6 +47,24 @@ def test_paths(path, actor, clip):
 )  # fmt: skip
 def test_paths_that_do_not_say_everything(path):
     assert mead.read_path(path) is None
+
+
+def test_what_no_path_says_is_assumed(tmp_path):
+    """Copies leave out what is the same in all of their videos; what a path says counts."""
+    (tmp_path / "m003/angry/level_3").mkdir(parents=True)
+    for path in ("M003_ang_3_001.mp4", "m003/angry/level_3/002.webm", "M003_left_30_hap_1_003.mp4"):
+        (tmp_path / path).touch()
+    takes, left_out = mead.find_takes(tmp_path)
+    assert [take.clip for take in takes] == ["left_30_happy_level_1_003"] and sorted(left_out) == [
+        "M003_ang_3_001.mp4 does not name: view; say it by --assume-view",
+        "m003/angry/level_3/002.webm does not name: view; say it by --assume-view",
+    ]
+    takes, left_out = mead.find_takes(tmp_path, assumed={"view": "front"})
+    assert [take.clip for take in takes] == [
+        "front_angry_level_3_001", "front_angry_level_3_002", "left_30_happy_level_1_003",
+    ] and not left_out  # fmt: skip
+    take = mead.read_path("happy/7.mp4", {"actor": "W009", "view": "front", "emotion": "sad", "level": "1"})
+    assert (take.actor, take.clip) == ("W009", "front_happy_level_1_7")
 
 
 @pytest.mark.parametrize("name", ["talk", "front_angry_level_1", "front_angry_level_9_001", "front_glad_level_1_001"])
@@ -113,6 +136,44 @@ def test_hostile_archives_are_refused(tmp_path, names, kinds):
     with pytest.raises(UserError, match="download it again from the authors"):
         mead.find_takes(tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == ["M003", "video.tar"]
+
+
+def test_an_archive_writes_no_more_than_it_holds(tmp_path):
+    """A sparse file of 200 MB takes 10 kB of an archive."""
+    path = tmp_path / "M003/video.tar"
+    path.parent.mkdir()
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        entry = tarfile.TarInfo("M003/video/front/angry/level_1/GNUSparseFile.0/001.mp4")
+        entry.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": OFFICIAL,
+                             "GNU.sparse.realsize": str(200 << 20)}  # fmt: skip
+        content = b"1\n0\n1\n".ljust(512, b"\0") + b"x"
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    with tarfile.open(path) as tar:
+        assert tar.getmembers()[0].size == 200 << 20
+    with pytest.raises(UserError, match="sparse file"):
+        mead.find_takes(tmp_path)
+
+
+def test_nothing_is_unpacked_through_a_link(tmp_path):
+    archive(tmp_path / "data/M003/video.tar", ["front_angry_1_001.mp4"])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "data/M003/video").symlink_to(tmp_path / "other")
+    takes, _ = mead.find_takes(tmp_path / "data")
+    with pytest.raises(UserError, match="data/M003/video is a link, through which no archive is unpacked"):
+        mead.unpack_all(takes, tmp_path / "data")
+    (tmp_path / "free").mkdir()
+    (tmp_path / "named").symlink_to(tmp_path / "free")
+    place = tmp_path / "named/M003/video/front/angry/level_1"
+    place.mkdir(parents=True)
+    place.joinpath(".001.part.mp4").symlink_to(tmp_path / "other/x.mp4")
+    place.joinpath("001.mp4").symlink_to(tmp_path / "other/y.mp4")
+    assert mead.unpack_all(takes, tmp_path / "data", tmp_path / "named")[takes[0]].stat().st_size == 1000
+    assert not list((tmp_path / "other").iterdir())
+    (tmp_path / "M003").symlink_to(tmp_path / "data/M003")  # what the user names may be a link
+    (tmp_path / "data/M003/video").unlink()
+    takes, _ = mead.find_takes(tmp_path / "M003")
+    assert mead.unpack_all(takes, tmp_path / "M003")[takes[0]].is_file()
 
 
 def test_damaged_archives_are_refused(tmp_path):
