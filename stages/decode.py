@@ -216,6 +216,11 @@ def run(args: argparse.Namespace) -> None:
     cv2.setNumThreads(args.threads)
     source = open_source(args.source, settings.folder_fps)
     # Report a wrong range or a full disk before the detector starts.
+    if args.end is not None and args.end > source.count:
+        raise UserError(
+            f"{args.source} has {source.count} frames: end_frame {args.end} is beyond the end, lower it or leave it "
+            "empty"
+        )
     refuse_images(args.out_frames, len(clip_range(source, args.start, args.end)), size_px)
     ranges = parse_ranges(args.ranges, args.start, args.end)
     held, split = held_out(source, args)

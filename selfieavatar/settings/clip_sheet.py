@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,8 @@ from typing import Any
 from selfieavatar.errors import UserError
 from selfieavatar.io.files import expand
 from selfieavatar.settings.config import preset_names
+from selfieavatar.settings.sheet_rows import DELIMITERS, delimiter_of, rows_of, sheet_text, shown
+from selfieavatar.settings.typed_paths import as_on_disk, fault_of
 
 COLUMNS = ("subject", "clip", "role", "source", "start_frame", "end_frame", "dataset", "consent", "preset")
 ROLES = ("train", "test", "drive")
@@ -23,6 +24,7 @@ CONSENTS = ("self", "written", "licence", "synthetic")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 DRIVER = re.compile(f"{NAME.pattern}--{NAME.pattern}")  # <subject>--<clip>
 DEMO = re.compile(r"demo:([0-9]{1,9})")
+LONGEST_NAME = 100  # characters of a subject or clip: some files are named after two clips
 MOST_SAID = 20  # wrong rows that are named
 
 
@@ -207,33 +209,34 @@ def read_sheet(path: Path | str) -> Sheet:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"the sheet of clips {path} does not exist; see config/README.md for its columns")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a UTF-8 text file; save the sheet as tab-separated UTF-8") from error
-    # A quotation mark is part of a name here; splitlines() would also split at rare Unicode marks.
-    reader = csv.reader(text.split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE)
-    rows = [(number, [cell.strip() for cell in row]) for number, row in enumerate(reader, start=1)]
-    numbered = [(number, row) for number, row in rows if any(row) and not row[0].startswith("#")]
-    if not numbered:
-        raise UserError(f"{path} is empty; its first row names the columns: {', '.join(COLUMNS)}")
-    _check_header(path, numbered[0][1])
-    if len(numbered) == 1:
-        raise UserError(f"{path} has no clips below its header; add one row per clip")
+    text = sheet_text(path)
+    delimiter = delimiter_of(text)
     clips: list[tuple[Clip, int]] = []
     faults: list[tuple[int, str]] = []
-    for number, row in numbered[1:]:
-        cells = _cells(numbered[0][1], row)
+    numbered: list[tuple[int, list[str]]] = []
+    for number, row in rows_of(text, delimiter):
+        if isinstance(row, int):
+            faults.append((number, f"it has {row} characters, more than any path takes; is a line break missing?"))
+        elif any(row) and not row[0].startswith("#"):
+            numbered.append((number, row))
+    if not numbered and not faults:
+        raise UserError(f"{path} is empty; its first row names the columns: {', '.join(COLUMNS)}")
+    header = numbered.pop(0)[1] if numbered else []
+    _check_header(path, header)
+    if not numbered and not faults:
+        raise UserError(f"{path} has no clips below its header; add one row per clip")
+    for number, row in numbered:
+        cells = _cells(header, row)
         if cells is None:
-            count = f"{len(row)} cell{'s' * (len(row) != 1)}"
-            wrong = [f"{count} under {len(numbered[0][1])} columns; put one tab between columns, not spaces, "
-                     "and two where a cell between is empty"]  # fmt: skip
-        elif (wrong := list(_faults(cells))) and len(row) < len(numbered[0][1]):
-            count = f"{len(row)} cells under {len(numbered[0][1])} columns"
-            wrong = [f"{count}: is a tab missing? As it stands: {'; '.join(wrong)}"]
+            count, between = f"{len(row)} cell{'s' * (len(row) != 1)}", DELIMITERS[delimiter]
+            wrong = [f"{count} under {len(header)} columns; put one {between} between columns, not spaces, as in the "
+                     "header, and two where a cell between is empty"]  # fmt: skip
+        elif (wrong := list(_faults(cells))) and len(row) < len(header):
+            count = f"{len(row)} cells under {len(header)} columns"
+            wrong = [f"{count}: is a {DELIMITERS[delimiter]} missing? As it stands: {'; '.join(wrong)}"]
         elif not wrong:
             ends: dict[str, Any] = {name: int(cells[name]) if cells[name] else None for name in ENDS}
-            clips.append((Clip(**(cells | ends)), number))
+            clips.append((Clip(**(cells | ends | {"source": as_on_disk(cells["source"])})), number))
         faults += [(number, said) for said in wrong]
     faults += [*_unlike(clips), *_overlapping(clips)]
     if faults:  # said together: a long sheet is fixed in one go
@@ -244,15 +247,15 @@ def read_sheet(path: Path | str) -> Sheet:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    if len(header) == 1 and "," in header[0]:
-        raise UserError(f"{path} is separated by commas; save the sheet with tabs between the columns")
     unknown = [name for name in header if name not in COLUMNS]
     missing = [name for name in COLUMNS if name not in header]
     twice = sorted({name for name in header if header.count(name) > 1} - set(unknown))
     if len(header) == 1 and len(header[0].split()) > 1:
         raise UserError(f"{path} is separated by spaces; save the sheet with one tab between the columns")
     if unknown or missing or twice:
-        said = [f"unknown column '{name}'" for name in unknown] + [f"column '{name}' is missing" for name in missing]
+        said = [f"unknown column '{shown(name)}'" for name in unknown] + [
+            f"column '{name}' is missing" for name in missing
+        ]
         said += [f"column '{name}' stands twice" for name in twice]
         raise UserError(f"{path}: {'; '.join(said)}; the columns are: {', '.join(COLUMNS)}")
 
@@ -264,29 +267,33 @@ def _cells(header: list[str], row: list[str]) -> dict[str, str] | None:
     return dict(zip(header, row + [""] * (len(header) - len(row)), strict=True))
 
 
-def _faults(cells: dict[str, str]) -> Iterator[str]:
+def _faults(row: dict[str, str]) -> Iterator[str]:
     """Yield what is wrong with a row by itself, in sentences."""
+    cells = {column: shown(cell) for column, cell in row.items()}
     for column in ("subject", "clip"):
-        if not NAME.fullmatch(cells[column]):
+        if len(row[column]) > LONGEST_NAME:
+            count = len(row[column])
+            yield f"{column} '{cells[column]}' has {count} characters; it names files, so take at most {LONGEST_NAME}"
+        elif not NAME.fullmatch(row[column]):
             yield (
                 f"{column} '{cells[column]}' must be made of letters, digits, _ and -, and begin with a letter or digit"
             )
     for column, known in (("role", ROLES), ("dataset", DATASETS)):
-        if cells[column] not in known:
+        if row[column] not in known:
             yield f"unknown {column} '{cells[column]}'; known: {', '.join(known)}"
     if cells["consent"] not in CONSENTS:
         said = f"unknown consent '{cells['consent']}'" if cells["consent"] else "consent is empty"
         yield f"{said}; nobody is made into an avatar without a stated basis: write {', '.join(CONSENTS)}"
-    if cells["preset"] and cells["preset"] not in preset_names():
+    if row["preset"] and row["preset"] not in preset_names():
         yield f"unknown preset '{cells['preset']}'; known: {', '.join(preset_names())}"
     if not cells["source"]:
         yield "source is empty; name a video file, an image folder, or demo:<seed>"
-    if set(cells["source"]) & set("{}\0"):
-        yield f"source '{cells['source']}' has a brace, which stands for a wildcard; rename the file"
+    if fault := fault_of(row["source"]):
+        yield f"source '{cells['source']}' {fault}"
     if cells["source"].startswith("demo:") and not DEMO.fullmatch(cells["source"]):
         yield f"source '{cells['source']}' must be demo:<seed> with a whole number"
     try:
-        _place(cells["source"].replace("\0", ""))
+        _place("" if fault else row["source"])
     except UserError as error:
         yield str(error)
     ends = [cells[column] for column in ENDS]

@@ -22,7 +22,7 @@ _TEMPLATE = re.compile(r"[\w.]+\.j2")  # its name, as a string in the code or in
 # of the rule anyway), wording of errors, choice of the device, the layout of results (whose files the rules name).
 SETTINGS = (
     "assets", "capture_section", "cli", "clip_sheet", "config", "device", "marking_section", "provenance", "sections",
-    "train_section",
+    "sheet_rows", "train_section", "typed_paths",
 )  # fmt: skip
 PLUMBING = frozenset(
     {"selfieavatar", "selfieavatar.errors", "selfieavatar.io.paths"}

@@ -43,6 +43,7 @@ from selfieavatar.settings.device import visible_gpus
 from selfieavatar.settings.marking_section import Marking
 from selfieavatar.settings.packaged import packaged_file
 from selfieavatar.settings.sections import Storage
+from selfieavatar.settings.typed_paths import why_missing
 from selfieavatar.workflow.command import sheet_path
 from selfieavatar.workflow.given_settings import settings_given
 from selfieavatar.workflow.input_folders import as_input
@@ -237,7 +238,7 @@ class Wiring:
             where = "" if path.is_absolute() else f" in the working directory {path.absolute().parent}"
             raise UserError(
                 f"{self.sheet_file}: the source '{clip.source}' of subject '{clip.subject}', clip '{clip.clip}' does "
-                f"not exist{where}{more}; fix the path"
+                f"not exist{where}{why_missing(clip.source)}{more}; fix the path"
             )
         return as_input(str(path))
 
@@ -264,8 +265,10 @@ class Wiring:
     def given_masks(self, wildcards: Any) -> str | list[str]:
         """Find `masks_folder`; warn if it is missing."""
         folder = self.masks_folder(wildcards)
-        if not isinstance(folder, str) or Path(folder).is_dir():
-            return as_input(folder) if folder else []
+        if not isinstance(folder, str):
+            return folder
+        if Path(folder).is_dir():
+            return as_input(folder)
         name = f"subject '{wildcards.subject}', clip '{wildcards.clip}'"
         warn(f"{name} has no folder of masks {folder}: matting will fail")
         return []
@@ -379,16 +382,8 @@ class Wiring:
 
     def _call(self, module: str, *options: str, said: str = "") -> None:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        command = [
-            sys.executable,
-            "-m",
-            module,
-            *options,
-            "--subjects",
-            str(self.sheet_file),
-            "--results",
-            str(self.results),
-        ]
+        command = [sys.executable, "-m", module, *options, "--subjects", str(self.sheet_file)]
+        command += ["--results", str(self.results)]
         subprocess.run(command, input=said, text=True, env=os.environ | {"PYTHONPATH": path}, check=False)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.clip_sheet import COLUMNS, read_sheet
+from selfieavatar.settings.typed_paths import why_missing
 
 HEADER = "\t".join(COLUMNS)
 ROW = "anna\ttalk\ttrain\tanna.mp4\t\t\tselfie\tself\t"
@@ -162,7 +163,10 @@ def test_two_presets_of_one_subject_are_refused(tmp_path):
     ("header", "said"),
     [
         (HEADER.replace("role", "rolle"), "unknown column 'rolle'; column 'role' is missing"),
-        (HEADER.replace("\t", ","), "separated by commas"),
+        (
+            HEADER.replace("\t", ","),
+            "1 cell under 9 columns; put one comma between columns, not spaces, as in the header",
+        ),
         (HEADER + "\trole", "column 'role' stands twice"),
         (HEADER.replace("\t", "  "), "separated by spaces"),
     ],
@@ -182,3 +186,83 @@ def test_missing_and_empty_sheets(tmp_path):
         read_sheet(sheet(tmp_path, "\t".join([" "] * 9)))
     with pytest.raises(UserError, match="no clips below its header"):
         read_sheet(sheet(tmp_path))
+
+
+def saved(tmp_path, *rows, delimiter="\t", encoding="utf-8-sig", end="\r\n"):
+    """A sheet as a spreadsheet saves it."""
+    path = tmp_path / "saved.tsv"
+    lines = [HEADER, *rows]
+    path.write_bytes(end.join(line.replace("\t", delimiter) for line in [*lines, ""]).encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "encoding"), [("\t", "utf-8-sig"), (";", "utf-8-sig"), (",", "utf-8"), ("\t", "utf-16")]
+)
+def test_a_sheet_that_a_spreadsheet_saved(tmp_path, delimiter, encoding):
+    rows = [ROW.replace("anna.mp4", '"anna, ""the; first"".mp4"'), '"# a, comment"' + "\t" * 8, "\t" * 8]
+    found = read_sheet(saved(tmp_path, *rows, delimiter=delimiter, encoding=encoding)).clips
+    assert [(clip.source, clip.preset) for clip in found] == [('anna, "the; first".mp4', "")]
+    with pytest.raises(UserError, match=f"row 3: {10 if delimiter != chr(9) else 1} cell"):
+        read_sheet(
+            saved(tmp_path, ROW, ROW.replace("talk", "b") + "\t" if delimiter != "\t" else "a b", delimiter=delimiter)
+        )
+
+
+def test_names_are_found_in_both_forms_of_unicode(tmp_path, monkeypatch):
+    """macOS composes an accent of two characters, keyboards type one."""
+    monkeypatch.chdir(tmp_path)
+    composed, apart = "Zo\u00eb", "Zoe\u0308"
+    for there, typed in ((composed, apart), (apart, composed)):
+        path = tmp_path / there / f"{there}.mp4"
+        path.parent.mkdir()
+        path.touch()
+        for source in (f"{typed}/{typed}.mp4", f"{tmp_path}/{typed}/{typed}.mp4", f"{typed}/{there}.mp4"):
+            clip = read_sheet(sheet(tmp_path, ROW.replace("anna.mp4", source))).clips[0]
+            assert not clip.lacks_footage() and clip.source.endswith(f"{there}/{there}.mp4")
+        path.unlink()
+        path.parent.rmdir()
+    missing = ROW.replace("anna.mp4", f"{composed}.mp4")
+    assert read_sheet(sheet(tmp_path, missing)).clips[0].source == f"{composed}.mp4"
+
+
+def test_paths_of_windows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my videos").mkdir()
+    (tmp_path / "my videos/a.mp4").touch()
+    clip = read_sheet(sheet(tmp_path, ROW.replace("anna.mp4", "my videos\\a.mp4"))).clips[0]
+    assert clip.source == "my videos/a.mp4"
+    share = "\\\\wsl.localhost\\Ubuntu" + str(tmp_path / "my videos/a.mp4").replace("/", "\\")
+    assert read_sheet(sheet(tmp_path, ROW.replace("anna.mp4", share))).clips[0].source == f"{tmp_path}/my videos/a.mp4"
+    source = r"C:\Users\anna\selfie.mp4"
+    assert read_sheet(sheet(tmp_path, ROW.replace("anna.mp4", source))).clips[0].source == source
+    assert why_missing(source) == " (it is a path of Windows, which would be /mnt/c/Users/anna/selfie.mp4 here)"
+    assert why_missing("anna.mp4") == ""
+
+
+def test_a_source_that_looks_like_an_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-x.mp4").touch()
+    assert read_sheet(sheet(tmp_path, ROW.replace("anna.mp4", "-x.mp4"))).clips[0].source == str(tmp_path / "-x.mp4")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (ROW.replace("anna.mp4", "x" * 140_000), r"row 2: it has \d+ characters, more than any path takes"),
+        (ROW.replace("anna.mp4", "/x" * 3000), r"row 2: source '/x/x.*\.\.\.' has 6000 bytes; a path has at most 4095"),
+        (ROW.replace("anna.mp4", "ä" * 150), "row 2: source 'ä.*' has a name of 300 bytes; files have at most 255"),
+        (ROW.replace("anna\t", "x" * 300 + "\t", 1), r"row 2: subject 'x+\.\.\.' has 300 characters; it names files"),
+        (
+            ROW.replace("anna.mp4", "<x>.mp4"),
+            "row 2: source '<x>.mp4' has <x>, which stands for a path of the workflow",
+        ),
+        (ROW.replace("train", "y" * 5000), r"row 2: unknown role 'y{77}\.\.\.'"),
+    ],
+)
+def test_odd_cells_are_named_in_a_short_sentence(tmp_path, row, said):
+    with pytest.raises(UserError, match=said) as caught:
+        read_sheet(sheet(tmp_path, row))
+    assert len(str(caught.value)) < 400
+    long_names = read_sheet(sheet(tmp_path, ROW.replace("anna\t", "x" * 100 + "\t", 1)))
+    assert long_names.subjects() == ["x" * 100]

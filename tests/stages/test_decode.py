@@ -230,6 +230,12 @@ def test_start_beyond_the_end(clip, tmp_path, capsys):
     assert_refused(capsys, clip, tmp_path / "out", "40 frames: start_frame 50", start=50)
 
 
+def test_an_end_beyond_the_source_is_said_before_a_face_is_looked_for(clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(decode, "find_crop", None)
+    words = "has 40 frames: end_frame 41 is beyond the end, lower it or leave it empty"
+    assert_refused(capsys, clip, tmp_path / "out", words, end=41)
+
+
 @pytest.mark.parametrize("ranges", ["[1, 2]", "nonsense"])
 def test_malformed_ranges(clip, tmp_path, capsys, ranges):
     argv = ["--source", str(clip), "--out-frames", str(tmp_path / "f"), "--manifest", str(tmp_path / "m.parquet")]

@@ -23,6 +23,10 @@ def said(snakemake, sheet, *arguments):
         (HEADER.replace("clip", "clipp") + ANNA, "unknown column 'clipp'"),
         (HEADER + ANNA, "the source 'anna.mp4' of subject 'anna', clip 'talk' does not exist"),
         (HEADER + ANNA + ANNA.replace("anna", "bert"), "; nor do 1 more: bert.mp4; fix the path"),
+        (
+            HEADER + ANNA.replace("anna.mp4", r"C:\x\a.mp4"),
+            "(it is a path of Windows, which would be /mnt/c/x/a.mp4 here)",
+        ),
     ],
 )
 def test_sheet(snakemake, sheet, sentence):
@@ -88,3 +92,10 @@ def test_all_variants_of_the_sheet(snakemake):
     status, said = snakemake("variants", "--dry-run")
     found = jobs(said)
     assert status == 0 and found["fit"] == 1 and found["train"] == found["evaluate"] == len(variant_names())
+
+
+def test_a_source_like_an_option(snakemake):
+    (snakemake.folder / "anna.mp4").rename(snakemake.folder / "-x.mp4")
+    (snakemake.folder / "sheet.tsv").write_text(HEADER + ANNA.replace("anna.mp4", "-x.mp4"))
+    status, said = snakemake("results/anna/identity.npz")
+    assert status != 0 and "-x.mp4 is an empty file" in said and "usage:" not in said

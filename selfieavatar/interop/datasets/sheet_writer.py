@@ -9,6 +9,7 @@ from pathlib import Path
 from selfieavatar.errors import UserError
 from selfieavatar.io.files import atomic_file
 from selfieavatar.settings.clip_sheet import COLUMNS, Clip, read_sheet
+from selfieavatar.settings.sheet_rows import DELIMITERS, delimiter_of, sheet_text
 
 
 def as_text(clips: Sequence[Clip]) -> str:
@@ -43,7 +44,9 @@ def add_to_sheet(path: Path, clips: Sequence[Clip], comment: str = "") -> int:
     text, known = "\t".join(COLUMNS) + "\n", {}
     if path.exists():
         known = {(clip.subject, clip.clip): clip for clip in read_sheet(path).clips}
-        text = path.read_text(encoding="utf-8-sig")
+        text = sheet_text(path)
+        if (delimiter := delimiter_of(text)) != "\t":
+            raise UserError(f"{path} is separated by {DELIMITERS[delimiter]}s; save it with tabs to add rows to it")
         header = next(line for line in text.split("\n") if line.strip() and not line.startswith("#"))
         if tuple(cell.strip() for cell in header.split("\t")) != COLUMNS:
             raise UserError(f"{path} has its columns in another order; make it {', '.join(COLUMNS)}")

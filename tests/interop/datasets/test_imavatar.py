@@ -74,3 +74,17 @@ def test_masks_of_0_and_1_and_two_images_of_one_name_are_refused(data, tmp_path)
     (video.images / "1.jpg").write_bytes((video.images / "1.png").read_bytes())
     with pytest.raises(UserError, match="two images named 1;"):
         imavatar.copy_on_white(video, tmp_path / "white")
+
+
+def test_what_a_desktop_leaves_is_passed_over(data, tmp_path):
+    """Also the folder that macOS packs beside an archive's own."""
+    before = imavatar.find_videos(data)
+    for video in before:
+        for folder in (video.images, video.folder / "mask") if (video.folder / "mask").is_dir() else ():
+            for name in (".DS_Store", "._1.png", "Thumbs.db", "desktop.ini"):
+                (folder / name).write_bytes(b"left by a desktop")
+        twin = data / "__MACOSX" / video.images.relative_to(data)
+        twin.mkdir(parents=True)
+        (twin / "._1.png").touch()
+    assert imavatar.find_videos(data) == before and not before[0].lacks_masks()
+    assert len(list(imavatar.copy_on_white(before[0], tmp_path / "white").images.iterdir())) == 3
