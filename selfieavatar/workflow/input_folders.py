@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 from snakemake.io import ancient
@@ -39,14 +40,18 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _digest(inputs: Iterable[str | Iterable[str]], files: Callable[[Path], list[Path]]) -> str:
+    paths = [path for given in inputs for path in ([given] if isinstance(given, str) else given)]
+    folders = [path for path in dict.fromkeys(paths) if Path(path).is_dir()]
+    states = b"".join(state_of(path, files) for path in folders)
+    return hashlib.blake2b(states, digest_size=8).hexdigest() if folders else ""
+
+
+@cache  # the jobs of a run see the same state, and clips of one subject ask for one another's
+def state_of(folder: str, files: Callable[[Path], list[Path]]) -> bytes:
     """Digest names, sizes and times of modification: to read 10,000 images before each run would take minutes."""
-    digest, folders = hashlib.blake2b(digest_size=8), []
-    for given in inputs:
-        folders += [Path(path) for path in ([given] if isinstance(given, str) else given) if Path(path).is_dir()]
-    for folder in folders:
-        for path in files(folder):
-            state = path.stat() if path.exists() else path.lstat()  # the stage says that a link leads nowhere
-            # Whole seconds: archives and copies keep no more.
-            digest.update(f"{path.name}\0{state.st_size}\0{int(state.st_mtime)}\0".encode(errors="surrogateescape"))
-        digest.update(b"\0")
-    return digest.hexdigest() if folders else ""
+    digest = hashlib.blake2b()
+    for path in files(Path(folder)):
+        state = path.stat() if path.exists() else path.lstat()  # the stage says that a link leads nowhere
+        # Whole seconds: archives and copies keep no more.
+        digest.update(f"{path.name}\0{state.st_size}\0{int(state.st_mtime)}\0".encode(errors="surrogateescape"))
+    return digest.digest()

@@ -4,7 +4,19 @@ import os
 
 import pytest
 
-from selfieavatar.workflow.input_folders import as_input, files_digest, images_digest
+from selfieavatar.workflow import input_folders
+from selfieavatar.workflow.input_folders import as_input
+
+
+def images_digest(*inputs):
+    """As a run finds it that begins now."""
+    input_folders.state_of.cache_clear()
+    return input_folders.images_digest(*inputs)
+
+
+def files_digest(*inputs):
+    input_folders.state_of.cache_clear()
+    return input_folders.files_digest(*inputs)
 
 
 @pytest.fixture
@@ -50,3 +62,9 @@ def test_a_link_that_leads_nowhere_is_the_stages_to_say(folder):
     before = images_digest(str(folder))
     (folder / "9.png").symlink_to(folder / "away.png")
     assert images_digest(str(folder)) != before
+
+
+def test_a_folder_is_looked_at_once_in_a_run(folder):
+    before = images_digest(str(folder))
+    (folder / "1.png").unlink()
+    assert input_folders.images_digest(str(folder), [str(folder)]) == before != images_digest(str(folder))
