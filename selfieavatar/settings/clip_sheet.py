@@ -219,9 +219,11 @@ def read_sheet(path: Path | str) -> Sheet:
             faults.append((number, f"it has {row} characters, more than any path takes; is a line break missing?"))
         elif any(row) and not row[0].startswith("#"):
             numbered.append((number, row))
-    if not numbered and not faults:
+    if faults and not (numbered and numbered[0][0] < faults[0][0]):  # in place of the header
+        raise UserError(f"{path}, row {faults[0][0]}: {faults[0][1]}")
+    if not numbered:
         raise UserError(f"{path} is empty; its first row names the columns: {', '.join(COLUMNS)}")
-    header = numbered.pop(0)[1] if numbered else []
+    header = numbered.pop(0)[1]
     _check_header(path, header)
     if not numbered and not faults:
         raise UserError(f"{path} has no clips below its header; add one row per clip")

@@ -266,3 +266,9 @@ def test_odd_cells_are_named_in_a_short_sentence(tmp_path, row, said):
     assert len(str(caught.value)) < 400
     long_names = read_sheet(sheet(tmp_path, ROW.replace("anna\t", "x" * 100 + "\t", 1)))
     assert long_names.subjects() == ["x" * 100]
+
+
+def test_a_header_that_is_none_is_named(tmp_path):
+    for rows in ([], [ROW]):
+        with pytest.raises(UserError, match="subjects.tsv, row 1: it has 140000 characters"):
+            read_sheet(sheet(tmp_path, *rows, header="x" * 140_000))
