@@ -18,7 +18,8 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.footage.holdout import parts
 from selfieavatar.io.files import atomic_dir
-from selfieavatar.io.images import ImageWriter, list_images, read_image, write_image
+from selfieavatar.io.foreign_image import decode_foreign
+from selfieavatar.io.images import ImageWriter, list_images, write_image
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.matting.colour_line import Plate
 from selfieavatar.matting.plate import PlateBuilder
@@ -87,6 +88,10 @@ def matte(
     if settings.method == "given":
         precomputed = PrecomputedMasks(args.given, decode, args.source)
         return ((number, rgb, precomputed(number, rgb.shape[0])) for number, rgb in images)
+    if settings.method == "alpha":
+        shown = CropReader(reader.source.alpha_channel(), args.start, args.end, reader.crop_px, reader.size_px)
+        alphas = (image[..., 0].astype(np.float32) / 255.0 for _, _, image in stack.enter_context(shown))
+        return ((number, rgb, alpha) for (number, rgb), alpha in zip(images, alphas, strict=True))
     if settings.method == "rvm":
         network = RecurrentMatting(asset_path("rvm_mobilenetv3_fp32"), settings.rvm_downsample_ratio, args.threads)
         return ((number, rgb, network(rgb)) for number, rgb in images)
@@ -167,16 +172,14 @@ class PrecomputedMasks:
     def __call__(self, number: int, size_px: int) -> np.ndarray:
         """Read the alpha (size_px, size_px) float32 of frame `number` of the clip in the clip's crop."""
         path = self._files[number]
-        mask = read_image(path)
-        if mask.ndim == 3:
-            mask = mask[..., 0]
+        mask = decode_foreign(path, str(path), managed=False).rgb[..., 0]
         if mask.shape[::-1] != self._source_size:
             raise UserError(
                 f"{path} is {mask.shape[1]} x {mask.shape[0]} pixels, the source is "
                 f"{self._source_size[0]} x {self._source_size[1]}: masks must have the size of the source"
             )
         cut = cut_window(np.ascontiguousarray(mask[..., None]), self._crop, size_px).reshape(size_px, size_px)
-        return cut.astype(np.float32) / float(np.iinfo(mask.dtype).max)
+        return cut.astype(np.float32) / 255.0
 
 
 def to_frame_size(alpha: np.ndarray, frame_px: int) -> np.ndarray:

@@ -34,9 +34,10 @@ def list_images(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> lis
     return sorted((path for path in found if not path.name.startswith(".")), key=_natural)
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
     parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    # The name itself keeps `1.png` and `01.png` in one order on every machine.
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], path.name
 
 
 def image_name(number: int) -> str:
@@ -146,6 +147,13 @@ def encode_png(image: np.ndarray) -> bytes:
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+
+
+def over_white(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Lay an image (H, W, 3) over white by its alpha (H, W), both uint8 or both uint16; rounded."""
+    most = np.iinfo(image.dtype).max
+    missing = cv2.multiply(most - image, np.repeat(alpha[..., None], 3, axis=2), scale=1.0 / most)
+    return most - missing
 
 
 def scaled_down(image: np.ndarray, widest_px: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.foreign_image import read_foreign
+from selfieavatar.io.foreign_image import decode_foreign
 from selfieavatar.io.images import IMAGE_SUFFIXES
 from selfieavatar.marking import watermark, xmp
 from selfieavatar.marking.credentials import INVALID, Credentials, read_credentials
@@ -129,7 +129,7 @@ def read_marks(path: Path, anchors: str = "") -> Marks:
 
 
 def _image(path: Path) -> Iterator[np.ndarray]:
-    yield read_foreign(path, str(path))
+    yield decode_foreign(path, str(path), managed=False).rgb  # the very values that were marked
 
 
 def _frames(path: Path) -> Iterator[np.ndarray]:

@@ -98,10 +98,11 @@ class Matting(Section):
     Alpha is 1 on the person.
     """
 
-    method: Literal["mediapipe", "rvm", "given"] = "mediapipe"
+    method: Literal["mediapipe", "rvm", "given", "alpha"] = "mediapipe"
     """Where alpha comes from. mediapipe: the embedded segmenter with edge-aware refinement, nothing to download. rvm:
     Robust Video Matting (recurrent, better on loose hair and hands); its weights are GPL-3.0 and a download of the
-    user's (asset rvm_mobilenetv3_fp32), never bundled. given: masks that a data set brings (see masks)."""
+    user's (asset rvm_mobilenetv3_fp32), never bundled. given: masks that a data set brings (see masks). alpha: the
+    footage's own alpha channel (PNG, ProRes 4444, WebM), which is otherwise not used but to lay it over white."""
     masks: str = Field("mask", pattern=r"^[^/\\]+$")
     """Method given: name of the folder of masks that lies beside each clip's source (video or image folder), a star
     standing for the source's name. White is the person; masks of an image folder have the names of its images, of a

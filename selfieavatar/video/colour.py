@@ -1,7 +1,14 @@
-"""Convert decoded frames to upright 8-bit sRGB: YUV matrix and range, rotation, pixel aspect, HDR tone mapping."""
+"""Convert decoded frames to upright 8-bit sRGB: YUV matrix, range, alpha, rotation, pixel aspect, HDR tone mapping."""
 
+import logging
+
+import av
 import cv2
 import numpy as np
+
+from selfieavatar.io.images import over_white
+
+log = logging.getLogger(__name__)
 
 PQ, HLG = 16, 18  # ITU-T H.273 transfer characteristics: SMPTE ST 2084, ARIB STD-B67
 _BT2020_PRIMARIES = 9
@@ -21,18 +28,45 @@ def is_hdr(frame) -> bool:
     return int(frame.color_trc) in (PQ, HLG)
 
 
+_READS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these pass over the alpha
+
+
+def decoder(stream):
+    """Choose the decoder of a PyAV stream: its own, or one that reads the alpha channel which the file announces."""
+    context = stream.codec_context
+    name = _READS_ALPHA.get(context.name)
+    if name is None or {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") != "1":
+        return context
+    try:
+        return av.CodecContext.create(name, "r")
+    except ValueError:  # av.codec.UnknownCodecError
+        log.warning("this PyAV has no %s: the alpha channel is not read, and what lies under it shows", name)
+        return context
+
+
+def has_alpha(frame) -> bool:
+    """Tell whether a PyAV frame may be transparent in places; the colours of a palette may be, too."""
+    return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
+
+
+def frame_to_alpha(frame) -> np.ndarray:
+    """Convert the alpha of a PyAV frame to a grey image (H, W, 3) uint8, 255 where it is opaque."""
+    return np.repeat(frame.reformat(format="rgba").to_ndarray()[..., 3:], 3, axis=2)
+
+
 def frame_to_rgb(frame) -> np.ndarray:
     """Convert a PyAV frame from YUV to RGB (H, W, 3): uint8, or uint16 in the file's own transfer if it is HDR.
 
     A stream without a named matrix is read as BT.709 from 1280x720 on and as BT.601 below, as players do; swscale's
-    default of BT.601 for all would tint faces in HD footage.
+    default of BT.601 for all would tint faces in HD footage. Transparent frames are laid over white.
     """
     matrix = _MATRIX.get(int(frame.colorspace))
     if matrix is None:
         hd = max(frame.width, frame.height) >= 1280 or min(frame.width, frame.height) > 576
         matrix = _BT2020 if is_hdr(frame) else _ITU709 if hd else _ITU601
     full = int(frame.color_range) == _RANGE_FULL or frame.format.name.startswith("yuvj")
-    name = "rgb48le" if is_hdr(frame) else "rgb24"
+    transparent = has_alpha(frame)
+    name = ("rgba64le" if transparent else "rgb48le") if is_hdr(frame) else ("rgba" if transparent else "rgb24")
     if frame.format.is_rgb or frame.format.name.startswith(("gray", "pal", "mono", "ya")):
         converted = frame.reformat(format=name)  # no matrix to choose
     else:
@@ -43,7 +77,8 @@ def frame_to_rgb(frame) -> np.ndarray:
             src_color_range=_RANGE_FULL if full else _RANGE_LIMITED,
             dst_color_range=_RANGE_FULL,
         )
-    return converted.to_ndarray()
+    image = converted.to_ndarray()
+    return over_white(image[..., :3], image[..., 3]) if transparent else image
 
 
 def orientation(frame) -> tuple[bool, bool, bool]:

@@ -1,4 +1,4 @@
-"""Open a video or an image folder and stream one fixed square crop of it.
+"""Open a video, an image folder or an image and stream one fixed square crop of it.
 
 source = open_source(path)                       # probe: size, fps, count, times_s, reader
 with CropReader(path, 10, 250, (x0, y0, side), 512) as frames:
@@ -14,15 +14,16 @@ import av
 import numpy as np
 
 from selfieavatar.errors import UserError
+from selfieavatar.video.folder_source import FolderSource, is_photo
 from selfieavatar.video.prefetch import Prefetch
-from selfieavatar.video.sources import FolderSource, OpencvSource, PyavSource, VideoSource
+from selfieavatar.video.sources import OpencvSource, PyavSource, VideoSource
 from selfieavatar.video.window import cut_window
 
 log = logging.getLogger(__name__)
 
 
 def open_source(path: Path | str, folder_fps: float = 25.0) -> VideoSource:
-    """Probe a video file (by PyAV, else OpenCV) or a folder of images.
+    """Probe a video file (by PyAV, else OpenCV), a folder of images, or one image as a video of one frame.
 
     Raises:
         UserError: it is missing, empty or unreadable.
@@ -34,6 +35,8 @@ def open_source(path: Path | str, folder_fps: float = 25.0) -> VideoSource:
         return FolderSource(path, folder_fps)
     if path.stat().st_size == 0:
         raise UserError(f"{path} is an empty file: record or copy it again")
+    if is_photo(path):
+        return FolderSource(path, folder_fps)
     try:
         return PyavSource(path)
     except (av.error.FFmpegError, ValueError) as error:

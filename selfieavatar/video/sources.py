@@ -1,5 +1,6 @@
-"""Stream images from a video by PyAV, a video by OpenCV, or a folder of images."""
+"""Stream images from a video by PyAV, or by OpenCV; folders of images are read by folder_source."""
 
+import copy
 import logging
 from abc import ABC, abstractmethod
 from bisect import bisect_right
@@ -12,7 +13,6 @@ import numpy as np
 from av.stream import Disposition
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.images import IMAGE_SUFFIXES, list_images
 from selfieavatar.video import colour
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ class VideoSource(ABC):
         fps: average frames per second.
         count: frames that the file announces or has.
         times_s: (count,) seconds since the first frame.
+        transparent: whether frames have an alpha channel; images are then laid over white.
+        shows_alpha: whether the images are that alpha channel instead, see `alpha_channel`.
     """
 
     path: Path
@@ -39,6 +41,8 @@ class VideoSource(ABC):
     fps: float
     count: int
     times_s: np.ndarray
+    transparent: bool = False
+    shows_alpha: bool = False
 
     @abstractmethod
     def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -52,6 +56,18 @@ class VideoSource(ABC):
         """Yield (source frame, time in s, image (H, W, 3) uint8 sRGB) of rising frame numbers."""
         for number, image in self.raw(wanted):
             yield number, self.time(number), self.finish(image)
+
+    def alpha_channel(self) -> "VideoSource":
+        """Make a source of the alpha channel of the same frames: grey images, white where they are opaque.
+
+        Raises:
+            UserError: there is no alpha channel.
+        """
+        if not self.transparent:
+            raise UserError(f"{self.path} has no alpha channel: choose another matting.method")
+        other = copy.copy(self)
+        other.shows_alpha = True
+        return other
 
     def time(self, number: int) -> float:
         """Look up the time of a frame in s, extrapolated beyond the table."""
@@ -157,6 +173,9 @@ class PyavSource(VideoSource):
         self.size = self._square[::-1] if self._orientation[0] else self._square
         if self._hdr:
             log.info("%s is HDR (%s): tone mapped to sRGB", self.path, "PQ" if self._hdr[0] == colour.PQ else "HLG")
+        self.transparent = colour.has_alpha(frame)
+        if self.transparent:
+            log.info("%s has an alpha channel: laid over white", self.path)
 
     def _decode(self, first: int) -> Iterator[tuple[int, "av.VideoFrame"]]:
         """Yield (number, frame) from frame `first` on, or from a little before where seeking is inexact."""
@@ -191,7 +210,7 @@ class PyavSource(VideoSource):
 
     def _frames(self, container, stream) -> Iterator["av.VideoFrame"]:
         """Yield decoded frames; damaged packets are skipped, a damaged end ends the iteration."""
-        packets = container.demux(stream)
+        packets, decoder = container.demux(stream), colour.decoder(stream)
         while True:
             try:
                 packet = next(packets)
@@ -201,7 +220,7 @@ class PyavSource(VideoSource):
                 log.debug("%s: %s", self.path, error)
                 packet = None
             try:
-                frames = stream.codec_context.decode(None) if packet is None else packet.decode()
+                frames = decoder.decode(packet)
             except av.error.FFmpegError as error:
                 log.debug("%s: frame skipped: %s", self.path, error)
                 continue
@@ -229,14 +248,14 @@ class PyavSource(VideoSource):
             raise UserError(
                 f"{self.path} changes its image size at frame {number}: cut the file there and use the parts"
             )
-        image = colour.frame_to_rgb(frame)
+        image = colour.frame_to_alpha(frame) if self.shows_alpha else colour.frame_to_rgb(frame)
         if self._square != self._coded_size:
             image = cv2.resize(image, self._square, interpolation=cv2.INTER_CUBIC)
         return colour.orient(image, self._orientation)
 
     def finish(self, image: np.ndarray) -> np.ndarray:
         """See `VideoSource.finish`."""
-        return image if self._hdr is None else colour.tone_map(image, *self._hdr)
+        return image if self._hdr is None or self.shows_alpha else colour.tone_map(image, *self._hdr)
 
 
 class OpencvSource(VideoSource):
@@ -280,61 +299,3 @@ class OpencvSource(VideoSource):
                     yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         finally:
             capture.release()
-
-
-class FolderSource(VideoSource):
-    """Read a folder of images of one size in natural order of their names, `fps` images a second."""
-
-    reader = "folder"
-
-    def __init__(self, path: Path, fps: float = 25.0):
-        self.path, self.fps = path, fps
-        self._files = list_images(path)
-        if not self._files:
-            raise UserError(f"{path} is a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))}): check the path")
-        sizes = [_image_size(file) for file in self._files]
-        for file, size in zip(self._files, sizes, strict=True):
-            if size != sizes[0]:
-                raise UserError(
-                    f"{file} is {size[0]}x{size[1]} but {self._files[0].name} is {sizes[0][0]}x{sizes[0][1]}: "
-                    "all images of a folder must have the same size"
-                )
-        self.size, self.count = sizes[0], len(self._files)
-        self.times_s = np.arange(self.count) / fps
-
-    def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """See `VideoSource.raw`."""
-        for number in wanted:
-            if number >= self.count:
-                return
-            yield number, _read_image(self._files[number])
-
-
-def _image_size(file: Path) -> tuple[int, int]:
-    """Read the upright (width, height) of an image from its header alone."""
-    from PIL import Image  # opens without decoding
-
-    try:
-        with Image.open(file) as image:
-            transposed = image.getexif().get(0x0112, 1) >= 5 and image.format == "JPEG"
-            return image.size[::-1] if transposed else image.size
-    except OSError as error:
-        raise UserError(f"{file} is not a readable image ({error}): remove or replace it") from error
-
-
-def _read_image(file: Path) -> np.ndarray:
-    """Read an image as (H, W, 3) uint8 RGB: grey is repeated, 16 bits are reduced, alpha is composited over white."""
-    jpeg = file.suffix.lower() in {".jpg", ".jpeg"}
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR if jpeg else cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise UserError(f"{file} is damaged and cannot be decoded: remove or replace it")
-    if image.dtype == np.uint16:
-        image = np.rint(image / 257.0).astype(np.uint8)
-    elif image.dtype != np.uint8:
-        raise UserError(f"{file} has {image.dtype} values: only 8 and 16 bit images can be read")
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-    if image.shape[2] == 4:
-        alpha = image[..., 3:].astype(np.float32) / 255.0
-        image = np.rint(image[..., :3] * alpha + 255.0 * (1 - alpha)).astype(np.uint8)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -11,7 +11,7 @@ from PIL import Image
 from selfieavatar.errors import UserError
 from selfieavatar.io import images
 from selfieavatar.io.files import content_hash
-from selfieavatar.io.images import ImageWriter, encode_png, read_image, write_image
+from selfieavatar.io.images import ImageWriter, encode_png, over_white, read_image, write_image
 
 
 def read_by_opencv(data: bytes) -> np.ndarray:
@@ -96,3 +96,14 @@ def test_writer_passes_on_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "encode_png", full)
     with pytest.raises(OSError, match="No space left"), ImageWriter(tmp_path / "out") as writer:
         writer.put(0, np.zeros((2, 2), np.uint8))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_over_white_is_the_blend_of_both(kind):
+    rng, most = np.random.default_rng(0), np.iinfo(kind).max
+    image, alpha = rng.integers(0, most, (20, 30, 3), kind), rng.integers(0, most, (20, 30), kind)
+    alpha[:, 0], alpha[:, 1] = 0, most
+    share = alpha[..., None] / most
+    got = over_white(image, alpha)
+    assert got.dtype == kind and (got[:, 0] == most).all() and (got[:, 1] == image[:, 1]).all()
+    np.testing.assert_allclose(got, image * share + most * (1 - share), atol=0.5 + 1e-6)

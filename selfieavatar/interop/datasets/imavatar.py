@@ -12,12 +12,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from selfieavatar.errors import UserError
 from selfieavatar.io.files import atomic_dir, atomic_file
-from selfieavatar.io.images import list_images, read_image, write_image
+from selfieavatar.io.foreign_image import decode_foreign, read_foreign
+from selfieavatar.io.images import list_images, over_white, write_image
 
 IMAGES, MASKS, COEFFICIENTS = "image", "mask", "flame_params.json"
 # The videos that the authors train and test on, in the configuration files that they publish.
@@ -104,17 +102,11 @@ def roles(videos: list[Video], train: list[str], test: list[str]) -> list[tuple[
     return result
 
 
-def on_white(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Composite the person of an image (H, W, 3) uint8 over white by a mask (H, W) of 8 or 16 bit."""
-    alpha = mask[..., None].astype(np.float32) / np.iinfo(mask.dtype).max
-    return np.rint(image * alpha + 255 * (1 - alpha)).astype(np.uint8)
-
-
 def copy_on_white(video: Video, folder: Path) -> Video:
     """Copy a video to `folder` with the person over white, as in the authors' training.
 
     Raises:
-        UserError: an image has no mask, or another size or depth; a mask has 0 and 1; two images share a name.
+        UserError: an image has no mask, or another size; a mask has 0 and 1; two images share a name.
     """
     copy = Video(video.subject, video.name, folder / video.subject / video.name)
     masks = {path.stem: path for path in list_images(video.folder / MASKS)} if not video.lacks_masks() else None
@@ -125,14 +117,13 @@ def copy_on_white(video: Video, folder: Path) -> Video:
         raise UserError(f"{video.images} has two images named {twice[0]}; leave one of them there")
     with atomic_dir(copy.images) as images, atomic_dir(copy.folder / MASKS) as copied:
         for path in list_images(video.images):
-            image, mask = read_image(path), read_image(masks[path.stem])
-            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
-            mask = mask[..., 0] if mask.ndim == 3 else mask
-            if image.shape[:2] != mask.shape or image.dtype != np.uint8:
-                raise UserError(f"{path} is no 8-bit image of its mask's size ({masks[path.stem]}); unpack both anew")
+            image, name = read_foreign(path, str(path)), str(masks[path.stem])
+            mask = decode_foreign(masks[path.stem], name, managed=False).rgb[..., 0]
+            if image.shape[:2] != mask.shape:
+                raise UserError(f"{path} is no image of its mask's size ({name}); unpack both anew")
             if mask.max() == 1:
-                raise UserError(f"{masks[path.stem]} is of 0 and 1, but white is {np.iinfo(mask.dtype).max}; scale it")
-            write_image(images / f"{path.stem}.png", on_white(image, mask))
+                raise UserError(f"{name} is of 0 and 1, but white is 255; scale it")
+            write_image(images / f"{path.stem}.png", over_white(image, mask))
             write_image(copied / f"{path.stem}.png", mask)
     if video.has_coefficients():
         with atomic_file(copy.folder / COEFFICIENTS) as temporary:

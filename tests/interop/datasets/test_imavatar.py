@@ -47,12 +47,6 @@ def test_roles(data):
         imavatar.roles(imavatar.find_videos(data / "subject2"), [], [])
 
 
-def test_on_white_is_the_blend_of_both():
-    image, mask = np.full((2, 2, 3), 100, np.uint8), np.array([[0, 255], [51, 102]], np.uint8)
-    expected = [[255, 100], [255 - 155 * 0.2, 255 - 155 * 0.4]]
-    np.testing.assert_allclose(imavatar.on_white(image, mask)[..., 1], expected, atol=0.5)
-
-
 def test_a_copy_on_white(data, tmp_path):
     video = imavatar.find_videos(data)[0]
     copy = imavatar.copy_on_white(video, tmp_path / "white")
