@@ -2,8 +2,6 @@
 
 import os
 import struct
-import subprocess
-import sys
 import zlib
 
 import cv2
@@ -144,18 +142,12 @@ def test_a_damaged_image_is_one_sentence(tmp_path):
         read(tmp_path / "f.tif")
 
 
-def test_a_damaged_animation_ends_no_process(tmp_path):
-    """OpenCV 4.11's reader ends the process on frames of another size than their animation's."""
-    frame = zlib.compress(b"".join(b"\0" + bytes(30) for _ in range(6)))
-    control = [struct.pack(">IIIIIHHBB", n, 10, 6, 0, 0, 1, 25, 0, 0) for n in (0, 1)]
-    control[1] = struct.pack(">IIIIIHHBB", 1, 60000, 60000, 50000, 50000, 1, 25, 0, 1)
-    data = png(
-        10, 6, chunk(b"acTL", struct.pack(">II", 2, 0)), chunk(b"fcTL", control[0]), chunk(b"IDAT", frame),
-        chunk(b"fcTL", control[1]), chunk(b"fdAT", struct.pack(">I", 2) + frame),
-    )  # fmt: skip
-    (tmp_path / "a.png").write_bytes(data)
-    code = "import sys, pathlib; from selfieavatar.io.foreign_image import read_foreign; "
-    code += "read_foreign(pathlib.Path(sys.argv[1]), 'a')"
-    command = [sys.executable, "-c", code, str(tmp_path / "a.png")]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == 0 or "UserError: a is not a readable image" in found.stderr
+def test_a_damaged_animation_is_read_or_refused_and_ends_no_process(tmp_path):
+    """OpenCV 4.11 aborts on this one, whose first frame is wider than the image."""
+    Image.fromarray(COLOURS).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    frame = struct.pack(">IIIIIHHBB", 0, 64, 6, 0, 0, 1, 25, 0, 0)
+    animated = data[:33] + chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", frame) + data[33:]
+    (tmp_path / "a.png").write_bytes(animated)
+    with pytest.raises(UserError, match=r"a\.png is not a readable image"):
+        read(tmp_path / "a.png")
