@@ -39,7 +39,7 @@ def write_video(
     matrix: int = 5,
     full_range: bool = False,
 ) -> Path:
-    """Encode (H, W, 3) uint8 RGB images, or (H, W, 3) uint16 for more than 8 bits.
+    """Encode (H, W, 3) uint8 RGB images, (H, W, 4) with alpha, or (H, W, 3) uint16 for more than 8 bits.
 
     times: presentation times in milliseconds (variable frame rate); rotation: display matrix, counter-clockwise
     degrees; aspect: pixel aspect; tags: color_trc, color_primaries, ... of the stream; matrix: of the conversion to YUV
@@ -60,7 +60,7 @@ def write_video(
         if rotation is not None:
             stream.set_display_rotation(rotation)
         for number, image in enumerate(images):
-            name = "rgb24" if image.dtype == np.uint8 else "rgb48le"
+            name = "rgba" if image.shape[2] == 4 else "rgb24" if image.dtype == np.uint8 else "rgb48le"
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=name)
             frame = frame.reformat(
                 format=pix_fmt,
