@@ -34,6 +34,7 @@ from selfieavatar.video.window import cut_window
 log = logging.getLogger(__name__)
 
 _STILL_COUNT = 24  # images kept in memory to detect a static camera
+_LEAST_TRAINED = 2  # frames, under which samples.min_frames cannot be set
 _RECENT = 5  # frames for which a detected face stays expected in its place
 
 
@@ -75,6 +76,9 @@ def held_out(source: VideoSource, args: argparse.Namespace) -> tuple[np.ndarray,
     Returns:
         Which source frames (source.count,) are held out, with the gap before them, and how each of them is used in this
         clip: "train", "gap" or "test" (all "train" where it is not among those clips).
+
+    Raises:
+        UserError: too few are left to train on.
     """
     held, split = np.zeros(source.count, dtype=bool), np.full(source.count, "train", dtype=object)
     if args.holdout <= 0 or not args.train_clips:
@@ -82,6 +86,11 @@ def held_out(source: VideoSource, args: argparse.Namespace) -> tuple[np.ndarray,
     clips = [(open_source(Path(path), args.settings.folder_fps), start, end) for path, start, end in args.train_clips]
     counts = [len(clip_range(*clip)) for clip in clips]
     whole = hold_out(sum(counts), args.holdout, round(args.gap_s * clips[-1][0].fps))
+    if (left := int((whole == "train").sum())) < _LEAST_TRAINED:
+        raise UserError(
+            f"the clips to train on have {sum(counts)} frames in all, of which samples.holdout ({args.holdout:g}) and "
+            f"samples.gap_s ({args.gap_s:g}) leave {left}; give longer clips or a clip of role test, or lower both"
+        )
     for (clip, start, end), mine in zip(clips, np.split(whole, np.cumsum(counts)[:-1]), strict=True):
         if clip.path == source.path:
             chosen = clip_range(clip, start, end)

@@ -12,6 +12,7 @@ from typing import Any
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.files import expand
+from selfieavatar.io.images import IMAGE_SUFFIXES
 from selfieavatar.settings.config import preset_names
 from selfieavatar.settings.sheet_rows import DELIMITERS, delimiter_of, rows_of, sheet_text, shown
 from selfieavatar.settings.typed_paths import as_on_disk, fault_of
@@ -294,6 +295,8 @@ def _faults(row: dict[str, str]) -> Iterator[str]:
         yield f"source '{cells['source']}' {fault}"
     if cells["source"].startswith("demo:") and not DEMO.fullmatch(cells["source"]):
         yield f"source '{cells['source']}' must be demo:<seed> with a whole number"
+    if cells["role"] == "train" and Path(cells["source"]).suffix.lower() in IMAGE_SUFFIXES:
+        yield f"source '{cells['source']}' is one image, which trains no avatar; name a video or a folder of images"
     try:
         _place("" if fault else row["source"])
     except UserError as error:

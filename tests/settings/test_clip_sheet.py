@@ -108,6 +108,7 @@ def test_unknown_subjects_and_subjects_without_training_clips(tmp_path):
         (ROW.replace("anna.mp4\t\t", "anna.mp4\t-1\t"), "row 2: start_frame '-1' must be a whole number"),
         (ROW.replace("anna.mp4", ""), "row 2: source is empty"),
         (ROW.replace("anna.mp4", "demo:x"), "row 2: source 'demo:x' must be demo:<seed>"),
+        (ROW.replace("anna.mp4", "me.JPG"), "row 2: source 'me.JPG' is one image, which trains no avatar"),
         (ROW.replace("anna.mp4", "{x}.mp4"), "row 2: source '{x}.mp4' has a brace"),
         (ROW + "nosuch", "row 2: unknown preset 'nosuch'"),
         (ROW + "\t\tmore", "row 2: 11 cells under 9 columns"),
@@ -119,6 +120,11 @@ def test_a_wrong_row_is_named(tmp_path, row, said):
     with pytest.raises(UserError, match="subjects.tsv") as caught:
         read_sheet(sheet(tmp_path, row))
     assert said in str(caught.value)
+
+
+def test_one_photo_may_be_measured_and_drive(tmp_path):
+    rows = [f"anna\t{role}\t{role}\t{role}.jpg\t\t\tselfie\tself\t" for role in ("test", "drive")]
+    assert len(read_sheet(sheet(tmp_path, ROW, *rows)).clips) == 3
 
 
 def test_a_repeated_clip_is_named_with_both_rows(tmp_path):

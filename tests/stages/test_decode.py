@@ -113,6 +113,14 @@ def test_what_is_held_out_is_not_looked_at_for_the_crop(clip, tmp_path, monkeypa
     assert asked == [list(range(seen))]
 
 
+@pytest.mark.parametrize("count", [1, 6])
+def test_too_few_frames_to_hold_some_out_are_refused_before_a_face_is_looked_for(tmp_path, capsys, monkeypatch, count):
+    monkeypatch.setattr(decode, "FaceFinder", None)
+    clip = write_video(tmp_path / "short.mp4", numbered(count))
+    words = f"have {count} frames in all, of which samples.holdout (0.25) and samples.gap_s (0.2) leave 0; give longer"
+    assert_refused(capsys, clip, tmp_path / "out", words, held=[[str(clip), None, None]])
+
+
 def test_a_clip_whose_images_do_not_fit_is_refused_before_anything_is_written(clip, tmp_path, capsys, monkeypatch):
     needed = disk.image_bytes(12, SIZE)
     monkeypatch.setattr(decode, "FaceFinder", None)  # nobody is looked for

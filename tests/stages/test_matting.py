@@ -76,6 +76,22 @@ def test_precomputed_masks_are_cropped_like_the_clip(clip, tmp_path):
     assert np.isnan(manifest["flicker"][0])
 
 
+def test_the_alpha_channel_of_the_footage_is_cropped_like_the_clip(clip, tmp_path, capsys):
+    given, own = tmp_path / "given", tmp_path / "own"
+    for number in range(COUNT):
+        colours = read_image(clip / "frames" / f"{number:04d}.png")
+        mask = read_image(clip / "masks" / f"{number:04d}.png")
+        write_image(own / "frames" / f"{number:04d}.png", np.dstack([colours, mask]))
+    given.mkdir()
+    command(clip, given, {"method": "given"}, "--given", clip / "masks", first=2, last=5)
+    command(own, own, {"method": "alpha"}, first=2, last=5)
+    expected, found = (read_manifest(folder / "matting.parquet", "matting") for folder in (given, own))
+    assert found["alpha_hash"].tolist() == expected["alpha_hash"].tolist() and found.metadata["method"] == "alpha"
+    assert "frames has no alpha channel: choose another matting.method" in failure(
+        capsys, clip, tmp_path, {"method": "alpha"}
+    )
+
+
 def test_frames_without_a_face_get_an_alpha_and_the_plate_is_written(clip, tmp_path):
     plate = tmp_path / "plate.png"
     command(clip, tmp_path, {}, "--plate", plate)

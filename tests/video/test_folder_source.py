@@ -1,4 +1,4 @@
-"""Any folder of images that a user may bring: which files count, in what order, and one sentence for each that is wrong."""
+"""Any folder of images that a user may bring: which files count, in what order, one sentence for each fault."""
 
 import os
 import zlib
