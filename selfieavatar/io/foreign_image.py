@@ -7,6 +7,7 @@ colour spaces are converted by the profile that the file embeds. Of an animation
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _GREY = ("1", "L", "LA", "I;16")
 _MANAGED = ("L", "RGB", "RGBA", "CMYK")  # modes that profiles are for
 _TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+# What the readers of Pillow raise on damaged files.
+_DAMAGED = (
+    OSError, ValueError, SyntaxError, ArithmeticError, LookupError, TypeError, MemoryError, EOFError, struct.error
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def decode_foreign(source: Path | io.BytesIO, name: str, managed: bool = True) -
         if managed and profile and image.mode in _MANAGED and (transform := _to_srgb(profile, image.mode)):
             image = transform.apply(image)
         alpha = np.asarray(image.getchannel("A")) if image.mode == "RGBA" else None
-        return ForeignImage(np.asarray(image.convert("RGB")), alpha, grey)
+        return ForeignImage(np.array(image.convert("RGB")), alpha, grey)
 
 
 @contextmanager
@@ -105,7 +110,7 @@ def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
             yield image
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} claims more than 178 megapixels; give a smaller image") from error
-    except (OSError, ValueError, SyntaxError, ArithmeticError, LookupError, TypeError, MemoryError) as error:
+    except _DAMAGED as error:
         raise UserError(f"{name} is not a readable image; remove or replace it") from error
 
 
