@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.images import over_white
@@ -102,7 +102,7 @@ def decode_foreign(source: Path | io.BytesIO, name: str, managed: bool = True) -
 
 
 @contextmanager
-def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
+def _opened(source: Path | io.BytesIO, name: str) -> Iterator[ImageFile.ImageFile]:
     if isinstance(source, Path) and not source.is_file():  # opening a pipe would wait for ever
         raise UserError(f"{name} is missing, a folder, a pipe or a broken link; remove it or put an image there")
     try:
@@ -114,7 +114,7 @@ def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
         raise UserError(f"{name} is not a readable image; remove or replace it") from error
 
 
-def _eight_bits(source: Path | io.BytesIO, image: Image.Image) -> Image.Image:
+def _eight_bits(source: Path | io.BytesIO, image: ImageFile.ImageFile) -> Image.Image:
     """Turn an image upright and round its 16 bits to 8. Pillow keeps the high bytes of deep colours."""
     tiles = image.tile  # emptied by decoding
     ImageOps.exif_transpose(image, in_place=True)
