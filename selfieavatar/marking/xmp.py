@@ -13,6 +13,7 @@ import uuid
 import zlib
 from pathlib import Path
 
+from selfieavatar.errors import UserError
 from selfieavatar.marking.facts import SOURCE_TYPES, TOOL, Facts, plain_text
 
 _IPTC, _OWN = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "https://selfieavatar.invalid/ns/1.0/"
@@ -112,11 +113,11 @@ def of_video(path: Path) -> Facts | None:
 
 
 def _of_tags(path: Path) -> Facts | None:
-    import av
+    from selfieavatar.video.container import open_container
 
     try:
-        with av.open(str(path)) as container:
+        with open_container(path) as container:
             tags = {name.upper(): value for name, value in container.metadata.items()}
-    except (av.error.FFmpegError, ValueError):
+    except UserError:
         return None
     return facts_of((tags.get("SELFIEAVATAR") or tags.get(_TAG, "")).encode())

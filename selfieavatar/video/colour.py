@@ -12,6 +12,9 @@ log = logging.getLogger(__name__)
 
 PQ, HLG = 16, 18  # ITU-T H.273 transfer characteristics: SMPTE ST 2084, ARIB STD-B67
 _BT2020_PRIMARIES = 9
+_WIDE_PRIMARIES = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
+_OTHER_TRANSFERS = {8, 9, 10, 17}  # linear, logarithmic, SMPTE ST 428
+_UNSPECIFIED = 2
 _ITU709, _FCC, _ITU601, _SMPTE240M, _BT2020 = 1, 4, 5, 7, 9  # swscale's numbers, which follow H.273
 _MATRIX = {1: _ITU709, 4: _FCC, 5: _ITU601, 6: _ITU601, 7: _SMPTE240M, 9: _BT2020, 10: _BT2020}
 _RANGE_LIMITED, _RANGE_FULL = 1, 2
@@ -54,45 +57,98 @@ def frame_to_alpha(frame) -> np.ndarray:
     return np.repeat(frame.reformat(format="rgba").to_ndarray()[..., 3:], 3, axis=2)
 
 
+def _matrix(frame) -> int:
+    """Choose the matrix of a frame, as swscale numbers it.
+
+    A stream without a named matrix is read as BT.709 from 1280x720 on and as BT.601 below, as players do; swscale's
+    default of BT.601 for all would tint faces in HD footage.
+    """
+    hd = max(frame.width, frame.height) >= 1280 or min(frame.width, frame.height) > 576
+    return _MATRIX.get(int(frame.colorspace), _BT2020 if is_hdr(frame) else _ITU709 if hd else _ITU601)
+
+
+def _is_full(frame) -> bool:
+    return int(frame.color_range) == _RANGE_FULL or frame.format.name.startswith("yuvj")
+
+
 def frame_to_rgb(frame) -> np.ndarray:
     """Convert a PyAV frame from YUV to RGB (H, W, 3): uint8, or uint16 in the file's own transfer if it is HDR.
 
-    A stream without a named matrix is read as BT.709 from 1280x720 on and as BT.601 below, as players do; swscale's
-    default of BT.601 for all would tint faces in HD footage. Transparent frames are laid over white.
+    Transparent frames are laid over white.
     """
-    matrix = _MATRIX.get(int(frame.colorspace))
-    if matrix is None:
-        hd = max(frame.width, frame.height) >= 1280 or min(frame.width, frame.height) > 576
-        matrix = _BT2020 if is_hdr(frame) else _ITU709 if hd else _ITU601
-    full = int(frame.color_range) == _RANGE_FULL or frame.format.name.startswith("yuvj")
     transparent = has_alpha(frame)
     name = ("rgba64le" if transparent else "rgb48le") if is_hdr(frame) else ("rgba" if transparent else "rgb24")
-    if frame.format.is_rgb or frame.format.name.startswith(("gray", "pal", "mono", "ya")):
-        converted = frame.reformat(format=name)  # no matrix to choose
+    if frame.format.is_rgb or frame.format.name.startswith(("pal", "mono")):
+        image = frame.reformat(format=name).to_ndarray()  # no matrix to choose
+    elif frame.format.name.startswith(("gray", "ya")):
+        image = frame.reformat(format=name).to_ndarray()
+        if not _is_full(frame):  # swscale takes any grey for full range
+            image[..., :3] = _stretched(image[..., :3])
     else:
+        matrix = _matrix(frame)
         converted = frame.reformat(
             format=name,
             src_colorspace=matrix,
             dst_colorspace=matrix,
-            src_color_range=_RANGE_FULL if full else _RANGE_LIMITED,
+            src_color_range=_RANGE_FULL if _is_full(frame) else _RANGE_LIMITED,
             dst_color_range=_RANGE_FULL,
         )
-    image = converted.to_ndarray()
+        image = converted.to_ndarray()
     return over_white(image[..., :3], image[..., 3]) if transparent else image
 
 
-def orientation(frame) -> tuple[bool, bool, bool]:
-    """Read (transpose, flip x, flip y) that makes a frame upright from its display matrix (all eight EXIF cases).
+def _stretched(image: np.ndarray) -> np.ndarray:
+    """Stretch limited range (16 to 235 of 255) to full, uint8 or uint16."""
+    top = float(np.iinfo(image.dtype).max)
+    codes = np.arange(top + 1)
+    return np.rint(np.clip((codes - top * 16 / 255) * 255 / 219, 0, top)).astype(image.dtype)[image]
 
-    The matrix [a b u; c d v; x y w] maps coded to displayed positions: p' = a p + c q, q' = b p + d q.
+
+def remarks(frame) -> list[str]:
+    """Say, a sentence each, what the first frame leaves open about its image, or asks for and does not get."""
+    matrix, name = int(frame.colorspace), frame.format.name
+    skewed = min(_turned(frame)) > 0.02 * max(_turned(frame))
+    found = ["it is to be turned by no right angle: the nearest is taken"] if skewed else []
+    if frame.format.is_rgb or name.startswith(("pal", "mono")):
+        return found
+    grey = name.startswith(("gray", "ya"))
+    read_as = {_ITU709: "BT.709", _ITU601: "BT.601", _BT2020: "BT.2020"}.get(_matrix(frame), "named")
+    silent = ["matrix"] * (matrix == _UNSPECIFIED and not grey) + ["range"] * (not int(frame.color_range))
+    if silent:
+        taken = {"matrix": read_as, "range": "full" if _is_full(frame) else "limited"}
+        found.append(f"it names no colour {' and '.join(silent)}: {', '.join(taken[s] for s in silent)} is taken")
+    if matrix not in _MATRIX and matrix != _UNSPECIFIED and not grey:
+        found.append(f"its colour matrix (number {matrix} of ITU-T H.273) is not known: {read_as} is taken")
+    if name.startswith("yuvj") and int(frame.color_range) == _RANGE_LIMITED:
+        found.append("its pixel format says full range and its colour range limited: full is taken")
+    if not is_hdr(frame) and int(frame.color_primaries) in _WIDE_PRIMARIES:
+        found.append(f"its {_WIDE_PRIMARIES[int(frame.color_primaries)]} colours are taken for BT.709 and get paler")
+    if not is_hdr(frame) and int(frame.color_trc) in _OTHER_TRANSFERS:
+        found.append(f"its transfer curve (number {int(frame.color_trc)} of ITU-T H.273) is not converted")
+    return found
+
+
+def _display_matrix(frame) -> tuple[int, int, int, int]:
+    """Read (a, b, c, d) of a frame's display matrix [a b u; c d v; x y w].
+
+    It maps coded to displayed positions: p' = a p + c q, q' = b p + d q.
     """
     data = next((s for s in frame.side_data if getattr(s.type, "name", "") == "DISPLAYMATRIX"), None)
-    if data is None:
-        return False, False, False
-    a, b, _, c, d = np.frombuffer(bytes(data), dtype="<i4")[:5]
-    if max(abs(int(b)), abs(int(c))) > max(abs(int(a)), abs(int(d))):
-        return True, bool(c < 0), bool(b < 0)
-    return False, bool(a < 0), bool(d < 0)
+    a, b, _, c, d = (1, 0, 0, 0, 1) if data is None else np.frombuffer(bytes(data), dtype="<i4")[:5].tolist()
+    return a, b, c, d
+
+
+def _turned(frame) -> tuple[int, int]:
+    """Measure how far a frame is to stay as it is, and how far to be turned on its side."""
+    a, b, c, d = _display_matrix(frame)
+    return max(abs(a), abs(d)), max(abs(b), abs(c))
+
+
+def orientation(frame) -> tuple[bool, bool, bool]:
+    """Read (transpose, flip x, flip y) that makes a frame upright from its display matrix (all eight EXIF cases)."""
+    a, b, c, d = _display_matrix(frame)
+    stays, turned = _turned(frame)
+    return (True, c < 0, b < 0) if turned > stays else (False, a < 0, d < 0)
 
 
 def orient(image: np.ndarray, steps: tuple[bool, bool, bool]) -> np.ndarray:

@@ -10,20 +10,19 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.video.folder_source import FolderSource, is_photo
 from selfieavatar.video.prefetch import Prefetch
-from selfieavatar.video.sources import OpencvSource, PyavSource, VideoSource
+from selfieavatar.video.sources import PyavSource, VideoSource
 from selfieavatar.video.window import cut_window
 
 log = logging.getLogger(__name__)
 
 
 def open_source(path: Path | str, folder_fps: float = 25.0) -> VideoSource:
-    """Probe a video file (by PyAV, else OpenCV), a folder of images, or one image as a video of one frame.
+    """Probe a video file, a folder of images, or one image as a video of one frame.
 
     Raises:
         UserError: it is missing, empty or unreadable.
@@ -33,15 +32,11 @@ def open_source(path: Path | str, folder_fps: float = 25.0) -> VideoSource:
         raise UserError(f"{path} does not exist: check the column `source` of the subjects table")
     if path.is_dir():
         return FolderSource(path, folder_fps)
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"{path} is an empty file: record or copy it again")
     if is_photo(path):
         return FolderSource(path, folder_fps)
-    try:
-        return PyavSource(path)
-    except (av.error.FFmpegError, ValueError) as error:
-        log.warning("%s: PyAV cannot open it (%s), trying OpenCV", path, error)
-    return OpencvSource(path)
+    return PyavSource(path)
 
 
 def clip_range(source: VideoSource, start: int | None, end: int | None) -> range:

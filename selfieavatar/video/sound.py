@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import av
 
+from selfieavatar.video.container import open_container, video_tracks
+
 log = logging.getLogger(__name__)
 
 # Encoder, sample format, rates that it takes (empty: any) of each kind of file.
@@ -28,13 +30,17 @@ class Sound:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.known = False
-        try:
-            with av.open(str(path)) as container:
-                self.known = bool(container.streams.audio)
-                first = next(container.decode(video=0), None) if self.known else None
-                self._start_s = float(first.time or 0) if first is not None else 0.0
-        except (av.error.FFmpegError, ValueError, IndexError):
-            self.known = False  # an image folder, or a file that only OpenCV reads
+        if path.is_dir():
+            return
+        with open_container(path) as container:
+            self.known, images = bool(container.streams.audio), video_tracks(container, path)[0]
+            if len(container.streams.audio) > 1:
+                log.warning("%s: it has %d sound tracks: the first is used", path, len(container.streams.audio))
+            try:
+                first = next(container.decode(images), None) if self.known else None
+            except av.error.FFmpegError:
+                first = None  # the source of the images passes over a damaged beginning, too
+            self._start_s = float(first.time or 0) if first is not None else 0.0
 
     def add_to(self, container: av.container.OutputContainer, kind: str) -> SoundTrack:
         """Add a stream for it to a file of a kind of `_ENCODERS`."""
@@ -46,7 +52,7 @@ class SoundTrack:
 
     def __init__(self, path: Path, start_s: float, container: av.container.OutputContainer, kind: str) -> None:
         codec, self._format, rates = _ENCODERS[kind]
-        self._source = av.open(str(path))
+        self._source = open_container(path)
         stream = self._source.streams.audio[0]
         rate = rates[0] if rates else next((r for r in _USUAL_RATES if r <= stream.rate), _USUAL_RATES[-1])
         layout = "mono" if stream.channels == 1 else "stereo"

@@ -1,4 +1,4 @@
-"""Stream images from a video by PyAV, or by OpenCV; folders of images are read by folder_source."""
+"""Stream images from a video by PyAV; folders of images are read by folder_source."""
 
 import copy
 import logging
@@ -10,15 +10,17 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from av.stream import Disposition
 
 from selfieavatar.errors import UserError
-from selfieavatar.video import colour
+from selfieavatar.video import colour, timing
+from selfieavatar.video.container import open_container, video_tracks
+from selfieavatar.video.fields import deinterlaced
 
 log = logging.getLogger(__name__)
 
-_TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg takes a text file for a "video" of its letters
 _LONGER_SOUND_S = 0.5  # by which the sound may be longer than the video
+_ASPECT = 4.0  # of pixels, either way: no film has more, and a hostile file would fill the memory
+_FIELD_S = 1 / 45  # interlaced frames come 25 or 30 times a second, their fields twice as often
 
 
 class VideoSource(ABC):
@@ -26,9 +28,9 @@ class VideoSource(ABC):
 
     Attributes:
         path: of the file or folder.
-        reader: "pyav", "opencv" or "folder".
+        reader: "pyav" or "folder".
         size: (width, height) as displayed: upright, with square pixels.
-        fps: average frames per second.
+        fps: average frames per second, without pauses of the recording.
         count: frames that the file announces or has.
         times_s: (count,) seconds since the first frame.
         transparent: whether frames have an alpha channel; images are then laid over white.
@@ -71,16 +73,8 @@ class VideoSource(ABC):
 
     def time(self, number: int) -> float:
         """Look up the time of a frame in s, extrapolated beyond the table."""
-        return float(self.times_s[number]) if number < len(self.times_s) else number / self.fps
-
-
-def _average_rate(times_s: np.ndarray, announced: float | None) -> float:
-    """Compute the average frame rate of a file; the announced rate if it agrees to 0.5 % (times are rounded)."""
-    span = float(times_s[-1] - times_s[0]) if len(times_s) > 1 else 0.0
-    measured = (len(times_s) - 1) / span if span > 0 else None
-    if announced and (measured is None or abs(announced / measured - 1) < 0.005):
-        return announced
-    return measured or announced or 25.0
+        beyond = number + 1 - len(self.times_s)
+        return float(self.times_s[number]) if beyond <= 0 else float(self.times_s[-1]) + beyond / self.fps
 
 
 class PyavSource(VideoSource):
@@ -93,25 +87,33 @@ class PyavSource(VideoSource):
         with self._open() as container:
             stream = self._stream(container)
             self._index(container, stream)
-            announced = float(stream.average_rate) if stream.average_rate else None
+            announced = [float(rate) for rate in (stream.average_rate, stream.base_rate) if rate]
+            others = len(video_tracks(container, path)) - 1
+            self._fields_alone = stream.codec_context.name == "hevc"
+        self._interlaced = False
         self._probe()
+        if self._interlaced and self._holds_fields():
+            self._index_decoded()
         if self._pts is not None:
             self.times_s = (self._pts - self._pts[0]) * self._time_base
         else:
-            self.times_s = np.arange(self.count) / (announced or 25.0)
-        self.fps = _average_rate(self.times_s, announced)
+            self.times_s = np.arange(self.count) / (announced or [25.0])[0]
+            self._say(f"its frames have no times: {(announced or [25.0])[0]:g} frames a second are taken")
+        self.fps = timing.frame_rate(self.times_s, announced)
+        if others:
+            self._say(f"it has {others + 1} video tracks: the first is used, {self.size[0]}x{self.size[1]}")
+        pauses = timing.pause_remark(self.times_s)
+        if pauses:
+            self._say(pauses)
+
+    def _say(self, remark: str, *, level: int = logging.WARNING) -> None:
+        log.log(level, "%s: %s", self.path, remark)
 
     def _open(self):
-        return av.open(str(self.path), options={"fflags": "+discardcorrupt"})
+        return open_container(self.path)
 
     def _stream(self, container):
-        # A cover image in a sound file also counts as a video stream.
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams:
-            raise UserError(f"{self.path} has no video stream (only sound?): give a video file or a folder of images")
-        stream = streams[0]
-        if stream.codec_context is None or stream.codec_context.name in _TEXT_CODECS:
-            raise UserError(f"{self.path} is not a video: give a video file or a folder of images")
+        stream = video_tracks(container, self.path)[0]
         stream.thread_type = "AUTO"
         return stream
 
@@ -137,12 +139,29 @@ class PyavSource(VideoSource):
         except av.error.FFmpegError as error:
             log.warning("%s: reading stopped after %d frames: %s", self.path, len(pts), error)
         self._time_base = float(stream.time_base) if stream.time_base else 0.0
-        known = known and len(set(pts)) == len(pts) and self._time_base > 0
-        self._pts = np.sort(np.array(pts, dtype=np.int64)) if known and pts else None
-        keys.sort()
-        self._keys = keys if known else []
-        self._key_numbers = [] if self._pts is None else [int(np.searchsorted(self._pts, key)) for key, _ in keys]
-        self.count = len(pts) + (0 if self._pts is None else self._truncated(stream, self._pts, discarded))
+        self._set_times(pts if known else [], keys)
+        self._lacking = 0 if self._pts is None else self._truncated(stream, self._pts, discarded)
+        self.count = len(pts) + self._lacking
+
+    def _set_times(self, pts: list[int], keys: list[tuple[int, int]]) -> None:
+        """Take the presentation times of all frames, if they are known and all different, and the key frames."""
+        known = len(set(pts)) == len(pts) > 0 and self._time_base > 0
+        self._pts = np.sort(np.array(pts, dtype=np.int64)) if known else None
+        times = set(pts)
+        self._keys = sorted(key for key in keys if key[0] in times) if known else []
+        self._key_numbers = [] if self._pts is None else [int(np.searchsorted(self._pts, key)) for key, _ in self._keys]
+
+    def _holds_fields(self) -> bool:
+        """Tell whether packets of an interlaced video may hold one field each, as H.264 of camcorders does (PAFF)."""
+        return self._pts is None or bool((np.diff(self._pts) * self._time_base < _FIELD_S).any())
+
+    def _index_decoded(self) -> None:
+        """Index the frames by decoding all of them."""
+        with self._open() as container:
+            pts = [frame.pts for frame in self._frames(container, self._stream(container))]
+        packets, keys = self.count - self._lacking, self._keys
+        self._set_times([] if None in pts else pts, keys)
+        self.count = len(pts) + round(self._lacking * len(pts) / packets)
 
     def _truncated(self, stream, pts: np.ndarray, discarded: int) -> int:
         """Count the frames that the header announces and the file lacks.
@@ -169,6 +188,9 @@ class PyavSource(VideoSource):
         self._coded_size = (frame.width, frame.height)
         self._orientation = colour.orientation(frame)
         self._hdr = (int(frame.color_trc), int(frame.color_primaries)) if colour.is_hdr(frame) else None
+        if not 1 / _ASPECT < self._aspect < _ASPECT:
+            self._say(f"its pixels are to be {self._aspect:g} times as wide as high: square ones are taken")
+            self._aspect = 1.0
         self._square = colour.square_pixels(frame.width, frame.height, self._aspect)
         self.size = self._square[::-1] if self._orientation[0] else self._square
         if self._hdr:
@@ -176,6 +198,23 @@ class PyavSource(VideoSource):
         self.transparent = colour.has_alpha(frame)
         if self.transparent:
             log.info("%s has an alpha channel: laid over white", self.path)
+        for remark in colour.remarks(frame):
+            self._say(remark, level=logging.INFO)
+        if frame.interlaced_frame:
+            self._found_interlaced()
+
+    def _found_interlaced(self) -> None:
+        """Say once that frames are interlaced."""
+        if self._fields_alone:
+            self._say("interlaced HEVC, whose fields are images of their own: each is shown as one, at half the height")
+        elif not self._interlaced:
+            self._say("interlaced: deinterlaced by bwdif, one image a frame", level=logging.INFO)
+        self._interlaced = not self._fields_alone
+
+    def _shown(self, first: int) -> Iterator[tuple[int, "av.VideoFrame"]]:
+        """Yield (number, frame) as `_decode`, deinterlaced; that looks at the frame before, too."""
+        frames = self._decode(max(first - self._interlaced, 0))
+        return frames if self._fields_alone else deinterlaced(frames, self._found_interlaced)
 
     def _decode(self, first: int) -> Iterator[tuple[int, "av.VideoFrame"]]:
         """Yield (number, frame) from frame `first` on, or from a little before where seeking is inexact."""
@@ -194,8 +233,7 @@ class PyavSource(VideoSource):
         following = 0
         with self._open() as container:
             stream = self._stream(container)
-            aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
-            self._aspect = float(aspect) if aspect else 1.0
+            self._aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
             if timestamp is not None:
                 container.seek(timestamp, stream=stream, backward=True)
             for frame in self._frames(container, stream):
@@ -235,7 +273,7 @@ class PyavSource(VideoSource):
             # Seek only where a key frame between here and there makes it cheaper than reading on.
             skips = number > at + 1 and bisect_right(self._key_numbers, number) > bisect_right(self._key_numbers, at)
             if frames is None or skips:
-                frames, at = self._decode(number), -1
+                frames, at = self._shown(number), -1
             while at < number:
                 at, frame = next(frames, (-1, None))
                 if frame is None:
@@ -256,46 +294,3 @@ class PyavSource(VideoSource):
     def finish(self, image: np.ndarray) -> np.ndarray:
         """See `VideoSource.finish`."""
         return image if self._hdr is None or self.shows_alpha else colour.tone_map(image, *self._hdr)
-
-
-class OpencvSource(VideoSource):
-    """Read a video file by OpenCV, for files that PyAV rejects. Counting its frames decodes the whole file."""
-
-    reader = "opencv"
-
-    def __init__(self, path: Path):
-        self.path = path
-        capture = cv2.VideoCapture(str(path))
-        times = []
-        try:
-            while capture.grab():
-                times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-                if len(times) == 1:
-                    _, image = capture.retrieve()
-            announced = capture.get(cv2.CAP_PROP_FPS) or None
-        finally:
-            capture.release()
-        if not times or image is None:
-            raise UserError(
-                f"{path} cannot be read as a video: it is another file, or its recording ended before the index was "
-                "written; give a video file or a folder of images"
-            )
-        self.size, self.count = (image.shape[1], image.shape[0]), len(times)
-        rising = len(times) > 1 and bool(np.all(np.diff(times) > 0))
-        self.times_s = np.array(times) - times[0] if rising else np.arange(len(times)) / (announced or 25.0)
-        self.fps = _average_rate(self.times_s, announced)
-
-    def raw(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """See `VideoSource.raw`."""
-        capture, at = cv2.VideoCapture(str(self.path)), -1
-        try:
-            for number in wanted:
-                while at < number:
-                    if not capture.grab():
-                        return
-                    at += 1
-                good, image = capture.retrieve()
-                if good:
-                    yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        finally:
-            capture.release()

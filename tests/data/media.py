@@ -34,6 +34,7 @@ def write_video(
     options: dict[str, str] | None = None,
     times: Sequence[int] | None = None,
     rotation: int | None = None,
+    flips: dict[str, bool] | None = None,
     aspect: Fraction | None = None,
     tags: dict[str, int] | None = None,
     matrix: int = 5,
@@ -42,8 +43,8 @@ def write_video(
     """Encode (H, W, 3) uint8 RGB images, (H, W, 4) with alpha, or (H, W, 3) uint16 for more than 8 bits.
 
     times: presentation times in milliseconds (variable frame rate); rotation: display matrix, counter-clockwise
-    degrees; aspect: pixel aspect; tags: color_trc, color_primaries, ... of the stream; matrix: of the conversion to YUV
-    (5 is BT.601).
+    degrees, flips: its hflip and vflip; aspect: pixel aspect; tags: color_trc, color_primaries, ... of the stream;
+    matrix: of the conversion to YUV (5 is BT.601).
     """
     images = list(images)
     with av.open(str(path), "w") as container:
@@ -58,7 +59,7 @@ def write_video(
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         if rotation is not None:
-            stream.set_display_rotation(rotation)
+            stream.set_display_rotation(rotation, **(flips or {}))
         for number, image in enumerate(images):
             name = "rgba" if image.shape[2] == 4 else "rgb24" if image.dtype == np.uint8 else "rgb48le"
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=name)
