@@ -83,17 +83,20 @@ def held_out(source: VideoSource, args: argparse.Namespace) -> tuple[np.ndarray,
     held, split = np.zeros(source.count, dtype=bool), np.full(source.count, "train", dtype=object)
     if args.holdout <= 0 or not args.train_clips:
         return held, split
-    clips = [(open_source(Path(path), args.settings.folder_fps), start, end) for path, start, end in args.train_clips]
-    counts = [len(clip_range(*clip)) for clip in clips]
-    whole = hold_out(sum(counts), args.holdout, round(args.gap_s * clips[-1][0].fps))
-    if (left := int((whole == "train").sum())) < _LEAST_TRAINED:
+    opened = {str(source.path): source}  # what is odd about a source is said once
+    for path, _, _ in args.train_clips:
+        opened[path] = opened.get(path) or open_source(Path(path), args.settings.folder_fps)
+    clips = [(opened[path], clip_range(opened[path], start, end)) for path, start, end in args.train_clips]
+    timed = [(np.array([clip.time(number) for number in chosen]), clip.fps) for clip, chosen in clips]
+    splits = hold_out(timed, args.holdout, args.gap_s)
+    if (left := sum(int((mine == "train").sum()) for mine in splits)) < _LEAST_TRAINED:
         raise UserError(
-            f"the clips to train on have {sum(counts)} frames in all, of which samples.holdout ({args.holdout:g}) and "
-            f"samples.gap_s ({args.gap_s:g}) leave {left}; give longer clips or a clip of role test, or lower both"
+            f"the clips to train on have {sum(map(len, splits))} frames in all, of which samples.holdout "
+            f"({args.holdout:g}) and samples.gap_s ({args.gap_s:g}) leave {left}; give longer clips or a clip of role "
+            "test, or lower both"
         )
-    for (clip, start, end), mine in zip(clips, np.split(whole, np.cumsum(counts)[:-1]), strict=True):
+    for (clip, chosen), mine in zip(clips, splits, strict=True):
         if clip.path == source.path:
-            chosen = clip_range(clip, start, end)
             held[chosen.start : chosen.stop] |= mine != "train"
             if chosen == clip_range(source, args.start, args.end):
                 split[chosen.start : chosen.stop] = mine

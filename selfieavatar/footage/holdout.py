@@ -6,6 +6,7 @@ whole clip (noise, medians, plate) it learns from the frames to train on without
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,15 +17,33 @@ from selfieavatar.io.manifest import Manifest
 CUT_FACTS = ("held_from", "test_from")  # of a clip's manifests: the rows where the gap and the frames to test on begin
 
 
-def hold_out(count: int, share: float, gap: int) -> np.ndarray:
-    """Split frames into (N,) "train", "gap" and "test": the last `share` of them, after `gap` unused ones."""
-    split = np.full(count, "train", dtype=object)
+def hold_out(clips: Sequence[tuple[np.ndarray, float]], share: float, gap_s: float) -> list[np.ndarray]:
+    """Split the frames of each clip into (N,) "train", "gap" and "test": the last `share` of all, after an unused gap.
+
+    clips: the times (N,) s of each clip's frames and its frames per second. The gap lasts at least `gap_s` by the
+    times, and has at least as many frames as pass in `gap_s` at the clip's rate: in a pause, nothing moves.
+    """
+    count = [len(times_s) for times_s, _ in clips]
+    whole = np.full(sum(count), "train", dtype=object)
     if share <= 0:
-        return split
-    test = count - round(share * count)
-    split[test:] = "test"
-    split[max(test - gap, 0) : test] = "gap"
-    return split
+        return np.split(whole, np.cumsum(count)[:-1])
+    whole[len(whole) - round(share * len(whole)) :] = "test"
+    splits = np.split(whole, np.cumsum(count)[:-1])
+    for (times_s, fps), split in zip(reversed(clips), reversed(splits), strict=True):
+        cut = int((split == "train").sum())
+        gap = min(_gap_frames(times_s[: cut + 1], cut, fps, gap_s), cut)
+        split[cut - gap : cut] = "gap"
+        gap_s -= gap / fps  # what a short clip leaves over is of the clip before
+    return splits
+
+
+def _gap_frames(times_s: np.ndarray, cut: int, fps: float, gap_s: float) -> int:
+    """Count the frames before frame `cut` that are shown within `gap_s` of it; times_s: (cut or more,)."""
+    if not cut or gap_s <= 0:
+        return 0
+    ends_s = np.append(times_s[1:], times_s[-1] + 1 / fps)[:cut]
+    within = int((ends_s[-1] - ends_s < gap_s - 0.5 / fps).sum())  # half a frame for rounded times
+    return max(within, math.ceil(gap_s * fps - 0.01))
 
 
 def cut_facts(split: np.ndarray) -> dict[str, int]:

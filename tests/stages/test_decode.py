@@ -121,6 +121,22 @@ def test_too_few_frames_to_hold_some_out_are_refused_before_a_face_is_looked_for
     assert_refused(capsys, clip, tmp_path / "out", words, held=[[str(clip), None, None]])
 
 
+def test_a_pause_is_said_once_and_shortens_no_gap(tmp_path, caplog):
+    """A recording that was paused for a minute within the gap."""
+    times = [40 * n + 60_000 * (n >= 27) for n in range(40)]
+    source = write_video(tmp_path / "paused.mp4", face_clip(40), times=times)
+    facts = decoded(source, tmp_path / "out", held=[[str(source), None, None]]).metadata
+    assert (facts["fps"], facts["held_from"], facts["test_from"]) == (25, 25, 30)
+    assert caplog.text.count("the recording pauses after frame 26") == 1
+
+
+def test_the_gap_of_each_clip_has_its_own_rate(clip, tmp_path):
+    """The cut lies in a clip of 25 frames/s, whatever the rate of the clip after it, all of which measures."""
+    other = write_video(tmp_path / "other.mp4", face_clip(8), fps=60)
+    facts = decoded(clip, tmp_path / "out", held=[[str(path), None, None] for path in (clip, other)]).metadata
+    assert (facts["held_from"], facts["test_from"]) == (31, 36)
+
+
 def test_a_clip_whose_images_do_not_fit_is_refused_before_anything_is_written(clip, tmp_path, capsys, monkeypatch):
     needed = disk.image_bytes(12, SIZE)
     monkeypatch.setattr(decode, "FaceFinder", None)  # nobody is looked for
