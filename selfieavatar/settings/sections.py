@@ -231,7 +231,8 @@ class Samples(Section):
     holdout: float = Field(0.2, ge=0.01, le=0.9)
     """Share of the frames (the last ones) held out to measure on where a subject has no test clip."""
     gap_s: float = Field(1.0, ge=0)
-    """Seconds of frames before the held-out ones that belong to neither side, so that neighbours do not leak."""
+    """Seconds of frames before the held-out ones that belong to neither side, so that neighbours do not leak; at each
+    clip's own rate, a pause of the recording not counted."""
     validation: float = Field(0.02, ge=0, le=0.5)
     """Share of the training frames kept for validation while training, spread evenly; 0 keeps none."""
     rarity: float = Field(0.5, ge=0, le=1)

@@ -8,30 +8,26 @@ import av
 Numbered = tuple[int, av.VideoFrame]
 
 
-def deinterlaced(frames: Iterator[Numbered], found: Callable[[], None]) -> Iterator[Numbered]:
+def deinterlaced(frames: Iterator[Numbered], known: bool, found: Callable[[], None]) -> Iterator[Numbered]:
     """Replace each interlaced frame by its first field with the rows between from its neighbours, one frame for one.
 
-    Frames before the first interlaced one pass untouched and without delay, later progressive ones unchanged.
-    `found` is called at the first interlaced one.
+    Progressive frames stay as they are. Where interlaced ones are not `known` to come, all before the first of them
+    pass without delay, and `found` is called there.
     """
     bwdif: _Bwdif | None = None
-    before: av.VideoFrame | None = None
     for number, frame in frames:
         if bwdif is not None and bwdif.kind != _kind(frame):
-            yield from bwdif.push(None, None)
-            bwdif = before = None
-        if bwdif is None and not frame.interlaced_frame:
-            before = frame
-            yield number, frame
-            continue
-        if bwdif is None:
+            yield from bwdif.push(None)
+            bwdif = None
+        if bwdif is None and not known:
+            if not frame.interlaced_frame:
+                yield number, frame
+                continue
             found()
-            bwdif = _Bwdif(frame)
-            if before is not None and _kind(before) == bwdif.kind:
-                yield from bwdif.push(None, before)
-        yield from bwdif.push(number, frame)
+        bwdif = bwdif or _Bwdif(frame)
+        yield from bwdif.push((number, frame))
     if bwdif is not None:
-        yield from bwdif.push(None, None)
+        yield from bwdif.push(None)
 
 
 def _kind(frame: av.VideoFrame) -> tuple[int, int, str]:
@@ -49,18 +45,16 @@ class _Bwdif:
         )
         bwdif = self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
         self._graph.link_nodes(source, bwdif, self._graph.add("buffersink")).configure()
-        self._numbers: deque[int | None] = deque()
+        self._numbers: deque[int] = deque()
 
-    def push(self, number: int | None, frame: av.VideoFrame | None) -> Iterator[Numbered]:
-        """Take the next frame, None after the last, and yield those that are ready and have a number."""
-        if frame is not None:
-            self._numbers.append(number)
-        self._graph.vpush(frame)
+    def push(self, numbered: Numbered | None) -> Iterator[Numbered]:
+        """Take the next frame, None after the last, and yield those that are ready."""
+        if numbered is not None:
+            self._numbers.append(numbered[0])
+        self._graph.vpush(None if numbered is None else numbered[1])
         while True:
             try:
                 ready = self._graph.vpull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
-            numbered = self._numbers.popleft()
-            if numbered is not None:
-                yield numbered, ready
+            yield self._numbers.popleft(), ready

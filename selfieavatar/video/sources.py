@@ -214,7 +214,7 @@ class PyavSource(VideoSource):
     def _shown(self, first: int) -> Iterator[tuple[int, "av.VideoFrame"]]:
         """Yield (number, frame) as `_decode`, deinterlaced; that looks at the frame before, too."""
         frames = self._decode(max(first - self._interlaced, 0))
-        return frames if self._fields_alone else deinterlaced(frames, self._found_interlaced)
+        return frames if self._fields_alone else deinterlaced(frames, self._interlaced, self._found_interlaced)
 
     def _decode(self, first: int) -> Iterator[tuple[int, "av.VideoFrame"]]:
         """Yield (number, frame) from frame `first` on, or from a little before where seeking is inexact."""

@@ -2,9 +2,11 @@
 
 import logging
 
+import av
 import numpy as np
 import pytest
 
+from selfieavatar.video.fields import deinterlaced
 from selfieavatar.video.reader import open_source
 from tests.data.media import write_video
 from tests.data.paff import write_paff
@@ -78,6 +80,17 @@ def test_progressive_frames_are_left_alone(tmp_path, caplog):
     source = open_source(write_video(tmp_path / "a.mp4", stripes, options={"crf": "4"}))
     assert all(np.abs(image.astype(int) - stripes[n]).mean() < 2 for n, _, image in source.read(range(6)))
     assert "deinterlaced" not in caplog.text
+
+
+def test_interlaced_frames_may_begin_later(tmp_path, camcorder):
+    plain = write_video(tmp_path / "plain.mp4", interlaced(4))
+    with av.open(str(plain)) as first, av.open(str(camcorder)) as second:
+        frames = [*first.decode(video=0), *second.decode(video=0)]
+    found = []
+    shown = list(deinterlaced(iter(enumerate(frames)), False, lambda: found.append(1)))
+    assert [number for number, _ in shown] == list(range(44)) and found == [1]
+    assert [frame for _, frame in shown[:4]] == frames[:4]
+    assert combs(shown[20][1].to_ndarray(format="gray")) < 0.5 * combs(frames[20].to_ndarray(format="gray"))
 
 
 def test_fields_as_images_of_their_own_are_named(tmp_path, caplog):

@@ -95,6 +95,22 @@ def test_a_source_without_sound_gives_a_silent_video(tmp_path):
     assert not Sound(tmp_path).known, "a folder of images"
 
 
+def test_the_first_of_several_sound_tracks_is_named(tmp_path, caplog):
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = SIZE, SIZE, "yuv420p"
+        tracks = [container.add_stream("pcm_s16le", rate=44100, layout="mono") for _ in range(2)]
+        for track in tracks:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 4410), np.int16), format="s16", layout="mono")
+            silence.sample_rate = 44100
+            container.mux(track.encode(silence))
+        frame = av.VideoFrame.from_ndarray(np.zeros((SIZE, SIZE, 3), np.uint8), format="rgb24")
+        container.mux(video.encode(frame))
+        for stream in (video, *tracks):
+            container.mux(stream.encode(None))
+    assert Sound(tmp_path / "a.mkv").known and "2 sound tracks: the first is used" in caplog.text
+
+
 def test_a_folder_holds_numbered_images(tmp_path):
     with FolderWriter(tmp_path / "x", alpha=True) as movie:
         for alpha in (10, 20):
