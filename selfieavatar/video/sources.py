@@ -90,7 +90,7 @@ class PyavSource(VideoSource):
             announced = [float(rate) for rate in (stream.average_rate, stream.base_rate) if rate]
             others = len(video_tracks(container, path)) - 1
             self._fields_alone = stream.codec_context.name == "hevc"
-        self._interlaced = False
+        self._interlaced, self._aspect = False, 1.0
         self._probe()
         if self._interlaced and self._holds_fields():
             self._index_decoded()
@@ -160,7 +160,8 @@ class PyavSource(VideoSource):
         with self._open() as container:
             pts = [frame.pts for frame in self._frames(container, self._stream(container))]
         packets, keys = self.count - self._lacking, self._keys
-        self._set_times([] if None in pts else pts, keys)
+        known = [time for time in pts if time is not None]
+        self._set_times(known if len(known) == len(pts) else [], keys)
         self.count = len(pts) + round(self._lacking * len(pts) / packets)
 
     def _truncated(self, stream, pts: np.ndarray, discarded: int) -> int:

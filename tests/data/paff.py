@@ -9,7 +9,7 @@ import numpy as np
 
 
 def _golomb(value: int) -> str:
-    """Write ue(v): Exp-Golomb, ITU-T H.264 9.1."""
+    """Write an unsigned Exp-Golomb code, ITU-T H.264 9.1."""
     bits = f"{value + 1:b}"
     return "0" * (len(bits) - 1) + bits
 
