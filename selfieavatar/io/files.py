@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from selfieavatar.errors import UserError
+from selfieavatar.io.permissions import make_folder, restrict
 
 
 @contextmanager
@@ -21,9 +22,10 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     # The suffix stays, since writers choose the format by it. One fixed name: what a killed run left is written over.
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     with _named_after(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             yield temporary
+            restrict(temporary)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -37,9 +39,10 @@ def atomic_dir(path: Path | str) -> Iterator[Path]:
     with _named_after(path):
         for left in (temporary, old):
             shutil.rmtree(left, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        make_folder(temporary)
         try:
             yield temporary
+            restrict(temporary)
             if path.exists():
                 os.replace(path, old)
             os.replace(temporary, path)
