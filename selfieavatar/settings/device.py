@@ -12,12 +12,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from selfieavatar.errors import UserError
 
 log = logging.getLogger(__name__)
+
+_ELSEWHERE = "remove it, or set TMPDIR to a folder of your own"
 
 
 def visible_gpus() -> list[str]:
@@ -30,6 +32,30 @@ def visible_gpus() -> list[str]:
     query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
     return answer.stdout.split() if answer.returncode == 0 else []
+
+
+def _own_folder(folder: Path, locks: ExitStack) -> int:
+    """Open the folder of the locks, made where it is missing.
+
+    Its name can be guessed and anybody may write beside it, so that nothing is believed but the open folder itself.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True)
+    inside = _opened(folder, os.O_RDONLY | os.O_DIRECTORY, locks, folder)
+    found = os.fstat(inside)
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise UserError(f"{folder}, which keeps the locks of GPUs, is open to others; {_ELSEWHERE}")
+    return inside
+
+
+def _opened(name: Path | str, flags: int, locks: ExitStack, folder: Path, inside: int | None = None) -> int:
+    """Open a file or folder that is no link, until `locks` are closed."""
+    try:
+        opened = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=inside)
+    except OSError as error:
+        raise UserError(f"the locks of GPUs cannot be kept in {folder} ({error.strerror}); {_ELSEWHERE}") from error
+    locks.callback(os.close, opened)
+    return opened
 
 
 @contextmanager
@@ -56,11 +82,11 @@ def lease_device(gpu: int, lock_folder: Path | None = None) -> Iterator[str]:
     if len(gpus) < gpu:
         raise UserError(f"{gpu} GPUs are asked for, but this machine has {len(gpus)}; lower gpu of the rule")
     folder = lock_folder or Path(tempfile.gettempdir()) / f"selfieavatar-{os.getuid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as locks:
+        inside = _own_folder(folder, locks)
         leased: list[str] = []
         for name in gpus:
-            lock = locks.enter_context((folder / f"{name.replace('/', '_')}.lock").open("w"))
+            lock = _opened(f"{name.replace('/', '_')[:200]}.lock", os.O_RDWR | os.O_CREAT, locks, folder, inside)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

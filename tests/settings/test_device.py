@@ -49,3 +49,42 @@ def test_several_gpus_are_leased_together_or_not_at_all(two_gpus, tmp_path, monk
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
     with pytest.raises(UserError, match="3 GPUs are asked for, but this machine has 2"), lease_device(3, tmp_path):
         pass
+
+
+def test_a_planted_link_is_not_followed(two_gpus, tmp_path):
+    victim, folder = tmp_path / "victim", tmp_path / "locks"
+    victim.write_text("kept")
+    folder.mkdir(mode=0o700)
+    (folder / "GPU-a.lock").symlink_to(victim)
+    with pytest.raises(UserError, match="locks of GPUs cannot be kept in"), lease_device(1, folder):
+        pass
+    assert victim.read_text() == "kept"
+    (folder / "GPU-a.lock").unlink()
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(UserError, match="locks of GPUs cannot be kept in"), lease_device(1, tmp_path / "link"):
+        pass
+    assert not list(folder.iterdir())
+
+
+def test_what_a_lock_holds_is_kept_and_its_folder_is_private(two_gpus, tmp_path):
+    with lease_device(1, tmp_path / "locks"):
+        pass
+    assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700
+    lock = tmp_path / "locks" / "GPU-a.lock"
+    assert lock.stat().st_mode & 0o777 == 0o600
+    lock.write_text("kept")
+    with lease_device(1, tmp_path / "locks"):
+        assert lock.read_text() == "kept"
+
+
+def test_a_folder_of_locks_that_others_write_is_refused(two_gpus, tmp_path, monkeypatch):
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(UserError, match="is open to others"), lease_device(1, folder):
+        pass
+    folder.chmod(0o700)
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    with pytest.raises(UserError, match="is open to others.*TMPDIR"), lease_device(1, folder):
+        pass
