@@ -77,7 +77,7 @@ class Avatar(Posable):
         self.training = {name: content.get(name) for name in ("images", "minutes")}
         self.mask_trained = any(content["settings"].get(name, 1) for name in ("weight_mask", "weight_mrf"))
         identity = Identity.from_arrays(
-            {k: v.numpy() if isinstance(v, Tensor) else np.array(v) for k, v in content["identity"].items()}
+            {k: np.array(v) if isinstance(v, str) else v.numpy() for k, v in content["identity"].items()}
         )
         super().__init__(identity, int(content["size_px"]), backend)
         self.expression_range = {k: v.numpy() for k, v in content["expression_range"].items()}

@@ -186,6 +186,16 @@ HOSTILE = {
     "no landmarks": lambda c: c["identity"].pop("landmark_vertices"),
     "focal length": lambda c: c["identity"].update(focal_px=torch.tensor(0.0)),
     "light": lambda c: c["identity"].update(light=torch.zeros(5)),
+    "subject": lambda c: c.update(subject=["x"]),
+    "subject of lines": lambda c: c.update(subject="x\nx"),
+    "long subject": lambda c: c.update(subject="x" * 10**5),
+    "range nan": lambda c: c["expression_range"].update(low=torch.full((2,), float("nan"))),
+    "range of lists": lambda c: c["expression_range"].update(low=[0.0, 0.0]),
+    "no table": lambda c: c.update(identity=[1]),
+    "junk": lambda c: c["identity"].update(junk=[1.0, [2.0]]),
+    "weights": lambda c: c["weights"].update(mrf=[1]),
+    "history": lambda c: c.update(history=[{"images": "many"}]),
+    "images": lambda c: c.update(images="many"),
 }
 
 
@@ -196,7 +206,7 @@ def test_what_would_fail_later_is_refused_at_once(trained, tmp_path, damage):
     torch.save(content, tmp_path / "avatar.pt")
     assert (tmp_path / "avatar.pt").stat().st_size < 10**6
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(UserError, match="does not fit together"):
+    with pytest.raises(UserError, match="does not fit together|is not a readable avatar"):
         Avatar.load(tmp_path / "avatar.pt")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**5, "kilobytes"
 
@@ -280,7 +290,7 @@ def test_damaged_bases_are_refused_in_one_sentence(with_bases, tmp_path, damage)
     content = torch.load(with_bases[0], weights_only=True)
     SPOILED_BASES[damage](content)
     torch.save(content, tmp_path / "avatar.pt")
-    with pytest.raises(UserError, match="does not fit together") as caught:
+    with pytest.raises(UserError, match="does not fit together|is not a readable avatar") as caught:
         Avatar.load(tmp_path / "avatar.pt")
     assert "\n" not in str(caught.value)
 

@@ -17,7 +17,7 @@ import pickle
 import pickletools
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,8 @@ def _scan(file: io.BytesIO) -> None:
         name, takes = op.name, op.stack_before
         if step >= MOST_STEPS or name in _NEEDLESS:
             raise _Refused("has more objects than any model needs" if name not in _NEEDLESS else f"uses {name}")
+        if isinstance(arg, int) and arg.bit_length() > 64:  # of more digits than Python writes out in a sentence
+            raise _Refused("has a whole number that no array has")
         # Of an opcode across the end of a frame the unpickler drops a part, and would read others than this loop.
         if position > frame_end > 0 or (name == "FRAME" and position < frame_end):
             raise _Refused("has frames that do not end between opcodes")
@@ -137,10 +139,10 @@ def _described(file: io.BytesIO, encoding: str) -> Any:
 
 
 class _Plain:
-    """Make plain data of what a pickle of `size` bytes describes."""
+    """Make plain data of what a pickle of `size` bytes describes; records: bytes of torch's storages by key."""
 
-    def __init__(self, size: int) -> None:
-        self.items, self.bytes = MOST_STEPS, _COPIES * size + _SPARE_BYTES
+    def __init__(self, size: int, records: Mapping[str, bytes] | None = None) -> None:
+        self.items, self.bytes, self.records = MOST_STEPS, _COPIES * size + _SPARE_BYTES, records or {}
 
     def spend(self, size: int) -> None:
         self.items, self.bytes = self.items - 1, self.bytes - size
@@ -235,18 +237,27 @@ class _Plain:
         dtype = np.dtype(_STORAGES[kind.name.removeprefix("torch.").removesuffix("Storage")])
         return _filled((count,), dtype, data[head.tell() + 8 :])
 
+    def record(self, it: _Described) -> np.ndarray:
+        """Take a storage from the records of torch's format since 1.6."""
+        pid = it.args[0]
+        if type(pid) is not tuple or len(pid) != 5 or pid[0] != "storage" or pid[2] not in self.records:
+            return self.refuse(it)
+        _, kind, key, _, count = pid
+        dtype = np.dtype(_STORAGES[kind.name.removeprefix("torch.").removesuffix("Storage")])
+        return _filled((count,), dtype, self.records[key])
+
     def tensor(self, it: _Described) -> np.ndarray:
         flat, (offset, size, stride) = self(it.args[0]), it.args[1:4]
         if not isinstance(flat, np.ndarray) or not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)):
             raise _Refused("holds a tensor without its content")
         self.spend(math.prod(size) * flat.itemsize)
         last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
-        if math.prod(size) and last >= flat.size:
+        if math.prod(size) and (last >= flat.size or math.prod(size) > flat.size):
             raise _Refused(f"describes a tensor of {size}, but holds fewer numbers")
         strides = tuple(step * flat.itemsize for step in stride)
         return np.lib.stride_tricks.as_strided(flat[offset:], size, strides, writeable=False).copy()
 
-    def refuse(self, it: _Described) -> None:
+    def refuse(self, it: _Described) -> Any:
         raise _Refused(f"calls {it.name}")
 
 
@@ -269,6 +280,7 @@ _MAKERS: dict[str, Callable[[_Plain, _Described], Any]] = {
     "collections.OrderedDict": _Plain.ordered, "chumpy.ch.Ch": lambda plain, it: plain.attributes(it, "x")[0],
     "chumpy.reordering.Select": _Plain.select, "chumpy formula": lambda *_: None,  # none is computed
     "torch._utils._rebuild_tensor_v2": _Plain.tensor, "torch.storage._load_from_bytes": _Plain.storage,
+    "persistent object": _Plain.record,
     **{f"numpy.{core}.{name}": make for core in ("core", "_core") for name, make in (
         ("multiarray._reconstruct", _Plain.array), ("numeric._frombuffer", _Plain.buffer),
         # NumPy's own unpickles the bytes of an object: the well-known way round a list of permitted names.
@@ -276,7 +288,7 @@ _MAKERS: dict[str, Callable[[_Plain, _Described], Any]] = {
     **{f"scipy.sparse.{module}.{module[-3:]}_{kind}": _Plain.sparse
        for module in ("csc", "csr", "_csc", "_csr") for kind in ("matrix", "array")},
     # Allowed as arguments, or in the state of an object where nothing reads it.
-    **dict.fromkeys(("builtins.object", "builtins.set", "builtins.frozenset", "numpy.ndarray", "persistent object",
+    **dict.fromkeys(("builtins.object", "builtins.set", "builtins.frozenset", "numpy.ndarray",
                      *(f"torch.{kind}Storage" for kind in _STORAGES)), _Plain.refuse),
 }  # fmt: skip
 _CLASSES: dict[str, Any] = {name: type(name, (_Described,), {"__slots__": (), "name": name}) for name in _MAKERS}
@@ -311,6 +323,15 @@ def load_npz(path: Path | str) -> dict[str, Any]:
         UserError: as `load_pickle`, and for one that unpacks to more than 20 times its size and 1 MiB.
     """
     return _guarded(Path(path), _read_npz)
+
+
+def load_torch(path: Path | str) -> Any:
+    """Read what torch.save wrote since torch 1.6: dicts, lists, texts, numbers, and tensors as writable NumPy arrays.
+
+    Raises:
+        UserError: as `load_pickle`, and for records that are compressed, as torch never writes them.
+    """
+    return _guarded(Path(path), _read_torch)
 
 
 def _guarded(path: Path, read: Callable[[bytes], Any]) -> Any:
@@ -354,3 +375,17 @@ def _read_npz(data: bytes) -> dict[str, Any]:
             with archive.open(member) as file:  # with a size, as `read()` unpacks all before it looks how much is due
                 arrays[member.filename.removesuffix(".npy")] = _read_npy(file.read(member.file_size))
     return arrays
+
+
+def _read_torch(data: bytes) -> Any:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+        if not stored or len(members) > MOST_STEPS or sum(member.file_size for member in members) > len(data):
+            raise _Refused("unpacks to more than it holds")
+        records = {member.filename.partition("/")[2]: archive.read(member) for member in members}
+    if records.get("byteorder", b"little") != b"little":
+        raise _Refused("was written on a big-endian machine")
+    described = _described(io.BytesIO(records["data.pkl"]), "ASCII")
+    storages = {name.removeprefix("data/"): record for name, record in records.items() if name.startswith("data/")}
+    return _Plain(len(data), storages)(described)

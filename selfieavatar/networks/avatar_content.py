@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 
 import torch
@@ -17,36 +18,62 @@ from selfieavatar.settings.train_section import Networks
 
 # Avatars from before have the default.
 YOUNGER_KEYS = ("net_face_bases", "net_bases_channels", "net_bases_px", "net_merge_kernel")
+_TABLES = ("settings", "g_style", "maps", "identity", "expression_range", "weights", "versions")
+_TEXTS = ("subject", "consent", "started_from")
+_LONGEST_TEXT = 4096  # characters; an avatar that started from others names them all
 NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_range", "weights")
 
 
 def refuse_misfits(content: dict[str, Any]) -> None:
     """Raise UserError, ValueError or what Python raises on nonsense where parts do not fit, before any is built."""
+    _refuse_foreign_kinds(content)
     network, size_px = networks_of(content), content["size_px"]
     read_section(Decode, {"size_px": size_px}, "decode")
     if problem := check_sizes(network, size_px):
         raise ValueError(problem)
-    if not isinstance(content["weights"], dict):
-        raise ValueError("weights must be a table")
-    if not all(isinstance(content.get(name, ""), str) for name in ("subject", "consent", "started_from")):
-        raise ValueError("subject, consent and started_from must be texts")
-    for part in ("g_style", "identity", "expression_range"):
+    for part in ("g_style", "expression_range"):
         for name, values in content[part].items():
-            _refuse_hollow(values, f"{part}.{name}")
-            if part == "g_style" and not (values.dtype == torch.float32 and bool(values.isfinite().all())):
-                raise ValueError(f"{part}.{name} is not of finite numbers")
+            _refuse_other_numbers(values, f"{part}.{name} is not of finite numbers")
     channels = map_channels(network)
     channels |= dict.fromkeys(OFF_FACE, channels["face"])
     for region in regions_of(network):
         side = network.net_feature_px if region == "back" else network.net_map_px
         for name, count in (("feature", channels[region]), ("skip", 12)):
-            values = content["maps"][region][name]
-            _refuse_hollow(values, f"maps.{region}.{name}")
-            fits = values.shape == (1, count, side, side) and values.dtype == torch.float32
-            if not fits or not bool(values.isfinite().all()):
-                raise ValueError(f"the map {name} of {region} is not of this network")
+            said = f"the map {name} of {region} is not of this network"
+            _refuse_other_numbers(content["maps"][region][name], said, (1, count, side, side))
     if has_bases(network):
         _refuse_bases(content["maps"]["bases"], network)
+
+
+def _refuse_foreign_kinds(content: dict[str, Any]) -> None:
+    """Raise ValueError where a part is of another kind than training writes; what it does not know is passed over."""
+    for part in _TABLES:
+        if not isinstance(content.get(part, {}), dict):
+            raise ValueError(f"{part} must be a table")
+    for name in _TEXTS:
+        text = content.get(name, "")
+        if not isinstance(text, str) or len(text) > _LONGEST_TEXT or not text.isprintable():
+            raise ValueError(f"{', '.join(_TEXTS)} must be texts of one line")
+    for name in ("images", "minutes"):
+        if type(content.get(name, 0)) not in (int, float, NoneType):
+            raise ValueError(f"{name} must be a number")
+    for name, values in content["identity"].items():
+        if not isinstance(values, str if name == "model" else Tensor):
+            raise ValueError(f"identity.{name} must be {'a text' if name == 'model' else 'a tensor'}")
+    for part in ("weights", "versions"):
+        if not all(isinstance(text, str) for text in content.get(part, {}).values()):
+            raise ValueError(f"{part} must be texts")
+    history = content.get("history", [])
+    rows = history if isinstance(history, list) else [None]
+    if not all(isinstance(row, dict) and {*map(type, row.values())} <= {int, float} for row in rows):
+        raise ValueError("history must be a list of tables of numbers")
+
+
+def _refuse_other_numbers(values: Any, said: str, shape: tuple[int, ...] | None = None) -> None:
+    """Raise ValueError where something is no tensor of finite float32, or has another shape."""
+    fits = isinstance(values, Tensor) and values.dtype == torch.float32 and shape in (None, tuple(values.shape))
+    if not fits or not bool(values.isfinite().all()):
+        raise ValueError(said)
 
 
 def _refuse_bases(bases: Any, network: Networks) -> None:
@@ -54,11 +81,7 @@ def _refuse_bases(bases: Any, network: Networks) -> None:
     if not isinstance(bases, dict):
         raise ValueError("maps.bases must be a table")
     for name, shape in bases_shapes(network).items():
-        values = bases[name]
-        _refuse_hollow(values, f"maps.bases.{name}")
-        fits = tuple(values.shape) == shape and values.dtype == torch.float32
-        if not fits or not bool(values.isfinite().all()):
-            raise ValueError(f"the bases' {name} is not of this network")
+        _refuse_other_numbers(bases[name], f"the bases' {name} is not of this network", shape)
     if not bool((bases["low"] <= bases["high"]).all()):
         raise ValueError("the range of the bases' code is upside down")
 
@@ -75,12 +98,6 @@ def consent_of(content: dict[str, Any]) -> str:
     """Read the basis of consent, with that of the avatar it started from; empty where nothing is stated."""
     consent, started_from = content.get("consent", ""), content.get("started_from", "")
     return f"{consent or 'not stated'}; started from {started_from}" if started_from else consent
-
-
-def _refuse_hollow(values: Any, name: str) -> None:
-    """Raise ValueError where a tensor claims more numbers than the file holds."""
-    if isinstance(values, Tensor) and values.untyped_storage().nbytes() < values.nbytes:
-        raise ValueError(f"{name} claims more numbers than there are")
 
 
 def regions_of(network: Networks) -> tuple[str, ...]:
