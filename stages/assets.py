@@ -10,8 +10,10 @@ import http.client
 import logging
 import os
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.assets import ASSETS, Asset, verify
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 CHUNK = 1 << 18
 TIMEOUT_S = 60
+SCHEMES = ("https",)
+MOST_BYTES = 1 << 30  # the largest published file has 575 MB
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,7 +52,8 @@ def download(asset: Asset, out: Path) -> None:
     part = out.with_name(out.name + ".part")
     try:
         _fetch(asset.url, part)
-    except (OSError, http.client.HTTPException) as error:  # OSError: also URLError, a broken connection, a full disk
+    # OSError: also URLError, a broken connection, a full disk; ValueError: a header or a redirection that is nonsense
+    except (OSError, http.client.HTTPException, ValueError) as error:
         refused = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
         again = "" if refused else "run the command again to resume, or "
         raise UserError(
@@ -65,27 +70,49 @@ def download(asset: Asset, out: Path) -> None:
     os.replace(part, out)
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follow redirections within SCHEMES only."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        _check_scheme(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_scheme(url: str) -> None:
+    if urllib.parse.urlsplit(url).scheme not in SCHEMES:
+        raise ValueError(f"it leads to {url[:100]!r}, not to an address of {SCHEMES[0]}")
+
+
 def _fetch(url: str, part: Path) -> None:
+    _check_scheme(url)
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        answer = urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:
             return  # the part is complete
         raise
     with answer:
         resumed = answer.status == 206
-        left = int(answer.headers.get("Content-Length") or 0)
-        bar = progress(total=have * resumed + left or None, desc=part.stem, unit="B")
-        bar.update(have * resumed)
+        total = have * resumed
+        due = total + answer.length if answer.length is not None else None
+        bar = progress(total=due, desc=part.stem, unit="B")
+        bar.update(total)
         with part.open("ab" if resumed else "wb") as file, bar:
             while chunk := answer.read(CHUNK):
+                total += len(chunk)
+                if total > MOST_BYTES:
+                    break
                 file.write(chunk)
                 bar.update(len(chunk))
-                left -= len(chunk)
-    if left > 0:
-        raise ConnectionError(f"the connection broke with {left} bytes missing")
+    if total > MOST_BYTES:
+        part.unlink()
+        raise ValueError(f"it sends more than {MOST_BYTES >> 20} MB, which no published file has")
+    if due is not None and total < due:
+        raise ConnectionError(f"the connection broke with {due - total} bytes missing")
 
 
 if __name__ == "__main__":

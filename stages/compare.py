@@ -26,6 +26,7 @@ from selfieavatar.evaluation.summary_text import WORDS, outdated
 from selfieavatar.io.files import atomic_file, end_of
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.paths import AVATAR, EXTERNAL, METRICS, RULES, VARIANTS
+from selfieavatar.io.shared_text import without_folders
 from selfieavatar.reporting.comparison import INSIDE, OURS, TRACKED, Cell, Measured, Method, group_cells, missing_cells
 from selfieavatar.reporting.comparison_page import page
 from selfieavatar.reporting.job_states import sentence as said_by
@@ -78,7 +79,7 @@ def why_not(results: Path, log_file: Path) -> str:
     if text is None:
         return "its step has not run"
     said = said_by(text)
-    return f"{said} ({log_file})" if said else f"see {log_file}"
+    return f"{without_folders(said)} ({log_file})" if said else f"see {log_file}"
 
 
 def first_missing(results: Path, sheet: Sheet, subject: str) -> str:
@@ -117,7 +118,7 @@ def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method], c
             try:
                 content = read_metrics(path, subject)
             except UserError as error:
-                reason = str(error)
+                reason = without_folders(str(error))
         else:
             reason, asked = why_missing(results, sheet, subject, method)
         if content and method.kind == "baseline" and not content.get("baselines"):
@@ -127,10 +128,11 @@ def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method], c
         if content and method.kind in ("ours", "variant") and not path.with_name(AVATAR).is_file():
             reason = "avatar.pt is not there: these scores may be of an earlier one"  # new trainings remove it
         elif content and method.kind in ("ours", "variant") and outdated(content, path.with_name(AVATAR)):
-            reason = f"these scores are of an avatar from before; snakemake {path} measures the present one"
+            make = without_folders(f"snakemake {path}", results.parent)
+            reason = f"these scores are of an avatar from before; {make} measures the present one"
         if reason and asked and method.kind not in INSIDE:
             log.warning("%s, %s: %s", subject, method.label, reason)
-        makes = "" if content or method.kind != "variant" else command(path)
+        makes = "" if content or method.kind != "variant" else without_folders(command(path), results.parent)
         yield Measured(subject, dataset, method, content, reason, asked, makes)
 
 
@@ -165,7 +167,7 @@ def groups_of(results: Path, one: Measured, labels: dict[str, dict[str, str]]) -
             raise UserError(f"{name} does not say how many frames a second of its clips has; measure again")
     except UserError as error:
         log.warning("%s, %s: %s", one.subject, one.method.label, error)
-        return missing_cells(one, labels, str(error))
+        return missing_cells(one, labels, without_folders(str(error)))
     return group_cells(one, table, labels, block)
 
 

@@ -13,6 +13,7 @@ from selfieavatar.evaluation.network_metrics import REGION_METRICS, NetworkScore
 from selfieavatar.evaluation.psnr import CEILING_DB
 from selfieavatar.evaluation.retrack import Retracking
 from selfieavatar.evaluation.temporal import TemporalSheet
+from selfieavatar.io.shared_text import without_folders
 
 
 class Results:
@@ -94,8 +95,8 @@ class Results:
         return [f"psnr_db: {equal}; their PSNR, which is infinite, counts as {CEILING_DB:g} dB"]
 
     def all_notes(self) -> list[str]:
-        """List why metrics are missing, and what to bear in mind about others."""
+        """List why metrics are missing, and what to bear in mind about others; nobody's folders are named."""
         missing = [f"{name}: {why}" for name, why in self.network.notes.items()]
         missing += self.temporal.notes() + self.mask.notes()
         missing += [] if self.retracking is None else self.retracking.notes()
-        return missing + self.network.warnings() + self._equal_frames() + self.notes
+        return [without_folders(x) for x in missing + self.network.warnings() + self._equal_frames() + self.notes]

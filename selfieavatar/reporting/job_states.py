@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from selfieavatar.io.paths import AVATAR, IMAGES, SELF, STAGES, TRAIN, VARIANTS
+from selfieavatar.io.shared_text import without_folders
 
 # What outweighs what, where several jobs are taken together.
 STATES = ("failed", "running", "waiting", "done", "not asked")
@@ -105,7 +106,7 @@ def job_state(made: bool, log: str | None, asked: bool, ended: bool) -> tuple[st
         return "running", ""
     if said is not None and said.startswith(INTERRUPTED):
         return "waiting", said
-    return "failed", said or silent_end(log)
+    return "failed", without_folders(said or silent_end(log))
 
 
 def sentence(log: str) -> str | None:

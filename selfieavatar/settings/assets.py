@@ -22,10 +22,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Asset:
-    """A published file.
+    """A published file; `sha256` is its whole digest.
 
-    `sha256` is the whole digest, or its first digits where the publisher gives only those (torchvision and
-    face-alignment write them into the file's name).
+    torchvision, torch-fidelity and face-alignment publish the first digits in the file's name; the others are those
+    that several projects name for it.
     """
 
     file: str
@@ -38,17 +38,28 @@ _TORCHVISION = "https://download.pytorch.org/models/"
 _FACE_ALIGNMENT = "https://www.adrianbulat.com/downloads/python-fan/"
 
 ASSETS: dict[str, Asset] = {
-    "vgg19_imagenet": Asset("vgg19-dcbb9e9d.pth", f"{_TORCHVISION}vgg19-dcbb9e9d.pth", "dcbb9e9d", "BSD-3-Clause"),
+    "vgg19_imagenet": Asset(
+        "vgg19-dcbb9e9d.pth",
+        f"{_TORCHVISION}vgg19-dcbb9e9d.pth",
+        "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+        "BSD-3-Clause",
+    ),
     "resnet50_imagenet": Asset(
-        "resnet50-0676ba61.pth", f"{_TORCHVISION}resnet50-0676ba61.pth", "0676ba61", "BSD-3-Clause"
+        "resnet50-0676ba61.pth",
+        f"{_TORCHVISION}resnet50-0676ba61.pth",
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+        "BSD-3-Clause",
     ),
     "alexnet_imagenet": Asset(
-        "alexnet-owt-7be5be79.pth", f"{_TORCHVISION}alexnet-owt-7be5be79.pth", "7be5be79", "BSD-3-Clause"
+        "alexnet-owt-7be5be79.pth",
+        f"{_TORCHVISION}alexnet-owt-7be5be79.pth",
+        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+        "BSD-3-Clause",
     ),
     "inception_fid": Asset(
         "weights-inception-2015-12-05-6726825d.pth",
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
-        "6726825d",
+        "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         "Apache-2.0",
     ),
     "rvm_mobilenetv3_fp32": Asset(
@@ -58,10 +69,16 @@ ASSETS: dict[str, Asset] = {
         "GPL-3.0",
     ),
     "face_alignment_2d": Asset(
-        "2DFAN4-11f355bf06.pth.tar", f"{_FACE_ALIGNMENT}2DFAN4-11f355bf06.pth.tar", "11f355bf06", "BSD-3-Clause"
+        "2DFAN4-11f355bf06.pth.tar",
+        f"{_FACE_ALIGNMENT}2DFAN4-11f355bf06.pth.tar",
+        "11f355bf0693120222f5955ce3f9dc8fb5763ebb30a47d7906e509490d32e4aa",
+        "BSD-3-Clause",
     ),
     "face_alignment_sfd": Asset(
-        "s3fd-619a316812.pth", f"{_FACE_ALIGNMENT}s3fd-619a316812.pth", "619a316812", "BSD-3-Clause"
+        "s3fd-619a316812.pth",
+        f"{_FACE_ALIGNMENT}s3fd-619a316812.pth",
+        "619a31681264d3f7f7fc7a16a42cbbe8b23f31a256f75a366e5a1bcd59b33543",
+        "BSD-3-Clause",
     ),
 }
 
@@ -156,9 +173,9 @@ def verify(path: Path, asset: Asset) -> None:
         UserError: the digest is another.
     """
     found = sha256_of(path)
-    if not found.startswith(asset.sha256):
+    if found != asset.sha256:
         raise UserError(
-            f"{path} is not the published file (sha256 {found[:16]}..., expected {asset.sha256}...); "
+            f"{path} is not the published file (sha256 {found[:16]}..., expected {asset.sha256[:16]}...); "
             f"delete it and download {asset.url} again"
         )
 

@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from selfieavatar.errors import UserError
+from selfieavatar.io.permissions import share_mask
 from selfieavatar.settings.config import read_section, stage_settings
 from selfieavatar.settings.marking_section import Marking
 
@@ -90,6 +91,7 @@ def main(
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
     try:
+        os.umask(share_mask())  # of files that libraries write; files.py sees to the others
         args.settings = stage_settings(args.section, _parse_json(args.settings))
         run(args)
     except UserError as error:

@@ -6,6 +6,7 @@ import json
 import math
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from selfieavatar.io.files import atomic_file
 from selfieavatar.io.images import write_image
+from selfieavatar.io.permissions import make_folder
 
+_NAMELESS = SimpleNamespace(gethostname=lambda: "machine")
 CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the GPU
 COLLAPSE_LOOKS = 20  # at the discriminator's loss, over which its mean is taken: 200 steps
 
@@ -26,9 +29,11 @@ class Monitor:
     """
 
     def __init__(self, folder: Path, images: int = 0) -> None:
+        from tensorboard.summary.writer import event_file_writer
         from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 
-        folder.mkdir(parents=True, exist_ok=True)
+        event_file_writer.socket = _NAMELESS  # the machine's name would be in that of each file
+        make_folder(folder)
         self.folder = folder
         self._open = SummaryWriter
         self._noted: dict[str, list[float | Tensor]] = defaultdict(list)

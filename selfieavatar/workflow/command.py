@@ -39,10 +39,10 @@ def sheet_path(given: str) -> Path:
 
 
 def snakemake_command(target: Path, subjects: Path, results: Path) -> str:
-    """Write what makes a file of the results, to be typed as it stands in the folder where this runs."""
+    """Write what makes a file of the results, to be typed in the folder where this runs; CLONE is this project's."""
     words = ["snakemake", "--cores", "all", str(target)]
     if Path.cwd() != ROOT:
-        words += ["--snakefile", str(ROOT / "Snakefile")]
+        words += ["--snakefile", "CLONE/Snakefile"]
     settings = [f"subjects={subjects}"] if subjects.resolve() != sheet_path(PATHS["subjects"]).resolve() else []
     settings += [f"results={results}"] if str(results) != PATHS["results"] else []
     return shlex.join(words + (["--config", *settings] if settings else []))

@@ -34,6 +34,9 @@ def test_without_weights_figures_are_null_and_notes_say_why(tmp_path, monkeypatc
     for metric in ("effnet_distance", "identity_similarity"):
         assert "not installed; run `make setup`" in scores.notes[metric]
     json.dumps(scores.notes, allow_nan=False)
+    results = Results(["avatar"], scores, None)
+    notes = results.all_notes()
+    assert any("alexnet-owt-7be5be79.pth" in note for note in notes) and str(tmp_path) not in " ".join(notes)
 
 
 def test_packages_bring_two_of_the_networks(tmp_path, monkeypatch):

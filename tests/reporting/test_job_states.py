@@ -50,6 +50,11 @@ def test_a_log_without_an_end():
     assert job_state(False, "", asked=True, ended=True)[0] == "failed"
 
 
+def test_a_reason_names_no_folder_of_the_machine():
+    said = "error: decode: /home/anna/films/selfie.mp4 has no image: choose another\n"
+    assert job_state(False, said, asked=True, ended=True)[1] == "selfie.mp4 has no image: choose another"
+
+
 def test_no_log():
     assert job_state(False, None, asked=True, ended=True)[0] == "waiting"
     assert job_state(False, None, asked=False, ended=True)[0] == "not asked"

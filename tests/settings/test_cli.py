@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import os
 
 import pytest
 
@@ -54,3 +55,16 @@ def test_a_defect_keeps_its_traceback():
 def test_the_help_of_a_stage_announces_it(name):
     parser = importlib.import_module(f"stages.{name}").build_parser()
     assert parser.prog == f"python -m stages.{name}" and parser.get_default("stage") == name
+
+
+def test_what_a_stage_writes_by_whatever_library_is_private(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("SELFIEAVATAR_UMASK", raising=False)
+    before = os.umask(0o022)
+    try:
+        main(stage_parser("Doc.", "decode"), lambda _args: (tmp_path / "events").touch(), [])
+        assert (tmp_path / "events").stat().st_mode & 0o777 == 0o600
+        monkeypatch.setenv("SELFIEAVATAR_UMASK", "everybody")
+        status, said = outcome(lambda _args: None, capsys)
+        assert status == 2 and "SELFIEAVATAR_UMASK is 'everybody'" in said
+    finally:
+        os.umask(before)

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import re
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.settings.assets import ASSETS, Asset, asset_path, given_file, measuring_files, needed_files
 from selfieavatar.settings.sections import Evaluate
 from selfieavatar.settings.train_section import Train
+from stages import assets
 from stages.assets import download
 
 CONTENT = bytes(range(256)) * 4096
@@ -28,6 +30,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             self.wfile.write(b"1000\r\n" + CONTENT[:100])
+            return
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.server.leads_to)
+            self.end_headers()
+            return
+        if self.path == "/nonsense":
+            self.send_response(200)
+            self.send_header("Content-Length", "abc")
+            self.end_headers()
+            self.wfile.write(CONTENT)
             return
         if self.path == "/whole":
             start = 0
@@ -48,7 +61,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch):
+    monkeypatch.setattr(assets, "SCHEMES", ("https", "http"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.starts = []
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -125,6 +139,47 @@ def test_a_missing_file_and_no_network(server, tmp_path):
     nowhere = Asset("weights.pth", "http://127.0.0.1:9/weights.pth", "00", "MIT")
     with pytest.raises(UserError, match="could not be downloaded"):
         download(nowhere, tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize(
+    "leads_to", ["ftp://127.0.0.1/x", "http://[::1", "file:///etc/passwd", "data:,x", "gopher://x"]
+)
+def test_redirections_to_anything_but_https_are_refused(server, tmp_path, leads_to):
+    server.leads_to = leads_to
+    with pytest.raises(UserError, match="could not be downloaded"):
+        download(asset(server, "to/"), tmp_path / "weights.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plain_http_is_refused_and_so_is_a_redirection_to_it(server, tmp_path, monkeypatch):
+    wanted, check = asset(server, "to/"), assets._check_scheme
+    server.leads_to = f"http://127.0.0.1:{server.server_port}/good"
+    monkeypatch.setattr(assets, "SCHEMES", ("https",))
+    with pytest.raises(UserError, match="not to an address of https"):
+        download(wanted, tmp_path / "weights.pth")
+    monkeypatch.setattr(assets, "_check_scheme", lambda url: None if url == wanted.url else check(url))
+    with pytest.raises(UserError, match="leads to .*good.*, not to an address of https"):
+        download(wanted, tmp_path / "weights.pth")
+    assert not server.starts
+
+
+def test_a_length_that_is_no_number_is_no_length(server, tmp_path):
+    download(asset(server, "nonsense"), tmp_path / "weights.pth")
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+
+
+def test_an_answer_without_end_is_broken_off(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "MOST_BYTES", 1 << 19)
+    with pytest.raises(UserError, match="sends more than"):
+        download(asset(server, "good"), tmp_path / "weights.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_digests_are_whole_and_begin_as_their_publishers_say():
+    assert all(re.fullmatch("[0-9a-f]{64}", known.sha256) for known in ASSETS.values())
+    named = {name: re.search(r"-([0-9a-f]{8,10})\.", known.file) for name, known in ASSETS.items()}
+    begins = {name: found[1] for name, found in named.items() if found}
+    assert len(begins) == 6 and all(ASSETS[name].sha256.startswith(digits) for name, digits in begins.items())
 
 
 def test_missing_weights_say_what_to_do(tmp_path, monkeypatch):

@@ -101,8 +101,9 @@ def test_means_are_over_the_subjects_that_all_methods_have(results):
     assert "2 of 3 subjects that all methods but peer (external) and unet (variant) were measured on" in page
     assert "| bert | unet" not in page and "| bert | peer" not in page, "nobody has asked for them"
     assert "Not asked for, and so not in these tables: peer (external) of bert; unet (variant) of bert." in page
-    file, sheet = results / "bert/variants/unet/metrics.json", results.parent / "sheet.tsv"
-    assert f"`snakemake --cores all {file} --config subjects={sheet} results={results}`" in page
+    file = f"{results.name}/bert/variants/unet/metrics.json"
+    assert f"`snakemake --cores all {file} --config subjects=sheet.tsv results={results.name}`" in page
+    assert str(results.parent) not in page
     write_json(results / "bert/variants/unet/metrics.json", metrics("bert", 24.0, "unet"))
     write_json(results / "bert/external/peer/metrics.json", metrics("bert", 25.0))
     page, _ = run(results)

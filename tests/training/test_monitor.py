@@ -1,6 +1,7 @@
 """Figures of the monitor against scikit-image, the files it writes, and the collapse watch."""
 
 import json
+import socket
 
 import numpy as np
 import pytest
@@ -32,6 +33,16 @@ def test_sharpness_is_one_for_the_truth_and_less_for_a_blur():
     truth, everywhere = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
     assert sharpness_share(truth, truth, everywhere).item() == pytest.approx(1, abs=1e-5)
     assert sharpness_share(F.avg_pool2d(truth, 3, 1, 1), truth, everywhere).item() < 0.6
+
+
+def test_the_machine_is_not_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "annas-laptop")
+    monitor = Monitor(tmp_path / "train")
+    monitor.report(80, 1.0)
+    monitor.close()
+    [events] = (tmp_path / "train").glob("events.out.tfevents.*")
+    assert "annas-laptop" not in events.name and b"annas-laptop" not in events.read_bytes()
+    assert (tmp_path / "train").stat().st_mode & 0o777 == 0o700
 
 
 def test_report_writes_means_and_forgets_them(tmp_path):

@@ -1,5 +1,6 @@
 # What all rules share: the project's code, its configuration and sheet, paths and wildcards.
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free
 from snakemake.settings.types import DeploymentMethod
 
 from selfieavatar.io.paths import RULES
+from selfieavatar.io.permissions import share_mask
 from selfieavatar.settings.assets import ASSETS, asset_folder
 from selfieavatar.settings.provenance import code_digest
 from selfieavatar.settings.clip_sheet import NAME
@@ -17,6 +19,7 @@ from selfieavatar.workflow.comparison_wiring import Comparison
 from selfieavatar.workflow.input_folders import files_digest, images_digest
 from selfieavatar.workflow.wiring import Wiring
 
+os.umask(share_mask())  # for the folders that Snakemake makes, the logs, and all jobs
 shell.prefix(shell_prefix(own_python=DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method))
 wf = Wiring(workflow, config)
 comparison = Comparison(wf)
