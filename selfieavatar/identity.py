@@ -14,6 +14,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.geometry.camera import Camera
 from selfieavatar.geometry.reference_pose import PoseRange
 from selfieavatar.io.files import atomic_file
+from selfieavatar.io.npz import read_npz
 from selfieavatar.morphable.landmark_sets import TEETH_PART, LandmarkSet, landmark_set_of
 from selfieavatar.morphable.model import MorphableModel
 
@@ -60,6 +61,7 @@ _POSES = ("pose_rest", "pose_low", "pose_high")
 _TORSO = ("torso_picture", "torso_mask", "torso_top")
 _TORSO_MOTION = ("torso_weights", "torso_low", "torso_high")
 _LEAST_PX = 8  # side of the images
+MOST_BYTES = 1 << 28  # of all arrays; those of the largest face model have a third
 
 
 @dataclass(frozen=True)
@@ -133,15 +135,14 @@ class Identity:
         """Read an identity.npz; nothing in it is unpickled.
 
         Raises:
-            UserError: the file is missing or damaged, or its arrays contradict each other.
+            UserError: the file is missing, damaged or too large, or its arrays contradict each other.
         """
         path = Path(path)
         if not path.is_file():
             raise UserError(f"the identity {path} is missing; run the workflow again to make it")
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return cls.from_arrays({name: stored[name] for name in stored.files})
-        except Exception as error:  # depending on where the file is damaged, NumPy raises a dozen different ones
+            return cls.from_arrays(read_npz(path, ("model", *_REQUIRED, *_OPTIONAL), MOST_BYTES))
+        except Exception as error:  # depending on where the file is damaged, a dozen different ones are raised
             raise UserError(
                 f"{path} is not a readable identity ({error}); delete it and run the workflow again"
             ) from error

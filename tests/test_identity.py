@@ -1,6 +1,9 @@
 """An identity comes back as it was saved; damaged, hostile and contradictory files end in one sentence."""
 
+import io
 import pickle
+import resource
+import zipfile
 from dataclasses import fields
 
 import numpy as np
@@ -74,6 +77,30 @@ def test_damage(full, tmp_path, monkeypatch):
         with pytest.raises(UserError, match="not a readable identity"):
             Identity.load(path)
     assert not (tmp_path / "hostile.txt").exists()
+
+
+def packed(path, shape, content):
+    """Write an .npz that holds a texture of this shape alone, as its header says."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("texture.npy", header.getvalue() + content)
+    return path
+
+
+def test_giants_are_refused_before_they_are_unpacked(full, tmp_path):
+    np.savez_compressed(tmp_path / "more.npz", **full.to_arrays(), not_ours=np.zeros(10**6, np.uint8))
+    assert Identity.load(tmp_path / "more.npz").model.name == full.model.name, "what is not known is passed over"
+    bomb = bytes(1 << 25)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="its arrays have more than 256 MB"):
+        Identity.load(packed(tmp_path / "giant.npz", (1 << 14, 1 << 13, 3), bomb))
+    for shape in ((8, 8, 3), (1 << 13, 1 << 13, 3)):
+        with pytest.raises(UserError, match="texture holds other numbers than it says"):
+            Identity.load(packed(tmp_path / "liar.npz", shape, bomb))
+    with pytest.raises(UserError, match="not a readable identity"):
+        Identity.load(packed(tmp_path / "deep.npz", (1,) * 5000, b"1"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 << 10  # KiB
 
 
 def test_a_missing_file(tmp_path):

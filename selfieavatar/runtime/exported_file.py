@@ -7,7 +7,6 @@ bounded: paint a stranger's avatar where that does not matter, as you would open
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from selfieavatar.errors import UserError
-from selfieavatar.identity import Identity
+from selfieavatar.identity import MOST_BYTES, Identity
 from selfieavatar.io.files import content_hash
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 FORMAT, OPSET = 1, 18
 INPUTS, OUTPUTS = {"render": 3, "uv": 3}, {"image": 3, "alpha": 1}  # names and channels
 _SUFFIXES: dict[str, str] = {"float32": "", "float16": ".fp16", "int8": ".int8"}
-_MOST_JSON, _MOST_IDENTITY, _MOST_ONNX = 1 << 20, 1 << 28, 1 << 30  # bytes; of the identity, unpacked
+_MOST_JSON, _MOST_ONNX = 1 << 20, 1 << 30  # bytes
 _FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
@@ -125,14 +124,7 @@ def read_exported(path: Path, precision: str = "float32") -> Exported:
     graph = _as_described(graph_path(path, precision), facts, _MOST_ONNX)
     check_graph(graph_path(path, precision), graph, description.size_px)
     stored = identity_path(path)
-    _as_described(stored, description.identity, _MOST_IDENTITY)
-    try:
-        with zipfile.ZipFile(stored) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"{stored} is not a readable identity ({error}); {_AGAIN}") from error
-    if unpacked > _MOST_IDENTITY:
-        raise UserError(f"{stored} unpacks to {unpacked >> 20} MB, more than an identity has; {_AGAIN}")
+    _as_described(stored, description.identity, MOST_BYTES)
     return Exported(path, description, graph, Identity.load(stored))
 
 

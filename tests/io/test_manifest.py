@@ -1,10 +1,12 @@
 """Manifests keep their content, refuse another's, and give the same bytes for the same content."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from selfieavatar.errors import UserError
+from selfieavatar.io import manifest
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.schemas import SCHEMAS
 
@@ -73,6 +75,35 @@ def test_wrong_types_and_damaged_facts_are_refused(tmp_path):
     pq.write_table(table.replace_schema_metadata({"kind": "landmarks", "selfieavatar": "{broken"}), path)
     with pytest.raises(UserError, match="the facts of .* are not readable"):
         read_manifest(path, "landmarks")
+
+
+@pytest.mark.parametrize("facts", ["[" * 100_000, '{"a":' * 100_000, "[1]", "5", '"x"', b"\xff\xfe", "9" * 5000])
+def test_facts_that_are_none_are_refused(tmp_path, facts):
+    write_manifest(tmp_path / "m", "landmarks", COLUMNS)
+    table = pq.read_table(tmp_path / "m")
+    pq.write_table(table.replace_schema_metadata({"kind": "landmarks", "selfieavatar": facts}), tmp_path / "m")
+    with pytest.raises(UserError, match="the facts of .* are not readable"):
+        read_manifest(tmp_path / "m", "landmarks")
+
+
+def test_rows_of_different_lengths_are_refused_when_the_file_is_read(tmp_path):
+    write_manifest(tmp_path / "m", "landmarks", COLUMNS)
+    table = pq.read_table(tmp_path / "m")
+    ragged = pa.array([[1.0], [1.0, 2.0], [3.0]], SCHEMAS["landmarks"].field("depth").type)
+    place = table.schema.get_field_index("depth")
+    pq.write_table(table.set_column(place, table.schema.field("depth"), ragged), tmp_path / "m")
+    with pytest.raises(UserError, match="rows of depth in .* differ in length"):
+        read_manifest(tmp_path / "m", "landmarks")
+
+
+def test_a_manifest_that_unpacks_to_a_multiple_of_its_size_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    many = {name: np.zeros((100_000, 20) if name in ("points_px", "depth") else 100_000) for name in COLUMNS}
+    write_manifest(tmp_path / "m", "landmarks", many | {"found": np.zeros(100_000, bool)}, {})
+    assert (tmp_path / "m").stat().st_size < 1 << 20
+    monkeypatch.setattr(manifest, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(pq.ParquetFile, "read", None)
+    with pytest.raises(UserError, match="unpacks to more than 1 MB"):
+        read_manifest(tmp_path / "m", "landmarks")
 
 
 def test_a_fact_that_is_not_there_is_named(tmp_path):
