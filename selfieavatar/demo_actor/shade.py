@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from selfieavatar.io.compiled import njit
 from selfieavatar.rendering.raster_cpu import barycentrics
 
 # Per material (skin, eye, lash, gum, teeth, tongue, cloth, hair): gloss strength, gloss exponent, wrap of the diffuse
@@ -58,7 +58,7 @@ def pack_textures(textures: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarr
     return np.concatenate(parts), table
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(fastmath=True)
 def _texel(texels, offset, rows, columns, u, v, out):
     """Sample the texture bilinearly at uv, clamped at the border."""
     x = min(max(u * columns - 0.5, 0.0), columns - 1.0)
@@ -74,7 +74,7 @@ def _texel(texels, offset, rows, columns, u, v, out):
         ) * fy
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(fastmath=True)
 def _light(normal, view, albedo, openness, material, light, out):
     """Shade one point: wrapped diffuse light, hemisphere ambient light, Blinn's gloss."""
     key, fill = np.float32(0.0), np.float32(0.0)
@@ -100,7 +100,7 @@ def _light(normal, view, albedo, openness, material, light, out):
         out[k] = albedo[k] * (direct + (light[3, k] * fill + around) * openness) + gloss * light[1, k] * openness
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(fastmath=True)
 def shade_image(
     face_at, edges, tri, points, normals, uv, openness, material_of, texels, table, materials, light, scale, colour,
     cover,
@@ -148,7 +148,7 @@ def shade_image(
             cover[y, x] += share
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(fastmath=True)
 def develop(colour, cover, background, curve, image, alpha):
     """Composite over the linear `background` (H,W,3) and encode as sRGB: image (H,W,3) u8, alpha (H,W) u8.
 

@@ -1,7 +1,8 @@
 """Normals of a mesh (numba, CPU)."""
 
 import numpy as np
-from numba import njit
+
+from selfieavatar.io.compiled import njit
 
 
 def vertex_normals(vertices: np.ndarray, tri: np.ndarray) -> np.ndarray:
@@ -16,7 +17,7 @@ def vertex_normals(vertices: np.ndarray, tri: np.ndarray) -> np.ndarray:
     return (normals / np.maximum(length, 1e-12)[:, None]).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _add_face_normals(vertices, tri, normals):
     """Add the normal of each triangle, as long as twice its area, to its three corners."""
     for face in range(tri.shape[0]):

@@ -6,9 +6,12 @@ stills, a small number of frames, and as reference for the fast refinement.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
+from selfieavatar.errors import UserError
 from selfieavatar.matting.guided import square
 from selfieavatar.matting.refine import RefineOptions, tidy
 
@@ -24,8 +27,7 @@ def closed_form(rgb: np.ndarray, mask: np.ndarray, options: RefineOptions) -> np
     Returns:
         (H,W) float32 in [0,1]; all zero for a mask without a person.
     """
-    from pymatting import estimate_alpha_cf  # compiles with numba when imported
-
+    estimate_alpha_cf = _pymatting()
     height, width = rgb.shape[:2]
     side = max(height, width)
     coarse = tidy(mask, options.hole_share, options.scaled(options.hair_px, max(mask.shape)))
@@ -36,3 +38,14 @@ def closed_form(rgb: np.ndarray, mask: np.ndarray, options: RefineOptions) -> np
     inner, outer = cv2.erode(solid, square(band)), cv2.dilate(solid, square(hair))
     trimap = np.where(inner > 0, 1.0, np.where(outer > 0, 0.5, 0.0))
     return estimate_alpha_cf(rgb.astype(np.float64) / 255.0, trimap).astype(np.float32)
+
+
+def _pymatting() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    try:
+        from pymatting import estimate_alpha_cf  # compiles with numba when imported
+    except RuntimeError as error:
+        raise UserError(
+            f"closed-form matting cannot be compiled ({str(error).splitlines()[0][:200]}); set NUMBA_CACHE_DIR to a "
+            "folder that only you can write, or set matting.quality to guided"
+        ) from error
+    return estimate_alpha_cf

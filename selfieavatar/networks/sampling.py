@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numba import njit
 from torch import Tensor
 
+from selfieavatar.io.compiled import njit
 from selfieavatar.networks.haar import haar, inverse_haar
 
 
@@ -74,7 +74,7 @@ class _Bilinear(torch.autograd.Function):
         return torch.from_numpy(texels).permute(2, 0, 1)[None], None, None
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _taps(x, y, rows, columns):
     """Find the texel above left of a place in [-1,1], and how far it lies towards the next: (column, row, fx, fy)."""
     across = min(max(((x + 1) * columns - 1) / 2, np.float32(0)), np.float32(columns - 1))
@@ -83,7 +83,7 @@ def _taps(x, y, rows, columns):
     return column, row, np.float32(across - column), np.float32(down - row)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _gather(texels, places, shares, out):
     """Mix four texels of (M,N,C) for each of P places (P,2), times shares (P,), into out (P,C)."""
     rows, columns, channels = texels.shape
@@ -100,7 +100,7 @@ def _gather(texels, places, shares, out):
             )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _scatter(given, places, shares, texels):
     """Add given (P,C) to the four texels of (M,N,C) that each place was mixed of."""
     rows, columns, channels = texels.shape

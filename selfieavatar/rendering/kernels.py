@@ -3,7 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
+
+from selfieavatar.io.compiled import njit
 
 SKIN, EYE, MOUTH, HIDDEN, TEETH = range(5)  # as in selfieavatar.morphable.landmark_sets
 # Brightness of the inside of the mouth relative to its texture, and the plain colours of an eyeball (0 to 255).
@@ -14,7 +15,7 @@ PUPIL = np.array([10.0, 9.0, 9.0], np.float32)
 PUPIL_SHARE = 0.42
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def eyeball_point(x, y, camera, to_model, origin, center, radius, axes):
     """Intersect the line of sight through pixel (x, y) with an eyeball, in the eye's axes.
 
@@ -45,7 +46,7 @@ def eyeball_point(x, y, camera, to_model, origin, center, radius, axes):
     return right / length, down / length, forward / length
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _attribute_lines(edges, tri, values, face, y, lines):
     """Set up the vertex attributes of a triangle as linear functions along row y.
 
@@ -71,7 +72,7 @@ def pack_texture(texture: np.ndarray) -> np.ndarray:
 
 
 # A row of samples is textured in three short loops over flat arrays, which LLVM vectorises.
-@njit(cache=True, nogil=True)
+@njit()
 def _place_texels(u, v, left, right, rows, columns, place, fx, fy):
     """Find the flat index of the upper left of the four texels around u, v in [0, 1] and the bilinear weights."""
     for x in range(left, right):
@@ -82,7 +83,7 @@ def _place_texels(u, v, left, right, rows, columns, place, fx, fy):
         place[x] = row * np.int32(columns + 1) + column
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _gather_texels(texels, columns, place, left, right, t00, t01, t10, t11):
     below = np.uint64(columns + 1)
     for x in range(left, right):
@@ -91,7 +92,7 @@ def _gather_texels(texels, columns, place, left, right, t00, t01, t10, t11):
         t10[x], t11[x] = texels[at + below], texels[at + below + np.uint64(1)]
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _add_channel(t00, t01, t10, t11, fx, fy, shift, light, left, right, sums):
     """Add one channel, `shift` bits up in the texels: bilinear, times light, clipped to 0..255."""
     bits, byte = np.int32(shift), np.int32(255)
@@ -103,7 +104,7 @@ def _add_channel(t00, t01, t10, t11, fx, fy, shift, light, left, right, sums):
         sums[x] += min(max(colour, np.float32(0.0)), np.float32(255.0))
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _eyeball_colour(right, down, forward, iris_sine):
     sine = math.sqrt(right * right + down * down)
     if forward <= 0.0 or sine >= iris_sine:
@@ -113,7 +114,7 @@ def _eyeball_colour(right, down, forward, iris_sine):
     return np.float64(PUPIL[0]), np.float64(PUPIL[1]), np.float64(PUPIL[2])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def _row_of_faces(
     faces, left, right, y, step, edges, tri, values, part, eye_of,
     camera, to_model, origin, eyes, axes, row, sums,
@@ -151,7 +152,7 @@ def _row_of_faces(
         start = end
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def paint_image(
     face_at, extent, edges, tri, values, part, eye_of, texels, camera, to_model, origin, eyes, axes, factor, image
 ):
@@ -190,7 +191,7 @@ def paint_image(
                 image[image_row, column, c] = np.uint8(total * share + 0.5)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _behind_the_lips(x, y, camera, to_model, origin, mouth):
     """Compute the UV of the intersection of the line of sight through pixel (x, y) with the plane of the teeth."""
     dx, dy = (x - camera[1]) / camera[0], (y - camera[2]) / camera[0]
@@ -202,7 +203,7 @@ def _behind_the_lips(x, y, camera, to_model, origin, mouth):
     return mouth[4] + inwards * right, mouth[5] + inwards * down
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(error_model="numpy")
 def paint_uv(
     face_at, extent, edges, tri, uv, part, eye_of, camera, to_model, origin, eyes, axes, discs, mouth, image, mask
 ):

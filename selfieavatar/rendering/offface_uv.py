@@ -11,7 +11,8 @@ while the head rotates.
 import math
 
 import numpy as np
-from numba import njit
+
+from selfieavatar.io.compiled import njit
 
 REACH = 1.25  # distance of a line of sight from the centre of the head sphere, in radii, up to which it meets hair
 _WIDEST = math.radians(115.0)  # angle from the face's axis at the border of the square
@@ -55,7 +56,7 @@ def _tangents(aside: float, ahead: float, radius: float) -> tuple[float, float]:
     return math.tan(max(low, -right_angle)), math.tan(min(high, right_angle))
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _paint_hair(uv, face, camera, to_model, centre, radius, first, last):
     """Run `paint_hair` over columns first[0] to last[0] and rows first[1] to last[1]; centre (3,) in camera axes."""
     distance2 = centre[0] ** 2 + centre[1] ** 2 + centre[2] ** 2

@@ -13,7 +13,8 @@ import copy
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
+
+from selfieavatar.io.compiled import njit
 
 NEAR_CM = 1.0
 FAR_CM = 1000.0
@@ -55,7 +56,7 @@ def clip_positions(
     return (points @ matrix[:, :3].T + matrix[:, 3]).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def edge_functions(clip, tri, height, width, edges, planes, boxes):
     """Set up the edge functions of each triangle.
 
@@ -104,7 +105,7 @@ def edge_functions(clip, tri, height, width, edges, planes, boxes):
         boxes[face, 0], boxes[face, 1], boxes[face, 2], boxes[face, 3] = x0, y0, x1, y1
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _least(a, b):
     """Apply the fill rule: the least value of an edge function inside, 0 for the triangle that owns the edge.
 
@@ -113,14 +114,14 @@ def _least(a, b):
     return 0.0 if a > 0.0 or (a == 0.0 and b > 0.0) else _SMALLEST
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _sample_range(low, high, samples, count):
     """Find the first and one past the last sample, of `count` on an axis, whose centre is in [low, high] pixels."""
     first = np.int64(np.ceil(min(max(low * samples - 0.5, 0.0), count)))
     return first, np.int64(np.floor(min(max(high * samples - 0.5, -1.0), count - 1.0))) + 1
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def fill(edges, planes, boxes, samples, extent, face_at, depth):
     """Fill the z-buffer with samples x samples points a pixel.
 
@@ -160,7 +161,7 @@ def fill(edges, planes, boxes, samples, extent, face_at, depth):
         extent[:] = 0
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def barycentrics(edges, face, x, y):
     """Compute perspective-correct weights of a triangle's first and second corner at the point (x, y) in pixels."""
     e0 = edges[face, 0, 0] * x + (edges[face, 0, 1] * y + edges[face, 0, 2])
@@ -170,7 +171,7 @@ def barycentrics(edges, face, x, y):
     return e0 / total, e1 / total
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def _resolve(edges, samples, face_at, depth, rast):
     for row in range(face_at.shape[0]):
         for column in range(face_at.shape[1]):
