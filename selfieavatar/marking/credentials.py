@@ -111,16 +111,24 @@ def read_credentials(path: Path, anchors: str = "") -> Credentials | None:
         return None
     try:
         with path.open("rb") as source, Reader(format, source, context=_context(anchors)) as reader:
-            content, state = json.loads(reader.json()), reader.get_validation_state()
+            told = reader.json()
     except (C2paError.ManifestNotFound, C2paError.NotSupported):
         return None
     except C2paError as error:
         return Credentials(None, "", INVALID, "", (plain_text(str(error).splitlines()[0]),))
+    try:
+        return _credentials(json.loads(told))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # whoever signs may state anything
+        return Credentials(None, "", INVALID, "", ("statements of another form than C2PA's",))
+
+
+def _credentials(content: dict[str, Any]) -> Credentials:
+    """Take what a manifest store says, as the reader of C2PA writes it as JSON."""
     manifest = content.get("manifests", {}).get(content.get("active_manifest"), {})
     failures = content.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
     problems = [plain_text(one.get("code")) for one in failures if one.get("code") != "signingCredential.untrusted"]
     tools = [f"{one.get('name', '')} {one.get('version', '')}" for one in manifest.get("claim_generator_info", [])]
-    signature = {"Trusted": TRUSTED, "Valid": UNTRUSTED}.get(str(state), INVALID)
+    signature = {"Trusted": TRUSTED, "Valid": UNTRUSTED}.get(str(content.get("validation_state")), INVALID)
     signer = manifest.get("signature_info", {})
     return Credentials(
         _facts(manifest), plain_text(" ".join(tools)), signature,

@@ -47,7 +47,7 @@ def packet(facts: Facts) -> bytes:
 def facts_of(found: bytes) -> Facts | None:
     """Read the facts of a packet; None where it names no synthetic source. Nothing of it is executed or resolved."""
     text = found[:_MOST].decode("utf-8", errors="replace")
-    values = {name: html.unescape(value) for name, value in re.findall(r'([\w:]+)\s*=\s*"([^"<]*)"', text)}
+    values = {name: html.unescape(value) for name, value in re.findall(r'(?<![\w:])([\w:]+)\s*=\s*"([^"<]*)"', text)}
     kinds = re.findall(rf"{re.escape(SOURCE_TYPES)}\w+", text)  # other programs write it as an element
     said = {name: values.get(f"sa:{name}", "") for name in ("subject", "avatar", "consent", "region_px")}
     tool = values.get("xmp:CreatorTool", "")

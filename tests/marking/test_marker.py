@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import av
@@ -15,6 +16,7 @@ from c2pa import Reader
 from selfieavatar.errors import UserError
 from selfieavatar.io.images import encode_jpeg, encode_png
 from selfieavatar.marking import xmp
+from selfieavatar.marking.credentials import INVALID, read_credentials
 from selfieavatar.marking.facts import BESIDE_REAL, NOT_STATED, PAINTED, SOURCE_TYPES, Facts, Origin
 from selfieavatar.marking.keys import signing_key
 from selfieavatar.marking.label import write_label
@@ -171,6 +173,21 @@ def test_a_file_of_endless_boxes_ends(tmp_path):
     path = tmp_path / "x.mp4"
     path.write_bytes(b"\0\0\0\x08ftyp" + bytes(8) * 20_000)
     assert xmp.of_video(path) is None
+
+
+def test_a_packet_of_one_long_word_is_read_in_no_time():
+    start = time.process_time()
+    assert xmp.facts_of(b"a" * (1 << 16)) is None
+    assert time.process_time() - start < 2
+
+
+def test_signed_statements_of_another_form_do_no_harm(tmp_path, monkeypatch):
+    path, store = made(tmp_path, ".png"), '{"active_manifest": "a", "manifests": {"a": %s}}'
+    listed = '{"assertions": [{"label": "c2pa.actions", "data": [1]}]}'
+    for told in ("[]", "[" * 100_000, store % "[1]", store % '{"assertions": [1]}', store % listed):
+        monkeypatch.setattr(Reader, "json", lambda _reader, told=told: told)
+        found = read_credentials(path)
+        assert found.facts is None and found.signature == INVALID and found.problems
 
 
 def test_nothing_is_left_where_a_file_cannot_be_signed(tmp_path):

@@ -31,12 +31,16 @@ def test_a_text_that_names_another_film_is_refused(film, capfd, name, text):
     assert capfd.readouterr() == ("", ""), "the libraries say nothing"
 
 
-@pytest.mark.parametrize("name", ["s%d.png", "s0.png", "photo.mp4"])
-def test_a_single_image_or_a_pattern_of_names_is_refused(tmp_path, name):
-    for other in ("s0.png", "s1.png", name):
-        (tmp_path / other).write_bytes(cv2.imencode(".png", numbered(2)[1])[1].tobytes())
+def test_a_single_image_is_no_video(tmp_path):
+    (tmp_path / "photo.mp4").write_bytes(cv2.imencode(".png", numbered(2)[1])[1].tobytes())
     with pytest.raises(UserError, match="single images.*folder of images"):
-        open_source(tmp_path / name)
+        open_source(tmp_path / "photo.mp4")
+
+
+def test_a_pattern_of_names_is_one_image(tmp_path):
+    for other in ("s0.png", "s1.png", "s%d.png"):
+        (tmp_path / other).write_bytes(cv2.imencode(".png", numbered(2)[1])[1].tobytes())
+    assert open_source(tmp_path / "s%d.png").count == 1
 
 
 @pytest.mark.parametrize(

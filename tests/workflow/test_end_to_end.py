@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import av
 import cv2
@@ -16,7 +18,7 @@ import torch
 from selfieavatar.identity import Identity
 from selfieavatar.io.images import read_image
 from selfieavatar.io.manifest import read_manifest
-from tests.workflow.conftest import VARIANT
+from tests.workflow.conftest import ROOT, VARIANT
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +50,18 @@ def test_the_files_of_the_contract(made_project):
     assert "other: score of each frame" in (subject / "figures.html").read_text()
     half_written = {path.name for path in subject.rglob(".*")} - {".snakemake_timestamp"}
     assert not half_written
+
+
+def test_results_are_private_and_name_neither_folders_nor_the_machine(made_project):
+    results = made_project.work / "results"
+    open_to_others = [path for path in (results, *results.rglob("*")) if path.stat().st_mode & 0o077]
+    assert not open_to_others
+    shared = [path for kind in ("html", "json", "md") for path in results.rglob(f"*.{kind}")]
+    assert len(shared) > 3
+    places = (str(made_project.code.parent), str(ROOT), str(Path.home()) + "/")
+    for path in (*shared, results / "smoke/avatar.pt", results / "smoke/identity.npz"):
+        assert not [place for place in places if place.encode() in path.read_bytes()], path
+    assert not [path for path in results.rglob("*tfevents*") if socket.gethostname() in path.name.split(".")]
 
 
 def test_the_avatar_is_a_plain_dict(made_project):
