@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-_HEADER_BYTES = 1 << 12  # of any array here; NumPy's own limit keeps its parser from deep expressions
-
 
 def read_npz(path: Path, names: Collection[str], most_bytes: int) -> dict[str, np.ndarray]:
     """Read the arrays of these names that the file holds.
@@ -35,7 +33,7 @@ def read_npz(path: Path, names: Collection[str], most_bytes: int) -> dict[str, n
             with archive.open(member) as file:
                 version = npy.read_magic(file)
                 header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                shape, fortran, dtype = header(file, max_header_size=_HEADER_BYTES)
+                shape, fortran, dtype = header(file)
                 size = math.prod(shape) * dtype.itemsize
                 if dtype.hasobject or min(shape, default=0) < 0:
                     raise ValueError(f"{name} is no plain array")
