@@ -5,27 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from selfieavatar.errors import UserError
+from selfieavatar.io.lease import refuse_lost
+from selfieavatar.io.owner import is_gone, place
 from selfieavatar.io.permissions import make_folder, restrict
+
+LEFTOVER_S = 86400.0  # after which a temporary file of another host is nobody's
 
 
 @contextmanager
 def atomic_file(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it replaces `path` when the block ends well and vanishes when not."""
+    """Yield an empty temporary file beside `path`; it replaces `path` when the block ends well, else it vanishes.
+
+    Raises:
+        UserError: another run has taken over `path`, which is left alone.
+    """
     path = Path(path)
-    # The suffix stays, since writers choose the format by it. One fixed name: what a killed run left is written over.
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     with _named_after(path):
         make_folder(path.parent)
+        end = f".part{path.suffix}"  # by which writers choose the format
+        temporary = _temporary(path.parent, path.stem, end)
+        temporary.touch(mode=0o600, exist_ok=False)  # by O_EXCL: what is written goes through nobody's link
         try:
+            _remove_leftovers(temporary, path.stem, end)
             yield temporary
             restrict(temporary)
+            refuse_lost(path)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -33,22 +46,51 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_dir(path: Path | str) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; it takes the place of `path` when the block ends well."""
+    """Yield an empty temporary folder beside `path`; it takes the place of `path` when the block ends well.
+
+    Raises:
+        UserError: another run has taken over `path`, which is left alone.
+    """
     path = Path(path)
-    temporary, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
     with _named_after(path):
-        for left in (temporary, old):
-            shutil.rmtree(left, ignore_errors=True)
-        make_folder(temporary)
+        make_folder(path.parent)
+        temporary, old = (_temporary(path.parent, path.name, end) for end in (".part", ".old"))
+        temporary.mkdir(mode=0o700)
         try:
+            for end in (".part", ".old"):
+                _remove_leftovers(temporary, path.name, end)
             yield temporary
             restrict(temporary)
+            refuse_lost(path)
             if path.exists():
                 os.replace(path, old)
             os.replace(temporary, path)
         finally:
             for left in (temporary, old):
-                shutil.rmtree(left, ignore_errors=True)
+                _remove(left)
+
+
+def _temporary(folder: Path, name: str, end: str) -> Path:
+    """Name what is this process's alone, in a way that tells others whose it is."""
+    return folder / f".{name}.{place()}-{os.getpid()}-{secrets.token_hex(4)}{end}"
+
+
+def _remove_leftovers(mine: Path, name: str, end: str) -> None:
+    """Remove what other processes left of the same output beside `mine`: those surely gone, or a day ago."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}{re.escape(end)}")
+    old = mine.lstat().st_mtime - LEFTOVER_S  # by the clock of the file system
+    for path in mine.parent.iterdir():
+        found = pattern.fullmatch(path.name)
+        with suppress(FileNotFoundError):  # another process may be at the same
+            if found and path != mine and (is_gone(found[1], int(found[2])) or path.lstat().st_mtime < old):
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path | str, content: Any) -> None:
@@ -64,6 +106,7 @@ def _named_after(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        refuse_lost(path)  # whoever took the output over may have removed what was being written
         if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise

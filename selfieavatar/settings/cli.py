@@ -13,11 +13,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from selfieavatar.errors import UserError
+from selfieavatar.io.lease import leased
 from selfieavatar.io.permissions import share_mask
 from selfieavatar.settings.config import read_section, stage_settings
 from selfieavatar.settings.marking_section import Marking
@@ -93,7 +95,8 @@ def main(
     try:
         os.umask(share_mask())  # of files that libraries write; files.py sees to the others
         args.settings = stage_settings(args.section, _parse_json(args.settings))
-        run(args)
+        with leased(_outputs(args)):
+            run(args)
     except UserError as error:
         sys.exit(_say(args.stage, str(error), status=2))
     except KeyboardInterrupt:
@@ -103,6 +106,15 @@ def main(
         if problem is None:
             raise
         sys.exit(_say(args.stage, problem, status=2))
+
+
+def _outputs(args: argparse.Namespace) -> list[Path]:
+    """List what the stage is about to write, by the names of its arguments."""
+    return [
+        value
+        for name, value in vars(args).items()
+        if isinstance(value, Path) and (name in ("manifest", "train_dir") or name.split("_")[0] == "out")
+    ]
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -87,7 +87,7 @@ def test_good_states_are_chosen_by_age_and_others_dropped(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_wait_for_the_end_of_a_step(number, monkeypatch):
+def test_signals_wait_for_the_end_of_a_step(number, monkeypatch, heard_signals):
     before = signal.getsignal(number)
     with stop_between_steps() as asked:
         assert not asked()

@@ -17,12 +17,14 @@ from selfieavatar.settings.clip_sheet import NAME
 from selfieavatar.workflow.command import logged, shell_prefix
 from selfieavatar.workflow.comparison_wiring import Comparison
 from selfieavatar.workflow.input_folders import files_digest, images_digest
+from selfieavatar.workflow.run_lease import RunLease
 from selfieavatar.workflow.wiring import Wiring
 
 os.umask(share_mask())  # for the folders that Snakemake makes, the logs, and all jobs
 shell.prefix(shell_prefix(own_python=DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method))
 wf = Wiring(workflow, config)
 comparison = Comparison(wf)
+lease = RunLease(workflow, wf.results)
 
 # Constraints stand in the path variables: Snakemake applies its section `wildcard_constraints` before it fills these in.
 SUBJECT, CLIP = f"{{subject,{NAME.pattern}}}", f"{{clip,{NAME.pattern}}}"
