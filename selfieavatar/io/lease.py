@@ -170,11 +170,15 @@ class Holder:
         try:
             for path in dict.fromkeys(Path(os.path.abspath(path)) for path in paths):
                 file = lease_file(path)
-                if file not in self.files:
-                    self._create(path, file)
-                    taken.append(file)
-                    self.files[file] = None
+                if file in self.files:
+                    continue
                 refuse_others(path, self.run.token)
+                self._create(path, file)
+                taken.append(file)
+                self.files[file] = None
+                refuse_others(
+                    path, self.run.token
+                )  # of two that lease a folder and what lies in it, one sees the other
         except BaseException:
             self._drop(taken)
             raise
@@ -253,10 +257,15 @@ def leased(paths: Iterable[Path]) -> Iterator[None]:
 def _write_new(file: Path, text: str) -> bool:
     """Create a file by O_EXCL, which writes through no planted link; False where there is something already."""
     try:
-        with file.open("x", encoding="utf-8") as new:
-            new.write(text)
+        new = file.open("x", encoding="utf-8")
     except FileExistsError:
         return False
+    try:
+        with new:
+            new.write(text)
+    except OSError:  # a full disk
+        file.unlink(missing_ok=True)
+        raise
     return True
 
 
@@ -268,14 +277,16 @@ def _read(file: Path) -> Owner | None:
         return None
     except OSError:  # a planted link, or a lease that only its owner may read
         return Owner(UNKNOWN, beat_s=file.lstat().st_mtime)
-    with os.fdopen(handle, "rb") as opened:
-        status = os.fstat(opened.fileno())
-        text = opened.read(_MOST_BYTES) if stat.S_ISREG(status.st_mode) else b""
+    try:
+        status = os.fstat(handle)
+        text = os.read(handle, _MOST_BYTES) if stat.S_ISREG(status.st_mode) else b""
+    finally:
+        os.close(handle)
     try:
         facts = json.loads(text)
         known = {name: _plain(facts[name]) for name in ("token", "user", "host", "place", "start", "since", "command")}
         return Owner(**known, pid=int(facts["pid"]), beat_s=status.st_mtime)
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return Owner(UNKNOWN, beat_s=status.st_mtime)
 
 

@@ -74,7 +74,7 @@ class RunLease:
             return
         try:
             self._holder.take(folders)
-        except UserError as error:
+        except (UserError, OSError) as error:
             raise WorkflowError(str(error)) from error
 
     def _folder(self, file: str) -> Path | None:

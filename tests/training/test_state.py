@@ -5,6 +5,7 @@ import signal
 import pytest
 import torch
 
+from selfieavatar.settings.cli import STOPPING
 from selfieavatar.training.state import (
     STATE_NAME,
     STATE_PARTS,
@@ -86,7 +87,16 @@ def test_good_states_are_chosen_by_age_and_others_dropped(tmp_path):
     assert load_checkpoint(tmp_path, [1, 2], 10, "cpu") is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.fixture
+def heard_signals():
+    """Signals that whoever started the tests may have had them ignore: `nohup make test &` does so."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in STOPPING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", STOPPING)
 def test_signals_wait_for_the_end_of_a_step(number, monkeypatch, heard_signals):
     before = signal.getsignal(number)
     with stop_between_steps() as asked:
@@ -100,7 +110,7 @@ def test_signals_wait_for_the_end_of_a_step(number, monkeypatch, heard_signals):
     assert signal.getsignal(number) is before
 
 
-def test_a_signal_that_is_ignored_stays_so():
+def test_a_signal_that_is_ignored_stays_so(heard_signals):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with stop_between_steps() as asked:
