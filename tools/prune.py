@@ -2,8 +2,8 @@
 
 Each training keeps its state below results/<subject>/train, in a folder named by its settings, code and data, and goes
 on from there when it is asked for again. A finished one keeps only a copy of its avatar. Never touched are the training
-that made the present avatar.pt, the one that was worked on last, curves and image grids. Run by hand, while no
-training runs.
+that made the present avatar.pt, the one that was worked on last, curves and image grids. Run by hand; where a run is at
+work, nothing is removed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.files import content_hash, expand
+from selfieavatar.io.lease import refuse_others
 from selfieavatar.io.paths import AVATAR, TRAIN, avatar_folders
 from selfieavatar.reporting.summary_page import bytes_in_words
 from selfieavatar.settings.cli import main, stage_parser
@@ -80,6 +81,8 @@ def run(args: argparse.Namespace) -> None:
     # A checkpoint may be the last one under a second name.
     total = bytes_in_words(sum({(fact.st_dev, fact.st_ino): fact.st_size for fact in facts.values()}.values()))
     if args.yes:
+        for path in found:
+            refuse_others(path)
         for path in found:
             path.unlink()
     end = "removed" if args.yes else "would be removed by --yes"

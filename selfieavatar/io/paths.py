@@ -10,6 +10,7 @@ results/<subject>/
     external/<method>/                          images of another method, put there by hand, and their scores
     external/<method>/<subject>--<clip>/        its images of the frames that a driver's clip asks for
     logs/  benchmarks/  train/                  logs, times, and the state of trainings
+results/.<subject>.lease                        who makes files of the subject at the moment
 """
 
 from __future__ import annotations

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from snakemake.exceptions import WorkflowError
 from snakemake.io import _IOFile
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from selfieavatar.errors import UserError
-from selfieavatar.io.lease import Holder, folder_of, new_run, refuse_lost
+from selfieavatar.io.lease import VARIABLE, Holder, folder_of, new_run, refuse_lost
 
 
 class RunLease:
@@ -36,6 +37,7 @@ class RunLease:
             self._holder = _holder()
             self._holder.run.roots.append(str(self._results))
             self._holder.run.publish()
+            workflow.register_envvars(VARIABLE)  # for executors that pass on only what they are told
         _leases[self._results] = self
 
     def take(self) -> None:
@@ -44,6 +46,8 @@ class RunLease:
         Raises:
             WorkflowError: another run is at work in one of them, or has just been.
         """
+        if self._holder is None or self._workflow.dryrun:
+            return
         jobs = list(self._workflow.dag.needrun_jobs())
         self._take(file for job in jobs for file in job.output)
         # Whoever held the lease while this run was looking for what is missing has made it by now.
@@ -92,12 +96,19 @@ def _holder() -> Holder:
 _leases: dict[Path, RunLease] = {}  # of each folder of results that the Snakefiles of this process work on
 
 
+def _schedule(self: JobScheduler, _schedule: Callable[[JobScheduler], bool] = JobScheduler.schedule) -> bool:
+    for lease in _leases.values():
+        lease.take()
+    return _schedule(self)
+
+
 async def _remove(self: _IOFile, *arguments: Any, _remove: Any = _IOFile.remove, **options: Any) -> None:
     for lease in _leases.values():
         lease.before_removing(str(self))
     await _remove(self, *arguments, **options)
 
 
-# All of Snakemake's removals pass here: of outputs before a job and after a failed one, and of temporary ones. There is
-# no setting for it: --keep-incomplete is about failed jobs alone, and would keep what belongs to this run.
-_IOFile.remove = _remove
+# Snakemake has no settings for either. `onstart` is silent in a Snakefile that is used as a module and with --no-hooks;
+# --keep-incomplete is about failed jobs alone, and keeps what this run has left half done.
+JobScheduler.schedule = _schedule  # once the jobs are known, before the first
+_IOFile.remove = _remove  # of outputs before a job and after a failed one, and of temporary ones

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from selfieavatar.io.lease import Holder, new_run
 from selfieavatar.settings import cli
 from tools import prune
 
@@ -56,6 +57,15 @@ def test_it_removes_the_states_of_old_trainings(results):
     assert before - files(results) == {f"anna/train/{'a' * 16}/{name}" for name in FILES[:3]}
     run(results, "--yes", "--avatars")
     assert before - files(results) == {f"anna/train/{'a' * 16}/{name}" for name in FILES[:4]}
+
+
+def test_nothing_is_removed_where_a_run_is_at_work(results, capsys):
+    holder, before = Holder(new_run()), files(results)
+    holder.take([results / "anna"])
+    with pytest.raises(SystemExit, match="2"):
+        run(results, "--yes")
+    holder.release()
+    assert "anna is being made by" in capsys.readouterr().err and files(results) == before
 
 
 def test_two_names_of_one_file_are_counted_once(results, capsys):

@@ -24,7 +24,7 @@ os.umask(share_mask())  # for the folders that Snakemake makes, the logs, and al
 shell.prefix(shell_prefix(own_python=DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method))
 wf = Wiring(workflow, config)
 comparison = Comparison(wf)
-lease = RunLease(workflow, wf.results)
+RunLease(workflow, wf.results)
 
 # Constraints stand in the path variables: Snakemake applies its section `wildcard_constraints` before it fills these in.
 SUBJECT, CLIP = f"{{subject,{NAME.pattern}}}", f"{{clip,{NAME.pattern}}}"
