@@ -26,6 +26,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.owner import is_gone, place, start_of
@@ -79,7 +80,7 @@ class Run:
 
     def publish(self) -> None:
         """Have the processes that are started from now on belong to this run."""
-        os.environ[VARIABLE] = json.dumps(asdict(self))
+        os.environ[VARIABLE] = quote(json.dumps(asdict(self)))  # no character that a shell would take for its own
 
     def needed(self, path: Path) -> list[Path]:
         """List the leases without which this run must not touch `path`."""
@@ -99,7 +100,7 @@ def folder_of(root: Path, path: Path) -> Path | None:
 def current_run() -> Run | None:
     """Give the run that this process belongs to."""
     text = os.environ.get(VARIABLE)
-    return Run(**json.loads(text)) if text else None
+    return Run(**json.loads(unquote(text))) if text else None
 
 
 def new_run() -> Run:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -189,6 +190,7 @@ def test_the_stages_of_a_run_need_its_lease_of_each_subject(anna, monkeypatch):
     refuse_lost(anna / "clips/talk/frames")
     refuse_lost(results / "table.md")  # all subjects share it
     refuse_lost(results.parent / "elsewhere/weights.pth")
+    assert re.fullmatch(r"[\w%./~-]+", os.environ[lease.VARIABLE]), "fit for the command of a job on another host"
     with pytest.raises(UserError, match="the lease of this run"):
         refuse_lost(results / "bert/avatar.pt")
     holder.release()
