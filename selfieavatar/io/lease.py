@@ -177,9 +177,8 @@ class Holder:
                 self._create(path, file)
                 taken.append(file)
                 self.files[file] = None
-                refuse_others(
-                    path, self.run.token
-                )  # of two that lease a folder and what lies in it, one sees the other
+                # Of two that lease a folder and a file in it at once, one sees the other.
+                refuse_others(path, self.run.token)
         except BaseException:
             self._drop(taken)
             raise
@@ -277,7 +276,10 @@ def _read(file: Path) -> Owner | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:  # a planted link, or a lease that only its owner may read
-        return Owner(UNKNOWN, beat_s=file.lstat().st_mtime)
+        try:
+            return Owner(UNKNOWN, beat_s=file.lstat().st_mtime)
+        except OSError:  # no name that the file system takes, or a folder that is closed to this user
+            return None
     try:
         status = os.fstat(handle)
         text = os.read(handle, _MOST_BYTES) if stat.S_ISREG(status.st_mode) else b""

@@ -226,6 +226,7 @@ def test_reading_and_writing_elsewhere_is_not_hindered(anna, writer):
     with pytest.raises(UserError, match="is being made by"), atomic_file(anna / "b.txt"):
         pass
     assert not (anna / "b.txt").exists()
+    refuse_others(anna.with_name("b" * 255))
 
 
 def test_nothing_is_locked(anna, monkeypatch):
