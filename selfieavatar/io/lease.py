@@ -158,6 +158,7 @@ class Holder:
 
     def __init__(self, run: Run) -> None:
         self.run, self.files, self._pid = run, dict[Path, None](), os.getpid()
+        self._folders: list[Path] = []  # made for a lease, the innermost first
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -198,8 +199,12 @@ class Holder:
             if (owner := _read(file)) and owner.token == self.run.token:
                 with suppress(OSError):
                     file.unlink()
+        for folder in self._folders:
+            with suppress(OSError):  # something lies in it
+                folder.rmdir()
 
     def _create(self, path: Path, file: Path) -> None:
+        self._folders = [folder for folder in file.parents if not folder.exists()] + self._folders
         file.parent.mkdir(parents=True, exist_ok=True)
         while not _write_new(file, json.dumps(self._owner(), indent=1)):
             owner = _read(file)

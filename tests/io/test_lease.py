@@ -142,6 +142,12 @@ def test_the_heart_beats_by_the_file_systems_clock_until_the_lease_is_lost(anna,
     assert file.stat().st_mtime == 0, "neither kept alive nor released by whom it does not belong to"
 
 
+def test_a_run_that_writes_nothing_leaves_no_folder(anna):
+    with pytest.raises(UserError, match="a wrong input"), leased([anna / "clips/talk/frames", anna / "avatar.pt"]):
+        raise UserError("a wrong input")
+    assert not anna.exists() and anna.parent.exists()
+
+
 def test_all_leases_are_taken_or_none(anna):
     bert, holder = anna.with_name("bert"), Holder(new_run())
     holder.take([bert])
