@@ -3,7 +3,7 @@
 The lease of `results/anna` is the file `results/.anna.lease`; it covers all that lies below. It is created by O_EXCL,
 which is atomic on NFS, too; it names its owner, and its time of change is a heartbeat. How old that is tells the file
 system's own clock, which all hosts share. Before each commit of an output a run checks that the lease is still its own:
-one that was halted, and taken over meanwhile, ends instead of replacing finished work (decision 22).
+one that was halted, and taken over meanwhile, ends instead of replacing finished work (decision 23).
 
 A run is a Snakemake process with the stages that it starts, on whichever host, or a stage that was started by hand. Who
 belongs to it knows it by an environment variable.
