@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,14 @@ from selfieavatar.interop.datasets.mead import clip_labels
 from selfieavatar.io.files import beside, expand
 from selfieavatar.io.paths import AVATAR, AVATAR_FILES, VARIANTS, targets
 from selfieavatar.morphable.coefficient_files import check_coefficients
-from selfieavatar.networks.sizes import refuse_sizes
 from selfieavatar.settings.assets import given_file, measuring_files, needed_files
 from selfieavatar.settings.clip_sheet import Clip, read_sheet
 from selfieavatar.settings.config import (
     PATHS,
     ROOT,
-    SECTIONS,
     canonical_json,
-    check_choices,
     check_config,
-    load_preset,
-    load_variant,
     read_section,
-    stage_settings,
     variant_names,
 )
 from selfieavatar.settings.device import visible_gpus
@@ -45,7 +39,7 @@ from selfieavatar.settings.packaged import packaged_file
 from selfieavatar.settings.sections import Storage
 from selfieavatar.settings.typed_paths import why_missing
 from selfieavatar.workflow.command import sheet_path
-from selfieavatar.workflow.given_settings import settings_given
+from selfieavatar.workflow.given_settings import Settings, settings_given
 from selfieavatar.workflow.input_folders import as_input
 
 Ask = Callable[[Any], Any]  # of Snakemake's wildcards
@@ -66,27 +60,22 @@ class Wiring:
 
     def __init__(self, workflow: Any, config: Mapping[str, Any]) -> None:
         self.workflow = workflow
-        self.config, self._overlay = settings_given(workflow, config)
+        self.config, overlay = settings_given(workflow, config)
         check_config(
             self.config, "the configuration (config/config.yaml, --configfile, or --config subjects=... results=...)"
         )
         self.results = expand(self.config.get("results", PATHS["results"]))
         self.sheet_file = sheet_path(self.config.get("subjects", PATHS["subjects"]))
         self.sheet = read_sheet(self.sheet_file)
-        for subject in self.sheet.everybody():
-            self._check(subject)
+        self._settings = Settings(self.config, overlay)
+        for preset in dict.fromkeys(map(self.sheet.preset, self.sheet.everybody())):
+            self._settings.check(preset)
 
     # Settings
 
     def section(self, stage: str, subject: str, variant: str = "") -> Any:
         """Layer and validate a stage's settings: config.yaml, the subject's preset, the command line, the variant."""
-        layers = (self.config, load_preset(self.sheet.preset(subject)), self._overlay, load_variant(variant))
-        return stage_settings(stage, *(layer.get(stage) or {} for layer in layers))
-
-    def _check(self, subject: str, variant: str = "") -> None:
-        found = {stage: self.section(stage, subject, variant) for stage in SECTIONS}
-        check_choices(found["landmarks"], found["fit"], found["train"])
-        refuse_sizes(found["train"], found["decode"].size_px)
+        return self._settings.section(stage, self.sheet.preset(subject), variant)
 
     def settings(self, stage: str) -> Ask:
         """Give params the stage's settings as one canonical JSON string, since Snakemake compares strings reliably."""
@@ -94,7 +83,7 @@ class Wiring:
         def of_wildcards(wildcards: Any) -> str:
             variant = self.variant(wildcards)
             if variant:
-                self._check(wildcards.subject, variant)
+                self._settings.check(self.sheet.preset(wildcards.subject), variant)
             return canonical_json(self.section(stage, wildcards.subject, variant))
 
         return of_wildcards
@@ -316,7 +305,7 @@ class Wiring:
         first = path = self._start_of(subject)
         if first is None or self.variant(wildcards):
             return []
-        made = {(self.results / one / AVATAR).resolve(): one for one in self.sheet.subjects()}
+        made = self._avatars
         asked = [subject]
         while path is not None and (other := made.get(path.resolve())) and other != asked[-1]:
             if other in asked:
@@ -330,15 +319,23 @@ class Wiring:
             raise UserError(f"train.start_from {first.absolute()} does not exist; name an avatar.pt, or leave it empty")
         return str(first)
 
+    @cached_property
+    def _avatars(self) -> dict[Path, str]:
+        return {(self.results / one / AVATAR).resolve(): one for one in self.sheet.subjects()}
+
     def _start_of(self, subject: str) -> Path | None:
         name = self.section("train", subject).start_from
         return expand(name) if name else None
 
     # The machine or cluster
 
+    @cached_property
+    def _gpus(self) -> list[str]:
+        return visible_gpus()  # once for all jobs: it may start a program
+
     def gpu(self, wildcards: Any) -> int:
         """Count the GPUs of a job that can use one: none on a machine without, else one, as on clusters."""
-        return 1 if visible_gpus() or not self.workflow.local_exec else 0
+        return 1 if self._gpus or not self.workflow.local_exec else 0
 
     def photometric_gpu(self, wildcards: Any) -> int:
         """Ask for a GPU where the fit may refine on the images, for none where landmarks and light suffice."""
@@ -353,7 +350,7 @@ class Wiring:
         if not workflow.is_main_process or not self.gpu(wildcards):
             return workflow.cores
         given = workflow.global_resources.get("gpu")
-        gpus = len(visible_gpus()) if given is None else given.value
+        gpus = len(self._gpus) if given is None else given.value
         return max(workflow.cores // (gpus + 1), min(workflow.cores, 4))
 
     # Beginning and end of a run

@@ -2,12 +2,16 @@
 
 import json
 import os
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.assets import GIVEN
+from selfieavatar.settings.config import SECTIONS
+from selfieavatar.workflow import given_settings
+from selfieavatar.workflow import wiring as wiring_module
 from selfieavatar.workflow.comparison_wiring import Comparison
 from selfieavatar.workflow.wiring import Wiring
 
@@ -201,3 +205,34 @@ def test_consent_and_marks_become_arguments(wiring, tmp_path):
     assert wiring().marking == ""
     key = tmp_path / "my key.pem"
     assert wiring({"marking": {"label": False, "key": str(key)}}).marking == f"--no-label --signing-key '{key}'"
+
+
+def test_what_many_subjects_share_is_worked_out_once(wiring, tmp_path, monkeypatch):
+    """Two hundred subjects of one preset: one sheet read, sections validated once, GPUs looked for once."""
+    calls = Counter()
+
+    def counted(module, name):
+        original = getattr(module, name)
+
+        def call(*arguments, **named):
+            calls[name] += 1
+            return original(*arguments, **named)
+
+        monkeypatch.setattr(module, name, call)
+
+    for module, name in (
+        (wiring_module, "read_sheet"), (wiring_module, "visible_gpus"), (given_settings, "stage_settings"),
+    ):  # fmt: skip
+        counted(module, name)
+    (tmp_path / "a.mp4").touch()
+    people = [f"p{number}" for number in range(200)]
+    rows = [f"{who}\ttalk\ttrain\ta.mp4\t\t\tselfie\tself\tsmoke\n" for who in people]
+    (tmp_path / "many.tsv").write_text(HEADER + "".join(rows))
+    overlay = {"subjects": "many.tsv", "train": {"start_from": "results/p0/avatar.pt"}}
+    wf = wiring(overlay, local_exec=True, is_main_process=True, cores=2, global_resources={})
+    for who in people:
+        job = of(who, clip="talk")
+        assert wf.source(job) == "a.mp4" and json.loads(wf.settings("train")(job))["batch"] == 4
+        wf.weights("train")(job), wf.coefficients_there(job), wf.training_threads(job), wf.photometric_gpu(job)
+        assert wf.start_from(job) == ([] if who == "p0" else "<results>/p0/avatar.pt")
+    assert calls == {"read_sheet": 1, "visible_gpus": 1, "stage_settings": len(SECTIONS)}
