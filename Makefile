@@ -31,10 +31,10 @@ FIND_PYTHON = IFS=:; for folder in $$PATH; do for name in python3 python3.12 pyt
 	&& "$$folder/$$name" -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 \
 	&& { echo "$$folder/$$name"; exit 0; }; done; done
 
-.PHONY: help setup demo test test-fast lint lint-types lint-style bench gpu-check report docs lock clean
+.PHONY: help setup demo test test-fast lint lint-types lint-style bench gpu-check slurm-check s3-check report docs lock clean
 
 help: ## print this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: ## create .venv and install requirements.lock (done by the others when needed)
 ifneq ($(ENV),active)
@@ -76,6 +76,12 @@ bench: setup ## measure speed: every script of benchmarks/ that needs nothing gi
 gpu-check: setup ## say which CUDA GPU is found and run the tests that need one
 	@$(PY) -c 'import torch; print("torch", torch.__version__, "|", torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA GPU found")'
 	@$(PY) -m pytest -q -m gpu -rs $(PYTEST_ARGS)
+
+slurm-check: setup ## run the workflow on a throw-away Slurm of one node (as root; Debian: slurm-wlm, munge)
+	@$(PY) -m pytest -q -rs tests/workflow/check_slurm.py $(PYTEST_ARGS)
+
+s3-check: setup ## keep results in a local S3 server (needs snakemake-storage-plugin-s3 and moto[server], docs/cluster.md)
+	@$(PY) -m pytest -q -rs tests/workflow/check_s3.py $(PYTEST_ARGS)
 
 report: setup ## results/report.html: pages, videos and metrics of what has been made; opened in a browser
 	@$(PY) tools/report.py $(if $(REPORT),--config $(REPORT))

@@ -10,6 +10,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
+from snakemake.io import local
 from snakemake.logging import logger
 
 from selfieavatar.io.paths import AVATAR, EXTERNAL, METRICS, VARIANTS
@@ -67,7 +68,7 @@ class Comparison:
 
     def method_images(self, wildcards: Any) -> list[str]:
         """List the images of an external method, so that a changed or added one is measured again."""
-        return [str(path) for path in self._method_files(wildcards)[0]]
+        return [local(str(path)) for path in self._method_files(wildcards)[0]]
 
     def method_others(self, wildcards: Any) -> str:
         """List what else lies there, as JSON; the stage refuses it."""

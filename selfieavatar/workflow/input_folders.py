@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
-from snakemake.io import ancient
+from snakemake.io import ancient, local
 
 from selfieavatar.io.images import list_images
 
@@ -20,8 +20,8 @@ _DESKTOP = {"thumbs.db", "desktop.ini"}
 
 
 def as_input(path: str) -> str:
-    """Mark a folder as an input whose time means nothing; a file stays as it is."""
-    return ancient(path) if Path(path).is_dir() else path
+    """Mark what people bring as an input of this machine, never of a storage; the time of a folder means nothing."""
+    return local(ancient(path) if Path(path).is_dir() else path)
 
 
 def images_digest(*inputs: str | Iterable[str]) -> str:

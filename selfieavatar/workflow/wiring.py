@@ -15,7 +15,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from snakemake.io import directory, temp
+from snakemake.io import directory, local, temp
 from snakemake.logging import logger
 
 from selfieavatar.errors import UserError
@@ -105,14 +105,14 @@ class Wiring:
 
         def files(wildcards: Any) -> list[str]:
             section = self.section(stage, wildcards.subject, self.variant(wildcards))
-            return [str(path) for path in needed_files(section)]
+            return [local(str(path)) for path in needed_files(section)]
 
         return files
 
     def weights_there(self, wildcards: Any) -> list[str]:
         """Give the published weights that measuring finds; a new one measures again, none is downloaded."""
         section = self.section("evaluate", wildcards.subject, self.variant(wildcards))
-        return [str(path) for path in measuring_files(section)]
+        return [local(str(path)) for path in measuring_files(section)]
 
     @property
     def storage(self) -> Storage:
@@ -204,7 +204,8 @@ class Wiring:
         return files if given or (packaged and self.storage.keep_pictures) else []
 
     # One clip's source, and what a data set brings along beside it. What is missing or damaged there is warned of, and
-    # refused by the stage that needs it: other subjects are made all the same.
+    # refused by the stage that needs it: other subjects are made all the same. All that people bring is on this machine
+    # (`local`), also where results are kept in an object store (docs/cluster.md).
 
     def _clip(self, wildcards: Any) -> Clip:
         return self.sheet.clip(wildcards.subject, wildcards.clip)
@@ -317,7 +318,7 @@ class Wiring:
             return [] if other == subject else f"<results>/{other}/{AVATAR}"
         if not first.is_file():
             raise UserError(f"train.start_from {first.absolute()} does not exist; name an avatar.pt, or leave it empty")
-        return str(first)
+        return local(str(first))
 
     @cached_property
     def _avatars(self) -> dict[Path, str]:

@@ -1,6 +1,6 @@
 rule asset:
     output:
-        "<assets>/{file}",
+        local("<assets>/{file}"),
     log:
         "<assets>/logs/{file}.log",
     wildcard_constraints:

@@ -6,7 +6,7 @@ rule compare:
     input:
         metrics=comparison.table_metrics,
         # Another row for a driver changes nothing in the table; what does is among the metrics and the params.
-        sheet=ancient(str(wf.sheet_file)),
+        sheet=local(ancient(str(wf.sheet_file))),
     output:
         page=report(
             "<results>/table.md",

@@ -28,7 +28,8 @@ RunLease(workflow, wf.results)
 
 # Constraints stand in the path variables: Snakemake applies its section `wildcard_constraints` before it fills these in.
 SUBJECT, CLIP = f"{{subject,{NAME.pattern}}}", f"{{clip,{NAME.pattern}}}"
-VARIANT = f"{{variant,(/variants/{NAME.pattern})?}}"
+# No question mark: in an object store (docs/cluster.md) the path is read as a URL, whose path ends there.
+VARIANT = f"{{variant,(/variants/{NAME.pattern}|)}}"
 
 
 pathvars:
