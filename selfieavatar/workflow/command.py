@@ -31,8 +31,8 @@ def shell_prefix(own_python: bool) -> str:
 def logged(command: str) -> str:
     """Let a rule's command speak to the terminal and to the rule's log, until it has ended.
 
-    Ctrl-C, and the SIGTERM by which a cluster announces the end of a job's time, reach `tee`, too: it must not go before
-    the stage, which saves and says so.
+    Ctrl-C, and the SIGTERM by which a cluster announces the end of a job's time, reach `tee`, too: it must not go
+    before the stage, which saves and says so.
     """
     return f"{command} 2>&1 | (trap '' HUP INT TERM; exec tee {{log:q}})"
 

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from importlib.util import find_spec
 import pytest
 
 from selfieavatar.io.manifest import read_manifest
-from tests.workflow.conftest import HEADER
+from tests.workflow.conftest import HEADER, ROOT
 
 NEEDED = {"snakemake_storage_plugin_s3": "snakemake-storage-plugin-s3", "moto": "moto[server]"}
 ROW = "anna\ttalk\tdrive\ttalk.mp4\t0\t20\tdemo\tsynthetic\tsmoke\n"
@@ -60,6 +61,23 @@ def run(project, env, *options):
     return done.stdout
 
 
+def test_the_rule_of_the_documentation_stores_what_is_finished(fresh_project, bucket):
+    client, env = bucket
+    text = (ROOT / "docs/cluster.md").read_text()
+    lines = text[text.index("    module avatars:") : text.index("and then\n")]
+    snakefile = re.sub("^    ", "", lines, flags=re.MULTILINE).replace(
+        "/path/to/selfieavatar/workflow/Snakefile", str(fresh_project.code / "workflow/Snakefile")
+    )
+    kept = re.sub("FILES = .*", 'FILES = ["clips/talk/decode.parquet"]', snakefile)
+    (fresh_project.work / "stored.smk").write_text(kept)
+    (fresh_project.work / "sheet.tsv").write_text(HEADER + ROW)
+    command = [sys.executable, "-m", "snakemake", "-s", "stored.smk", "--cores", "1", "stored", "--config"]
+    subprocess.run([*command, "subjects=sheet.tsv", "store=anna"], cwd=fresh_project.work, env=env, check=True)
+    stored = client.get_object(Bucket="my-bucket", Key="anna/clips/talk/decode.parquet")["Body"].read()
+    assert stored == (fresh_project.work / "results/anna/clips/talk/decode.parquet").read_bytes()
+    shutil.rmtree(fresh_project.work / "results")
+
+
 def test_results_lie_in_the_bucket_alone(fresh_project, bucket):
     client, env = bucket
     (fresh_project.work / "sheet.tsv").write_text(HEADER + ROW)
@@ -74,6 +92,6 @@ def test_results_lie_in_the_bucket_alone(fresh_project, bucket):
     assert sorted(path.name for path in (clip / "frames").glob("*.png")) == [f"{n:06d}.png" for n in range(20)]
     assert len(list((clip / "alpha").glob("*.png"))) == 20
     assert read_manifest(clip / "landmarks.parquet", "landmarks")["frame"].tolist() == list(range(20))
-    assert not (fresh_project.work / "results/anna/clips").exists(), "local copies are removed after their last use"
+    assert not (fresh_project.work / "results").exists()
     shutil.rmtree(folder)
     assert "Nothing to be done" in run(fresh_project, env)
