@@ -82,11 +82,15 @@ def lease_device(gpu: int, lock_folder: Path | None = None) -> Iterator[str]:
     if len(gpus) < gpu:
         raise UserError(f"{gpu} GPUs are asked for, but this machine has {len(gpus)}; lower gpu of the rule")
     folder = lock_folder or Path(tempfile.gettempdir()) / f"selfieavatar-{os.getuid()}"
+    # Slurm gives each of its jobs GPUs of its own, and may number them from 0 for each.
+    job = f"job{os.environ['SLURM_JOB_ID']}-" if "SLURM_JOB_ID" in os.environ else ""
     with ExitStack() as locks:
         inside = _own_folder(folder, locks)
         leased: list[str] = []
         for name in gpus:
-            lock = _opened(f"{name.replace('/', '_')[:200]}.lock", os.O_RDWR | os.O_CREAT, locks, folder, inside)
+            lock = _opened(
+                f"{job}{name.replace('/', '_')}"[:200] + ".lock", os.O_RDWR | os.O_CREAT, locks, folder, inside
+            )
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

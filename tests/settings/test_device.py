@@ -88,3 +88,15 @@ def test_a_folder_of_locks_that_others_write_is_refused(two_gpus, tmp_path, monk
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)
     with pytest.raises(UserError, match="is open to others.*TMPDIR"), lease_device(1, folder):
         pass
+
+
+def test_jobs_of_slurm_may_both_be_given_what_they_call_gpu_0(tmp_path, monkeypatch):
+    """Where Slurm confines jobs to their GPUs, each counts its own from 0; within a job the lease holds."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with lease_device(1, tmp_path / "locks"):
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+        with lease_device(1, tmp_path / "locks") as other:
+            assert other == "cuda:0"
+            with pytest.raises(UserError, match="all 1 GPUs"), lease_device(1, tmp_path):
+                pass
