@@ -18,7 +18,7 @@ from tests.workflow.one_node_slurm import OneNodeSlurm, missing
 
 SUBJECTS = ("anna", "bert")
 CLIPS = (("talk", "train", "talk.mp4\t0\t70"), ("other", "test", "other.mp4\t70\t100"))
-OVERLAY = "train: {images: 1200, minutes: 0}\n"  # more than a minute; bounded by images alone, it repeats to the bit
+OVERLAY = "train: {images: 3000, minutes: 0}\n"  # some minutes; bounded by images alone, it repeats to the bit
 LIMIT = re.compile(r"^    runtime: 1440 \* attempt", re.MULTILINE)
 OF_THE_CLOCK = re.compile(r"minutes|_s$|_ms$|per_s|date|time|version|machine|path")
 
@@ -77,10 +77,10 @@ def test_resources_arrive_at_slurm(jobs):
     training = jobs["rule_train_wildcards_anna_"]
     assert [job["TimeLimit"] for job in training] == ["00:01:00", "01:00:00"]
     assert [re.search(r"mem=(\w+)", job["TRES"])[1] for job in training] == ["32000M", "64000M"]
-    assert all("gres/gpu=1" in job["TRES"] and job["NumCPUs"] == "1" for job in training)
+    assert all(job["TresPerJob"] == "gres:gpu:1" and job["NumCPUs"] == "1" for job in training)
     decode = jobs["rule_decode_wildcards_anna_talk"]
     assert [(job["TimeLimit"], job["NumCPUs"]) for job in decode] == [("02:00:00", "2")]
-    assert "mem=8000M" in decode[0]["TRES"] and "gpu" not in decode[0]["TRES"]
+    assert "mem=8000M" in decode[0]["TRES"] and "TresPerJob" not in decode[0]
 
 
 def test_a_training_that_slurm_killed_goes_on(project, jobs, said):

@@ -109,7 +109,7 @@ class OneNodeSlurm:
     def jobs(self) -> list[dict[str, str]]:
         """List all jobs that it has had, each as the pairs of `scontrol show job`."""
         rows = self.say("scontrol", "--oneliner", "show", "job").splitlines()
-        return [dict(re.findall(r"(\S+?)=(.*?)(?= \S+?=|$)", row)) for row in rows if row.startswith("JobId=")]
+        return [dict(re.findall(r"(\S+?)=(.*?)\s*(?= \S+?=|$)", row)) for row in rows if row.startswith("JobId=")]
 
     def stop(self) -> None:
         """End it, with all jobs."""
