@@ -76,7 +76,7 @@ def jobs(slurm, said):
 def test_resources_arrive_at_slurm(jobs):
     training = jobs["rule_train_wildcards_anna_"]
     assert [job["TimeLimit"] for job in training] == ["00:01:00", "01:00:00"]
-    assert [re.search(r"mem=(\w+)", job["TRES"])[1] for job in training] == ["32000M", "64000M"]
+    assert [re.search(r"mem=([\w.]+)", job["TRES"])[1] for job in training] == ["32000M", "62.50G"]
     assert all(job["TresPerJob"] == "gres:gpu:1" and job["NumCPUs"] == "1" for job in training)
     decode = jobs["rule_decode_wildcards_anna_talk"]
     assert [(job["TimeLimit"], job["NumCPUs"]) for job in decode] == [("02:00:00", "2")]
