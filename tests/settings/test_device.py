@@ -98,5 +98,5 @@ def test_jobs_of_slurm_may_both_be_given_what_they_call_gpu_0(tmp_path, monkeypa
         monkeypatch.setenv("SLURM_JOB_ID", "8")
         with lease_device(1, tmp_path / "locks") as other:
             assert other == "cuda:0"
-            with pytest.raises(UserError, match="all 1 GPUs"), lease_device(1, tmp_path):
+            with pytest.raises(UserError, match="all 1 GPUs"), lease_device(1, tmp_path / "locks"):
                 pass
