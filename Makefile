@@ -20,6 +20,8 @@ PY := $(CURDIR)/.venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 endif
 export PYTHON
+# Images of containers often forbid to keep compiled modules: each process would then compile torch and Snakemake anew.
+export PYTHONDONTWRITEBYTECODE :=
 SNAKEMAKE = $(PY) -m snakemake --cores $(CORES)
 # Tests that share what they have made stay together; each process keeps to one thread (tests/conftest.py).
 PYTEST = $(PY) -m pytest -q -n $(WORKERS) --dist loadscope --no-loadscope-reorder
