@@ -90,7 +90,7 @@ def _scan(file: io.BytesIO) -> None:
         name, takes = op.name, op.stack_before
         if step >= MOST_STEPS or name in _NEEDLESS:
             raise _Refused("has more objects than any model needs" if name not in _NEEDLESS else f"uses {name}")
-        if isinstance(arg, int) and arg.bit_length() > 64:  # of more digits than Python writes out in a sentence
+        if isinstance(arg, int) and arg.bit_length() > 128:  # 80 has the number that marks files of torch
             raise _Refused("has a whole number that no array has")
         # Of an opcode across the end of a frame the unpickler drops a part, and would read others than this loop.
         if position > frame_end > 0 or (name == "FRAME" and position < frame_end):

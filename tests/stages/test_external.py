@@ -158,7 +158,7 @@ def test_images_that_cannot_be_this_crop_are_refused(subject, capsys, change, se
 def test_a_damaged_image_is_named(subject, capsys):
     put(subject)
     (subject / "external/peer/000004.png").write_bytes(b"no image")
-    assert "000004.png is not a readable image; have the method write it again" in refused(subject, capsys)
+    assert "000004.png is not a readable image; remove or replace it" in refused(subject, capsys)
 
 
 def test_a_stray_file_beside_the_methods_is_refused(subject, capsys):
