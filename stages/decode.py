@@ -2,7 +2,7 @@
 
 The crop is computed from frames sampled over ranges of the source (`--ranges`: those the subject trains on), so that
 all clips of one source have the same crop and background. What is held out to measure on takes no part in it. Frames
-without a face and repeated frames are marked.
+without a face, repeated frames, and frames that do not show the person who is followed are marked.
 """
 
 import argparse
@@ -18,7 +18,9 @@ import numpy as np
 
 from selfieavatar.detection.face_finder import FaceFinder, background_masks, sharpness
 from selfieavatar.errors import UserError
+from selfieavatar.footage import person
 from selfieavatar.footage.holdout import cut_facts, hold_out
+from selfieavatar.footage.left_out import FACT, ranges_of, sentences
 from selfieavatar.io.disk import refuse_images
 from selfieavatar.io.files import atomic_dir
 from selfieavatar.io.images import ImageWriter
@@ -111,35 +113,44 @@ def sampled_frames(numbers: np.ndarray, count: int) -> list[int]:
 
 
 def find_crop(
-    source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder, threads: int = 1
-) -> tuple[tuple[int, int, int], np.ndarray, int]:
+    source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder, looks: person.Looks, threads: int = 1
+) -> tuple[tuple[int, int, int], person.Followed, int]:
     """Compute the crop from face boxes in sampled frames.
 
     Returns:
-        (x0, y0, side) in source px, the median face box (4,) in source px, and the largest number of faces in a frame.
+        (x0, y0, side) in source px, the faces that it is made around, and the largest number of faces in a frame.
 
     Raises:
-        UserError: the sampled frames show no face.
+        UserError: the sampled frames show no face, or nobody in one place for long enough.
     """
     with closing(in_order(lambda item: finder.find_precisely(item[2]), source.read(numbers), threads)) as sampled:
-        found = [boxes for _, boxes in sampled]
+        shown, found = zip(*((item[0], boxes) for item, boxes in sampled), strict=True)
     if not any(len(boxes) for boxes in found):
         raise UserError(
             f"{source.path}: no face in any of {len(found)} sampled frames: check that the clip shows a face, "
             "upright and lit, or lower decode.face_confidence"
         )
-    path = follow_face(found, source.size)
-    boxes = np.array([boxes[i] for boxes, i in zip(found, path, strict=True) if i >= 0])
-    typical = np.median(boxes, axis=0)
+    followed = person.follow(shown, found, follow_face(found, source.size), looks, source.size, scale)
+    refuse_too_few(source, len(followed.numbers), len(found), "sampled frames")
+    tall = float(np.median(followed.boxes[:, 3] - followed.boxes[:, 1]))
     # A small face may be a poster in the background.
-    others = [sum(b[3] - b[1] > 0.3 * (typical[3] - typical[1]) for b in frame) - 1 for frame in found]
+    others = [sum(b[3] - b[1] > 0.3 * tall for b in frame) - 1 for frame in found]
     if max(others) > 0:
         log.warning(
-            "%s: up to %d other face(s), in %d of %d sampled frames: the largest and most central one is used",
-            source.path, max(others), sum(n > 0 for n in others), len(found),
+            "%s: up to %d other face(s), in %d of %d sampled frames: %s", source.path, max(others),
+            sum(n > 0 for n in others), len(found), "the person seen most is followed"
+            if followed.chosen else "the largest and most central one is used",
         )  # fmt: skip
-    crop = choose_crop(boxes, source.size, scale)
-    return crop, typical, max(1, max(others) + 1)
+    return choose_crop(followed.boxes, source.size, scale), followed, max(1, max(others) + 1)
+
+
+def refuse_too_few(source: VideoSource, seen: int, count: int, what: str) -> None:
+    """Raise a UserError where the person who is followed is seen in too small a share of the frames."""
+    if seen < person.FEWEST * count:
+        raise UserError(
+            f"{source.path}: the person seen most is seen in one place in only {seen} of {count} {what}: cut the clip "
+            "to where one person is seen (start_frame, end_frame), or record that person alone"
+        )
 
 
 @dataclass
@@ -155,7 +166,7 @@ class Observer:
     sharp: list[float] = field(default_factory=list)
     changes: list[tuple[float, float]] = field(default_factory=list)
     faces_max: int = 0
-    still: list[np.ndarray] = field(default_factory=list)
+    still: dict[int, np.ndarray] = field(default_factory=dict)
     _before: np.ndarray | None = None
 
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
@@ -177,13 +188,13 @@ class Observer:
         self.sharp.append(sharpness(image, box * (image.shape[0] / self.size_px)) if np.isfinite(tall) else 0.0)
         self.changes.append((0.0, 0.0) if self._before is None else image_difference(grey, self._before))
         if len(self.boxes) <= self.kept and (len(self.boxes) - 1) % self.stride == 0 and np.isfinite(tall):
-            self.still.append(small)
+            self.still[len(self.boxes) - 1] = small
         self._before = grey
 
-    def static_camera(self) -> bool:
-        """Detect a static camera from the images compared."""
-        grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in self.still]
-        return is_static(grey, background_masks(self.still))
+    def static_camera(self, face: np.ndarray) -> bool:
+        """Detect a static camera from the images compared, of frames whose `face` (N,) is True."""
+        still = [image for row, image in self.still.items() if face[row]]
+        return is_static([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in still], background_masks(still))
 
     @staticmethod
     def _nearest(found: np.ndarray, last: np.ndarray) -> np.ndarray:
@@ -238,7 +249,9 @@ def run(args: argparse.Namespace) -> None:
     held, split = held_out(source, args)
     with FaceFinder(settings.face_confidence) as finder:
         numbers = sampled_frames(deciding_frames(source, ranges, held), settings.sample_count)
-        crop, face, faces_max = find_crop(source, numbers, settings.crop_scale, finder, min(args.threads, 4))
+        looks = person.Looks(source)
+        crop, followed, faces_max = find_crop(source, numbers, settings.crop_scale, finder, looks, min(args.threads, 4))
+        face = np.median(followed.boxes, axis=0)
         log.info("%s: crop %s of %dx%d, face height %.0f px", args.source, crop, *source.size, face[3] - face[1])
         # The detector and the comparisons need at least COMPARE_PX; a whole factor makes shrinking exact.
         work_px = size_px * -(-COMPARE_PX // size_px)
@@ -249,6 +262,7 @@ def run(args: argparse.Namespace) -> None:
             hashes, times = write_frames(reader, observer, size_px, folder, min(args.threads, 4))
             split = split[np.array(reader.source_frames, dtype=int)]
             columns = _columns(observer, reader, hashes, times, split)
+            reason = leave_out(columns, observer, source, followed, crop, split, looks)
             if not columns["face"].any():
                 raise UserError(f"{args.source}: no face in any of {len(times)} frames: choose another range or clip")
             facts = {
@@ -260,10 +274,35 @@ def run(args: argparse.Namespace) -> None:
                 "reader": source.reader,
                 "labels": args.labels,
                 "faces_per_frame_max": int(max(observer.faces_max, faces_max)),
-                "static_camera": observer.static_camera(),
+                "static_camera": observer.static_camera(columns["face"]),
+                FACT: ranges_of(reason),
             } | cut_facts(split)
         write_manifest(args.manifest, "decode", columns, facts)
     _report(columns, facts, source)
+
+
+def leave_out(
+    columns: dict[str, np.ndarray], observer: Observer, source: VideoSource, followed: person.Followed,
+    crop: tuple[int, int, int], split: np.ndarray, looks: person.Looks,
+) -> np.ndarray:  # fmt: skip
+    """Mark the frames that do not show the person followed as without a face; returns why, (N,) of str, "" where kept.
+
+    Raises:
+        UserError: too few frames are kept.
+    """
+    scale, number = crop[2] / observer.size_px, columns["source_frame"]
+    boxes = columns["face_box_px"].astype(np.float64) * scale + np.array([crop[0], crop[1]] * 2)
+    starts = person.track_starts(boxes, np.array([mean for mean, _ in observer.changes]), source.fps)
+    if len(starts) > 1:  # what is held out is judged by itself
+        starts = np.union1d(starts, np.flatnonzero(split[1:] != split[:-1]) + 1)
+    reason = person.reasons(followed, crop, source.size, number, boxes, starts, looks)
+    gone = reason != ""
+    columns["face"][gone], columns["face_box_px"][gone] = False, np.nan
+    if gone.any():
+        refuse_too_few(source, int(columns["face"].sum()), len(gone), "frames")
+        for sentence in sentences(ranges_of(reason), number):
+            log.warning("%s: %s", source.path, sentence)
+    return reason
 
 
 def flashes(face: np.ndarray, longest: int = 2, alone: int = 5) -> np.ndarray:

@@ -77,7 +77,7 @@ def follow_face(candidates: Sequence[np.ndarray], size: tuple[int, int]) -> np.n
         return chosen
     best, back = _merit(candidates[frames[0]], size), []
     for before, now in zip(frames, frames[1:], strict=False):
-        jump = _jumps(candidates[before], candidates[now])
+        jump = box_jumps(candidates[before], candidates[now])
         total = best[:, None] - jump
         back.append(total.argmax(axis=0))
         best = total.max(axis=0) + _merit(candidates[now], size)
@@ -97,7 +97,7 @@ def _merit(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return 2 * np.log(np.maximum(boxes[:, 3] - boxes[:, 1], 1e-3)) - off
 
 
-def _jumps(before: np.ndarray, now: np.ndarray) -> np.ndarray:
+def box_jumps(before: np.ndarray, now: np.ndarray) -> np.ndarray:
     """Compute the bounded transition costs (K, L) between boxes: distance in face heights plus change of size."""
     before, now = np.asarray(before, dtype=np.float64), np.asarray(now, dtype=np.float64)
     middle = [(b[:, :2] + b[:, 2:]) / 2 for b in (before, now)]
