@@ -1,7 +1,7 @@
 """Detect the facial landmarks in every frame of a clip.
 
 The crop is streamed from the source at the detector's working size; coordinates are stored in pixels of the frames.
-Frames without a face are marked.
+Frames without a face are marked; frames that decode leaves out, since they show somebody else, are not looked at.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from selfieavatar.detection.landmarks import FaceAlignmentDetector, FaceDetector
 from selfieavatar.detection.outliers import outlier_detections
 from selfieavatar.errors import UserError
 from selfieavatar.footage.holdout import parts
+from selfieavatar.footage.left_out import left_out
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE, RIGID, landmark_set
 from selfieavatar.settings.assets import asset_path
@@ -45,7 +46,9 @@ def make_detector(settings: Landmarks) -> FaceDetector:
     return FaceAlignmentDetector(load_face_alignment(weights, finder, "cpu"))
 
 
-def detect_clip(detector: FaceDetector, reader: CropReader, frames: np.ndarray, scale: float) -> dict[str, np.ndarray]:
+def detect_clip(
+    detector: FaceDetector, reader: CropReader, frames: np.ndarray, scale: float, skipped: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Detect the landmarks of the numbered frames as columns of the manifest.
 
     Args:
@@ -53,6 +56,7 @@ def detect_clip(detector: FaceDetector, reader: CropReader, frames: np.ndarray, 
         reader: of the clip at the working size.
         frames: (N,) frame numbers of the clip.
         scale: pixels of the frames for a pixel of the reader.
+        skipped: (N,) bool, True where the detector does not look (default: nowhere).
     """
     count = landmark_set(detector.set_name).count
     rows = {int(number): i for i, number in enumerate(frames)}
@@ -65,8 +69,10 @@ def detect_clip(detector: FaceDetector, reader: CropReader, frames: np.ndarray, 
     }
     # The reader decodes in a thread of its own while the detector works.
     for number, _, image in progress(reader, total=len(frames), desc="landmarks"):
-        face = detector.detect(image)
         row = rows.get(int(number))
+        if skipped is not None and row is not None and skipped[row]:
+            continue
+        face = detector.detect(image)
         if face is None or row is None:
             continue
         columns["found"][row] = True
@@ -95,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
     detector = make_detector(settings)
     try:
         with CropReader(args.source, args.start, args.end, decode.metadata["crop_px"], working) as reader:
-            columns = detect_clip(detector, reader, decode["frame"], size / working)
+            columns = detect_clip(detector, reader, decode["frame"], size / working, left_out(decode))
     finally:
         detector.close()
     outliers = drop_outlier_detections(columns, detector.set_name, parts(decode))

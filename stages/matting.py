@@ -17,6 +17,7 @@ import numpy as np
 
 from selfieavatar.errors import UserError
 from selfieavatar.footage.holdout import parts
+from selfieavatar.footage.left_out import left_out
 from selfieavatar.io.files import atomic_dir
 from selfieavatar.io.foreign_image import decode_foreign
 from selfieavatar.io.images import ImageWriter, list_images, write_image
@@ -116,17 +117,17 @@ def refiner(settings: Matting, plate: Plate | None) -> Callable[..., np.ndarray]
 
 
 def make_plate(reader: CropReader, decode: Manifest, settings: Matting) -> Plate | None:
-    """Build the plate (S,S,3) uint8 and its mask (S,S) bool at the working size from the frames not held out.
+    """Build the plate (S,S,3) uint8 and its mask (S,S) bool at the working size from frames neither held nor left out.
 
     None if `matting.plate` wants none.
     """
     if settings.plate == "off" or (settings.plate == "auto" and not decode.metadata["static_camera"]):
         return None
-    shown = parts(decode)[0].stop  # what is held out shows in no plate but its own
-    stride = max(1, -(-shown // settings.plate_samples))
+    rows = np.flatnonzero(~left_out(decode)[parts(decode)[0]])  # what is held out shows in no plate but its own
+    stride = max(1, -(-len(rows) // settings.plate_samples))
     builder = PlateBuilder(settings.plate_samples)
     with SelfieSegmenter() as segmenter:
-        for _, _, rgb in reader.every(stride, shown):
+        for _, _, rgb in reader.only(rows[::stride]):
             builder.add(rgb, segmenter(rgb))
     plate, seen = builder.plate()
     log.info("background plate of %d samples, %.0f %% of it seen", builder.sample_count, 100.0 * seen.mean())

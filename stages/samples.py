@@ -19,6 +19,7 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.fitting.landmark_measures import inter_ocular_distance, lid_area
 from selfieavatar.footage.holdout import kept_frames, split_of
+from selfieavatar.footage.left_out import left_out
 from selfieavatar.io.files import content_hash
 from selfieavatar.io.manifest import Manifest, frame_rate, read_manifest, write_manifest
 from selfieavatar.settings.cli import main, stage_parser
@@ -84,6 +85,7 @@ def reasons_of(clip: dict[str, Manifest], settings: Samples, for_test: bool) -> 
     seen = sharpness[face & np.isfinite(sharpness) & kept]
     limit = settings.blur_share * float(np.median(seen)) if len(seen) else 0.0
     checks = [
+        ("another person or place", left_out(decode)),
         ("no face", ~face),
         ("no landmarks", ~clip["landmarks"]["found"]),
         ("lost fit", ~fit["fitted"] | (fit["quality"] == "lost")),

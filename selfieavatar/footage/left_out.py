@@ -37,5 +37,6 @@ def sentences(ranges: Sequence[tuple[int, int, str]], numbers: np.ndarray) -> li
         named = [str(first) if first == last else f"{first} to {last}" for first, last, _ in mine[:_NAMED]]
         more = f" and {len(mine) - _NAMED} more ranges" if len(mine) > _NAMED else ""
         count = sum(rows for *_, rows in mine)
-        said.append(f"{count} frames show {reason} and are left out: {', '.join(named)}{more}")
+        what = f"{count} frames show {reason} and are" if count > 1 else f"one frame shows {reason} and is"
+        said.append(f"{what} left out: {', '.join(named)}{more}")
     return said

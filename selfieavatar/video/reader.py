@@ -7,7 +7,7 @@ with CropReader(path, 10, 250, (x0, y0, side), 512) as frames:
 
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +86,7 @@ class CropReader:
         if not (np.isfinite(self.crop_px).all() and self.crop_px[2] > 0 and size_px > 0):
             raise ValueError(f"crop {crop_px} and size {size_px} must be finite and positive")
         self.size_px = int(size_px)
-        self.frames = clip_range(self.source, start, end)
+        self.frames: Sequence[int] = clip_range(self.source, start, end)
         self.source_frames: list[int] = []
         self._depth = depth
         self._running: Prefetch | None = None
@@ -111,10 +111,10 @@ class CropReader:
         finally:
             self.close()
 
-    def every(self, stride: int, stop: int | None = None) -> "CropReader":
-        """Make a reader of every `stride`-th frame alone, of those before frame `stop`; numbered from 0."""
+    def only(self, numbers: Iterable[int]) -> "CropReader":
+        """Make a reader of some of the clip's frames alone, in rising order; numbered from 0."""
         other = copy.copy(self)
-        other.frames, other.source_frames, other._running = self.frames[:stop:stride], [], None
+        other.frames, other.source_frames, other._running = [self.frames[n] for n in numbers], [], None
         return other
 
     @property
@@ -125,7 +125,7 @@ class CropReader:
     def _report_losses(self) -> None:
         if not self.source_frames:
             raise UserError(
-                f"{self.source.path}: none of the frames {self.frames.start} to {self.frames.stop - 1} can be decoded: "
+                f"{self.source.path}: none of the frames {self.frames[0]} to {self.frames[-1]} can be decoded: "
                 "the file is damaged or incomplete, record or copy it again"
             )
         if self.lost:

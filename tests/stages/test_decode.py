@@ -4,7 +4,9 @@ import errno
 import json
 import logging
 from collections import namedtuple
+from unittest.mock import ANY
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from selfieavatar.io.files import content_hash
 from selfieavatar.io.images import image_name, read_image
 from selfieavatar.io.manifest import read_manifest
 from selfieavatar.settings import cli
-from selfieavatar.video.reader import CropReader
+from selfieavatar.video.reader import CropReader, open_source
 from stages import decode
 from tests.data.media import drawn_face, numbered, write_sound, write_video
 
@@ -223,6 +225,29 @@ def test_folder_of_images(tmp_path):
 def test_flashes(face, gone):
     as_bool = [np.array([c == "1" for c in text]) for text in (face, gone)]
     assert decode.flashes(as_bool[0]).tolist() == as_bool[1].tolist()
+
+
+@pytest.mark.slow
+def test_of_a_call_in_speaker_view_one_person_is_followed(shared, tmp_path, caplog):
+    """Two real people change places: one large on the left, the other a thumbnail on the right, and the reverse."""
+    people = [
+        [image for _, _, image in open_source(shared / "data/videos" / name).read(range(60))]
+        for name in ("acting.mp4", "turning.mp4")
+    ]
+    images = []
+    for number in range(60):
+        mine = number % 30 < 20
+        canvas = np.full((320, 640, 3), 40, np.uint8)
+        places = ((10, 10, 300), (500, 230, 80)) if mine else ((20, 20, 80), (350, 40, 260))
+        for (x0, y0, side), frames in zip(places, people, strict=True):
+            canvas[y0 : y0 + side, x0 : x0 + side] = cv2.resize(frames[number], (side, side))
+        images.append(canvas)
+    manifest = decoded(write_video(tmp_path / "call.mp4", images), tmp_path / "out", sample_count=30)
+    assert manifest.metadata["left_out"] == [[20, 30, ANY], [50, 60, ANY]] and "20 to 29, 50 to 59" in caplog.text
+    assert manifest["face"].tolist() == [number % 30 < 20 for number in range(60)]
+    x0, y0, side = manifest.metadata["crop_px"]
+    assert x0 >= 0 and y0 >= 0 and side <= 320, "the window lies in the picture"
+    assert x0 + side <= 350, "and shows one person"
 
 
 # -- bad input ------------------------------------------------------------------------------------------------------
