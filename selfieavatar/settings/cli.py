@@ -12,10 +12,13 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tqdm import tqdm
 
 from selfieavatar.errors import UserError
@@ -26,6 +29,8 @@ from selfieavatar.settings.marking_section import Marking
 
 # What ends a stage from outside: Ctrl-C, a batch system, a terminal that is closed.
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# The environment variable by which a rule's command names the processes that its stage must not outlive.
+ENDS_WITH = "SELFIEAVATAR_ENDS_WITH"
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -92,6 +97,8 @@ def main(
     for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+    if ENDS_WITH in os.environ:
+        threading.Thread(target=_end_with, args=(os.environ[ENDS_WITH],), daemon=True).start()
     try:
         os.umask(share_mask())  # of files that libraries write; files.py sees to the others
         args.settings = stage_settings(args.section, _parse_json(args.settings))
@@ -115,6 +122,21 @@ def _outputs(args: argparse.Namespace) -> list[Path]:
         for name, value in vars(args).items()
         if isinstance(value, Path) and (name in ("manifest", "train_dir") or name.split("_")[0] == "out")
     ]
+
+
+def _end_with(run: str) -> None:
+    """End this stage, as SIGTERM does, when one of the processes of its run has: nobody would wait for its files.
+
+    What `kill -9`, or the kernel for want of memory, ends cannot pass it on; another run would work beside this stage.
+    """
+    try:
+        processes = [psutil.Process(int(number)) for number in run.split()]
+        while all(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes):
+            time.sleep(0.5)
+    except psutil.NoSuchProcess:
+        pass
+    logging.getLogger(__name__).warning("the run that started this stage has ended")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

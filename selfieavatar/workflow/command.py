@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
 
 from selfieavatar.io.files import expand
+from selfieavatar.settings.cli import ENDS_WITH
 from selfieavatar.settings.config import PATHS, ROOT
 
 
@@ -16,7 +18,7 @@ def shell_prefix(own_python: bool) -> str:
     Threads that wait must sleep: spinning ones would slow down the other jobs of the machine several times. glibc gives
     images back to the kernel and fetches them anew for every frame, a sixth of the renderer's time, unless told to keep
     up to 256 MB. The prefix takes the place of Snakemake's own, so it has to make the pipe into `tee` fail when the
-    stage fails.
+    stage fails. It names the processes with which the stage ends: this one and the shell.
 
     Args:
         own_python: the Python that runs Snakemake comes first; false where Snakemake deploys an environment.
@@ -24,6 +26,7 @@ def shell_prefix(own_python: bool) -> str:
     path = f" PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH" if own_python else ""
     return (
         f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}{path}"
+        f' {ENDS_WITH}="{os.getpid()} $$"'
         " OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456; "
     )
 

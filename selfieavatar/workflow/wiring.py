@@ -41,6 +41,7 @@ from selfieavatar.settings.typed_paths import why_missing
 from selfieavatar.workflow.command import sheet_path
 from selfieavatar.workflow.given_settings import Settings, settings_given
 from selfieavatar.workflow.input_folders import as_input
+from selfieavatar.workflow.run_lock import hold_run
 
 Ask = Callable[[Any], Any]  # of Snakemake's wildcards
 NOWHERE = "beside the demo actor"  # who brings nothing
@@ -60,6 +61,8 @@ class Wiring:
 
     def __init__(self, workflow: Any, config: Mapping[str, Any]) -> None:
         self.workflow = workflow
+        if workflow.is_main_process:
+            hold_run(Path(".snakemake"))
         self.config, overlay = settings_given(workflow, config)
         check_config(
             self.config, "the configuration (config/config.yaml, --configfile, or --config subjects=... results=...)"

@@ -3,11 +3,14 @@
 import errno
 import importlib
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.settings.cli import main, stage_parser
+from selfieavatar.settings.cli import RUN, main, stage_parser
 from selfieavatar.settings.provenance import ROOT
 
 
@@ -49,6 +52,36 @@ def test_how_errors_end(capsys):
 def test_a_defect_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         main(stage_parser("Doc.", "decode"), raising(ZeroDivisionError()), [])
+
+
+WAITING = """
+import time
+from selfieavatar.settings.cli import main, stage_parser
+
+def run(args):
+    print("begun", flush=True)
+    time.sleep(60)
+
+main(stage_parser("Doc.", "decode"), run, [])
+"""
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_stage_ends_with_the_run_that_started_it(killed):
+    """Killed outright, neither Snakemake nor the shell between can pass it on."""
+    parents = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+    env = os.environ | {RUN: " ".join(str(parent.pid) for parent in parents)}
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as stage:
+        assert stage.stdout.readline() == "begun\n"
+        parents[killed].send_signal(signal.SIGKILL)  # and nobody has waited for it: a zombie
+        _, said = stage.communicate(timeout=30)
+    for parent in parents:
+        parent.kill()
+        parent.wait()
+    assert stage.returncode == 130 and "the run that started this stage has ended" in said
+    assert "nothing half-written was left behind" in said
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "stages").glob("[a-z]*.py"))])

@@ -51,6 +51,7 @@ def wiring(tmp_path, monkeypatch):
             config_settings=SimpleNamespace(overwrite_config=overlay or {}), modifier=modifier,
             dag_settings=SimpleNamespace(targets=targets), **machine,
         )  # fmt: skip
+        vars(workflow).setdefault("is_main_process", False)
         return Wiring(workflow, config or {"subjects": "sheet.tsv"} | (overlay or {}))
 
     return make
