@@ -33,7 +33,8 @@ FIND_PYTHON = IFS=:; for folder in $$PATH; do for name in python3 python3.12 pyt
 	&& "$$folder/$$name" -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 \
 	&& { echo "$$folder/$$name"; exit 0; }; done; done
 
-.PHONY: help setup demo test test-fast lint lint-types lint-style bench gpu-check slurm-check s3-check report docs lock clean
+.PHONY: help setup demo test test-fast torture fuzz lint lint-types lint-style bench gpu-check slurm-check s3-check report docs lock \
+	clean
 
 help: ## print this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -55,6 +56,9 @@ test: setup lint ## style, workflow checks and every test, the slow ones too
 
 test-fast: setup ## the tests that take a few seconds each
 	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+torture: setup ## kill a small run 50 times, give the same command again, compare; TORTURE_ARGS="--count 10 --seed 1"
+	@$(PY) -m tools.torture $(TORTURE_ARGS)
 
 lint: setup ## ruff, import-linter, mypy, codespell, snakefmt --check, snakemake --lint
 	@$(MAKE) --no-print-directory --jobs=2 lint-types lint-style
