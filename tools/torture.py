@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=50, help="how many kills (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="of the choices and moments (default: a new one)")
     parser.add_argument("--from-stage", default="demo", choices=STEPS, help="hit this stage and those behind it alone")
+    parser.add_argument("--hits", type=int, default=3, help="at most so many kills of a build (default: %(default)s)")
     parser.add_argument("--halt-s", type=float, default=60, help="how long everything halts (default: %(default)s)")
     parser.add_argument(
         "--no-disk", action="store_true", help="leave out the full disk and the one that refuses writing"
@@ -63,8 +64,7 @@ class Torture:
         self.seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
         self.rng = random.Random(self.seed)
         self.reference = args.reference or base / "reference"
-        self.tried: Counter[str] = Counter()
-        self.failed: Counter[str] = Counter()
+        self.tried, self.failed = Counter[str](), Counter[str]()
         self.faults: list[str] = []
         self.skipped: dict[str, str] = {}
         self.builds = 0
@@ -122,9 +122,9 @@ class Torture:
         self.say(f"{what}: {'; '.join(faults) or 'well'}")
 
     def kills(self, work: Path) -> list[str]:
-        """Hit one build one to three times."""
+        """Hit one build once, or several times."""
         kinds: list[str] = []
-        for _ in range(self.rng.randint(1, 3)):
+        for _ in range(self.rng.randint(1, self.args.hits)):
             if self.tried.total() >= self.args.count:
                 break
             run = MarkedRun(work, self.args.timeout_s)
