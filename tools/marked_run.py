@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -30,6 +32,7 @@ evaluate: {network_metrics: false}
 """
 TARGETS = ("all", "results/smoke/reenact/guest--talk.mp4")
 MARK = "SELFIEAVATAR_TORTURE"  # in the environment of every process of a run
+SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
 GONE_S = 120.0  # how long processes may outlive their run where the machine is busy; else it is a second or two
 
 
@@ -46,9 +49,9 @@ class MarkedRun:
 
     longest_s = 0.0  # that a process has outlived its run
 
-    def __init__(self, work: Path, timeout_s: float) -> None:
+    def __init__(self, work: Path, targets: Sequence[str], timeout_s: float) -> None:
         self.work, self.timeout_s, self.mark = work, timeout_s, uuid.uuid4().hex
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *TARGETS]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *targets]
         command += ["--configfile", "small.yaml", "--config", "subjects=sheet.tsv"]
         self.temporary = work.parent / f"{work.name}.tmp"
         self.temporary.mkdir(exist_ok=True)
@@ -91,6 +94,28 @@ class MarkedRun:
                 break
             time.sleep(0.1)
         return self.process.poll() is None
+
+    def strike(self, rng: random.Random) -> str:
+        """Send a signal to some of the processes; says which."""
+        name = rng.choice(list(SIGNALS))
+        if name == "Ctrl-C":
+            self._to_all(signal.SIGINT)
+            return name
+        whom = rng.choice(["Snakemake", "one of its processes", "all"])
+        others = [process for process in self.processes() if process.pid != self.process.pid]
+        if whom == "all":
+            self._to_all(SIGNALS[name])
+        elif whom == "Snakemake" or not others:
+            whom = "Snakemake"
+            self.process.send_signal(SIGNALS[name])
+        else:
+            with suppress(psutil.NoSuchProcess):
+                rng.choice(others).send_signal(SIGNALS[name])
+        return f"{name} to {whom}"
+
+    def _to_all(self, number: int) -> None:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.killpg(self.process.pid, number)
 
     def processes(self) -> list[psutil.Process]:
         """List all living processes of the run, its orphans too."""

@@ -22,17 +22,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
-import psutil
-
 from selfieavatar.io.paths import RULES
-from tools.marked_run import MarkedRun, own_disk, prepare, used_bytes
+from tools.marked_run import TARGETS, MarkedRun, own_disk, prepare, used_bytes
 from tools.same_results import differences
 
-SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
 STEPS = tuple(name for name, rule in RULES.items() if not rule.on_request or name == "reenact")
 TO_AVATAR = STEPS[: STEPS.index("evaluate")]
 
@@ -45,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=50, help="how many kills (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="of the choices and moments (default: a new one)")
     parser.add_argument("--from-stage", default="demo", choices=STEPS, help="hit this stage and those behind it alone")
+    parser.add_argument("--targets", nargs="+", default=TARGETS, help="what to make (default: everything)")
     parser.add_argument("--hits", type=int, default=3, help="at most so many kills of a build (default: %(default)s)")
     parser.add_argument("--halt-s", type=float, default=60, help="how long everything halts (default: %(default)s)")
     parser.add_argument(
@@ -73,10 +71,14 @@ class Torture:
         """Print a line at once, with the time."""
         print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
+    def run(self, work: Path) -> MarkedRun:
+        """Give the command."""
+        return MarkedRun(work, self.args.targets, self.args.timeout_s)
+
     def make_reference(self) -> None:
         """Run undisturbed, unless that was done before."""
         prepare(self.reference)
-        run = MarkedRun(self.reference, self.args.timeout_s)
+        run = self.run(self.reference)
         if run.wait():
             raise SystemExit(f"error: the undisturbed run has failed; it said:\n{run.said[-4000:]}")
         self.say(f"the undisturbed run is in {self.reference}")
@@ -103,7 +105,7 @@ class Torture:
             kinds = accidents(work)
             if not kinds:
                 return
-            run = MarkedRun(work, self.args.timeout_s)
+            run = self.run(work)
             faults = [f"the last run ended with status {status}"] if (status := run.wait()) else []
             faults += [f"outlived: {one}" for one in run.survivors()]
             faults += differences(work / "results", self.reference / "results")
@@ -127,11 +129,11 @@ class Torture:
         for _ in range(self.rng.randint(1, self.args.hits)):
             if self.tried.total() >= self.args.count:
                 break
-            run = MarkedRun(work, self.args.timeout_s)
+            run = self.run(work)
             if not run.reached(self.rng.random(), self.rng.random()):
                 break
             busy = ", ".join(run.stages()) or "no stage"
-            kind = self.strike(run)
+            kind = run.strike(self.rng)
             kinds.append(kind)
             self.tried[kind] += 1
             self.say(f"{kind}, while {busy} ran")
@@ -141,27 +143,9 @@ class Torture:
             self.note(kind, faults, [kind])
         return kinds
 
-    def strike(self, run: MarkedRun) -> str:
-        """Send a signal to some of a run's processes; says which."""
-        name = self.rng.choice(list(SIGNALS))
-        if name == "Ctrl-C":
-            os.killpg(run.process.pid, signal.SIGINT)
-            return name
-        whom = self.rng.choice(["Snakemake", "one of its processes", "all"])
-        others = [process for process in run.processes() if process.pid != run.process.pid]
-        if whom == "all":
-            os.killpg(run.process.pid, SIGNALS[name])
-        elif whom == "Snakemake" or not others:
-            whom = "Snakemake"
-            run.process.send_signal(SIGNALS[name])
-        else:
-            with suppress(psutil.NoSuchProcess):
-                self.rng.choice(others).send_signal(SIGNALS[name])
-        return f"{name} to {whom}"
-
     def halt(self, work: Path) -> list[str]:
         """Halt everything once, as a laptop that sleeps, or Ctrl-Z."""
-        run = MarkedRun(work, self.args.timeout_s)
+        run = self.run(work)
         if not run.reached(self.rng.random(), self.rng.random()):
             return []
         os.killpg(run.process.pid, signal.SIGSTOP)
@@ -204,7 +188,7 @@ class Torture:
 
     def refused(self, kind: str, work: Path, words: str) -> list[str]:
         """Run where that must fail with these words; nothing if it does not fail."""
-        run = MarkedRun(work, self.args.timeout_s)
+        run = self.run(work)
         if not run.wait():
             self.say(f"{kind}: the run did without what it lacked; not counted")
             return []
