@@ -213,6 +213,8 @@ class Torture:
 def main(argv: list[str] | None = None) -> int:
     """Torture, and print the table; returns the exit status: 0 all recovered, 1 something has not."""
     args = build_parser().parse_args(argv)
+    # A shell that starts this in the background has it, and what it starts, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as base:
         torture = Torture(args, Path(base))
         torture.say(f"seed {torture.seed}")
