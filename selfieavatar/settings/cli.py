@@ -31,6 +31,7 @@ from selfieavatar.settings.marking_section import Marking
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # The environment variable by which a rule's command names the processes that its stage must not outlive.
 ENDS_WITH = "SELFIEAVATAR_ENDS_WITH"
+AGAIN_S = 30.0  # time for a training to come to the end of its step, and to save
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -136,7 +137,9 @@ def _end_with(run: str) -> None:
     except psutil.NoSuchProcess:
         pass
     logging.getLogger(__name__).warning("the run that started this stage has ended")
-    os.kill(os.getpid(), signal.SIGTERM)
+    while True:  # a library that calls Python from C may have swallowed the interruption
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(AGAIN_S)
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

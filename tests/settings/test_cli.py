@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from selfieavatar.errors import UserError
-from selfieavatar.settings.cli import RUN, main, stage_parser
+from selfieavatar.settings.cli import ENDS_WITH, main, stage_parser
 from selfieavatar.settings.provenance import ROOT
 
 
@@ -55,11 +55,16 @@ def test_a_defect_keeps_its_traceback():
 
 
 WAITING = """
-import time
+import contextlib, time
+from selfieavatar.settings import cli
 from selfieavatar.settings.cli import main, stage_parser
+
+cli.AGAIN_S = 0.2
 
 def run(args):
     print("begun", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):  # as code in C that calls back may do
+        time.sleep(60)
     time.sleep(60)
 
 main(stage_parser("Doc.", "decode"), run, [])
@@ -70,7 +75,7 @@ main(stage_parser("Doc.", "decode"), run, [])
 def test_a_stage_ends_with_the_run_that_started_it(killed):
     """Killed outright, neither Snakemake nor the shell between can pass it on."""
     parents = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
-    env = os.environ | {RUN: " ".join(str(parent.pid) for parent in parents)}
+    env = os.environ | {ENDS_WITH: " ".join(str(parent.pid) for parent in parents)}
     with subprocess.Popen(
         [sys.executable, "-c", WAITING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     ) as stage:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from selfieavatar.settings.cli import RUN
+from selfieavatar.settings.cli import ENDS_WITH
 from selfieavatar.settings.provenance import ROOT
 from selfieavatar.workflow.command import shell_prefix
 
@@ -61,7 +61,7 @@ def test_snakemake_goes_on_after_a_run_that_was_killed(snakemake, tmp_path):
 def test_a_rule_names_the_processes_that_its_stage_must_not_outlive():
     prefix = shell_prefix(own_python=True).format()
     said = subprocess.run(
-        ["bash", "-c", f"{prefix} echo ${RUN} $$; true"], stdout=subprocess.PIPE, text=True, check=True
+        ["bash", "-c", f"{prefix} echo ${ENDS_WITH} $$; true"], stdout=subprocess.PIPE, text=True, check=True
     )
     run, shell, own = map(int, said.stdout.split())
     assert run == os.getpid() and shell == own != run
