@@ -3,7 +3,7 @@
 These files tell when or how fast they were made, so that two runs never write the same bytes:
 
 avatar.pt       `minutes` and `history`: how long the training took, its speed and what it reported every so often
-metrics.json    `minutes` of the training
+metrics.json    `speed`, the training's `minutes`, and `avatar`, the hash of avatar.pt
 *.mp4, *.png    of an avatar: the signature holds a time and a random number; the images are the same
 figures.html    the curves over those minutes; not compared
 summary.*       minutes and disk; not compared, nor are logs/, benchmarks/, TensorBoard's files and stats.jsonl
@@ -98,7 +98,8 @@ def avatar(path: Path) -> dict[str, Any]:
 def metrics(path: Path) -> Any:
     """Read metrics without the clock."""
     content = json.loads(path.read_text())
-    return {name: value for name, value in content.items() if name != "minutes"}
+    content["training"] = {**content.get("training", {}), "minutes": None}
+    return {name: value for name, value in content.items() if name not in ("speed", "avatar")}
 
 
 def video(path: Path) -> list[np.ndarray]:

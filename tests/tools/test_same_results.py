@@ -18,7 +18,9 @@ def folders(tmp_path):
         (folder / "logs").mkdir(parents=True)
         (folder / "logs/train.log").write_text(name)
         (folder / "identity.npz").write_bytes(b"the same")
-        (folder / "metrics.json").write_text(json.dumps({"psnr_db": 30.0, "minutes": minutes}))
+        (folder / "metrics.json").write_text(
+            json.dumps({"psnr_db": 30.0, "speed": {"fps": minutes}, "training": {"minutes": minutes}, "avatar": name})
+        )
         content = {"g_style": {"weight": torch.tensor([1.0, torch.nan])}, "images": 8}
         torch.save(content | {"minutes": minutes, "history": [{"minutes": minutes}]}, folder / "avatar.pt")
     return tmp_path / "one", tmp_path / "other"
@@ -31,7 +33,7 @@ def test_what_the_clock_decides_is_no_difference(folders):
 def test_any_other_difference_is_named(folders):
     one, other = folders
     (one / "anna/identity.npz").write_bytes(b"another")
-    (one / "anna/metrics.json").write_text(json.dumps({"psnr_db": 30.1, "minutes": 1.0}))
+    (one / "anna/metrics.json").write_text(json.dumps({"psnr_db": 30.1, "training": {"minutes": 1.0}}))
     avatar = torch.load(one / "anna/avatar.pt", weights_only=True)
     torch.save(avatar | {"g_style": {"weight": torch.tensor([1.0, 2.0])}}, one / "anna/avatar.pt")
     names = ("avatar.pt", "identity.npz", "metrics.json")
