@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,8 +138,8 @@ def _make(path: Path) -> None:
     )
     data += b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor, name_there = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # only this user reads it
+    temporary = Path(name_there)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

@@ -28,6 +28,14 @@ def test_a_key_is_made_once_and_only_its_user_reads_it(home):
     assert os.environ.get("USER", "root") not in leaf.subject.rfc4514_string()
 
 
+def test_what_a_killed_process_of_the_same_number_left_stands_in_nobodys_way(home):
+    """In a container the numbers of processes come back."""
+    first = signing_key()
+    [file] = home.iterdir()
+    file.rename(home / f".{file.name}.{os.getpid()}")
+    assert signing_key() != first
+
+
 def test_one_s_own_key_is_taken(home, tmp_path):
     made = signing_key()
     own = tmp_path / "own.pem"
