@@ -4,6 +4,7 @@ These files tell when or how fast they were made, so that two runs never write t
 
 avatar.pt       `minutes` and `history`: how long the training took, its speed and what it reported every so often
 metrics.json    `speed`, the training's `minutes`, and `avatar`, the hash of avatar.pt
+table.md        the rows of how long the training took, and how fast the avatar was
 *.mp4, *.png    of an avatar: the signature holds a time and a random number; the images are the same
 figures.html    the curves over those minutes; not compared
 summary.*       minutes and disk; not compared, nor are logs/, benchmarks/, TensorBoard's files and stats.jsonl
@@ -102,6 +103,11 @@ def metrics(path: Path) -> Any:
     return {name: value for name, value in content.items() if name not in ("speed", "avatar")}
 
 
+def table(path: Path) -> list[str]:
+    """Read the table of results without its rows about minutes and frames per second."""
+    return [part for part in path.read_text().split("\n\n") if "minutes of training" not in part]
+
+
 def video(path: Path) -> list[np.ndarray]:
     """Decode all images of a video."""
     with av.open(str(path)) as opened:
@@ -113,7 +119,7 @@ def image(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
-CLOCK: dict[str, Callable[[Path], Any]] = {".pt": avatar, ".json": metrics, ".mp4": video, ".png": image}
+CLOCK: dict[str, Callable[[Path], Any]] = {".pt": avatar, ".json": metrics, ".md": table, ".mp4": video, ".png": image}
 
 
 def main() -> int:

@@ -111,8 +111,8 @@ class Torture:
             faults += differences(work / "results", self.reference / "results")
         for folder in ("locks", "incomplete"):
             faults += [f"left: {path.name} in {folder}" for path in (work / ".snakemake" / folder).glob("*")]
-        # Snakemake's own folder of a run that was killed is the system's to clear away, as all in TMPDIR.
-        left = [path for path in run.temporary.iterdir() if not path.name.startswith("snakemake")]
+        # Snakemake's own folder of a run that was killed is the system's to clear away; torch keeps a cache there.
+        left = [path for path in run.temporary.iterdir() if not path.name.startswith(("snakemake", "torchinductor"))]
         faults += [f"left: {path}" for path in left]
         self.note(f"build {self.builds}, from {step}, {', '.join(kinds)}", faults, kinds)
         if faults:

@@ -21,6 +21,7 @@ def folders(tmp_path):
         (folder / "metrics.json").write_text(
             json.dumps({"psnr_db": 30.0, "speed": {"fps": minutes}, "training": {"minutes": minutes}, "avatar": name})
         )
+        (folder / "table.md").write_text(f"| psnr |\n| 30 |\n\n| minutes of training |\n|---|\n| {minutes} |\n")
         content = {"g_style": {"weight": torch.tensor([1.0, torch.nan])}, "images": 8}
         torch.save(content | {"minutes": minutes, "history": [{"minutes": minutes}]}, folder / "avatar.pt")
     return tmp_path / "one", tmp_path / "other"
