@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from selfieavatar.errors import UserError
+from selfieavatar.io.facts import misfit
 from selfieavatar.io.files import atomic_file
 from selfieavatar.io.schemas import SCHEMAS
 
@@ -125,10 +126,13 @@ def read_manifest(path: Path | str, kind: str) -> Manifest:
     ragged = [field.name for field in schema if pa.types.is_list(field.type) and not _even(table[field.name])]
     if ragged:
         raise UserError(f"the rows of {ragged[0]} in {path} differ in length; delete it and run the workflow again")
+    text = (schema.metadata or {}).get(b"selfieavatar", b"{}")
     try:
-        facts = Facts(path, json.loads((schema.metadata or {}).get(b"selfieavatar", b"{}")))
+        facts = Facts(path, json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"the facts of {path} are not readable; delete it and run the workflow again") from error
+    if wrong := misfit(text):
+        raise UserError(f"{path} has a wrong fact, {wrong}; delete it and run the workflow again")
     return Manifest(kind, table, facts)
 
 

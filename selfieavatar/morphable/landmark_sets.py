@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from selfieavatar.errors import UserError
 from selfieavatar.morphable.facemesh_data import MIRROR, SKIN
 
 MEDIAPIPE = "mediapipe478"
@@ -93,9 +94,11 @@ LANDMARK_SETS = {
 
 
 def landmark_set(name: str) -> LandmarkSet:
-    """Look up the set called ``name``; KeyError names the known ones."""
+    """Look up the set called ``name``; UserError names the known ones, since a manifest says which it is."""
     if name not in LANDMARK_SETS:
-        raise KeyError(f"unknown landmark set {name!r}; known: {', '.join(LANDMARK_SETS)}")
+        raise UserError(
+            f"unknown landmark set '{name[:40]}'; known: {', '.join(LANDMARK_SETS)}; detect the landmarks again"
+        )
     return LANDMARK_SETS[name]
 
 

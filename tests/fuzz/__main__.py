@@ -6,6 +6,7 @@ sentence; must not hang, grow, crash, execute, connect, or write outside of its 
 
 import argparse
 import importlib
+import os
 import random
 import shutil
 import sys
@@ -39,11 +40,15 @@ def preload() -> None:
 def specimens(reader: Reader, folder: Path) -> list[Path]:
     """Make the whole files of a reader, in a child process: this one starts no threads."""
     folder.mkdir(parents=True)
-    marker = folder / ".made"
-    outcome = sandbox.run(lambda _: reader.make(folder), marker)
+
+    def make(_: Path) -> None:
+        os.environ["XDG_CONFIG_HOME"] = str(folder / ".config")  # where the key that signs is made
+        reader.make(folder)
+
+    outcome = sandbox.run(make, folder / ".made")
     if outcome.kind != "read":
         raise RuntimeError(f"the specimens could not be made: {outcome}")
-    return sorted(path for path in folder.iterdir() if path.is_dir())
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def entry_of(reader: Reader, place: Path) -> Path:

@@ -1,5 +1,7 @@
 """Manifests keep their content, refuse another's, and give the same bytes for the same content."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -83,6 +85,26 @@ def test_facts_that_are_none_are_refused(tmp_path, facts):
     table = pq.read_table(tmp_path / "m")
     pq.write_table(table.replace_schema_metadata({"kind": "landmarks", "selfieavatar": facts}), tmp_path / "m")
     with pytest.raises(UserError, match="the facts of .* are not readable"):
+        read_manifest(tmp_path / "m", "landmarks")
+
+
+@pytest.mark.parametrize(
+    ("facts", "wrong"),
+    [
+        ('{"fps": "$(touch x)"}', "'fps"),
+        ('{"fps": NaN}', "'fps"),
+        ('{"landmark_set": ["ibug68"]}', "'landmark_set'"),
+        ('{"size_px": 0}', "'size_px'"),
+        ('{"crop_px": [0, 0]}', "'crop_px'"),
+        ('{"left_out": [[0, -1, "x"]]}', "'left_out.0.1'"),
+        ('{"static_camera": 1}', "'static_camera'"),
+    ],
+)
+def test_facts_of_wrong_types_are_refused_where_they_are_read(tmp_path, facts, wrong):
+    write_manifest(tmp_path / "m", "landmarks", COLUMNS)
+    table = pq.read_table(tmp_path / "m")
+    pq.write_table(table.replace_schema_metadata({"kind": "landmarks", "selfieavatar": facts}), tmp_path / "m")
+    with pytest.raises(UserError, match=f"m has a wrong fact, {re.escape(wrong)}"):
         read_manifest(tmp_path / "m", "landmarks")
 
 

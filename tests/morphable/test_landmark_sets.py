@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from selfieavatar.errors import UserError
 from selfieavatar.morphable import landmark_sets as ls
 
 
@@ -79,5 +80,5 @@ def test_sets_name_only_numbers_that_exist(name):
 
 
 def test_unknown_set_is_refused():
-    with pytest.raises(KeyError, match="ibug68"):
+    with pytest.raises(UserError, match="dlib5.*known: .*ibug68"):
         ls.landmark_set("dlib5")
