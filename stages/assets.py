@@ -48,7 +48,9 @@ def download(asset: Asset, out: Path) -> None:
     Raises:
         UserError: there is no network, the publisher lacks the file, the connection broke, or the digest differs.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if not out.parent.exists():
+        out.parent.mkdir(parents=True)
+        out.parent.chmod(0o755)
     part = out.with_name(out.name + ".part")
     try:
         _fetch(asset.url, part)
@@ -67,6 +69,7 @@ def download(asset: Asset, out: Path) -> None:
             f"{asset.url} sent another file than the published one, which was removed; run the command again later, or "
             f"put the file at {out} by hand"
         ) from error
+    part.chmod(0o644)  # published, and nobody's face: all accounts of this machine may use it
     os.replace(part, out)
 
 

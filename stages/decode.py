@@ -131,7 +131,8 @@ def find_crop(
             "upright and lit, or lower decode.face_confidence"
         )
     followed = person.follow(shown, found, follow_face(found, source.size), looks, source.size, scale)
-    refuse_too_few(source, len(followed.numbers), len(found), "sampled frames")
+    if followed.chosen:
+        refuse_too_few(source, len(followed.numbers), len(found), "sampled frames")
     tall = float(np.median(followed.boxes[:, 3] - followed.boxes[:, 1]))
     # A small face may be a poster in the background.
     others = [sum(b[3] - b[1] > 0.3 * tall for b in frame) - 1 for frame in found]

@@ -119,11 +119,13 @@ def refiner(settings: Matting, plate: Plate | None) -> Callable[..., np.ndarray]
 def make_plate(reader: CropReader, decode: Manifest, settings: Matting) -> Plate | None:
     """Build the plate (S,S,3) uint8 and its mask (S,S) bool at the working size from frames neither held nor left out.
 
-    None if `matting.plate` wants none.
+    None if `matting.plate` wants none, or no such frame is there.
     """
     if settings.plate == "off" or (settings.plate == "auto" and not decode.metadata["static_camera"]):
         return None
     rows = np.flatnonzero(~left_out(decode)[parts(decode)[0]])  # what is held out shows in no plate but its own
+    if not len(rows):
+        return None
     stride = max(1, -(-len(rows) // settings.plate_samples))
     builder = PlateBuilder(settings.plate_samples)
     with SelfieSegmenter() as segmenter:

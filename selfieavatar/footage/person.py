@@ -217,6 +217,8 @@ def reasons(
     rows = [np.flatnonzero(known[track]) + track.start for track in tracks]
     asked = [mine[np.unique(np.linspace(0, len(mine) - 1, _LOOKED_AT).round().astype(int))] for mine in rows]
     person = followed.reference(describe)
+    if not len(person):  # no frame can be read again
+        return reason
     looks = describe([(int(frames[row]), boxes[row]) for mine in asked for row in mine])
     far = distances(looks, person).min(1)
     for track, mine, away in zip(tracks, rows, np.split(far, np.cumsum([len(m) for m in asked])[:-1]), strict=True):

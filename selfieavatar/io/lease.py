@@ -3,7 +3,7 @@
 The lease of `results/anna` is the file `results/.anna.lease`; it covers all that lies below. It is created by O_EXCL,
 which is atomic on NFS, too; it names its owner, and its time of change is a heartbeat. How old that is tells the file
 system's own clock, which all hosts share. Before each commit of an output a run checks that the lease is still its own:
-one that was halted, and taken over meanwhile, ends instead of replacing finished work (decision 23).
+one that was halted, and taken over meanwhile, ends instead of replacing finished work (docs/decisions/0023-leases.md).
 
 A run is a Snakemake process with the stages that it starts, on whichever host, or a stage that was started by hand. Who
 belongs to it knows it by an environment variable.
@@ -145,6 +145,14 @@ def refuse_others(path: Path, token: str = "") -> None:
             _refuse_living(one, owner, _age(file, owner))
 
 
+def _refuse_below(path: Path, token: str) -> None:
+    """Check that nobody works on what lies in a folder: a stage that was started by hand leases its outputs."""
+    for pattern in (".*.lease", "*/.*.lease", "*/*/.*.lease"):
+        for file in path.glob(pattern):
+            if (owner := _read(file)) and owner.token != token:
+                _refuse_living(file.with_name(file.name[1 : -len(".lease")]), owner, _age(file, owner))
+
+
 def _refuse_living(path: Path, owner: Owner, age_s: float) -> None:
     if not owner.is_dead(age_s):
         raise UserError(
@@ -175,6 +183,7 @@ class Holder:
                 if file in self.files:
                     continue
                 refuse_others(path, self.run.token)
+                _refuse_below(path, self.run.token)
                 self._create(path, file)
                 taken.append(file)
                 self.files[file] = None

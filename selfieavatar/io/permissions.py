@@ -6,10 +6,15 @@ SELFIEAVATAR_UMASK: 027 lets the group read, 007 lets it write, too.
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+from functools import cache
 from pathlib import Path
 
 from selfieavatar.errors import UserError
+
+log = logging.getLogger(__name__)
 
 UMASK = "SELFIEAVATAR_UMASK"
 _KEPT = 0o7000  # the setgid bit of a group's folder, which chmod would clear
@@ -54,4 +59,18 @@ def _restrict(path: Path, mode: int) -> None:
     found = path.stat().st_mode & 0o7777
     wanted = mode | (found & _KEPT)
     if found != wanted:  # the owner alone may change it, even to what it is
-        path.chmod(wanted)
+        try:
+            path.chmod(wanted)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP):
+                raise
+            _warn_once(path)
+
+
+@cache
+def _warn_of(disk: int) -> None:
+    log.warning("the disk of the results keeps no permissions of its own: who may read it may read them")
+
+
+def _warn_once(path: Path) -> None:
+    _warn_of(path.stat().st_dev)

@@ -12,5 +12,6 @@ _FOLDERS = re.compile(r"(?<![\w.~/$*-])/(?:[^\s/'\"`;,()<>|]+/)+")
 def without_folders(text: str, *folders: Path) -> str:
     """Write paths relative to these folders, the working directory or the clone; of others, the name alone is left."""
     for folder in (*folders, Path.cwd(), _CLONE):
-        text = text.replace(f"{folder}/", "")
+        if folder.is_absolute():
+            text = re.sub(rf"(?<![\w.~/$*-]){re.escape(str(folder))}/", "", text)
     return _FOLDERS.sub("", text)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psutil
@@ -31,7 +32,7 @@ from selfieavatar.settings.marking_section import Marking
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # The environment variable by which a rule's command names the processes that its stage must not outlive.
 ENDS_WITH = "SELFIEAVATAR_ENDS_WITH"
-AGAIN_S = 30.0  # time for a training to come to the end of its step, and to save
+AGAIN_S = 120.0  # time for a training to come to the end of its step, and to save
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -97,7 +98,7 @@ def main(
     # Let the atomic writers clean up as they do after Ctrl-C, whatever ends the stage; nohup's jobs go on.
     for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _interrupt)
     if ENDS_WITH in os.environ:
         threading.Thread(target=_end_with, args=(os.environ[ENDS_WITH],), daemon=True).start()
     try:
@@ -125,6 +126,14 @@ def _outputs(args: argparse.Namespace) -> list[Path]:
     ]
 
 
+_interrupted_s: list[float] = []  # when a signal last came
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupted_s[:] = [time.monotonic()]
+    signal.default_int_handler(number, frame)
+
+
 def _end_with(run: str) -> None:
     """End this stage, as SIGTERM does, when one of the processes of its run has: nobody would wait for its files.
 
@@ -137,9 +146,11 @@ def _end_with(run: str) -> None:
     except psutil.NoSuchProcess:
         pass
     logging.getLogger(__name__).warning("the run that started this stage has ended")
-    while True:  # a library that calls Python from C may have swallowed the interruption
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(AGAIN_S)
+    while True:
+        # Again, since a library that calls Python from C may have swallowed it; but not into the end of this stage.
+        if not _interrupted_s or time.monotonic() - _interrupted_s[0] > AGAIN_S:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

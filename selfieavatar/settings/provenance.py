@@ -25,7 +25,14 @@ SETTINGS = (
     "sheet_rows", "train_section", "typed_paths",
 )  # fmt: skip
 PLUMBING = frozenset(
-    {"selfieavatar", "selfieavatar.errors", "selfieavatar.io.paths", "selfieavatar.io.permissions"}
+    {
+        "selfieavatar",
+        "selfieavatar.errors",
+        "selfieavatar.io.lease",
+        "selfieavatar.io.owner",
+        "selfieavatar.io.paths",
+        "selfieavatar.io.permissions",
+    }
     | {f"selfieavatar.settings.{name}" for name in SETTINGS}
 )
 

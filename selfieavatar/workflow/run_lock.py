@@ -1,45 +1,58 @@
-"""Know whether a run of this folder is alive, and take away the locks of those that were killed.
+"""Take away the locks of those Snakemake runs of a folder that were killed.
 
 Snakemake's own locks are files, which stay when it is killed (`kill -9`, a power cut, the kernel for want of memory):
-the next run would ask for `snakemake --unlock`. The kernel's lock on one file vanishes with the process that holds it.
+the next run would ask for `snakemake --unlock`. So each run leaves a note of who it is for as long as it lives. Where
+all that have left one are surely gone, nobody holds the locks.
 """
 
 from __future__ import annotations
 
-import fcntl
+import atexit
+import os
 from functools import cache
 from pathlib import Path
-from typing import IO
 
 from snakemake.logging import logger
 
-NAME = "selfieavatar.lock"
+from selfieavatar.io.owner import is_gone, place, start_of
+
+NOTES = "selfieavatar.runs"
 
 
-@cache  # the file stays open, and the lock held, until this process ends
-def hold_run(folder: Path) -> IO[bytes] | None:
-    """Note that this run is alive; where no other one is, remove the locks of runs that were killed.
+@cache  # one note for this process, however often the Snakefile is read
+def hold_run(folder: Path) -> Path | None:
+    """Note that this run is alive; where all others that have left a note were killed, remove their locks.
 
     Args:
         folder: Snakemake's own, `.snakemake`; its locks are those of all runs of the working folder.
 
     Returns:
-        The open file that holds the lock; None where none can be had, on a disk without them or read-only: Snakemake
-        then asks for `--unlock`, as ever.
+        The note; None where none can be written: Snakemake then asks for `--unlock`, as ever.
     """
+    pid = os.getpid()
+    note = folder / NOTES / f"{place()}-{pid}-{start_of(pid)}"
     try:
-        folder.mkdir(exist_ok=True)
-        file = (folder / NAME).open("ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            stale = sorted(folder.glob("locks/*.lock"))
-            for path in stale:
-                path.unlink(missing_ok=True)
-            if stale:
-                logger.info("An earlier run of this folder was killed; its lock is removed.")
-        except BlockingIOError:
-            pass  # another run of this folder is alive: what is locked stays so
-        fcntl.flock(file, fcntl.LOCK_SH)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+        others = [other for other in note.parent.iterdir() if other != note]
+        gone = [other for other in others if _is_gone(other.name)]
+        stale = sorted(folder.glob("locks/*.lock")) if others and gone == others else []
+        for path in (*stale, *gone):
+            path.unlink(missing_ok=True)
     except OSError:
         return None
-    return file
+    if stale:
+        logger.info("An earlier run of this folder was killed; its lock is removed.")
+    atexit.register(_remove, note, pid)
+    return note
+
+
+def _is_gone(name: str) -> bool:
+    where, _, rest = name.partition("-")
+    pid, _, start = rest.partition("-")
+    return pid.isdecimal() and is_gone(where, int(pid), start)
+
+
+def _remove(note: Path, pid: int) -> None:
+    if os.getpid() == pid:  # not of a child that was forked
+        note.unlink(missing_ok=True)

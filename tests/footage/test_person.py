@@ -104,6 +104,16 @@ def test_somebody_else_in_the_same_place_is_left_out():
     assert said.tolist() == [""] * 25 + [SOMEBODY_ELSE] * 15
 
 
+def test_the_person_who_comes_back_after_a_while_is_no_one_else():
+    boxes = np.array([box(LEFT, n % 3) for n in range(80)])
+    boxes[20:60] = np.nan
+    starts = track_starts(boxes, np.full(80, 1.5), FPS)
+    seen = person.Followed(np.arange(20), boxes[:20])
+    crop = choose_crop(seen.boxes, SIZE, SCALE)
+    assert starts.tolist() == [0, 60]
+    assert not reasons(seen, crop, SIZE, np.arange(80), boxes, starts, Looks(lambda *_: "a")).any()
+
+
 def test_one_track_without_a_choice_is_kept_and_nobody_is_asked():
     boxes = np.array([box(LEFT)] * 10)
     seen, looks = person.Followed(np.arange(10), boxes), Looks(lambda *_: "a")

@@ -69,6 +69,19 @@ def test_a_second_run_is_refused_by_one_sentence_that_says_who_works_there(write
         pass
 
 
+def test_a_run_that_comes_later_leaves_a_stage_that_was_started_by_hand_alone(tmp_path):
+    """The stage leases its output, deep in the subject's folder; the run would lease the folder."""
+    by_hand = Holder(new_run())
+    by_hand.take([tmp_path / "anna/clips/talk/frames"])
+    with pytest.raises(UserError, match="clips/talk/frames is being made by .*process"):
+        Holder(new_run()).take([tmp_path / "anna"])
+    assert not lease_file(tmp_path / "anna").exists()
+    by_hand.release()
+    run = Holder(new_run())
+    run.take([tmp_path / "anna"])
+    run.release()
+
+
 @pytest.mark.parametrize("ended", [True, False], ids=["the other has ended", "the other goes on"])
 def test_a_halted_run_whose_lease_was_taken_leaves_the_finished_file_alone(writer, anna, ended):
     writer.send_signal(signal.SIGSTOP)

@@ -1,6 +1,8 @@
 """What is written about a person is for the account that made it, unless a group shares it."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +42,18 @@ def test_outputs_are_private_whatever_the_shell_allows(tmp_path, monkeypatch, um
     write(results)
     assert modes(results) == {False: oct(file), True: oct(directory)}
     assert oct(results.stat().st_mode & 0o7777) == oct(directory)
+
+
+def test_a_disk_that_keeps_no_permissions_is_written_all_the_same(tmp_path, monkeypatch, caplog):
+    def refuse(self, mode):
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    for name in ("a", "b"):
+        with atomic_file(tmp_path / name) as temporary:
+            temporary.write_text("x")
+            monkeypatch.setenv(UMASK, "007")  # so that there is something to change
+    assert (tmp_path / "b").read_text() == "x" and caplog.text.count("keeps no permissions") == 1
 
 
 def test_a_folder_that_is_there_keeps_its_permissions_and_a_groups_folder_its_group(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import sys
 from selfieavatar.settings.cli import ENDS_WITH
 from selfieavatar.settings.provenance import ROOT
 from selfieavatar.workflow.command import shell_prefix
+from selfieavatar.workflow.run_lock import NOTES
 
 HOLD = """
 import sys
@@ -39,6 +40,19 @@ def test_the_lock_of_a_killed_run_is_removed_and_that_of_a_living_one_stays(tmp_
         first.wait()
         run_in(tmp_path).communicate()
     assert not lock.exists()
+
+
+def test_a_lock_of_which_nothing_is_known_stays(tmp_path):
+    """That of another Snakefile, of an older version, or of another host."""
+    lock = tmp_path / "locks/0.output.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    run_in(tmp_path).communicate()
+    assert lock.exists()
+    (tmp_path / NOTES).mkdir(exist_ok=True)
+    (tmp_path / NOTES / "01234567-77-5").touch()  # of another host
+    run_in(tmp_path).communicate()
+    assert lock.exists()
 
 
 def test_snakemake_goes_on_after_a_run_that_was_killed(snakemake, tmp_path):
