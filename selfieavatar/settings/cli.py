@@ -118,7 +118,9 @@ def main(
 
 
 def _outputs(args: argparse.Namespace) -> list[Path]:
-    """List what the stage is about to write, by the names of its arguments."""
+    """List what the stage is about to write, by the names of its arguments; of a group of processes the first does."""
+    if os.environ.get("RANK", "0") != "0":
+        return []
     return [
         value
         for name, value in vars(args).items()

@@ -24,6 +24,7 @@ SECONDS = 60
 EXECUTES = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "os.startfile", "ctypes.dlopen")
 CONNECTS = ("socket.connect", "socket.bind", "urllib.Request", "ftplib.connect", "http.client.connect")
 WRITES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree")
+KEPT_CODE = {".numba_cache", "__pycache__"}  # what Python and numba keep of compiled code
 LONGEST = 3000  # characters of a sentence
 
 
@@ -129,7 +130,7 @@ def _judged(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
 
     def _outside(name: str, event: str) -> None:
         place = os.path.realpath(name)
-        if not place.startswith((own + os.sep, "/dev/null", "/dev/shm")) and ".numba_cache" not in place:
+        if not place.startswith((own + os.sep, "/dev/null", "/dev/shm")) and not KEPT_CODE & set(Path(place).parts):
             escaped.append(f"{event} {place}"[:300])
 
     sys.addaudithook(watch)

@@ -14,7 +14,12 @@ from selfieavatar.io.lease import Holder, lease_file, new_run
 from tests.workflow.conftest import HEADER, ROOT, SERVER
 
 # Two clips of a subject, one after the other, by stages that take next to no time.
-SNAKEFILE = """
+SNAKEFILE = (
+    f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+"""
+    + """
 from pathlib import Path
 from selfieavatar.workflow.run_lease import RunLease
 RunLease(workflow, Path(config["results"]))
@@ -24,6 +29,7 @@ rule clip:
     output: directory("{results}/anna/clips/{clip}/frames")
     shell: "python -c {STAGE:q} {output:q}"
 """
+)
 STAGE = """import sys, time; from pathlib import Path; from selfieavatar.errors import UserError
 from selfieavatar.io.files import atomic_dir; from selfieavatar.io.lease import leased
 out = Path(sys.argv[1])
@@ -137,7 +143,7 @@ def test_a_dry_run_needs_no_lease(two):
 def test_two_runs_that_decode_the_same_clip(fresh_project, tmp_path):
     """As seen: one was halted in the middle of decode, the other started, and both went on."""
     (tmp_path / "sheet.tsv").write_text(
-        HEADER + f"anna\ttalk\ttrain\t{fresh_project.work / 'talk.mp4'}\t0\t30\tdemo\tsynthetic\tsmoke\n"
+        HEADER + f"anna\ttalk\ttrain\t{fresh_project.work / 'talk.mp4'}\t0\t60\tdemo\tsynthetic\tsmoke\n"
     )
     target, results = tmp_path / "results/anna/clips/talk/decode.parquet", tmp_path / "results"
     command = ["--snakefile", str(ROOT / "Snakefile"), "--cores", "1", str(target), "--config"]
@@ -156,5 +162,5 @@ def test_two_runs_that_decode_the_same_clip(fresh_project, tmp_path):
     os.killpg(process.pid, signal.SIGCONT)
     said = process.communicate()[0]
     assert process.returncode == 0, said
-    assert len(list(target.parent.glob("frames/*.png"))) == pq.read_metadata(target).num_rows == 30
+    assert len(list(target.parent.glob("frames/*.png"))) == pq.read_metadata(target).num_rows == 60
     assert not list(results.glob(".*")) and not list(target.parent.glob(".*"))
