@@ -21,7 +21,7 @@ def test_a_run_that_was_killed_recovers(made_project, tmp_path, capsys):
     for folder in (reference / "results").iterdir():  # others of this folder make more there
         if folder.is_dir() and folder.name not in ("smoke", "guest", "logs"):
             shutil.rmtree(folder)
-    for more in ("variants", "reenact"):
+    for more in ("variants", "reenact", "train"):
         shutil.rmtree(reference / "results/smoke" / more, ignore_errors=True)
     (reference / "small.yaml").write_text(SETTINGS)
     status = torture.main(
