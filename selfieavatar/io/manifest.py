@@ -119,7 +119,7 @@ def read_manifest(path: Path | str, kind: str) -> Manifest:
             )
         table = stored.read()
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} is not a readable Parquet file ({_first_line(error)}); delete it and run the workflow again"
         ) from error

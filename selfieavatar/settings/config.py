@@ -63,6 +63,12 @@ PATHS = {"subjects": "config/subjects.tsv", "results": "results"}
 AnySection = TypeVar("AnySection", bound=Section)
 
 
+def shown(value: Any) -> str:
+    """Write a value for a sentence, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def read_section(section: type[AnySection], values: Mapping[str, Any], name: str, where: str = "") -> AnySection:
     """Validate the values of a section; keys left out take their defaults.
 
@@ -77,7 +83,7 @@ def read_section(section: type[AnySection], values: Mapping[str, Any], name: str
     except ValidationError as invalid:
         error = invalid.errors()[0]
         key, value = ".".join([name, *map(str, error["loc"])]), error["input"]
-        said = f" must{error['msg'].split('should', 1)[-1].split(' after validation')[0]}, not {value!r}"
+        said = f" must{error['msg'].split('should', 1)[-1].split(' after validation')[0]}, not {shown(value)}"
         if value is False and "'off'" in error.get("ctx", {}).get("expected", ""):
             said = ': YAML reads a plain off as false: write "off" in quotes'
         raise UserError(f"config key '{key}'{_in(where)}{said}; see config/README.md") from invalid
@@ -115,11 +121,11 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
     _refuse_unknown(config, [*PATHS, *SECTIONS], "", where)
     for key in PATHS:
         if key in config and (not isinstance(config[key], str) or not config[key].strip()):
-            raise UserError(f"config key '{key}'{_in(where)} must be a path, not {config[key]!r}")
+            raise UserError(f"config key '{key}'{_in(where)} must be a path, not {shown(config[key])}")
     for name in SECTIONS:
         section = {} if config.get(name) is None else config[name]
         if not isinstance(section, Mapping):
-            raise UserError(f"config section '{name}'{_in(where)} must hold keys and values, not {section!r}")
+            raise UserError(f"config section '{name}'{_in(where)} must hold keys and values, not {shown(section)}")
         stage_settings(name, section, where=where)
 
 
@@ -251,7 +257,7 @@ def _load_overlay(name: str, folder: Path, kind: str, known: list[str]) -> dict[
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not readable YAML ({' '.join(str(error).split())}); fix it") from error
     if not isinstance(overlay, dict):
-        raise UserError(f"{where} must hold sections such as `train:` with keys below, not {overlay!r}")
+        raise UserError(f"{where} must hold sections such as `train:` with keys below, not {shown(overlay)}")
     check_config(overlay, where)
     return overlay
 

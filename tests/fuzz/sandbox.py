@@ -25,7 +25,7 @@ EXECUTES = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "os.st
 CONNECTS = ("socket.connect", "socket.bind", "urllib.Request", "ftplib.connect", "http.client.connect")
 WRITES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree")
 KEPT_CODE = {".numba_cache", "__pycache__"}  # what Python and numba keep of compiled code
-LONGEST = 3000  # characters of a sentence
+LONGEST = 6000  # characters: a sheet names many rows at once
 
 
 @dataclass

@@ -199,3 +199,9 @@ def test_canonical_json_ignores_order():
 def test_true_is_no_number():
     with pytest.raises(UserError, match="'train.net_warp_scale' must be a number, not True"):
         stage_settings("train", {"net_warp_scale": True})
+
+
+def test_a_long_value_is_cut_in_the_sentence():
+    with pytest.raises(UserError) as caught:
+        check_config({"decode": {"size_px": "x" * 5000}}, "overlay.yaml")
+    assert "not 'xxx" in str(caught.value) and len(str(caught.value)) < 250
