@@ -31,7 +31,7 @@ CUT_LEVEL, CUT_RATIO, _BEFORE = 4.0, 4.0, 12
 LOST_S = 1.0  # a face that was lost for so long may be another's when one is found again
 FEWEST = 0.1  # share of the frames below which following the person makes no clip
 SOMEBODY_ELSE, ELSEWHERE = "somebody else", "the person in another place or size"
-_LEAST_INSIDE = 2 / 3  # of the window, in the picture
+_LEAST_INSIDE = 2 / 3  # of the window, in the image
 _LOOKED_AT = 5  # frames of each track
 _REFERENCES = 24  # faces that say what the person looks like
 _CUT_OFF = 0.1  # of its height, by which a face may reach out of the window
@@ -121,7 +121,7 @@ def follow(
         numbers: source frames, in order. found: the boxes (K, 4) of each, in px.
         path: (N,) of `follow_face`: the box followed in each frame, or -1.
         describe: tells what faces look like.
-        size: (width, height) of the picture. scale: of `choose_crop`.
+        size: (width, height) of the image. scale: of `choose_crop`.
     """
     rows = np.flatnonzero(path >= 0)
     boxes = np.array([found[row][path[row]] for row in rows])
@@ -160,7 +160,7 @@ def _usual_side(boxes: np.ndarray, size: tuple[int, int], scale: float) -> float
 
 
 def _inside(followed: Followed, size: tuple[int, int], scale: float) -> Followed:
-    """Set faces aside, the farthest from the middle first, until the window lies in the picture for the most part."""
+    """Set faces aside, the farthest from the middle first, until the window lies in the image for the most part."""
     while len(followed.boxes) > 1 and _share_inside(choose_crop(followed.boxes, size, scale), size) < _LEAST_INSIDE:
         middle = (followed.boxes[:, :2] + followed.boxes[:, 2:]) / 2
         kept = np.ones(len(middle), bool)
@@ -171,7 +171,7 @@ def _inside(followed: Followed, size: tuple[int, int], scale: float) -> Followed
 
 
 def _share_inside(crop: tuple[int, int, int], size: tuple[int, int]) -> float:
-    """Compute the share of a window's area that lies in the picture."""
+    """Compute the share of a window's area that lies in the image."""
     x0, y0, side = crop
     wide, tall = (max(min(start + side, end) - max(start, 0), 0) for start, end in zip((x0, y0), size, strict=True))
     return wide * tall / side**2
@@ -204,7 +204,7 @@ def reasons(
     """Say of each frame of a clip why it is left out, "" where it is kept, (N,) of str.
 
     Args:
-        followed: whom the crop was made for. crop: (x0, y0, side). size: (width, height) of the picture.
+        followed: whom the crop was made for. crop: (x0, y0, side). size: (width, height) of the image.
         frames: (N,) source frames. boxes: (N, 4) of the face in source px, NaN where there is none.
         starts: rows where tracks begin. Where there is but one and no choice was made, all frames are kept.
         describe: tells what faces look like.

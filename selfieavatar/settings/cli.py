@@ -145,8 +145,8 @@ def _end_with(run: str) -> None:
         processes = [psutil.Process(int(number)) for number in run.split()]
         while all(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes):
             time.sleep(0.5)
-    except psutil.NoSuchProcess:
-        pass
+    except psutil.NoSuchProcess as gone:  # between two looks at it, or before the first
+        logging.getLogger(__name__).debug("%s", gone)
     logging.getLogger(__name__).warning("the run that started this stage has ended")
     while True:
         # Again, since a library that calls Python from C may have swallowed it; but not into the end of this stage.

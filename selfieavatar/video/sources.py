@@ -19,7 +19,7 @@ from selfieavatar.video.fields import deinterlaced
 log = logging.getLogger(__name__)
 
 _LONGER_SOUND_S = 0.5  # by which the sound may be longer than the video
-_ASPECT = 4.0  # of pixels, either way: no film has more, and a hostile file would fill the memory
+_ASPECT = 4.0  # of pixels, either way: no video has more, and a hostile file would fill the memory
 _FIELD_S = 1 / 45  # interlaced frames come 25 or 30 times a second, their fields twice as often
 
 

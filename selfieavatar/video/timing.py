@@ -36,4 +36,4 @@ def pause_remark(times_s: np.ndarray) -> str | None:
     longest = int(steps.argmax())
     where = f"after frame {found[longest]} (at {times_s[found[longest]]:.1f} s) for {steps[longest]:.1f} s"
     count = f"{len(found)} times, the longest " if len(found) > 1 else ""
-    return f"the recording pauses {count}{where}: the pause counts neither for the frame rate nor in films"
+    return f"the recording pauses {count}{where}: the pause counts neither for the frame rate nor in videos"

@@ -8,6 +8,8 @@ import av
 import cv2
 import numpy as np
 
+from selfieavatar.video.reader import CropReader
+
 
 def numbered(count: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
     """Images that carry their number as eight black or white columns, which survive lossy coding."""
@@ -121,3 +123,8 @@ def drawn_face(
     ellipse(0, 30, 15, 4 + 20 * mouth, (175, 80, 80))
     ellipse(0, 30, 12, 20 * mouth, (60, 20, 25))
     return cv2.GaussianBlur(image, (3, 3), 0.8 * scale)
+
+
+def read_all(path, start=None, end=None, size=64):
+    with CropReader(path, start, end, (0, -8, 64), size) as reader:
+        return list(reader), reader

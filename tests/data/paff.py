@@ -43,8 +43,8 @@ def write_paff(path: Path, frames: Sequence[np.ndarray], rate: int = 25) -> Path
     width = frames[0].shape[1] // 16
     sequence = f"{77:08b}{0:08b}{30:08b}" + "".join(map(_golomb, (0, 0, 0, 4, 1))) + "0"  # Main profile, level 3
     sequence += _golomb(width - 1) + _golomb(0) + "00100"  # one row of macroblocks a field, fields allowed
-    picture = _golomb(0) * 2 + "00" + _golomb(0) * 3 + "000" + _golomb(0) * 3 + "100"
-    units = _unit(0x67, sequence) + _unit(0x68, picture)
+    parameters = _golomb(0) * 2 + "00" + _golomb(0) * 3 + "000" + _golomb(0) * 3 + "100"
+    units = _unit(0x67, sequence) + _unit(0x68, parameters)
     fields = [_field(frame[row::2], n, row) for n, frame in enumerate(frames) for row in (0, 1)]
     raw = path.with_suffix(".h264")
     raw.write_bytes(units + b"".join(fields))

@@ -1,18 +1,15 @@
 """Everything that reads files of others, each with small whole files to damage."""
 
-import json
 import random
-import shutil
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.fuzz.mutations import damage_json, damage_tree, damage_zip
+from tests.fuzz import specimens
+from tests.fuzz.mutations import damage_json, damage_zip
 
 Inner = Callable[[bytes, random.Random], bytes]
 
@@ -36,54 +33,12 @@ class Reader:
     inner: dict[str, Inner] = field(default_factory=dict)
 
 
-def _new(folder: Path, name: str) -> Path:
-    (folder / name).mkdir(parents=True)
-    return folder / name
-
-
-def _image(side: int = 48) -> np.ndarray:
-    rows, columns = np.mgrid[:side, :side]
-    return np.stack([rows * 5, columns * 5, rows + columns], -1).astype(np.uint8)
-
-
-# ------------------------------------------------------------------------------------------------- videos and images
-
-
-def make_videos(folder: Path) -> None:
-    from tests.data.media import numbered, write_video
-
-    kinds = {
-        "h264.mp4": {"rotation": 90}, "h264.mov": {}, "h264.mkv": {}, "mpeg4.avi": {"codec": "mpeg4"},
-        "vp9.webm": {"codec": "libvpx-vp9"}, "png.mov": {"codec": "png", "pix_fmt": "rgba"},
-        "h265.mp4": {"codec": "libx265"}, "mjpeg.mp4": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
-    }  # fmt: skip
-    for name, how in kinds.items():
-        write_video(_new(folder, name.replace(".", "_")) / name, numbered(8), **how)
-    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/dev/zero\n#EXT-X-ENDLIST\n"
-    (_new(folder, "refused_playlist") / "list.mp4").write_text(playlist)
-    (_new(folder, "refused_concat") / "list.mp4").write_text("ffconcat version 1.0\nfile /dev/zero\n")
-
-
 def read_video(path: Path) -> None:
     from selfieavatar.video.reader import open_source
 
     source = open_source(path)
     for _ in source.read(range(min(source.count, 200))):
         pass
-
-
-def make_folders(folder: Path) -> None:
-    from PIL import Image
-
-    for ending, form in (("png", "PNG"), ("jpg", "JPEG"), ("bmp", "BMP"), ("tiff", "TIFF"), ("webp", "WEBP")):
-        place = _new(folder, ending)
-        for number in range(3):
-            Image.fromarray(_image()).save(place / f"{number}.{ending}", form)
-    moving = [Image.fromarray(_image() // k) for k in (1, 2)]
-    moving[0].save(_new(folder, "apng") / "0.png", save_all=True, append_images=moving[1:])
-    Image.fromarray(_image()).convert("P").save(_new(folder, "palette") / "0.png")
-    Image.fromarray(_image().astype(np.uint16)[..., 0] * 99).save(_new(folder, "deep") / "0.png")
-    Image.fromarray(np.dstack([_image(), _image()[..., :1]])).save(_new(folder, "alpha") / "0.png")
 
 
 def read_image(path: Path) -> None:
@@ -106,42 +61,11 @@ def read_masks(path: Path) -> None:
         masks(number, 32)
 
 
-# ------------------------------------------------------------------------------------------------------------ texts
-
-
-def make_sheets(folder: Path) -> None:
-    from selfieavatar.settings.clip_sheet import COLUMNS
-
-    rows = [
-        "anna\ttalk\ttrain\tanna.mp4\t0\t80\tselfie\tself\tsmoke",
-        "anna\tread\ttest\tanna.mp4\t80\t100\tselfie\tself\tsmoke",
-        'bert\ttalk\ttrain\t"a, b.mp4"\t\t\tmead\twritten\tcpu-128',
-        "guest\ttalk\tdrive\tdemo:2\t\t\tdemo\tsynthetic\t",
-    ]
-    text = "\n".join(["\t".join(COLUMNS), *rows]) + "\n"
-    (_new(folder, "plain") / "subjects.tsv").write_text(text)
-    (_new(folder, "windows") / "subjects.tsv").write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
-
-
 def read_sheet(path: Path) -> None:
     from selfieavatar.settings import clip_sheet
 
     for clip in clip_sheet.read_sheet(path).clips:
         str(clip)
-
-
-def make_configs(folder: Path) -> None:
-    from tests.conftest import ROOT
-
-    for file in (ROOT / "config/config.yaml", *sorted((ROOT / "config/presets").glob("*.yaml"))):
-        (_new(folder, file.stem) / "overlay.yaml").write_bytes(file.read_bytes())
-
-
-def damage_yaml(data: bytes, rng: random.Random) -> bytes:
-    import yaml
-
-    tree = damage_tree(yaml.safe_load(data) or {}, rng)
-    return yaml.safe_dump(json.loads(json.dumps(tree)), allow_unicode=True).encode("utf-8", errors="surrogatepass")
 
 
 def read_config(path: Path) -> None:
@@ -156,57 +80,6 @@ def read_config(path: Path) -> None:
         raise UserError("Snakemake refuses it") from error
     if isinstance(values, dict):
         check_config(values, path.name)
-
-
-# -------------------------------------------------------------------------------------------- manifests and identities
-
-
-def make_manifests(folder: Path) -> None:
-    from tests.training.makers import write_manifests
-
-    write_manifests(_new(folder, "clip"), 60)
-
-
-def make_single_manifests(folder: Path) -> None:
-    make_manifests(folder / ".all")
-    for file in (folder / ".all/clip").iterdir():
-        file.rename(_new(folder, file.stem) / file.name)
-    shutil.rmtree(folder / ".all")
-
-
-def damage_parquet(data: bytes, rng: random.Random) -> bytes:
-    """Change a value, the facts or a column of a manifest, which stays Parquet."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(BytesIO(data))
-    at, name = rng.randrange(table.num_columns), rng.choice(table.column_names)
-    kind = rng.random()
-    if kind < 0.3:
-        facts = json.loads(table.schema.metadata[b"selfieavatar"])
-        text = json.dumps(damage_tree(facts, rng)).encode("utf-8", errors="surrogatepass")
-        table = table.replace_schema_metadata({**table.schema.metadata, b"selfieavatar": text})
-    elif kind < 0.4:
-        table = table.drop_columns([name])
-    elif kind < 0.5:
-        table = table.slice(0, rng.randrange(len(table)))
-    elif kind < 0.6:
-        table = pa.concat_tables([table, table])
-    else:
-        values = table.column(at).to_pylist()
-        row = rng.randrange(len(values))
-        odd = [None, float("nan"), float("inf"), -1, 2**31 - 1, -(2**31), "", "x" * 1000, [], [0.0] * 5, True, 1e30]
-        values[row] = damage_tree(values[row], rng) if rng.random() < 0.3 else rng.choice(odd)
-        column = table.schema.field(at)
-        try:
-            changed = pa.array(values, type=column.type)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            changed = pa.array([str(value)[:50].encode("ascii", "replace").decode() for value in values])
-            column = pa.field(column.name, changed.type)
-        table = table.set_column(at, column, changed)
-    made = BytesIO()
-    pq.write_table(table, made)
-    return made.getvalue()
 
 
 def read_manifest(path: Path) -> None:
@@ -229,17 +102,6 @@ def run_samples(path: Path) -> None:
     samples.run(args)
 
 
-def make_subject(folder: Path) -> None:
-    from tests.stages.test_summary import SHEET, make_anna
-
-    place = _new(folder, "batch")
-    make_anna(place / "results")
-    from selfieavatar.settings.clip_sheet import COLUMNS
-
-    rows = [line.replace(" -", " ").split(" ") for line in SHEET.splitlines()]
-    (place / "sheet.tsv").write_text("\n".join("\t".join(row) for row in [COLUMNS, *rows]) + "\n")
-
-
 def run_summary(path: Path) -> None:
     """The page and the table of a batch."""
     from stages import summary
@@ -256,57 +118,10 @@ def _check_page(page: Path) -> None:
         raise AssertionError("the page holds a script of the file")
 
 
-def make_identities(folder: Path) -> None:
-    from tests.runtime.makers import identity
-
-    identity().save(_new(folder, "whole") / "identity.npz")
-
-
 def read_identity(path: Path) -> None:
     from selfieavatar.identity import Identity
 
     Identity.load(path)
-
-
-# ------------------------------------------------------------------------------------------------------------ avatars
-
-
-def make_avatars(folder: Path) -> None:
-    from tests.live.avatars import write_avatar
-
-    write_avatar(_new(folder, "whole") / "avatar.pt")
-
-
-def damage_avatar(data: bytes, rng: random.Random) -> bytes:
-    """Change a value, a tensor or a key inside of avatar.pt; or a member of the archive."""
-    import torch
-
-    if rng.random() < 0.4:
-        return damage_zip(data, rng)
-    content = torch.load(BytesIO(data), weights_only=True)
-
-    def changed(tree: Any) -> Any:
-        if isinstance(tree, torch.Tensor) and rng.random() < 0.9:
-            kind = rng.randrange(6)
-            if kind == 0:
-                return torch.full_like(tree, float("nan")) if tree.is_floating_point() else tree * 0 - 1
-            if kind == 1:
-                return tree.flatten()
-            if kind == 2:
-                return tree[..., :1] if tree.ndim else tree[None]
-            if kind == 3:
-                return tree.double()
-            if kind == 4:
-                return torch.zeros((1,)).expand(10**9)
-            return tree.to_sparse() if tree.ndim else tree
-        if isinstance(tree, dict) and tree and rng.random() < 0.9:
-            key = rng.choice(list(tree))
-            return {**tree, key: changed(tree[key])}
-        return damage_tree(None, rng)
-
-    made = BytesIO()
-    torch.save(changed(content), made)
-    return made.getvalue()
 
 
 def read_avatar(path: Path) -> None:
@@ -324,67 +139,10 @@ def read_start(path: Path) -> None:
     read_start(path, settings(), SIZE)
 
 
-def make_exports(folder: Path) -> None:
-    from tests.runtime.makers import write_export
-
-    write_export(_new(folder, "whole"))
-
-
 def read_export(path: Path) -> None:
     from selfieavatar.runtime.exported_avatar import ExportedAvatar
 
     ExportedAvatar.load(path)
-
-
-# ------------------------------------------------------------------------------------------------ models, coefficients
-
-
-def make_flame_params(folder: Path) -> None:
-    from tests.fitting.imported_makers import flame_content, write_flame
-
-    write_flame(_new(folder, "whole") / "flame_params.json", flame_content(3))
-
-
-def make_faceverse_rows(folder: Path) -> None:
-    from tests.fitting.imported_makers import faceverse_rows
-
-    np.save(_new(folder, "stacked") / "coefficients.npy", faceverse_rows(3))
-
-
-def make_faceverse_folders(folder: Path) -> None:
-    from tests.fitting.imported_makers import faceverse_rows
-
-    place = _new(folder, "single") / "rows"
-    place.mkdir()
-    for number, row in enumerate(faceverse_rows(3)):
-        np.save(place / f"{number}.npy", row)
-
-
-def make_flame(folder: Path) -> None:
-    from tests.morphable.published.makers import flame_folder
-
-    flame_folder(folder / "plain")
-    flame_folder(folder / "chumpy", chumpy=("v_template", "shapedirs"))
-
-
-def make_faceverse(folder: Path) -> None:
-    from tests.morphable.published.makers import faceverse, faceverse_file
-
-    for version in (3, 4):
-        faceverse_file(_new(folder, f"v{version}") / "faceverse.npy", faceverse(version))
-
-
-def make_bfm(folder: Path) -> None:
-    from tests.morphable.published.makers import bfm_folder
-
-    bfm_folder(folder / "whole")
-
-
-def make_ict(folder: Path) -> None:
-    from tests.morphable.published.makers import ict_arrays, ict_folder
-
-    ict_folder(folder / "objs", ict_arrays())
-    np.savez(_new(folder, "packed") / "model.npz", **ict_arrays())
 
 
 def reader_of_model(name: str) -> Callable[[Path], None]:
@@ -406,30 +164,10 @@ def reader_of_coefficients(model: str) -> Callable[[Path], None]:
     return read
 
 
-def make_dlib(folder: Path) -> None:
-    from tests.io.test_dlib_file import SMALL
-
-    (_new(folder, "small") / "network.dat").write_bytes(SMALL)
-
-
 def read_dlib(path: Path) -> None:
     from selfieavatar.io.dlib_file import read_dlib_layers
 
     read_dlib_layers(path)
-
-
-# ----------------------------------------------------------------------------------------------------------- data sets
-
-
-def make_tars(folder: Path) -> None:
-    from tests.data.media import numbered, write_video
-
-    place = _new(folder, "whole")
-    video = write_video(folder / "x.mp4", numbered(2))
-    with tarfile.open(place / "M003.tar", "w") as archive:
-        for view, number in (("front", "001"), ("left_30", "002")):
-            archive.add(video, f"M003/video/{view}/angry/level_1/{number}.mp4")
-    video.unlink()
 
 
 def ingest_mead(path: Path) -> None:
@@ -439,33 +177,11 @@ def ingest_mead(path: Path) -> None:
     ingest.run(ingest.build_parser().parse_args(line))
 
 
-def make_imavatar(folder: Path) -> None:
-    from tests.fitting.imported_makers import flame_content, write_flame
-    from tests.interop.datasets.makers import write_video
-
-    place = _new(folder, "whole") / "data" / "anna"
-    for name in ("one", "two"):
-        video = write_video(place / name, 3)
-        write_flame(video / "flame_params.json", flame_content(3))
-
-
 def ingest_imavatar(path: Path) -> None:
     from tools import ingest
 
     line = ["imavatar", str(path / "data"), "--consent", "licence", "--out", str(path / "sheet.tsv"), "--train", "one"]
     ingest.run(ingest.build_parser().parse_args(line))
-
-
-# --------------------------------------------------------------------------------------------------------------- marks
-
-
-def make_marked(folder: Path) -> None:
-    from selfieavatar.io.images import encode_png
-    from selfieavatar.marking.marker import Marker
-    from tests.marking.makers import ANNA, lively_image
-
-    marker = Marker(ANNA)
-    (_new(folder, "png") / "a.png").write_bytes(marker.sealed(encode_png(marker.paint(lively_image()))))
 
 
 def read_marks(path: Path) -> None:
@@ -474,33 +190,33 @@ def read_marks(path: Path) -> None:
     read_marks(path)
 
 
-ZIP, JSON = damage_zip, damage_json
+ZIP, JSON, TABLE = damage_zip, damage_json, specimens.damage_parquet
 
 READERS = {
-    "video": Reader(make_videos, read_video),
-    "image": Reader(make_folders, read_image),
-    "image folder": Reader(make_folders, read_video, entry="."),
-    "masks": Reader(make_folders, read_masks, entry="."),
-    "sheet": Reader(make_sheets, read_sheet),
-    "configuration": Reader(make_configs, read_config, inner={".yaml": damage_yaml}),
-    "manifest": Reader(make_single_manifests, read_manifest, inner={".parquet": damage_parquet}),
-    "manifests, stage samples": Reader(make_manifests, run_samples, entry=".", inner={".parquet": damage_parquet}),
+    "video": Reader(specimens.make_videos, read_video),
+    "image": Reader(specimens.make_folders, read_image),
+    "image folder": Reader(specimens.make_folders, read_video, entry="."),
+    "masks": Reader(specimens.make_folders, read_masks, entry="."),
+    "sheet": Reader(specimens.make_sheets, read_sheet),
+    "configuration": Reader(specimens.make_configs, read_config, inner={".yaml": specimens.damage_yaml}),
+    "manifest": Reader(specimens.make_single_manifests, read_manifest, inner={".parquet": TABLE}),
+    "manifests, stage samples": Reader(specimens.make_manifests, run_samples, entry=".", inner={".parquet": TABLE}),
     "results, stage summary": Reader(
-        make_subject, run_summary, entry=".", inner={".json": JSON, ".parquet": damage_parquet}
+        specimens.make_subject, run_summary, entry=".", inner={".json": JSON, ".parquet": TABLE}
     ),
-    "identity.npz": Reader(make_identities, read_identity, inner={".npz": ZIP}),
-    "avatar.pt": Reader(make_avatars, read_avatar, inner={".pt": damage_avatar}),
-    "avatar.pt to start from": Reader(make_avatars, read_start, inner={".pt": damage_avatar}),
-    "avatar.onnx": Reader(make_exports, read_export, entry="avatar.onnx", inner={".json": JSON, ".npz": ZIP}),
-    "coefficients, FLAME": Reader(make_flame_params, reader_of_coefficients("flame"), inner={".json": JSON}),
-    "coefficients, FaceVerse": Reader(make_faceverse_rows, reader_of_coefficients("faceverse")),
-    "coefficients, FaceVerse, a folder": Reader(make_faceverse_folders, reader_of_coefficients("faceverse")),
-    "model, FLAME": Reader(make_flame, reader_of_model("flame"), entry="."),
-    "model, FaceVerse": Reader(make_faceverse, reader_of_model("faceverse")),
-    "model, BFM": Reader(make_bfm, reader_of_model("bfm"), entry="."),
-    "model, ICT": Reader(make_ict, reader_of_model("ict"), entry=".", inner={".npz": ZIP}),
-    "dlib network": Reader(make_dlib, read_dlib),
-    "MEAD, tar": Reader(make_tars, ingest_mead, entry=".", damaged="*.tar"),
-    "IMAvatar": Reader(make_imavatar, ingest_imavatar, entry=".", inner={".json": JSON}),
-    "marks": Reader(make_marked, read_marks),
+    "identity.npz": Reader(specimens.make_identities, read_identity, inner={".npz": ZIP}),
+    "avatar.pt": Reader(specimens.make_avatars, read_avatar, inner={".pt": specimens.damage_avatar}),
+    "avatar.pt to start from": Reader(specimens.make_avatars, read_start, inner={".pt": specimens.damage_avatar}),
+    "avatar.onnx": Reader(specimens.make_exports, read_export, entry="avatar.onnx", inner={".json": JSON, ".npz": ZIP}),
+    "coefficients, FLAME": Reader(specimens.make_flame_params, reader_of_coefficients("flame"), inner={".json": JSON}),
+    "coefficients, FaceVerse": Reader(specimens.make_faceverse_rows, reader_of_coefficients("faceverse")),
+    "coefficients, FaceVerse, a folder": Reader(specimens.make_faceverse_folders, reader_of_coefficients("faceverse")),
+    "model, FLAME": Reader(specimens.make_flame, reader_of_model("flame"), entry="."),
+    "model, FaceVerse": Reader(specimens.make_faceverse, reader_of_model("faceverse")),
+    "model, BFM": Reader(specimens.make_bfm, reader_of_model("bfm"), entry="."),
+    "model, ICT": Reader(specimens.make_ict, reader_of_model("ict"), entry=".", inner={".npz": ZIP}),
+    "dlib network": Reader(specimens.make_dlib, read_dlib),
+    "MEAD, tar": Reader(specimens.make_tars, ingest_mead, entry=".", damaged="*.tar"),
+    "IMAvatar": Reader(specimens.make_imavatar, ingest_imavatar, entry=".", inner={".json": JSON}),
+    "marks": Reader(specimens.make_marked, read_marks),
 }

@@ -15,7 +15,7 @@ from tests.fuzz.mutations import damage, mutate
 
 
 def refuses(path):
-    raise UserError(f"{path} is no film; give another")
+    raise UserError(f"{path} is no video; give another")
 
 
 def fails(path):
@@ -51,7 +51,7 @@ def writes_elsewhere(path):
 )  # fmt: skip
 def test_the_sandbox_tells_how_a_reader_ends(tmp_path, read, kind):
     (tmp_path / "own").mkdir()
-    assert sandbox.run(read, tmp_path / "own" / "film.mp4", seconds=2 if read is hangs else 20).kind == kind
+    assert sandbox.run(read, tmp_path / "own" / "clip.mp4", seconds=2 if read is hangs else 20).kind == kind
 
 
 def test_the_same_seed_damages_alike_and_another_otherwise():

@@ -51,7 +51,7 @@ def test_a_log_without_an_end():
 
 
 def test_a_reason_names_no_folder_of_the_machine():
-    said = "error: decode: /home/anna/films/selfie.mp4 has no image: choose another\n"
+    said = "error: decode: /home/anna/videos/selfie.mp4 has no image: choose another\n"
     assert job_state(False, said, asked=True, ended=True)[1] == "selfie.mp4 has no image: choose another"
 
 

@@ -246,7 +246,7 @@ def test_of_a_call_in_speaker_view_one_person_is_followed(shared, tmp_path, capl
     assert manifest.metadata["left_out"] == [[20, 30, ANY], [50, 60, ANY]] and "20 to 29, 50 to 59" in caplog.text
     assert manifest["face"].tolist() == [number % 30 < 20 for number in range(60)]
     x0, y0, side = manifest.metadata["crop_px"]
-    assert x0 >= 0 and y0 >= 0 and side <= 320, "the window lies in the picture"
+    assert x0 >= 0 and y0 >= 0 and side <= 320, "the window lies in the image"
     assert x0 + side <= 350, "and shows one person"
 
 

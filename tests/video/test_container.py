@@ -13,21 +13,21 @@ HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\nfilm.mp4\n#EXT-X-ENDLIST\
 SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n"
 DASH = (
     '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
-    '<Representation id="1"><BaseURL>film.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>'
+    '<Representation id="1"><BaseURL>clip.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>'
 )
 
 
 @pytest.fixture
-def film(tmp_path):
-    return write_video(tmp_path / "film.mp4", numbered(3))
+def clip(tmp_path):
+    return write_video(tmp_path / "clip.mp4", numbered(3))
 
 
 @pytest.mark.parametrize("name", ["selfie.mp4", "selfie.m3u8", "selfie.sdp", "selfie.mpd", "selfie.txt"])
-@pytest.mark.parametrize("text", [HLS, "ffconcat version 1.0\nfile film.mp4\n", SDP, DASH, "words\n" * 99])
-def test_a_text_that_names_another_film_is_refused(film, capfd, name, text):
-    film.with_name(name).write_text(text)
+@pytest.mark.parametrize("text", [HLS, "ffconcat version 1.0\nfile clip.mp4\n", SDP, DASH, "words\n" * 99])
+def test_a_text_that_names_another_video_is_refused(clip, capfd, name, text):
+    clip.with_name(name).write_text(text)
     with pytest.raises(UserError, match=f"{name} (is no video file|cannot be read as a video)"):
-        open_source(film.with_name(name))
+        open_source(clip.with_name(name))
     assert capfd.readouterr() == ("", ""), "the libraries say nothing"
 
 
@@ -44,12 +44,12 @@ def test_a_pattern_of_names_is_one_image(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["http:/127.0.0.1:9/x.mp4", "concat:film.mp4", "film%03d.mp4", "pipe:0", "-", "file:x", "übung \udcff.mp4"]
+    "name", ["http:/127.0.0.1:9/x.mp4", "concat:clip.mp4", "clip%03d.mp4", "pipe:0", "-", "file:x", "übung \udcff.mp4"]
 )
-def test_a_name_like_an_address_is_a_file(film, monkeypatch, name):
-    monkeypatch.chdir(film.parent)
+def test_a_name_like_an_address_is_a_file(clip, monkeypatch, name):
+    monkeypatch.chdir(clip.parent)
     os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
-    film.rename(name)
+    clip.rename(name)
     source = open_source(name)
     assert source.count == 3 and len(list(source.read([0, 2]))) == 2
 

@@ -1,4 +1,4 @@
-"""Transparent footage of every kind is the same picture over white, and its alpha can be read."""
+"""Transparent footage of every kind is the same image over white, and its alpha can be read."""
 
 import logging
 
