@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -210,7 +211,8 @@ def _vectors(path: Path, alone: bool = False) -> np.ndarray:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(f"the coefficients {path} are missing; put them there or fit the clip") from error
-    except (ValueError, OSError, EOFError, OverflowError, RecursionError, MemoryError) as error:
+    # NumPy parses the header as Python, with Python's tokenizer.
+    except (ValueError, OSError, EOFError, OverflowError, RecursionError, MemoryError, SyntaxError, TokenError) as error:
         raise UserError(f"{path} is not a plain .npy file of numbers ({_first_line(error)}); save it again") from error
     if alone and isinstance(rows, np.ndarray) and rows.shape == (490,):
         rows = rows[None]
