@@ -117,8 +117,8 @@ def _judged(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
     own = str(path.parent.resolve())
 
     def watch(event: str, args: tuple) -> None:
-        # Libraries of the environment may be opened late.
-        foreign = event != "ctypes.dlopen" or not str(args[0]).startswith(sys.prefix)
+        # Libraries of the environment may be opened late, and SciPy may read in a process of its own.
+        foreign = event not in ("ctypes.dlopen", "subprocess.Popen") or not str(args[0]).startswith(sys.prefix)
         if (event in EXECUTES and foreign) or event in CONNECTS:
             escaped.append(f"{event} {args!r}"[:300])
         elif event == "open":
