@@ -275,11 +275,12 @@ def run(args: argparse.Namespace) -> None:
                 "reader": source.reader,
                 "labels": args.labels,
                 "faces_per_frame_max": int(max(observer.faces_max, faces_max)),
+                "person_chosen": followed.chosen,
                 "static_camera": observer.static_camera(columns["face"]),
                 FACT: ranges_of(reason),
             } | cut_facts(split)
         write_manifest(args.manifest, "decode", columns, facts)
-    _report(columns, facts, source)
+    _report(columns, reason != "", facts, source)
 
 
 def leave_out(
@@ -343,14 +344,15 @@ def _columns(
     }
 
 
-def _report(columns: dict[str, np.ndarray], facts: dict, source: VideoSource) -> None:
-    count, faces = len(columns["face"]), int(columns["face"].sum())
+def _report(columns: dict[str, np.ndarray], left_out: np.ndarray, facts: dict, source: VideoSource) -> None:
+    count, faces, gone = len(columns["face"]), int(columns["face"].sum()), int(left_out.sum())  # why was said before
     log.info(
-        "%d frames, %d with a face, %d repeated, camera %s, read by %s",
-        count, faces, int(columns["duplicate"].sum()), "static" if facts["static_camera"] else "moving", source.reader,
+        "%d frames, %d with a face, %d left out, %d repeated, camera %s, read by %s",
+        count, faces, gone, int(columns["duplicate"].sum()), "static" if facts["static_camera"] else "moving",
+        source.reader,
     )  # fmt: skip
-    if faces < count:
-        log.warning("%d of %d frames have no face: later stages leave them out", count - faces, count)
+    if faces + gone < count:
+        log.warning("%d of %d frames have no face: later stages leave them out", count - faces - gone, count)
     if not facts["static_camera"]:
         log.warning("the camera or background moves: the avatar has one static background, which will be blurred")
 
