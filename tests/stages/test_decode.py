@@ -222,21 +222,6 @@ def test_folder_of_images(tmp_path):
     assert m.metadata["reader"] == "folder" and m["time_s"][5] == 0.5
 
 
-@pytest.mark.parametrize(
-    "face, gone",
-    [
-        ("1111100000010000000", "0000000000010000000"),
-        ("0000000110000011111", "0000000110000000000"),
-        ("1111101111100111111", "0000000000000000000"),  # short gaps are no flashes
-        ("1111100111000000000", "0000000000000000000"),
-        ("0000010000000000000", "0000000000000000000"),  # nothing else to go by
-    ],
-)
-def test_flashes(face, gone):
-    as_bool = [np.array([c == "1" for c in text]) for text in (face, gone)]
-    assert decode.flashes(as_bool[0]).tolist() == as_bool[1].tolist()
-
-
 @pytest.mark.slow
 def test_of_a_call_in_speaker_view_one_person_is_followed(shared, tmp_path, caplog):
     """Two real people change places: one large on the left, the other a thumbnail on the right, and the reverse."""
