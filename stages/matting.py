@@ -31,6 +31,7 @@ from selfieavatar.matting.temporal import TemporalBlend
 from selfieavatar.settings.assets import asset_path
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.settings.sections import Matting
+from selfieavatar.settings.typed_paths import composed
 from selfieavatar.video.prefetch import Prefetch, in_order
 from selfieavatar.video.reader import CropReader
 from selfieavatar.video.window import cut_window
@@ -139,7 +140,8 @@ def make_plate(reader: CropReader, decode: Manifest, settings: Matting) -> Plate
 class PrecomputedMasks:
     """Read the precomputed masks of a data set: one image per source frame, of the source's size.
 
-    Masks of an image folder are found by the names of its images, masks of a video by the order of their names.
+    Masks of an image folder are found by the names of its images, in whichever form of Unicode, masks of a video by the
+    order of their names.
     Grey or colour (the first channel), 8 or 16 bit, white = person.
 
     Raises:
@@ -155,8 +157,10 @@ class PrecomputedMasks:
         files, numbers = list_images(folder), decode["source_frame"].tolist()
         self._crop, self._source_size = tuple(decode.metadata["crop_px"]), tuple(decode.metadata["source_size"])
         if source.is_dir():
-            images, masks = list_images(source), {path.stem: path for path in files}
+            images = list_images(source)
+            masks = {composed(path.stem): path for path in files} | {path.stem: path for path in files}
             stems = [images[number].stem for number in numbers]
+            stems = [stem if stem in masks else composed(stem) for stem in stems]
             missing = [stem for stem in stems if stem not in masks]
             if missing:
                 raise UserError(

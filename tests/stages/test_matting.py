@@ -1,6 +1,7 @@
 """Test the matting stage from its command line: files, manifest, polarity, plate, precomputed masks, RVM."""
 
 import json
+import unicodedata
 
 import cv2
 import numpy as np
@@ -158,6 +159,26 @@ def test_precomputed_masks_are_found_by_the_names_of_the_images(tmp_path):
     command(tmp_path, tmp_path, {"method": "given"}, "--given", tmp_path / "masks", last=3)
     seen = [read_image(tmp_path / "alpha" / f"{number:06d}.png")[32, 32] for number in range(3)]
     assert seen == [20, 40, 200]
+
+
+@pytest.mark.parametrize(("image", "mask"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC")])
+def test_precomputed_masks_may_have_accents_in_another_form_of_unicode(tmp_path, image, mask):
+    for level, letter in ((20, "é"), (40, "ü")):
+        names = [f"{unicodedata.normalize(form, letter)}.png" for form in (image, mask)]
+        write_image(tmp_path / "frames" / names[0], np.full((160, 160, 3), 99, np.uint8))
+        write_image(tmp_path / "masks" / names[1], np.full((160, 160), level, np.uint8))
+    command(tmp_path, tmp_path, {"method": "given"}, "--given", tmp_path / "masks", last=2)
+    assert [read_image(tmp_path / "alpha" / f"{number:06d}.png")[32, 32] for number in range(2)] == [20, 40]
+
+
+def test_of_masks_whose_names_differ_in_unicode_alone_each_image_has_its_own(tmp_path):
+    for level, form in ((20, "NFC"), (40, "NFD")):
+        name = f"{unicodedata.normalize(form, 'é')}.png"
+        write_image(tmp_path / "frames" / name, np.full((160, 160, 3), 99, np.uint8))
+        write_image(tmp_path / "masks" / name, np.full((160, 160), level, np.uint8))
+    command(tmp_path, tmp_path, {"method": "given"}, "--given", tmp_path / "masks", last=2)
+    seen = [read_image(tmp_path / "alpha" / f"{number:06d}.png")[32, 32] for number in range(2)]
+    assert seen == [40, 20], "in the order of the names"
 
 
 def test_missing_or_wrong_precomputed_masks_are_errors(clip, tmp_path, capsys):
