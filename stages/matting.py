@@ -96,13 +96,24 @@ def matte(
         return ((number, rgb, alpha) for (number, rgb), alpha in zip(images, alphas, strict=True))
     if settings.method == "rvm":
         network = RecurrentMatting(asset_path("rvm_mobilenetv3_fp32"), settings.rvm_downsample_ratio, args.threads)
-        return ((number, rgb, network(rgb)) for number, rgb in images)
+        return recurrent(network, images, left_out(decode))
     segmenter = stack.enter_context(SelfieSegmenter())
     refine_one = refiner(settings, plate if settings.plate_correction else None)
     # The segmenter has a thread of its own: its graph serves one thread, and waits more than it works.
     masks = Prefetch(lambda: ((number, rgb, segmenter(rgb)) for number, rgb in images), max(1, args.threads))
     refined = in_order(lambda item: refine_one(*item[1:]), stack.enter_context(masks), args.threads)
     return ((number, rgb, alpha) for (number, rgb, _), alpha in stack.enter_context(closing(refined)))
+
+
+def recurrent(
+    network: RecurrentMatting, images: Iterator[tuple[int, np.ndarray]], gone: np.ndarray
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Matte in order; the memory begins anew where frames that decode leaves out, `gone` (N,) bool, begin or end."""
+    edges = set((np.flatnonzero(np.diff(gone)) + 1).tolist())
+    for number, rgb in images:
+        if number in edges:
+            network.reset()
+        yield number, rgb, network(rgb)
 
 
 def refiner(settings: Matting, plate: Plate | None) -> Callable[..., np.ndarray]:

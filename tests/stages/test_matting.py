@@ -32,7 +32,7 @@ def clip(tmp_path_factory):
     return root
 
 
-def decode_manifest(path, first=0, last=COUNT, static=True, source_px=SOURCE_PX):
+def decode_manifest(path, first=0, last=COUNT, static=True, source_px=SOURCE_PX, **more):
     count = last - first
     columns = {
         "frame": np.arange(count),
@@ -47,7 +47,7 @@ def decode_manifest(path, first=0, last=COUNT, static=True, source_px=SOURCE_PX)
     facts = {
         "source": "frames", "fps": 25.0, "size_px": FRAME_PX, "crop_px": [8.0, 4.0, 144.0],
         "source_size": [source_px, source_px], "reader": "folder", "faces_per_frame_max": 0, "static_camera": static,
-    }  # fmt: skip
+    } | more  # fmt: skip
     write_manifest(path, "decode", columns, facts)
     return path
 
@@ -134,6 +134,27 @@ def test_recurrent_network_comes_from_the_assets(clip, tmp_path, monkeypatch):
     command(clip, tmp_path, {"method": "rvm", "rvm_downsample_ratio": 0.25})
     assert calls == [("rvm_mobilenetv3_fp32", 0.25)]
     assert read_manifest(tmp_path / "matting.parquet", "matting")["coverage"] == pytest.approx(0.2, abs=1e-3)
+
+
+def test_frames_left_out_leave_nothing_in_the_memory_of_the_recurrent_network(clip, tmp_path, monkeypatch):
+    class Network:
+        """Its alpha is 0.1 for each frame since the memory began."""
+
+        def __init__(self, *_):
+            self.reset()
+
+        def reset(self):
+            self.seen = 0
+
+        def __call__(self, rgb):
+            self.seen += 1
+            return np.full(rgb.shape[:2], 0.1 * self.seen, np.float32)
+
+    monkeypatch.setattr(matting, "asset_path", lambda name: name)
+    monkeypatch.setattr(matting, "RecurrentMatting", Network)
+    command(clip, tmp_path, {"method": "rvm"}, left_out=[[2, 3, "somebody else"], [3, 4, "the person elsewhere"]])
+    coverage = read_manifest(tmp_path / "matting.parquet", "matting")["coverage"]
+    assert coverage == pytest.approx([0.1, 0.2, 0.1, 0.2, 0.1, 0.2], abs=3e-3)
 
 
 def failure(capsys, *arguments, **facts):
