@@ -214,7 +214,7 @@ def test_second_person_is_reported_and_ignored(tmp_path, caplog):
 
 
 def test_folder_of_images(tmp_path):
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     with images.ImageWriter(folder) as writer:
         for number, image in enumerate(face_clip(6)):
             writer.put(number, image)
