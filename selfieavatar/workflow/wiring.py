@@ -42,6 +42,7 @@ from selfieavatar.workflow.command import sheet_path
 from selfieavatar.workflow.given_settings import Settings, settings_given
 from selfieavatar.workflow.input_folders import as_input
 from selfieavatar.workflow.run_lock import hold_run
+from selfieavatar.workflow.told_to_end import end_when_told
 
 Ask = Callable[[Any], Any]  # of Snakemake's wildcards
 NOWHERE = "beside the demo actor"  # who brings nothing
@@ -63,6 +64,7 @@ class Wiring:
         self.workflow = workflow
         if workflow.is_main_process:
             hold_run(Path(".snakemake"))
+            end_when_told()
         self.config, overlay = settings_given(workflow, config)
         check_config(
             self.config, "the configuration (config/config.yaml, --configfile, or --config subjects=... results=...)"

@@ -72,6 +72,26 @@ def test_snakemake_goes_on_after_a_run_that_was_killed(snakemake, tmp_path):
     assert status == 0 and "its lock is removed" in said and (tmp_path / "made").is_file()
 
 
+TOLD = """
+import os, signal, threading, time
+from snakemake.scheduling.job_scheduler import JobScheduler
+from selfieavatar.workflow.told_to_end import end_when_told
+
+end_when_told()
+scheduler = JobScheduler.__new__(JobScheduler)
+scheduler._lock, scheduler._open_jobs, scheduler._user_kill = threading.Lock(), threading.Semaphore(0), None
+signal.signal(signal.SIGTERM, scheduler.exit_gracefully)
+with scheduler._lock:  # as while Snakemake looks after a job that has ended
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.2)
+assert scheduler._open_jobs.acquire(timeout=30) and scheduler._user_kill == "graceful"
+"""
+
+
+def test_sigterm_ends_snakemake_at_any_moment():
+    subprocess.run([sys.executable, "-c", TOLD], cwd=ROOT, check=True, timeout=60)
+
+
 def test_a_rule_names_the_processes_that_its_stage_must_not_outlive():
     prefix = shell_prefix(own_python=True).format()
     said = subprocess.run(
