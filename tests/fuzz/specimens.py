@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz.mutations import damage_tree, damage_zip
+from tests.fuzz.mutations import MARKUP, damage_tree, damage_zip
 
 
 def _new(folder: Path, name: str) -> Path:
@@ -94,13 +94,16 @@ def make_single_manifests(folder: Path) -> None:
 
 
 def damage_parquet(data: bytes, rng: random.Random) -> bytes:
-    """Change a value, the facts or a column of a manifest, which stays Parquet."""
+    """Change a value, the facts or a column of a manifest, which stays Parquet; texts become markup."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(BytesIO(data))
     at, name = rng.randrange(table.num_columns), rng.choice(table.column_names)
+    texts = [k for k, field in enumerate(table.schema) if pa.types.is_string(field.type)]
     kind = rng.random()
+    if texts and kind > 0.8:
+        at = rng.choice(texts)
     if kind < 0.3:
         facts = json.loads(table.schema.metadata[b"selfieavatar"])
         text = json.dumps(damage_tree(facts, rng)).encode("utf-8", errors="surrogatepass")
@@ -117,6 +120,11 @@ def damage_parquet(data: bytes, rng: random.Random) -> bytes:
         odd = [None, float("nan"), float("inf"), -1, 2**31 - 1, -(2**31), "", "x" * 1000, [], [0.0] * 5, True, 1e30]
         values[row] = damage_tree(values[row], rng) if rng.random() < 0.3 else rng.choice(odd)
         column = table.schema.field(at)
+        if at in texts and rng.random() < 0.7:
+            before = values[row]  # all rows that say the same say something else, or this one alone
+            alike = rng.random() < 0.5
+            word = rng.choice(MARKUP)
+            values = [word if k == row or (alike and value == before) else value for k, value in enumerate(values)]
         try:
             changed = pa.array(values, type=column.type)
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
