@@ -85,8 +85,9 @@ def trial(reader: Reader, whole: Path, scratch: Path, seed: str) -> Outcome:
     if seed:
         rng = random.Random(seed)
         files = sorted(path for path in place.glob(reader.damaged) if path.is_file() and path.stat().st_size)
-        # Each kind of file as often as another: of a clip's results most are images.
-        kind = rng.choice(sorted({path.suffix for path in files}))
+        # By kind, as of a clip's results most are images; kinds whose inside is known come twice.
+        kinds = sorted({path.suffix for path in files})
+        kind = rng.choice(kinds + [kind for kind in kinds if kind in reader.inner])
         file = rng.choice([path for path in files if path.suffix == kind])
         file.write_bytes(mutate(file.read_bytes(), rng, reader.inner.get(file.suffix)))
     return sandbox.run(reader.read, entry_of(reader, place))

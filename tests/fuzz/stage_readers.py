@@ -143,18 +143,20 @@ def run_live(path: Path) -> None:
 
 SUBJECT = {".parquet": TABLE, ".json": JSON, ".pt": damage_avatar, ".npz": ZIP}
 
+TABLES = "**/*.[pj][!t]*"  # Parquet, PNG and JSON: identity.npz and avatar.pt have readers of their own
+
 STAGE_READERS = {
-    "results, stage tracking": Reader(made.make_tracking, run_tracking, ".", inner=SUBJECT),
-    "results, stage capture": Reader(made.make_capture, run_capture, ".", inner=SUBJECT),
-    "results, stage fit": Reader(made.make_fit, run_fit, ".", inner=SUBJECT),
-    "results, stage render": Reader(made.make_render, run_render, ".", inner=SUBJECT),
-    "results, stage overlay": Reader(made.make_overlay, run_overlay, ".", inner=SUBJECT),
+    "results, stage tracking": Reader(made.make_tracking, run_tracking, ".", TABLES, inner=SUBJECT),
+    "results, stage capture": Reader(made.make_capture, run_capture, ".", TABLES, inner=SUBJECT),
+    "results, stage fit": Reader(made.make_fit, run_fit, ".", TABLES, inner=SUBJECT),
+    "results, stage render": Reader(made.make_render, run_render, ".", TABLES, inner=SUBJECT),
+    "results, stage overlay": Reader(made.make_overlay, run_overlay, ".", TABLES, inner=SUBJECT),
     "results, stage figures": Reader(made.make_figures, run_figures, ".", inner=SUBJECT),
     "results, stage compare": Reader(made.make_compare, run_compare, ".", inner=SUBJECT),
-    "results, stage paper": Reader(made.make_paper, run_paper, ".", inner=SUBJECT),
-    "results, stage evaluate": Reader(made.make_measured, run_evaluate, ".", inner=SUBJECT),
-    "images, stage external": Reader(made.make_measured, run_external, ".", inner=SUBJECT),
-    "results, stage reenact_clip": Reader(made.make_driven, run_reenact_clip, ".", inner=SUBJECT),
+    "results, stage paper": Reader(made.make_paper, run_paper, ".", TABLES, inner=SUBJECT),
+    "results, stage evaluate": Reader(made.make_measured, run_evaluate, ".", TABLES, inner=SUBJECT),
+    "images, stage external": Reader(made.make_measured, run_external, ".", TABLES, inner=SUBJECT),
+    "results, stage reenact_clip": Reader(made.make_driven, run_reenact_clip, ".", TABLES, inner=SUBJECT),
     "avatar.pt, stage reenact": Reader(made.make_video_driver, run_reenact, ".", "*.pt", inner=SUBJECT),
     "motions, stage export": Reader(made.make_driven, read_motions, ".", "*.p*", inner=SUBJECT),
     "avatar.pt, live": Reader(made.make_video_driver, run_live, "avatar.pt", "*.pt", inner=SUBJECT),
