@@ -73,13 +73,24 @@ def read_image(path: Path | str) -> np.ndarray:
 
 
 def _claims_too_much(path: Path) -> bool:
-    """Tell whether a PNG's header names more pixels than its bytes can hold: OpenCV would take gigabytes for them."""
+    """Tell whether a PNG names more pixels, or longer chunks, than its bytes can hold.
+
+    OpenCV would take gigabytes for them before it reads on.
+    """
+    size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(26)
-    if len(head) < 26 or not head.startswith(_SIGNATURE) or head[12:16] != b"IHDR":
-        return False
-    width, height, bits, colours = struct.unpack(">IIBB", head[16:])
-    return width * height * bits * _CHANNELS.get(colours, 1) > 8 * _MOST_DEFLATED * path.stat().st_size
+        if len(head) < 26 or not head.startswith(_SIGNATURE) or head[12:16] != b"IHDR":
+            return False
+        width, height, bits, colours = struct.unpack(">IIBB", head[16:])
+        if width * height * bits * _CHANNELS.get(colours, 1) > 8 * _MOST_DEFLATED * size:
+            return True
+        at, kind = len(_SIGNATURE), b""
+        while at + 12 <= size and kind != b"IEND":
+            file.seek(at)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            at += 12 + length
+    return at > size
 
 
 class ImageWriter:

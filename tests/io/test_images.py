@@ -122,3 +122,14 @@ def test_a_header_of_more_pixels_than_the_file_can_hold_is_refused_unread(tmp_pa
     monkeypatch.setattr(cv2, "imread", None)
     with pytest.raises(UserError, match="000000.png is not a readable image"):
         read_image(path)
+
+
+def test_a_chunk_that_is_longer_than_its_file_is_refused_unread(tmp_path, monkeypatch):
+    """OpenCV makes room for it first."""
+    path = tmp_path / "000000.png"
+    write_image(path, np.zeros((4, 4), np.uint8))
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + struct.pack(">I", 0xEDA30000) + data[37:])
+    monkeypatch.setattr(cv2, "imread", None)
+    with pytest.raises(UserError, match="000000.png is not a readable image"):
+        read_image(path)
