@@ -1,6 +1,7 @@
 """Download one published file of settings.assets and verify its digest.
 
 A broken download resumes when the command is run again; until then its part lies beside the target as <file>.part.
+Where another run downloads the same file already, this one waits for it.
 """
 
 from __future__ import annotations
@@ -9,20 +10,25 @@ import argparse
 import http.client
 import logging
 import os
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from selfieavatar.errors import UserError
-from selfieavatar.settings.assets import ASSETS, Asset, verify
+from selfieavatar.io.lease import Holder, current_run, new_run
+from selfieavatar.settings.assets import ASSETS, Asset, sha256_of, verify
 from selfieavatar.settings.cli import main, progress, stage_parser
 
 log = logging.getLogger(__name__)
 
 CHUNK = 1 << 18
 TIMEOUT_S = 60
+WAIT_S = 2.0  # between two looks whether another run has ended its download
 SCHEMES = ("https",)
 MOST_BYTES = 1 << 30  # the largest published file has 575 MB
 
@@ -43,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def download(asset: Asset, out: Path) -> None:
-    """Download `asset` to `out` and verify it.
+    """Download `asset` to `out` and verify it; what another run has downloaded meanwhile is kept.
 
     Raises:
         UserError: there is no network, the publisher lacks the file, the connection broke, or the digest differs.
@@ -52,6 +58,31 @@ def download(asset: Asset, out: Path) -> None:
         out.parent.mkdir(parents=True)
         out.parent.chmod(0o755)
     part = out.with_name(out.name + ".part")
+    with _alone(part):
+        if not (out.is_file() and sha256_of(out) == asset.sha256):
+            _download(asset, part, out)
+
+
+@contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Hold the lease of a part, which two downloads would mix up; wait as long as another run has it."""
+    holder, said = Holder(current_run() or new_run()), False
+    while True:
+        try:
+            holder.take([part])
+            break
+        except UserError as error:  # names its owner, and says what to do if that is dead
+            if not said:
+                log.warning("waiting for another download of the same file: %s", error)
+            said = True
+            time.sleep(WAIT_S)
+    try:
+        yield
+    finally:
+        holder.release()
+
+
+def _download(asset: Asset, part: Path, out: Path) -> None:
     try:
         _fetch(asset.url, part)
     # OSError: also URLError, a broken connection, a full disk; ValueError: a header or a redirection that is nonsense

@@ -22,6 +22,7 @@ from selfieavatar.fitting.landmark_measures import openings
 from selfieavatar.footage.checks import judge, overall, record_again
 from selfieavatar.footage.face_image import FaceImage, face_image
 from selfieavatar.footage.holdout import kept_frames
+from selfieavatar.footage.left_out import counts_of, reasons_of
 from selfieavatar.footage.measures import CELL_S, COLUMNS, Footage, clip_measures, measure, poses
 from selfieavatar.footage.signals import cut_by_border, examples, face_shape, frame_seconds
 from selfieavatar.footage.tracking_quality import head_angles
@@ -148,11 +149,11 @@ def table_of(clip: Clip, number: int, model: MorphableModel, threads: int) -> Ta
     gaze, shares = np.degrees(fit["gaze"]), openings(points, kind.name)
     box = decode["face_box_px"]
     images = np.array(list(read_frames(clip, threads)), np.float64).reshape(len(points), -1)
-    facts = decode.metadata
+    facts, reason = decode.metadata, reasons_of(decode.metadata, len(points))
     return {
         "clip": np.full(len(points), number), "time_s": decode["time_s"], "seconds": frame_seconds(decode["time_s"]),
-        "fitted": ~lost, "bridged": fit["quality"] == "bridged", "duplicate": decode["duplicate"],
-        "error": fit["landmark_error"], "face_px": box[:, 3] - box[:, 1],
+        "left_out": reason, "fitted": ~lost & (reason == ""), "bridged": fit["quality"] == "bridged",
+        "duplicate": decode["duplicate"], "error": fit["landmark_error"], "face_px": box[:, 3] - box[:, 1],
         "cut": cut_by_border(points, facts["crop_px"], facts["source_size"], clip.size_px),
         "gaze_yaw": gaze[:, [0, 2]].mean(1), "gaze_pitch": gaze[:, [1, 3]].mean(1),
         "lids": np.full(len(points), np.nan) if shares is None else shares[:, :2].mean(1),
@@ -228,14 +229,14 @@ def run(args: argparse.Namespace) -> None:
     kept = kept_frames([clip.decode for clip in trained])
     rows = np.flatnonzero(np.concatenate(kept))  # what is held out is at the end: clips keep their numbers
     table = {name: np.concatenate([one[name] for one in tables[: len(trained)]])[rows] for name in COLUMNS}
-    judged = sum(bool(part.any()) for part in kept)
-    checks = judge(measure(table, facts[:judged], settings), settings)
+    checks = judge(measure(table, facts[: sum(bool(part.any()) for part in kept)], settings), settings)
     verdict, sentence = overall(checks)
     report = {
         "subject": args.subject, "verdict": verdict, "sentence": sentence, "size_px": clips[0].size_px,
         "held_out": sum(map(len, kept)) - len(rows), "record_again": record_again(checks), "checks": checks, "clips": {
             clip.name: {"role": clip.role} | clip_measures(one | {"clip": np.zeros_like(one["clip"])}, fact, settings)
             for clip, one, fact in zip(clips, tables, facts, strict=True)}, "settings": dict(settings),
+        "left_out": counts_of(table["left_out"]),
     }  # fmt: skip
     page = capture_page(report, maps_of(table, settings), thumbnails_of(table, rows, trained),
                         [curves_of(one, clip) for one, clip in zip(tables, trained, strict=False)])  # fmt: skip

@@ -8,36 +8,33 @@ without a face, repeated frames, and frames that do not show the person who is f
 import argparse
 import json
 import logging
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from selfieavatar.detection.face_finder import FaceFinder, background_masks, sharpness
+from selfieavatar.detection.face_finder import FaceFinder
 from selfieavatar.errors import UserError
 from selfieavatar.footage import person
+from selfieavatar.footage.crop_search import deciding_frames, find_crop, refuse_too_few, sampled_frames
 from selfieavatar.footage.holdout import cut_facts, hold_out
 from selfieavatar.footage.left_out import FACT, ranges_of, sentences
+from selfieavatar.footage.observer import Observer, shrink
 from selfieavatar.io.disk import refuse_images
 from selfieavatar.io.files import atomic_dir
 from selfieavatar.io.images import ImageWriter
 from selfieavatar.io.manifest import write_manifest
 from selfieavatar.settings.cli import main, progress, stage_parser
-from selfieavatar.video.crop import choose_crop, follow_face
 from selfieavatar.video.prefetch import in_order
 from selfieavatar.video.reader import CropReader, clip_range, open_source
 from selfieavatar.video.sources import VideoSource
-from selfieavatar.video.stillness import COMPARE_PX, image_difference, is_static, repeated_frames
-from selfieavatar.video.window import cut_window
+from selfieavatar.video.stillness import COMPARE_PX
 
 log = logging.getLogger(__name__)
 
 _STILL_COUNT = 24  # images kept in memory to detect a static camera
 _LEAST_TRAINED = 2  # frames, under which samples.min_frames cannot be set
-_RECENT = 5  # frames for which a detected face stays expected in its place
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,18 +55,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out-frames", type=Path, required=True, help="folder for the frames, 000000.png and so on")
     parser.add_argument("--manifest", type=Path, required=True, help="decode.parquet")
     return parser
-
-
-def deciding_frames(source: VideoSource, ranges: Sequence[Sequence[int | None]], held: np.ndarray) -> np.ndarray:
-    """Find the source frames (N,) that decide the crop: the union of half-open ranges, but for those held out.
-
-    held: (source.count,) bool. A source that is held out as a whole decides its own crop, as a test clip does.
-    """
-    used = np.zeros(source.count, dtype=bool)
-    for start, end in ranges:
-        chosen = clip_range(source, start, end)
-        used[chosen.start : chosen.stop] = True
-    return np.flatnonzero(used & ~held if (used & ~held).any() else used)
 
 
 def held_out(source: VideoSource, args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
@@ -105,108 +90,6 @@ def held_out(source: VideoSource, args: argparse.Namespace) -> tuple[np.ndarray,
     return held, split
 
 
-def sampled_frames(numbers: np.ndarray, count: int) -> list[int]:
-    """Sample about `count` of the frames (N,) evenly."""
-    # The middle of each of `count` equal parts.
-    positions = (np.arange(min(count, len(numbers))) + 0.5) * len(numbers) / min(count, len(numbers))
-    return [int(n) for n in numbers[positions.astype(int)]]
-
-
-def find_crop(
-    source: VideoSource, numbers: list[int], scale: float, finder: FaceFinder, looks: person.Looks, threads: int = 1
-) -> tuple[tuple[int, int, int], person.Followed, int]:
-    """Compute the crop from face boxes in sampled frames.
-
-    Returns:
-        (x0, y0, side) in source px, the faces that it is made around, and the largest number of faces in a frame.
-
-    Raises:
-        UserError: the sampled frames show no face, or nobody in one place for long enough.
-    """
-    with closing(in_order(lambda item: finder.find_precisely(item[2]), source.read(numbers), threads)) as sampled:
-        shown, found = zip(*((item[0], boxes) for item, boxes in sampled), strict=True)
-    if not any(len(boxes) for boxes in found):
-        raise UserError(
-            f"{source.path}: no face in any of {len(found)} sampled frames: check that the clip shows a face, "
-            "upright and lit, or lower decode.face_confidence"
-        )
-    followed = person.follow(shown, found, follow_face(found, source.size), looks, source.size, scale)
-    if followed.chosen:
-        refuse_too_few(source, len(followed.numbers), len(found), "sampled frames")
-    tall = float(np.median(followed.boxes[:, 3] - followed.boxes[:, 1]))
-    # A small face may be a poster in the background.
-    others = [sum(b[3] - b[1] > 0.3 * tall for b in frame) - 1 for frame in found]
-    if max(others) > 0:
-        log.warning(
-            "%s: up to %d other face(s), in %d of %d sampled frames: %s", source.path, max(others),
-            sum(n > 0 for n in others), len(found), "the person seen most is followed"
-            if followed.chosen else "the largest and most central one is used",
-        )  # fmt: skip
-    return choose_crop(followed.boxes, source.size, scale), followed, max(1, max(others) + 1)
-
-
-def refuse_too_few(source: VideoSource, seen: int, count: int, what: str) -> None:
-    """Raise a UserError where the person who is followed is seen in too small a share of the frames."""
-    if seen < person.FEWEST * count:
-        raise UserError(
-            f"{source.path}: the person seen most is seen in one place in only {seen} of {count} {what}: cut the clip "
-            "to where one person is seen (start_frame, end_frame), or record that person alone"
-        )
-
-
-@dataclass
-class Observer:
-    """Measure each frame in order: face box, sharpness, difference from the frame before, static camera."""
-
-    finder: FaceFinder
-    size_px: int  # of the frames written
-    expected: np.ndarray  # (4,) face box in frame px that the crop was made for
-    kept: int  # frames from the first on that tell whether the camera is static: those not held out
-    stride: int  # of the ones of these that are compared
-    boxes: list[np.ndarray] = field(default_factory=list)
-    sharp: list[float] = field(default_factory=list)
-    changes: list[tuple[float, float]] = field(default_factory=list)
-    faces_max: int = 0
-    still: dict[int, np.ndarray] = field(default_factory=dict)
-    _before: np.ndarray | None = None
-
-    def detect(self, image: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        """Shrink a crop (P, P, 3) uint8 RGB, P >= COMPARE_PX, and detect its faces, ahead and in any order."""
-        small = _shrink(image, COMPARE_PX)
-        return small, self.finder.detect(small)
-
-    def add(self, image: np.ndarray, small: np.ndarray, detected: tuple[np.ndarray, np.ndarray]) -> None:
-        """Measure the next image, with the results of `detect`."""
-        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        recent = next((b for b in reversed(self.boxes[-_RECENT:]) if np.isfinite(b[0])), None)
-        to_small = COMPARE_PX / self.size_px
-        last = None if recent is None else recent * to_small
-        found = self.finder.find_near(small, last, detected) / to_small
-        box = self._nearest(found, self.expected if recent is None else recent)
-        tall = box[3] - box[1]
-        self.faces_max = max(self.faces_max, sum(bool(b[3] - b[1] > 0.3 * tall) for b in found))
-        self.boxes.append(box)
-        self.sharp.append(sharpness(image, box * (image.shape[0] / self.size_px)) if np.isfinite(tall) else 0.0)
-        self.changes.append((0.0, 0.0) if self._before is None else image_difference(grey, self._before))
-        if len(self.boxes) <= self.kept and (len(self.boxes) - 1) % self.stride == 0 and np.isfinite(tall):
-            self.still[len(self.boxes) - 1] = small
-        self._before = grey
-
-    def static_camera(self, face: np.ndarray) -> bool:
-        """Detect a static camera from the images compared, of frames whose `face` (N,) is True."""
-        still = [image for row, image in self.still.items() if face[row]]
-        return is_static([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in still], background_masks(still))
-
-    @staticmethod
-    def _nearest(found: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """Choose the box nearest to the last one in position and size; NaN if there is none."""
-        if not len(found):
-            return np.full(4, np.nan)
-        tall = np.maximum(found[:, 3] - found[:, 1], 1e-3)
-        far = np.linalg.norm((found[:, :2] + found[:, 2:] - last[:2] - last[2:]) / 2, axis=1) / (last[3] - last[1])
-        return found[np.argmin(far + np.abs(np.log(tall / (last[3] - last[1]))))]
-
-
 def write_frames(reader: CropReader, observer: Observer, size_px: int, folder: Path, threads: int) -> tuple[dict, list]:
     """Write all frames of the clip as PNG and measure them; returns ({number: hash}, [time in s])."""
     times = []
@@ -215,14 +98,10 @@ def write_frames(reader: CropReader, observer: Observer, size_px: int, folder: P
         closing(in_order(lambda item: observer.detect(item[2]), reader, threads)) as detected,
     ):
         for (number, time_s, image), found in progress(detected, total=len(reader), desc="decode"):
-            writer.put(number, image if image.shape[0] == size_px else _shrink(image, size_px))
+            writer.put(number, image if image.shape[0] == size_px else shrink(image, size_px))
             observer.add(image, *found)
             times.append(time_s)
     return writer.hashes, times
-
-
-def _shrink(image: np.ndarray, size_px: int) -> np.ndarray:
-    return cut_window(image, (0, 0, image.shape[0]), size_px)
 
 
 def parse_ranges(text: str, start: int | None, end: int | None) -> list[list[int | None]]:
@@ -262,7 +141,12 @@ def run(args: argparse.Namespace) -> None:
             observer = Observer(finder, size_px, expected, kept, max(1, kept // _STILL_COUNT))
             hashes, times = write_frames(reader, observer, size_px, folder, min(args.threads, 4))
             split = split[np.array(reader.source_frames, dtype=int)]
-            columns = _columns(observer, reader, hashes, times, split)
+            columns = {
+                "frame": np.arange(len(times), dtype=np.int32),
+                "time_s": np.array(times),
+                "source_frame": np.array(reader.source_frames, dtype=np.int32),
+                "picture_hash": np.array([hashes[number] for number in range(len(times))]),
+            } | observer.columns(split)
             reason = leave_out(columns, observer, source, followed, crop, split, looks)
             if not columns["face"].any():
                 raise UserError(f"{args.source}: no face in any of {len(times)} frames: choose another range or clip")
@@ -275,11 +159,12 @@ def run(args: argparse.Namespace) -> None:
                 "reader": source.reader,
                 "labels": args.labels,
                 "faces_per_frame_max": int(max(observer.faces_max, faces_max)),
+                "person_chosen": followed.chosen,
                 "static_camera": observer.static_camera(columns["face"]),
                 FACT: ranges_of(reason),
             } | cut_facts(split)
         write_manifest(args.manifest, "decode", columns, facts)
-    _report(columns, facts, source)
+    _report(columns, reason != "", facts, source)
 
 
 def leave_out(
@@ -306,51 +191,15 @@ def leave_out(
     return reason
 
 
-def flashes(face: np.ndarray, longest: int = 2, alone: int = 5) -> np.ndarray:
-    """Find false detections: runs of at most `longest` frames of `face` (N,) bool, alone within `alone` frames.
-
-    A person stays longer than 1/10 s; a texture that is mistaken for a face comes and goes.
-    """
-    padded = np.concatenate([np.zeros(alone, bool), face, np.zeros(alone, bool)])
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], padded, [False]]).astype(np.int8)))
-    result = np.zeros_like(padded)
-    for start, end in edges.reshape(-1, 2):
-        lonely = not padded[start - alone : start].any() and not padded[end : end + alone].any()
-        if end - start <= longest and lonely and face.sum() > longest:
-            result[start:end] = True
-    return result[alone:-alone]
-
-
-def _columns(
-    observer: Observer, reader: CropReader, hashes: dict[int, str], times: list[float], split: np.ndarray
-) -> dict[str, np.ndarray]:
-    count = len(times)
-    boxes = np.array(observer.boxes, dtype=np.float32).reshape(count, 4)
-    changes = np.array(observer.changes).reshape(count, 2)
-    repeated = np.zeros(count, dtype=bool)
-    for rows in (split == "train", split != "train"):  # of each part by itself
-        boxes[np.flatnonzero(rows)[flashes(np.isfinite(boxes[rows, 0]))]] = np.nan
-        repeated[rows] = repeated_frames(changes[rows, 0], changes[rows, 1])
-    return {
-        "frame": np.arange(count, dtype=np.int32),
-        "time_s": np.array(times),
-        "source_frame": np.array(reader.source_frames, dtype=np.int32),
-        "face": np.isfinite(boxes[:, 0]),
-        "face_box_px": boxes,
-        "duplicate": repeated,
-        "sharpness": np.array(observer.sharp, dtype=np.float32),
-        "picture_hash": np.array([hashes[n] for n in range(count)]),
-    }
-
-
-def _report(columns: dict[str, np.ndarray], facts: dict, source: VideoSource) -> None:
-    count, faces = len(columns["face"]), int(columns["face"].sum())
+def _report(columns: dict[str, np.ndarray], left_out: np.ndarray, facts: dict, source: VideoSource) -> None:
+    count, faces, gone = len(columns["face"]), int(columns["face"].sum()), int(left_out.sum())  # why was said before
     log.info(
-        "%d frames, %d with a face, %d repeated, camera %s, read by %s",
-        count, faces, int(columns["duplicate"].sum()), "static" if facts["static_camera"] else "moving", source.reader,
+        "%d frames, %d with a face, %d left out, %d repeated, camera %s, read by %s",
+        count, faces, gone, int(columns["duplicate"].sum()), "static" if facts["static_camera"] else "moving",
+        source.reader,
     )  # fmt: skip
-    if faces < count:
-        log.warning("%d of %d frames have no face: later stages leave them out", count - faces, count)
+    if faces + gone < count:
+        log.warning("%d of %d frames have no face: later stages leave them out", count - faces - gone, count)
     if not facts["static_camera"]:
         log.warning("the camera or background moves: the avatar has one static background, which will be blurred")
 

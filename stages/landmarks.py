@@ -98,10 +98,11 @@ def run(args: argparse.Namespace) -> None:
     settings: Landmarks = args.settings
     decode: Manifest = read_manifest(args.decode, "decode")
     size, working = int(decode.metadata["size_px"]), settings.size_px
+    skipped = left_out(decode)
     detector = make_detector(settings)
     try:
         with CropReader(args.source, args.start, args.end, decode.metadata["crop_px"], working) as reader:
-            columns = detect_clip(detector, reader, decode["frame"], size / working, left_out(decode))
+            columns = detect_clip(detector, reader, decode["frame"], size / working, skipped)
     finally:
         detector.close()
     outliers = drop_outlier_detections(columns, detector.set_name, parts(decode))
@@ -113,8 +114,10 @@ def run(args: argparse.Namespace) -> None:
             f"no face was found in any of the {len(decode)} frames of {args.source}; choose a range with "
             f"start_frame and end_frame that shows the face from the front, or film it larger and better lit"
         )
-    level = logging.WARNING if found < len(decode) else logging.INFO
-    log.log(level, "%s: a face in %d of %d frames", args.source, found, len(decode))
+    gone = int(skipped.sum())
+    level = logging.WARNING if found < len(decode) - gone else logging.INFO
+    apart = f"; {gone} more show somebody else or another place" if gone else ""
+    log.log(level, "%s: a face in %d of %d frames%s", args.source, found, len(decode) - gone, apart)
     facts = {"landmark_set": detector.set_name, "count": landmark_set(detector.set_name).count, "size_px": size}
     write_manifest(args.manifest, "landmarks", columns, facts)
 

@@ -31,6 +31,7 @@ from selfieavatar.matting.temporal import TemporalBlend
 from selfieavatar.settings.assets import asset_path
 from selfieavatar.settings.cli import main, progress, stage_parser
 from selfieavatar.settings.sections import Matting
+from selfieavatar.settings.typed_paths import composed
 from selfieavatar.video.prefetch import Prefetch, in_order
 from selfieavatar.video.reader import CropReader
 from selfieavatar.video.window import cut_window
@@ -95,13 +96,24 @@ def matte(
         return ((number, rgb, alpha) for (number, rgb), alpha in zip(images, alphas, strict=True))
     if settings.method == "rvm":
         network = RecurrentMatting(asset_path("rvm_mobilenetv3_fp32"), settings.rvm_downsample_ratio, args.threads)
-        return ((number, rgb, network(rgb)) for number, rgb in images)
+        return recurrent(network, images, left_out(decode))
     segmenter = stack.enter_context(SelfieSegmenter())
     refine_one = refiner(settings, plate if settings.plate_correction else None)
     # The segmenter has a thread of its own: its graph serves one thread, and waits more than it works.
     masks = Prefetch(lambda: ((number, rgb, segmenter(rgb)) for number, rgb in images), max(1, args.threads))
     refined = in_order(lambda item: refine_one(*item[1:]), stack.enter_context(masks), args.threads)
     return ((number, rgb, alpha) for (number, rgb, _), alpha in stack.enter_context(closing(refined)))
+
+
+def recurrent(
+    network: RecurrentMatting, images: Iterator[tuple[int, np.ndarray]], gone: np.ndarray
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Matte in order; the memory begins anew where frames that decode leaves out, `gone` (N,) bool, begin or end."""
+    edges = set((np.flatnonzero(np.diff(gone)) + 1).tolist())
+    for number, rgb in images:
+        if number in edges:
+            network.reset()
+        yield number, rgb, network(rgb)
 
 
 def refiner(settings: Matting, plate: Plate | None) -> Callable[..., np.ndarray]:
@@ -139,7 +151,8 @@ def make_plate(reader: CropReader, decode: Manifest, settings: Matting) -> Plate
 class PrecomputedMasks:
     """Read the precomputed masks of a data set: one image per source frame, of the source's size.
 
-    Masks of an image folder are found by the names of its images, masks of a video by the order of their names.
+    Masks of an image folder are found by the names of its images, in whichever form of Unicode, masks of a video by the
+    order of their names.
     Grey or colour (the first channel), 8 or 16 bit, white = person.
 
     Raises:
@@ -155,8 +168,10 @@ class PrecomputedMasks:
         files, numbers = list_images(folder), decode["source_frame"].tolist()
         self._crop, self._source_size = tuple(decode.metadata["crop_px"]), tuple(decode.metadata["source_size"])
         if source.is_dir():
-            images, masks = list_images(source), {path.stem: path for path in files}
+            images = list_images(source)
+            masks = {composed(path.stem): path for path in files} | {path.stem: path for path in files}
             stems = [images[number].stem for number in numbers]
+            stems = [stem if stem in masks else composed(stem) for stem in stems]
             missing = [stem for stem in stems if stem not in masks]
             if missing:
                 raise UserError(

@@ -74,7 +74,8 @@ CHECKS = (
           "Keep the face in view, without hands or hair before it: of the {frames:.0f} frames that are judged, "
           "{without_fit:.0f} are lost and {far_from_landmarks:.0f} doubtful.",
           "lost: without a face or a fit, as on tracking.html, which counts all frames of each clip; doubtful: where "
-          "the model lies far from the landmarks; a hand that does not confuse the tracker is not seen"),
+          "the model lies far from the landmarks; frames that show somebody else or another place count apart; a hand "
+          "that does not confuse the tracker is not seen"),
     Check("frame_rate", FOOTAGE, "frame rate", "frames/s", 0,
           "Record at 25 to 60 frames per second: only {value:.0f} different images come in a second; more light "
           "helps, since phones slow down in the dark.",

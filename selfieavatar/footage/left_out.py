@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +23,22 @@ def ranges_of(reason: np.ndarray) -> list[tuple[int, int, str]]:
     return [(a, b, str(reason[a])) for a, b in zip(edges, edges[1:], strict=False) if a < b and reason[a]]
 
 
+def reasons_of(facts: Mapping[str, Any], count: int) -> np.ndarray:
+    """Read from the facts of decode why each of `count` frames is left out, (N,) of str, "" where it is kept."""
+    reason = np.full(count, "", dtype=object)
+    for start, end, why in facts.get(FACT, []):
+        reason[start:end] = why
+    return reason
+
+
 def left_out(decode: Manifest) -> np.ndarray:
     """Mark the frames (N,) bool that a manifest of decode leaves out."""
-    rows = np.zeros(len(decode), bool)
-    for start, end, _ in decode.metadata.get(FACT, []):
-        rows[start:end] = True
-    return rows
+    return reasons_of(decode.metadata, len(decode)) != ""
+
+
+def counts_of(reason: np.ndarray) -> dict[str, int]:
+    """Count the frames of each reason (N,) of str, in the order of their first frames; "" does not count."""
+    return dict(Counter(reason[reason != ""].tolist()))
 
 
 def sentences(ranges: Sequence[tuple[int, int, str]], numbers: np.ndarray) -> list[str]:

@@ -18,13 +18,14 @@ CELL_DEG, CELL_S = 10.0, 0.1  # a direction of the head counts as seen when it w
 NO_FRAME = "no frame of it could be measured"
 NO_LIDS = "told only with MediaPipe's landmarks (landmarks.detector)"
 NO_VERTICES = "the face model has no vertices for these landmarks"
-# Columns of a table of frames, all (N,). `clip` is the clip's number, `fitted` and `bridged` are bool; `face_px` is the
-# face's height in px of the frame; angles are in degrees, yaw + to the right of the image and pitch + down;
-# `lids`, `mouth_open`, `mouth_width`, `brows` over the inter-ocular distance; the others are of `FaceImage`.
+# Columns of a table of frames, all (N,). `clip` is the clip's number; `left_out` says why decode leaves a frame out, ""
+# where it does not; `fitted` and `bridged` are bool; `face_px` is the face's height in px of the frame; angles are in
+# degrees, yaw + to the right of the image and pitch + down; `lids`, `mouth_open`, `mouth_width`, `brows` over the
+# inter-ocular distance; the others are of `FaceImage`.
 COLUMNS = (
-    "clip", "time_s", "seconds", "fitted", "bridged", "duplicate", "error", "face_px", "cut", "yaw", "pitch", "roll",
-    "gaze_yaw", "gaze_pitch", "lids", "mouth_open", "mouth_width", "brows", "softness", "brightness", "left", "right",
-    "clipped", "teeth",
+    "clip", "time_s", "seconds", "left_out", "fitted", "bridged", "duplicate", "error", "face_px", "cut", "yaw",
+    "pitch", "roll", "gaze_yaw", "gaze_pitch", "lids", "mouth_open", "mouth_width", "brows", "softness", "brightness",
+    "left", "right", "clipped", "teeth",
 )  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def blurred(table: Mapping[str, np.ndarray], settings: Capture) -> np.ndarray:
 
 def footage(table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings: Capture) -> dict[str, Measured]:
     """Measure whether the frames can be trained on."""
-    fitted, soft = table["fitted"], blurred(table, settings)
+    fitted, soft, kept = table["fitted"], blurred(table, settings), table["left_out"] == ""
     usable = fitted & ~table["bridged"] & ~soft
     seconds = float(table["seconds"][usable].sum())
     doubtful = fitted & (table["error"] > LARGE_ERROR)
@@ -76,8 +77,9 @@ def footage(table: Mapping[str, np.ndarray], clips: Sequence[Footage], settings:
             "median_percent_of_face": 100 * _median(table["softness"])}),
         "exposure": _known(100 * _mean(table["clipped"])),
         "cut": _known(100 * _share(table["cut"], tall)),
-        "lost": Measured(100 * float((~fitted | doubtful).mean()), {
-            "frames": len(fitted), "without_fit": int((~fitted).sum()), "far_from_landmarks": int(doubtful.sum())}),
+        "lost": _known(100 * _share(~fitted | doubtful, kept), {
+            "frames": int(kept.sum()), "without_fit": int((kept & ~fitted).sum()),
+            "far_from_landmarks": int((kept & doubtful).sum())}),
         "frame_rate": Measured(rate, {"in_the_file": max(c.fps for c in clips), "repeated": int((~fresh).sum())}),
         "faces": Measured(float(max(clip.faces for clip in clips))),
         "camera": camera(clips),
@@ -177,7 +179,7 @@ def face(table: Mapping[str, np.ndarray]) -> dict[str, Measured]:
 def clip_measures(table: Mapping[str, np.ndarray], clip: Footage, settings: Capture) -> dict[str, Any]:
     """Measure one clip, whatever it is for, without grades; None where a measure is not known.
 
-    lost: % of all its frames, as on the page about the tracking; doubtful ones are apart.
+    lost: % of all its frames, as on the page about the tracking; doubtful ones and those left out are apart.
     """
     found = footage(table, [clip], settings)
     wanted = ("minutes", "blurred", "exposure", "cut", "frame_rate", "camera")
@@ -186,6 +188,7 @@ def clip_measures(table: Mapping[str, np.ndarray], clip: Footage, settings: Capt
         "frames": frames, "seconds": number(float(table["seconds"].sum())),
         "lost": number(100 * tracked["without_fit"] / frames),
         "doubtful": number(100 * tracked["far_from_landmarks"] / frames),
+        "left_out": number(100 * (1 - tracked["frames"] / frames)),
         "face_source_px": number(found["face_scale"].details["source_px"]),
     } | {name: number(found[name].value) for name in wanted}  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from selfieavatar.fitting.landmark_measures import BLINK_SHARE, usual_opening
+from selfieavatar.footage.left_out import counts_of, reasons_of
 from selfieavatar.geometry.camera import rotation_matrix
 from selfieavatar.io.manifest import Columns
 
@@ -41,6 +42,8 @@ def count_blinks(opening: np.ndarray) -> int:
 def summary(decode: Columns, facts: Mapping[str, Any], fit: Columns, lids: np.ndarray | None) -> dict[str, Any]:
     """Measure one clip: counts, error in %, range of the head's angles in degrees (5th to 95th percentile).
 
+    Frames that decode leaves out count as `left_out`, a number for each reason, and as nothing else.
+
     Args:
         decode: columns of its manifest.
         facts: those of decode.
@@ -51,13 +54,16 @@ def summary(decode: Columns, facts: Mapping[str, Any], fit: Columns, lids: np.nd
     angles = head_angles(fit["rotation"][quality != "lost"])
     low, high = np.percentile(angles, [5, 95], axis=0) if len(angles) else np.zeros((2, 3))
     known = error[np.isfinite(error)]
+    reason = reasons_of(facts, len(quality))
+    kept = reason == ""
     return {
         "frames": len(quality),
         "seconds": float(decode["time_s"][-1] - decode["time_s"][0]) if len(quality) else 0.0,
-        "without_face": int((~decode["face"]).sum()),
+        "without_face": int((~decode["face"] & kept).sum()),
         "repeated": int(decode["duplicate"].sum()),
-        "bridged": int((quality == "bridged").sum()),
-        "lost": int((quality == "lost").sum()),
+        "bridged": int(((quality == "bridged") & kept).sum()),
+        "lost": int(((quality == "lost") & kept).sum()),
+        "left_out": counts_of(reason),
         "error_median": float(np.median(known)) if len(known) else None,
         "error_95": float(np.percentile(known, 95)) if len(known) else None,
         "yaw": [float(low[0]), float(high[0])],
@@ -65,6 +71,7 @@ def summary(decode: Columns, facts: Mapping[str, Any], fit: Columns, lids: np.nd
         "blinks": None if lids is None else count_blinks(lids),
         "static_camera": bool(facts["static_camera"]),
         "faces_per_frame_max": int(facts["faces_per_frame_max"]),
+        "person_chosen": bool(facts.get("person_chosen")) or not kept.all(),
     }
 
 
@@ -78,6 +85,10 @@ def advice(measures: Mapping[str, Any]) -> list[str]:
             f"{measures['lost']} frames ({share:.0f} %) have no fit and are left out: the face is missing, hidden or "
             "turned too far there."
         )
+    if measures["left_out"]:
+        share = 100 * sum(measures["left_out"].values()) / frames
+        shown = ", ".join(f"{count} that show {reason}" for reason, count in measures["left_out"].items())
+        said.append(f"{share:.0f} % of the frames are left out: {shown}. Cut the clip there, or film one person alone.")
     if measures["error_median"] is not None and measures["error_median"] > LARGE_ERROR:
         said.append(
             f"The model lies {100 * measures['error_median']:.1f} % of the eye distance beside the landmarks: look at "
@@ -86,7 +97,10 @@ def advice(measures: Mapping[str, Any]) -> list[str]:
     if not measures["static_camera"]:
         said.append("The camera or the background moves: the avatar paints one background, which will be blurred.")
     if measures["faces_per_frame_max"] > 1:
-        said.append("More than one face is in view: the largest and most central one is followed.")
+        who = "largest and most central one"
+        if measures["person_chosen"]:
+            who = "person seen most, told by face recognition,"
+        said.append(f"More than one face is in view: the {who} is followed.")
     if measures["repeated"] > 0.3 * frames:
         said.append("Many frames repeat the one before: the recording was slower than the file says.")
     if measures["yaw"][1] - measures["yaw"][0] < 10:

@@ -26,6 +26,7 @@ _TYPES: dict[str, Any] = {
     "light": str,
     "method": str,
     "model": str,
+    "person_chosen": bool,
     "pictures": dict[str, str],
     "plate": bool,
     "plate_seen": _Number | None,

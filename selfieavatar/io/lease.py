@@ -196,6 +196,14 @@ class Holder:
             self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
             self._thread.start()
 
+    def clear(self, folder: Path) -> None:
+        """Remove the leases right below a folder whose owners have ended on this host, as of runs that were killed."""
+        for file in folder.glob(".*.lease"):
+            owner = _read(file)
+            if owner and owner.place == place() and owner.is_dead(0):
+                with suppress(OSError):  # somebody else's, in a folder that all may write
+                    _bury(file, owner)
+
     def release(self) -> None:
         """Release all leases that are still this run's."""
         if os.getpid() == self._pid:

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ CM_PER_M = 100.0
 FLAME_SCALE = 4.0  # IMAvatar's cameras see FLAME's metres four times as large
 _OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 _MOST_BYTES = 1 << 30
+_DAMAGED = (ValueError, EOFError, SyntaxError, TokenError, RecursionError)  # NumPy reads a header as Python's tokens
 _LARGEST, _NO_TURN = 1e6, 1e-2  # number, and departure of R R^T from 1, beyond which a frame is no head
 # FaceVerse v3 tracks the middle two thirds of the cropped square at 256 px, with a focal length of int(1315 / 2) = 657
 # px and the head 10 units of 10 cm away.
@@ -210,7 +212,7 @@ def _vectors(path: Path, alone: bool = False) -> np.ndarray:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(f"the coefficients {path} are missing; put them there or fit the clip") from error
-    except (ValueError, OSError, EOFError, OverflowError, RecursionError, MemoryError) as error:
+    except (*_DAMAGED, OSError, OverflowError, MemoryError) as error:
         raise UserError(f"{path} is not a plain .npy file of numbers ({_first_line(error)}); save it again") from error
     if alone and isinstance(rows, np.ndarray) and rows.shape == (490,):
         rows = rows[None]

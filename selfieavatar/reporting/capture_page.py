@@ -10,8 +10,9 @@ from selfieavatar.reporting.page_templates import Image, render
 # Key of a clip in capture.json, heading and digits of its column.
 CLIP_COLUMNS = (
     ("frames", "frames", 0), ("seconds", "s", 1), ("face_source_px", "face, px of the video", 0),
-    ("blurred", "blurred, %", 0), ("exposure", "white or black, %", 1), ("lost", "lost, %", 0),
-    ("doubtful", "doubtful, %", 0), ("cut", "cut, %", 0), ("frame_rate", "frames/s", 0), ("camera", "camera, %", 1),
+    ("blurred", "blurred, %", 0), ("exposure", "white or black, %", 1), ("left_out", "left out, %", 0),
+    ("lost", "lost, %", 0), ("doubtful", "doubtful, %", 0), ("cut", "cut, %", 0), ("frame_rate", "frames/s", 0),
+    ("camera", "camera, %", 1),
 )  # fmt: skip
 
 

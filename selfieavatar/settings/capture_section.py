@@ -45,7 +45,7 @@ class Capture(Section):
     cut: Limits = [1, 10]
     """Frames in which the border cuts the face, %."""
     lost: Limits = [2, 10]
-    """Frames without a face or a fit, or with a doubtful one, %."""
+    """Frames without a face or a fit, or with a doubtful one, % of those that decode does not leave out."""
     frame_rate: Limits = [20, 12]
     """Different images in a second."""
     faces: Limits = [1, 3]

@@ -26,7 +26,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 DRIVER = re.compile(f"{NAME.pattern}--{NAME.pattern}")  # <subject>--<clip>
 DEMO = re.compile(r"demo:([0-9]{1,9})")
 LONGEST_NAME = 100  # characters of a subject or clip: some files are named after two clips
-MOST_SAID = 20  # wrong rows that are named
+MOST_SAID = 10  # wrong rows that are named
 
 
 @dataclass(frozen=True)

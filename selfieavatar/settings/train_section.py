@@ -80,7 +80,7 @@ class Optimisation(Section):
     """As many decoded frames are held in memory as fit into this many gigabytes; the others are read for each batch."""
     report_s: float = Field(60, gt=0)
     """Seconds between reports (TensorBoard, stats.jsonl, progress line)."""
-    validations: int = Field(24, ge=1)
+    validations: int = Field(24, ge=1, le=2000)
     """Validations with image grid, evenly spread over the budget; each also keeps a state to return to where the
     training diverges."""
     keep_best: bool = True

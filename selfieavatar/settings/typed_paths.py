@@ -70,7 +70,7 @@ def _in_other_letters(path: Path) -> Path | None:
                 names = sorted(os.listdir(found))
             except OSError:
                 return None
-            alike = [one for one in names if _composed(one) == _composed(name)]
+            alike = [one for one in names if composed(one) == composed(name)]
             if not alike:
                 return None
             name = alike[0]
@@ -78,5 +78,6 @@ def _in_other_letters(path: Path) -> Path | None:
     return found
 
 
-def _composed(name: str) -> str:
+def composed(name: str) -> str:
+    """Compose a name's accents in Unicode (NFC), to compare names whatever system wrote them."""
     return unicodedata.normalize("NFC", name)

@@ -33,6 +33,7 @@ class RunLease:
     def __init__(self, workflow: Any, results: Path) -> None:
         self._workflow, self._results = workflow, Path(os.path.abspath(results))
         self._holder: Holder | None = None
+        self._cleared = False
         if workflow.is_main_process:
             self._holder = _holder()
             self._holder.run.roots.append(str(self._results))
@@ -48,6 +49,9 @@ class RunLease:
         """
         if self._holder is None or self._workflow.dryrun:
             return
+        if not self._cleared:
+            self._holder.clear(self._results)
+            self._cleared = True
         jobs = list(self._workflow.dag.needrun_jobs())
         self._take(file for job in jobs for file in job.output)
         # Whoever held the lease while this run was looking for what is missing has made it by now.

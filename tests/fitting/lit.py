@@ -1,4 +1,4 @@
-"""Films of the small made-up face under known light, for the tests of the photometric fit."""
+"""Videos of the small made-up face under known light, for the tests of the photometric fit."""
 
 import numpy as np
 

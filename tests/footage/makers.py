@@ -17,8 +17,9 @@ def good_table(minutes=2.0):
     opening = 0.19 * (1 - np.cos(time_s * 2.1))
     zero = np.zeros(count)
     return {
-        "clip": np.zeros(count, int), "time_s": time_s, "seconds": zero + 1 / FPS, "fitted": zero == 0,
-        "bridged": zero > 0, "duplicate": zero > 0, "error": zero + 0.005, "face_px": zero + 56, "cut": zero > 0,
+        "clip": np.zeros(count, int), "time_s": time_s, "seconds": zero + 1 / FPS,
+        "left_out": np.full(count, "", object), "fitted": zero == 0, "bridged": zero > 0, "duplicate": zero > 0,
+        "error": zero + 0.005, "face_px": zero + 56, "cut": zero > 0,
         "yaw": 33 * reach * np.cos(turn), "pitch": 17 * reach * np.sin(turn), "roll": 12 * np.sin(time_s * 0.7),
         "gaze_yaw": 20 * np.sin(time_s * 1.3), "gaze_pitch": 10 * np.sin(time_s * 1.7),
         "lids": np.where(blink, 0.01, 0.1), "mouth_open": opening, "mouth_width": 0.55 + 0.15 * np.sin(time_s * 1.1),

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from selfieavatar.footage.left_out import FACT, left_out, ranges_of, sentences
+from selfieavatar.footage.left_out import FACT, counts_of, left_out, ranges_of, reasons_of, sentences
 from selfieavatar.io.manifest import Manifest
 
 REASON = np.array(["", "x", "x", "", "y", "x", ""], dtype=object)
@@ -14,6 +14,7 @@ def test_ranges_come_back_as_rows():
     assert ranges == [(1, 3, "x"), (4, 5, "y"), (5, 6, "x")] and ranges_of(np.full(3, "", object)) == []
     decode = Manifest("decode", pa.table({"frame": range(7)}), {FACT: [list(one) for one in ranges]})
     assert left_out(decode).tolist() == (REASON != "").tolist()
+    assert reasons_of(decode.metadata, 7).tolist() == REASON.tolist() and counts_of(REASON) == {"x": 3, "y": 1}
     assert not left_out(Manifest("decode", decode.table, {})).any(), "a manifest from before"
 
 

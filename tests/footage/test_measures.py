@@ -96,6 +96,17 @@ def test_frames_without_a_face_are_lost_and_everything_else_is_judged_by_the_res
     assert found["yaw"].value > 25 and found["blurred"].value == 0
 
 
+def test_frames_left_out_are_not_lost():
+    table = good_table()
+    table["left_out"][:600], table["fitted"][:900] = "somebody else", False
+    found = measure(table, good_footage(), SETTINGS)["lost"]
+    assert found.value == pytest.approx(100 * 300 / 2400) and found.details["frames"] == 2400
+    shares = clip_measures(table, good_footage()[0], SETTINGS)
+    assert (shares["lost"], shares["left_out"]) == (10, 20)
+    table["left_out"][:] = "somebody else"
+    assert np.isnan(measure(table, good_footage(), SETTINGS)["lost"].value)
+
+
 def test_what_cannot_be_told_has_a_reason_and_no_grade():
     nothing = np.full(len(FRAME), np.nan)
     table = good_table() | dict.fromkeys(("lids", "mouth_open", "mouth_width", "brows"), nothing)

@@ -57,7 +57,7 @@ def test_of_two_places_of_one_person_the_one_seen_most_is_kept():
     assert seen.chosen and seen.numbers.tolist() == list(range(25))
 
 
-def test_the_window_lies_in_the_picture_for_the_most_part():
+def test_the_window_lies_in_the_image_for_the_most_part():
     found = [np.array([box((-60, -80, 100, 100) if n < 4 else LEFT)]) for n in range(12)]
     seen, _ = followed(found, [0] * 12, lambda *_: "a")
     x0, y0, side = choose_crop(seen.boxes, SIZE, SCALE)

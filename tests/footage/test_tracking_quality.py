@@ -72,6 +72,29 @@ def test_what_is_wrong_is_said():
     assert "hardly turns" in said
 
 
+def test_frames_left_out_are_counted_apart_and_it_is_said_who_is_followed():
+    quality, face = np.full(50, "ok", object), np.ones(50, bool)
+    quality[:15], quality[20:22], face[:15] = "lost", "bridged", False
+    decode, fit = columns(quality=quality, face=face)
+    two = STILL | {"faces_per_frame_max": 2}
+    ranges = [[0, 8, "somebody else"], [8, 10, "the person in another place or size"], [20, 22, "somebody else"]]
+    measures = summary(decode, two | {"left_out": ranges}, fit, None)
+    assert [measures[name] for name in ("without_face", "lost", "bridged")] == [5, 5, 0]
+    said = " ".join(advice(measures))
+    assert (
+        "5 frames (10 %) have no fit" in said
+        and "24 % of the frames are left out: 10 that show somebody else, " in said
+    )
+    assert "2 that show the person in another place or size" in said
+    assert "the person seen most, told by face recognition, is followed" in said
+    assert "largest" in advice(summary(*_swap(columns(), two), None))[0]
+    assert "seen most" in advice(summary(*_swap(columns(), two | {"person_chosen": True}), None))[0]
+
+
+def _swap(clip, facts):
+    return clip[0], facts, clip[1]
+
+
 def test_a_clip_without_any_fit_has_no_error():
     quality = np.full(50, "lost", object)
     decode, fit = columns(quality=quality, landmark_error=np.full(50, np.nan), rotation=np.full((50, 3), np.nan))

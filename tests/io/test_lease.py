@@ -82,6 +82,18 @@ def test_a_run_that_comes_later_leaves_a_stage_that_was_started_by_hand_alone(tm
     run.release()
 
 
+def test_what_killed_runs_have_left_on_this_host_is_cleared(writer, anna, tmp_path):
+    writer.kill()
+    writer.wait()
+    other, mine = Holder(new_run()), Holder(new_run())
+    other.take([tmp_path / "bert", tmp_path / "carl"])
+    change(tmp_path / "carl", place="another host", pid=1)
+    mine.clear(tmp_path)
+    assert not lease_file(anna).exists()
+    assert lease_file(tmp_path / "bert").exists() and lease_file(tmp_path / "carl").exists()
+    other.release()
+
+
 @pytest.mark.parametrize("ended", [True, False], ids=["the other has ended", "the other goes on"])
 def test_a_halted_run_whose_lease_was_taken_leaves_the_finished_file_alone(writer, anna, ended):
     writer.send_signal(signal.SIGSTOP)

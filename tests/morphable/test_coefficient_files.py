@@ -128,10 +128,11 @@ def test_wrong_faceverse_files_are_refused(tmp_path):
         np.save(tmp_path / f"{name}.npy", array)
         with pytest.raises(UserError, match=f"{name}.npy holds .*490"):
             read_faceverse(tmp_path / f"{name}.npy")
-    shape = b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"-" * 9000 + b"1,)}\n"
-    (tmp_path / "deep.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(shape).to_bytes(2, "little") + shape)
-    with pytest.raises(UserError, match="not a plain .npy file"):
-        read_faceverse(tmp_path / "deep.npy")
+    start = b"{'descr': '<f4', 'fortran_order': False, 'shape': ("
+    for shape in (start + b"-" * 9000 + b"1,)}\n", start + b"4, 490}\n", start + b"4 490)}\n"):
+        (tmp_path / "header.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(shape).to_bytes(2, "little") + shape)
+        with pytest.raises(UserError, match="not a plain .npy file"):
+            read_faceverse(tmp_path / "header.npy")
     np.save(tmp_path / "nan.npy", good * np.nan)
     with pytest.raises(UserError, match="not finite"):
         read_faceverse(tmp_path / "nan.npy")

@@ -18,8 +18,8 @@ def check(**changes):
 def report(*checks, **changes):
     return {
         "subject": "anna", "verdict": "thin", "sentence": "Thin: head turned.", "size_px": 128, "checks": checks,
-        "held_out": 0,
-        "record_again": [c["advice"] for c in checks if c["advice"]], "clips": {},
+        "held_out": 0, "left_out": {}, "record_again": [c["advice"] for c in checks if c["advice"]],
+        "clips": {},
     } | changes  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def test_everything_from_outside_is_escaped():
             "exposure",
             "lost",
             "doubtful",
+            "left_out",
             "cut",
             "frame_rate",
             "camera",
@@ -72,7 +73,7 @@ def test_everything_from_outside_is_escaped():
 
 def test_clips_to_test_on_stand_apart():
     clip = {"frames": 100, "seconds": 4.0, "face_source_px": 300.0, "blurred": 1.0, "exposure": 0.0, "lost": 0.0,
-            "doubtful": 0.0, "cut": 0.0, "frame_rate": 25.0, "camera": None}  # fmt: skip
+            "doubtful": 0.0, "left_out": 0.0, "cut": 0.0, "frame_rate": 25.0, "camera": None}  # fmt: skip
     page = capture_page(
         report(check(), clips={"a": clip | {"role": "train"}, "b": clip | {"role": "test"}}), [], [], []
     )

@@ -89,6 +89,7 @@ def test_a_typo_is_named_with_the_nearest_key():
         ("train", {"lr_net": "0.001"}, "config key 'train.lr_net' must be a valid number, not '0.001'"),
         ("train", {"net_warp_scale": 3}, "config key 'train.net_warp_scale' must be 1, 2 or 4, not 3"),
         ("train", {"net_render_inputs": ["uv", "uv"]}, "must differ from one another, not .'uv', 'uv'"),
+        ("train", {"validations": 2001}, "config key 'train.validations' must be less than or equal to 2000, not 2001"),
         ("capture", {"minutes": [1]}, "config key 'capture.minutes' must have at least 2 items, not .1.;"),
         ("demo", {"size_px": 65}, "config key 'demo.size_px' must be a multiple of 2, not 65"),
         ("matting", {"masks": "a/b"}, "config key 'matting.masks' must match pattern .*, not 'a/b'"),

@@ -2,12 +2,16 @@
 
 import hashlib
 import http.server
+import os
 import re
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from selfieavatar.errors import UserError
+from selfieavatar.io.lease import Holder, new_run
 from selfieavatar.settings.assets import ASSETS, Asset, asset_path, given_file, measuring_files, needed_files
 from selfieavatar.settings.sections import Evaluate
 from selfieavatar.settings.train_section import Train
@@ -42,6 +46,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(CONTENT)
             return
+        if self.path == "/slow":  # the second half comes when the test says so
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(CONTENT) - start))
+            self.end_headers()
+            self.server.starts.append(start)
+            half = max(start, len(CONTENT) // 2)
+            self.wfile.write(CONTENT[start:half])
+            self.server.go_on.wait(10)
+            self.wfile.write(CONTENT[half:])
+            return
         if self.path == "/whole":
             start = 0
         if start >= len(CONTENT):
@@ -64,7 +78,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch):
     monkeypatch.setattr(assets, "SCHEMES", ("https", "http"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.starts = []
+        server.starts, server.go_on = [], threading.Event()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -89,6 +103,43 @@ def test_a_broken_download_resumes(server, tmp_path):
     download(wanted, tmp_path / "weights.pth")
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
     assert server.starts == [0, len(CONTENT) // 2]
+
+
+def test_a_second_download_waits_for_the_first_and_takes_its_file(server, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(assets, "WAIT_S", 0.05)
+    wanted, out = asset(server, "slow"), tmp_path / "weights.pth"
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(download, wanted, out)
+        wait_until(lambda: server.starts)
+        second = pool.submit(download, wanted, out)
+        wait_until(lambda: "waiting for another download" in caplog.text)
+        server.go_on.set()
+        first.result(), second.result()
+    assert out.read_bytes() == CONTENT and server.starts == [0]
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.pth"]
+    assert caplog.text.count("waiting for") == 1 and f"process {os.getpid()}" in caplog.text
+
+
+def test_a_second_download_resumes_where_the_first_broke(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "WAIT_S", 0.05)
+    other, out = Holder(new_run()), tmp_path / "weights.pth"
+    other.take([tmp_path / "weights.pth.part"])
+    (tmp_path / "weights.pth.part").write_bytes(CONTENT[:1000])
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(download, asset(server, "good"), out)
+        time.sleep(0.2)
+        assert not waiting.done() and not server.starts
+        other.release()
+        waiting.result()
+    assert out.read_bytes() == CONTENT and server.starts == [1000]
+
+
+def wait_until(holds):
+    for _ in range(200):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise TimeoutError
 
 
 def test_a_server_without_range_starts_again(server, tmp_path):

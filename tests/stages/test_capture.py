@@ -112,6 +112,20 @@ def test_lost_frames_are_those_of_the_page_about_the_tracking(subject):
     assert f"of the {COUNT // 2} frames that are judged, 20 are lost and 0 doubtful" in page
 
 
+def test_frames_left_out_are_counted_apart_with_their_reason(subject):
+    write_clip(subject / "clips" / "talk", lost=range(20))
+    path = subject / "clips/talk/decode.parquet"
+    decode = read_manifest(path, "decode")
+    facts = decode.metadata | {"left_out": [[0, 12, "somebody <else>"]]}
+    write_manifest(path, "decode", {name: decode[name] for name in decode.table.schema.names}, facts)
+    report, page = run(subject)
+    assert values(report)["lost"] == pytest.approx(100 * 8 / 48, abs=0.1)
+    assert report["left_out"] == {"somebody <else>": 12} and "12 that show somebody &lt;else&gt;." in page
+    assert [report["clips"]["talk"][name] for name in ("lost", "left_out")] == pytest.approx(
+        [100 * 8 / 60, 20], abs=0.1
+    )
+
+
 def test_what_the_clip_shows_is_measured(subject):
     report, page = run(subject)
     found = values(report)

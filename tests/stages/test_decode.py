@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from selfieavatar.footage import person
 from selfieavatar.io import disk, images
 from selfieavatar.io.files import content_hash
 from selfieavatar.io.images import image_name, read_image
@@ -162,7 +163,16 @@ def test_face_lost_midway_is_marked_and_kept(tmp_path, caplog):
     m = decoded(write_video(tmp_path / "a.mp4", images), tmp_path / "out")
     assert m["face"].tolist() == [True] * 15 + [False] * 15
     assert np.isnan(m["face_box_px"][15:]).all() and np.isfinite(m["face_box_px"][:15]).all()
-    assert "15 of 30 frames have no face" in caplog.text
+    assert "15 of 30 frames have no face" in caplog.text and m.metadata["person_chosen"] is False
+
+
+def test_frames_left_out_are_not_said_to_have_no_face(clip, tmp_path, caplog, monkeypatch):
+    def reasons(followed, crop, size, frames, *_):
+        return np.where(frames < 10, "somebody else", "").astype(object)
+
+    monkeypatch.setattr(person, "reasons", reasons)
+    assert decoded(clip, tmp_path)["face"].tolist() == [False] * 10 + [True] * 30
+    assert "10 frames show somebody else" in caplog.text and "no face" not in caplog.text
 
 
 def test_repeated_frames_are_marked(tmp_path):
@@ -204,27 +214,12 @@ def test_second_person_is_reported_and_ignored(tmp_path, caplog):
 
 
 def test_folder_of_images(tmp_path):
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     with images.ImageWriter(folder) as writer:
         for number, image in enumerate(face_clip(6)):
             writer.put(number, image)
     m = decoded(folder, tmp_path / "out", folder_fps=10)
     assert m.metadata["reader"] == "folder" and m["time_s"][5] == 0.5
-
-
-@pytest.mark.parametrize(
-    "face, gone",
-    [
-        ("1111100000010000000", "0000000000010000000"),
-        ("0000000110000011111", "0000000110000000000"),
-        ("1111101111100111111", "0000000000000000000"),  # short gaps are no flashes
-        ("1111100111000000000", "0000000000000000000"),
-        ("0000010000000000000", "0000000000000000000"),  # nothing else to go by
-    ],
-)
-def test_flashes(face, gone):
-    as_bool = [np.array([c == "1" for c in text]) for text in (face, gone)]
-    assert decode.flashes(as_bool[0]).tolist() == as_bool[1].tolist()
 
 
 @pytest.mark.slow
@@ -245,6 +240,7 @@ def test_of_a_call_in_speaker_view_one_person_is_followed(shared, tmp_path, capl
     manifest = decoded(write_video(tmp_path / "call.mp4", images), tmp_path / "out", sample_count=30)
     assert manifest.metadata["left_out"] == [[20, 30, ANY], [50, 60, ANY]] and "20 to 29, 50 to 59" in caplog.text
     assert manifest["face"].tolist() == [number % 30 < 20 for number in range(60)]
+    assert manifest.metadata["person_chosen"] is True
     x0, y0, side = manifest.metadata["crop_px"]
     assert x0 >= 0 and y0 >= 0 and side <= 320, "the window lies in the image"
     assert x0 + side <= 350, "and shows one person"

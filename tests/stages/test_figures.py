@@ -111,7 +111,7 @@ def test_the_page_shows_metrics_intervals_and_what_is_missing(tmp_path):
     assert 'href="self.mp4"' in page and "<h2>Training</h2>" in page and "worse than a plain copy" not in page
 
 
-def test_pictures_of_the_page_say_that_the_avatar_is_synthetic(tmp_path):
+def test_images_of_the_page_say_that_the_avatar_is_synthetic(tmp_path):
     page = page_of(write_subject(tmp_path))
     data = [base64.b64decode(one) for one in re.findall(r'jpeg;base64,([^"]+)', page)]
     assert data

@@ -29,7 +29,7 @@ class Marker:
         """Nothing to free."""
 
 
-def clip(folder, places):
+def clip(folder, places, **more):
     """Write a folder of images 96 px wide with one bright block each (None: black), and its decode.parquet."""
     source = folder / "source"
     source.mkdir()
@@ -49,7 +49,7 @@ def clip(folder, places):
     facts = {
         "source": str(source), "fps": 25.0, "size_px": SIZE, "crop_px": [0, 0, 96], "source_size": [96, 96],
         "reader": "folder", "faces_per_frame_max": 1, "static_camera": True,
-    }  # fmt: skip
+    } | more  # fmt: skip
     write_manifest(folder / "decode.parquet", "decode", columns, facts)
     return source
 
@@ -73,6 +73,14 @@ def test_points_are_in_frame_pixels_and_missing_faces_are_marked(tmp_path, monke
     np.testing.assert_allclose(points[2, 0], np.array([48.5, 20.5]) * SIZE / 96, atol=0.7)
     assert np.isnan(points[1]).all() and found["confidence"][1] == 0
     np.testing.assert_allclose(found["depth"][0], 2.0 * SIZE / 192)
+
+
+def test_frames_left_out_are_counted_apart(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(landmarks, "make_detector", lambda settings: Marker())
+    caplog.set_level("INFO")
+    stage(tmp_path, clip(tmp_path, [(30, 60), (48, 20), (48, 20)], left_out=[[0, 1, "somebody else"]]))
+    assert "a face in 2 of 2 frames; 1 more show" in caplog.text
+    assert "WARNING" not in {record.levelname for record in caplog.records}
 
 
 def test_a_clip_without_any_face_is_a_clear_error(tmp_path, monkeypatch):

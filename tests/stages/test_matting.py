@@ -1,6 +1,7 @@
 """Test the matting stage from its command line: files, manifest, polarity, plate, precomputed masks, RVM."""
 
 import json
+import unicodedata
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ def clip(tmp_path_factory):
     return root
 
 
-def decode_manifest(path, first=0, last=COUNT, static=True, source_px=SOURCE_PX):
+def decode_manifest(path, first=0, last=COUNT, static=True, source_px=SOURCE_PX, **more):
     count = last - first
     columns = {
         "frame": np.arange(count),
@@ -46,7 +47,7 @@ def decode_manifest(path, first=0, last=COUNT, static=True, source_px=SOURCE_PX)
     facts = {
         "source": "frames", "fps": 25.0, "size_px": FRAME_PX, "crop_px": [8.0, 4.0, 144.0],
         "source_size": [source_px, source_px], "reader": "folder", "faces_per_frame_max": 0, "static_camera": static,
-    }  # fmt: skip
+    } | more  # fmt: skip
     write_manifest(path, "decode", columns, facts)
     return path
 
@@ -135,6 +136,27 @@ def test_recurrent_network_comes_from_the_assets(clip, tmp_path, monkeypatch):
     assert read_manifest(tmp_path / "matting.parquet", "matting")["coverage"] == pytest.approx(0.2, abs=1e-3)
 
 
+def test_frames_left_out_leave_nothing_in_the_memory_of_the_recurrent_network(clip, tmp_path, monkeypatch):
+    class Network:
+        """Its alpha is 0.1 for each frame since the memory began."""
+
+        def __init__(self, *_):
+            self.reset()
+
+        def reset(self):
+            self.seen = 0
+
+        def __call__(self, rgb):
+            self.seen += 1
+            return np.full(rgb.shape[:2], 0.1 * self.seen, np.float32)
+
+    monkeypatch.setattr(matting, "asset_path", lambda name: name)
+    monkeypatch.setattr(matting, "RecurrentMatting", Network)
+    command(clip, tmp_path, {"method": "rvm"}, left_out=[[2, 3, "somebody else"], [3, 4, "the person elsewhere"]])
+    coverage = read_manifest(tmp_path / "matting.parquet", "matting")["coverage"]
+    assert coverage == pytest.approx([0.1, 0.2, 0.1, 0.2, 0.1, 0.2], abs=3e-3)
+
+
 def failure(capsys, *arguments, **facts):
     with pytest.raises(SystemExit) as stop:
         command(*arguments, **facts)
@@ -158,6 +180,26 @@ def test_precomputed_masks_are_found_by_the_names_of_the_images(tmp_path):
     command(tmp_path, tmp_path, {"method": "given"}, "--given", tmp_path / "masks", last=3)
     seen = [read_image(tmp_path / "alpha" / f"{number:06d}.png")[32, 32] for number in range(3)]
     assert seen == [20, 40, 200]
+
+
+@pytest.mark.parametrize(("image", "mask"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC")])
+def test_precomputed_masks_may_have_accents_in_another_form_of_unicode(tmp_path, image, mask):
+    for level, letter in ((20, "é"), (40, "ü")):
+        names = [f"{unicodedata.normalize(form, letter)}.png" for form in (image, mask)]
+        write_image(tmp_path / "frames" / names[0], np.full((160, 160, 3), 99, np.uint8))
+        write_image(tmp_path / "masks" / names[1], np.full((160, 160), level, np.uint8))
+    command(tmp_path, tmp_path, {"method": "given"}, "--given", tmp_path / "masks", last=2)
+    assert [read_image(tmp_path / "alpha" / f"{number:06d}.png")[32, 32] for number in range(2)] == [20, 40]
+
+
+def test_of_masks_whose_names_differ_in_unicode_alone_each_image_has_its_own(tmp_path):
+    for level, form in ((20, "NFC"), (40, "NFD")):
+        name = f"{unicodedata.normalize(form, 'é')}.png"
+        write_image(tmp_path / "frames" / name, np.full((160, 160, 3), 99, np.uint8))
+        write_image(tmp_path / "masks" / name, np.full((160, 160), level, np.uint8))
+    command(tmp_path, tmp_path, {"method": "given"}, "--given", tmp_path / "masks", last=2)
+    seen = [read_image(tmp_path / "alpha" / f"{number:06d}.png")[32, 32] for number in range(2)]
+    assert seen == [40, 20], "in the order of the names"
 
 
 def test_missing_or_wrong_precomputed_masks_are_errors(clip, tmp_path, capsys):

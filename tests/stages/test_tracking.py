@@ -14,7 +14,7 @@ from tests.fitting import makers
 COUNT = 40
 
 
-def write_clip(folder, count=COUNT, shown=None):
+def write_clip(folder, count=COUNT, shown=None, **facts):
     frames, zero = np.arange(count), np.zeros(count, np.float32)
     quality = np.full(count, "ok", object)
     quality[5:8] = "lost"
@@ -23,7 +23,7 @@ def write_clip(folder, count=COUNT, shown=None):
     write_manifest(folder / "decode.parquet", "decode", {
         "frame": frames, "time_s": frames / 25, "source_frame": frames, "face": zero == 0,
         "face_box_px": np.zeros((count, 4)), "duplicate": zero > 0, "sharpness": zero, "picture_hash": [""] * count,
-    }, {"fps": 25.0, "size_px": 64, "static_camera": True, "faces_per_frame_max": 1})  # fmt: skip
+    }, {"fps": 25.0, "size_px": 64, "static_camera": True, "faces_per_frame_max": 1} | facts)  # fmt: skip
     points = np.random.default_rng(0).uniform(10, 50, (count, 68 * 2))
     write_manifest(folder / "landmarks.parquet", "landmarks", rows | {
         "found": ~lost, "points_px": points, "depth": np.zeros((count, 68)), "confidence": zero,
@@ -65,6 +65,12 @@ def test_every_clip_has_a_row_its_advice_and_its_curves(subject):
     assert page.count("data:image/png;base64,iVBOR") == page.count("data:image/jpeg;base64,/9j/") == 2
     beside = r"""(src|href)="(?!data:|#|clips/|capture\.html")|url\(|@import"""
     assert not re.search(beside, page), "the page needs nothing else"
+
+
+def test_frames_left_out_have_a_column_and_a_reason(subject):
+    write_clip(subject / "clips" / "talk", left_out=[[5, 7, "somebody else"]])
+    page = run(subject, ["talk"])
+    assert "<td>2</td><td>0</td><td>0</td><td>1</td>" in page and "2 that show somebody else" in page
 
 
 def test_lists_that_do_not_belong_together_are_refused(subject, capsys):

@@ -254,7 +254,7 @@ def save(folder, names, size=(64, 48)):
 
 
 def test_folder_in_natural_order(tmp_path):
-    folder = save(tmp_path / "pictures", [f"frame{n}.png" for n in range(12)])
+    folder = save(tmp_path / "images", [f"frame{n}.png" for n in range(12)])
     (folder / "notes.txt").write_text("not an image")
     (folder / "._frame0.png").write_bytes(b"left by a Mac")
     source = open_source(folder, folder_fps=10)
@@ -264,7 +264,7 @@ def test_folder_in_natural_order(tmp_path):
 
 
 def test_folder_of_grey_alpha_and_deep_images(tmp_path):
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     cv2.imwrite(str(folder / "0.png"), np.full((48, 64), 100, np.uint8))
     cv2.imwrite(str(folder / "1.png"), np.full((48, 64, 4), (10, 20, 30, 255), np.uint8))

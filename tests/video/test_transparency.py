@@ -46,7 +46,7 @@ def differences(got, expected):
     return np.abs(got.astype(int) - expected.astype(int))
 
 
-def test_the_same_picture_over_white_from_every_kind_of_file(transparent, layers, caplog):
+def test_the_same_image_over_white_from_every_kind_of_file(transparent, layers, caplog):
     with caplog.at_level(logging.INFO):
         source = open_source(transparent)
     assert source.transparent and "laid over white" in caplog.text

@@ -8,6 +8,9 @@ BFM_front_idx.mat, BFM_exp_idx.mat and facemodel_info.mat, or BFM_model_front.ma
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +135,27 @@ def _build(mean: np.ndarray, identity: np.ndarray, expression: np.ndarray, info:
     )  # fmt: skip
 
 
-def _mat(path: Path) -> dict[str, Any]:
-    """Read the arrays of a MATLAB file; SciPy runs nothing that it may hold."""
-    from scipy.io import loadmat  # slow to import
+# SciPy's reader ends the process on some damaged files: it reads in a process of its own, which sends plain arrays.
+_READ_MAT = """
+import sys, numpy, scipy.io
+data = scipy.io.loadmat(sys.argv[1])
+plain = {name: a for name, a in data.items() if isinstance(a, numpy.ndarray) and not a.dtype.hasobject}
+numpy.savez(sys.stdout.buffer, **plain)
+"""
 
+
+def _mat(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of numbers of a MATLAB file."""
     if not path.is_file():
         raise UserError(f"{path} is missing; {FIX}")
-    return {name: value for name, value in loadmat(path).items() if isinstance(value, np.ndarray)}
+    done = subprocess.run([sys.executable, "-I", "-c", _READ_MAT, str(path)], capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [
+            f"it ends SciPy's reader ({done.returncode})"
+        ]
+        raise ValueError(said[-1])
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def _numbers(data: dict[str, Any], key: str, count: int) -> np.ndarray:

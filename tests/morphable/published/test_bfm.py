@@ -70,6 +70,18 @@ def test_each_file_is_checked(pair, tmp_path, name, what):
         load_model("bfm", tmp_path)
 
 
+def test_a_file_that_may_end_scipys_reader_is_refused(pair, tmp_path):
+    for name in FILES:
+        if name != "BFM_exp_idx.mat":
+            (tmp_path / name).symlink_to(pair[0] / name)
+    whole = bytearray((pair[0] / "BFM_exp_idx.mat").read_bytes())
+    tag = whole.index(b"trimIndex") + 16  # of the numbers: their type and how many bytes they have
+    whole[tag : tag + 8] = bytes(8)
+    (tmp_path / "BFM_exp_idx.mat").write_bytes(whole)
+    with pytest.raises(UserError, match="BFM_exp_idx.mat is not the crop"):
+        load_model("bfm", tmp_path)
+
+
 @pytest.mark.parametrize("name, change, message", [
     ("facemodel_info.mat", {"tri": [[1, 2, 999]]}, "'tri' names"),
     ("facemodel_info.mat", {"keypoints": [[1, 2, 3]]}, "'keypoints' has 3"),
