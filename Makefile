@@ -57,7 +57,7 @@ test: setup lint ## style, workflow checks and every test, the slow ones too
 test-fast: setup ## the tests that take a few seconds each
 	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-fuzz: setup ## give damaged files to everything that reads files of others (an hour); FUZZ_ARGS="--count 20 sheet"
+fuzz: setup ## give damaged files to everything that reads files of others (three hours); FUZZ_ARGS="--count 20 sheet"
 	@$(PY) -m tests.fuzz $(FUZZ_ARGS)
 
 torture: setup ## kill a small run 50 times, give the same command again, compare; TORTURE_ARGS="--count 10 --seed 1"

@@ -90,8 +90,7 @@ def frames_to_show(folder: Path, table: Manifest, count: int) -> list[tuple[str,
     clips, frames = table["clip"].astype(str), table["frame"]
     rows: list[list[np.ndarray]] = []
     for clip in dict.fromkeys(clips.tolist()):
-        fit, mine = ClipStore(folder / "clips" / clip).manifest("fit"), frames[clips == clip]
-        at = np.searchsorted(fit["frame"], mine)
+        fit, at = ClipStore(folder / "clips" / clip).rows("fit", frames[clips == clip])
         rows.append([np.nan_to_num(fit[name][at]) for name in ("rotation", "expression")])
     chosen = most_different([np.concatenate(block) for block in zip(*rows, strict=True)], count)
     return [(str(clips[row]), int(frames[row])) for row in chosen]
@@ -199,8 +198,7 @@ class Page:
         rows = []
         for clip, frame in frames:
             store = ClipStore(self._folder / "clips" / clip)
-            fit = store.manifest("fit")
-            at = np.searchsorted(fit["frame"], [frame])
+            fit, at = store.rows("fit", np.array([frame]))
             asked = [np.nan_to_num(fit[name][at]).astype(float) for name in COEFFICIENTS]
             (bare, bare_mask), (image, mask) = (
                 [one[0].permute(1, 2, 0).numpy() for one in self.avatar(name).drive(*asked)] for name in pair

@@ -90,7 +90,9 @@ def run(args: argparse.Namespace) -> None:
     identity = Identity.load(args.identity)
     fit = read_manifest(args.fit, "fit")
     expressions = identity.model.expression_count
-    if len(fit) and fit["expression"].shape[1] != expressions:
+    if not len(fit):
+        raise UserError(f"{args.fit} lists no frame; delete it and run the workflow again")
+    if fit["expression"].shape[1] != expressions:
         raise UserError(
             f"{args.fit} has {fit['expression'].shape[1]} expression coefficients but {args.identity} has "
             f"{expressions}; they come from different runs: run the fit stage again"

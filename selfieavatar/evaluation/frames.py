@@ -148,14 +148,21 @@ class Images:
 
     def points(self, clip: str, frames: np.ndarray) -> tuple[np.ndarray, LandmarkSet]:
         """Read the landmarks (N,L,2) px of a clip's frames, NaN where none were found, and their set."""
-        landmarks = self.clip(clip).manifest("landmarks")
+        landmarks, rows = self.clip(clip).rows("landmarks", frames)
         kind = landmark_set(landmarks.metadata["landmark_set"])
-        return landmarks["points_px"][frames].reshape(len(frames), kind.count, 2), kind
+        return landmarks["points_px"][rows].reshape(len(frames), kind.count, 2), kind
 
     def filled_points(self, clip: str, frames: np.ndarray) -> np.ndarray:
-        """Read `points`, with those of the nearest frame that has some where none were found."""
-        landmarks = self.clip(clip).manifest("landmarks")
-        return fill_missing(landmarks["points_px"], landmarks["found"])[frames].reshape(len(frames), -1, 2)
+        """Read `points`, with those of the nearest frame that has some where none were found.
+
+        Raises:
+            UserError: no frame of the clip has landmarks.
+        """
+        landmarks, rows = self.clip(clip).rows("landmarks", frames)
+        try:
+            return fill_missing(landmarks["points_px"], landmarks["found"])[rows].reshape(len(frames), -1, 2)
+        except ValueError as error:
+            raise UserError(f"clip '{clip}': {error}; run the workflow again") from error
 
     def rates(self, subject: Subject) -> dict[str, float]:
         """Read the `frame_rate` of each clip to measure on."""
@@ -164,8 +171,8 @@ class Images:
     def batches(self, clip: str, frames: np.ndarray, size: int) -> Iterator[Batch]:
         """Yield batches of frames of one clip."""
         points, kind = self.points(clip, frames)
-        repeated = self.clip(clip).manifest("decode")["duplicate"]
-        order = np.cumsum(~repeated)[frames]  # counts the images that differ from the one before
+        decode, rows = self.clip(clip).rows("decode", frames)
+        order = np.cumsum(~decode["duplicate"])[rows]  # counts the images that differ from the one before
         for start in range(0, len(frames), size):
             part = slice(start, start + size)
             truth, alpha, uv = (self.of(clip, frames[part], folder) for folder in ("frames", "alpha", "uv"))
@@ -179,8 +186,7 @@ def driver_only(avatar: Avatar, images: Images, clip: str, frames: np.ndarray) -
     Pose, expression and gaze are those of the clip's fit; the light is the avatar's mean light, and the torso lies
     where the pose of the head tells. Nothing else of the frames is looked at.
     """
-    fit = images.clip(clip).manifest("fit")
-    rows = np.searchsorted(fit["frame"], frames)
+    fit, rows = images.clip(clip).rows("fit", frames)
     drawn = avatar.pose(*(np.nan_to_num(fit[name][rows]).astype(float) for name in COEFFICIENTS))
     render, uv = (image.permute(0, 2, 3, 1).contiguous().numpy() for image in drawn)
     return render, uv

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from selfieavatar.errors import UserError
 from selfieavatar.io.images import image_name, read_image
 from selfieavatar.io.manifest import Manifest, read_manifest
 
@@ -47,3 +48,15 @@ class ClipStore:
             UserError: it is missing, damaged, or of another version.
         """
         return read_manifest(self.folder / f"{kind}.parquet", kind)
+
+    def rows(self, kind: str, frames: np.ndarray) -> tuple[Manifest, np.ndarray]:
+        """Read a manifest of the clip and find the rows (N,) of frames (N,) in it.
+
+        Raises:
+            UserError: as `manifest`, or it lacks one of the frames.
+        """
+        found = self.manifest(kind)
+        rows = np.searchsorted(found["frame"], frames)
+        if (rows >= len(found)).any() or not np.array_equal(found["frame"][rows], frames):
+            raise UserError(f"{self.folder / kind}.parquet lacks frames that are asked for; run the workflow again")
+        return found, rows

@@ -25,6 +25,8 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UP = 2  # the filter "difference from the row above" of the specification, section 9.2
 _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}  # channels -> greyscale, RGB, RGBA
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
+_MOST_DEFLATED = 1032  # times that deflate makes anything smaller, at most
 _LEVEL = 1  # 3 is half as fast for 2 % fewer bytes
 
 
@@ -62,12 +64,33 @@ def read_image(path: Path | str) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"the image {path} is missing; run the workflow again to make it")
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    image = None if _claims_too_much(path) else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise UserError(f"{path} is not a readable image; delete it and run the workflow again")
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
     return image
+
+
+def _claims_too_much(path: Path) -> bool:
+    """Tell whether a PNG names more pixels, or longer chunks, than its bytes can hold.
+
+    OpenCV would take gigabytes for them before it reads on.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(26)
+        if len(head) < 26 or not head.startswith(_SIGNATURE) or head[12:16] != b"IHDR":
+            return False
+        width, height, bits, colours = struct.unpack(">IIBB", head[16:])
+        if width * height * bits * _CHANNELS.get(colours, 1) > 8 * _MOST_DEFLATED * size:
+            return True
+        at, kind = len(_SIGNATURE), b""
+        while at + 12 <= size and kind != b"IEND":
+            file.seek(at)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            at += 12 + length
+    return at > size
 
 
 class ImageWriter:

@@ -126,6 +126,8 @@ def read_manifest(path: Path | str, kind: str) -> Manifest:
     ragged = [field.name for field in schema if pa.types.is_list(field.type) and not _even(table[field.name])]
     if ragged:
         raise UserError(f"the rows of {ragged[0]} in {path} differ in length; delete it and run the workflow again")
+    if "time_s" in schema.names and not _finite(table["time_s"]):
+        raise UserError(f"the times in {path} are not all numbers; delete it and run the workflow again")
     text = (schema.metadata or {}).get(b"selfieavatar", b"{}")
     try:
         facts = Facts(path, json.loads(text))
@@ -148,6 +150,11 @@ def _even(column: pa.ChunkedArray) -> bool:
     """Whether all lists of a column have one length."""
     counts = pc.list_value_length(column)
     return len(counts) == 0 or bool(pc.equal(pc.min(counts), pc.max(counts)).as_py())
+
+
+def _finite(column: pa.ChunkedArray) -> bool:
+    """Whether all of a column are finite numbers."""
+    return bool(pc.all(pc.is_finite(column), min_count=0).as_py())
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,11 @@ WORDS = [
     b"$(touch HACKED)", b"`touch HACKED`", b"; touch HACKED", b"'\"<script>alert(1)</script>", b"{{7*7}}", b"\t", b"\n",
     "\u202e\u0000\ufeff".encode(), b"-x", b"~nobody/x", b"=1+1", b"NaN", b"1e999", b"-1", b"99999999999999999999",
 ]  # fmt: skip
+MARKUP = [
+    "<script>alert(1)</script>", "'\"><script>alert(1)</script>", "</title></style><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>", "\" onload=alert(1) x=\"", "javascript:alert(1)", "](javascript:alert(1))",
+    "]]><svg/onload=alert(1)>", "{{ 7 * 7 }}<script>alert(1)</script>", "x | <script>alert(1)</script>\n# y",
+]  # fmt: skip
 VALUES: list[Callable[[], Any]] = [
     lambda: None, lambda: True, lambda: -1, lambda: 0, lambda: 10**18, lambda: 1e308, lambda: float("nan"),
     lambda: float("inf"), lambda: "", lambda: "x" * 5000, lambda: [], lambda: {}, lambda: [[]] * 3,
@@ -65,7 +70,7 @@ def damage(data: bytes, rng: random.Random) -> bytes:
 
 
 def damage_tree(tree: Any, rng: random.Random) -> Any:
-    """Replace, drop or repeat one part of nested dicts and lists."""
+    """Replace, drop or repeat one part of nested dicts and lists; a text becomes markup in one of two cases."""
     if isinstance(tree, dict) and tree and rng.random() < 0.85:
         key = rng.choice(list(tree))
         changed = dict(tree)
@@ -73,7 +78,7 @@ def damage_tree(tree: Any, rng: random.Random) -> Any:
         if kind < 0.1:
             del changed[key]
         elif kind < 0.2:
-            changed[rng.choice(["x", "", "__proto__", "x" * 300])] = rng.choice(VALUES)()
+            changed[rng.choice(["x", "", "__proto__", "x" * 300, MARKUP[0], MARKUP[3]])] = rng.choice(VALUES)()
         else:
             changed[key] = damage_tree(tree[key], rng)
         return changed
@@ -88,7 +93,22 @@ def damage_tree(tree: Any, rng: random.Random) -> Any:
         else:
             items[at] = damage_tree(items[at], rng)
         return items
+    if isinstance(tree, str) and rng.random() < 0.5:
+        return rng.choice(["", tree]) + rng.choice(MARKUP)
     return rng.choice(VALUES)()
+
+
+def damage_npy(data: bytes, rng: random.Random) -> bytes:
+    """Change one to three letters of the header of an .npy file, which is Python, to ones that Python's parser heeds.
+
+    NumPy gives a header that it cannot parse to the tokenizer, which raises errors of its own.
+    """
+    start = 10 if data[6:7] == b"\1" else 12
+    end = data.index(b"\n", start)
+    changed = bytearray(data)
+    for _ in range(rng.randrange(1, 4)):
+        changed[rng.randrange(start, end)] = rng.choice(b"([{}])'\"\\\n,:#L\0")
+    return bytes(changed)
 
 
 def damage_json(data: bytes, rng: random.Random) -> bytes:
@@ -104,7 +124,7 @@ def damage_zip(data: bytes, rng: random.Random) -> bytes:
     name, content = members[at]
     kind = rng.random()
     if kind < 0.8:
-        members[at] = name, damage(content, rng)
+        members[at] = name, mutate(content, rng)
     elif kind < 0.85:
         members[at] = rng.choice(["../../x", "/tmp/x", "x" * 300, name.upper(), ""]) or "-", content
     elif kind < 0.9:
@@ -122,6 +142,8 @@ def damage_zip(data: bytes, rng: random.Random) -> bytes:
 
 def mutate(data: bytes, rng: random.Random, inner: Callable[[bytes, random.Random], bytes] | None = None) -> bytes:
     """Damage a file: in two of three cases by what knows its inside, where there is such a thing."""
+    if inner is None and data.startswith(b"\x93NUMPY"):
+        inner = damage_npy
     if inner and rng.random() < 0.67:
         with contextlib.suppress(Exception):  # of what writes the format again: not every value can be written
             return inner(data, rng)

@@ -115,10 +115,11 @@ def _in_child(read: Callable[[Path], object], path: Path, receiver: int) -> None
 def _judged(read: Callable[[Path], object], path: Path) -> tuple[str, str]:
     escaped: list[str] = []
     own = str(path.parent.resolve())
+    environment = sys.prefix, os.path.realpath(sys.prefix)  # .venv may be a link
 
     def watch(event: str, args: tuple) -> None:
         # Libraries of the environment may be opened late, and SciPy may read in a process of its own.
-        foreign = event not in ("ctypes.dlopen", "subprocess.Popen") or not str(args[0]).startswith(sys.prefix)
+        foreign = event not in ("ctypes.dlopen", "subprocess.Popen") or not str(args[0]).startswith(environment)
         if (event in EXECUTES and foreign) or event in CONNECTS:
             escaped.append(f"{event} {args!r}"[:300])
         elif event == "open":

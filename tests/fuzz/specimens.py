@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz.mutations import damage_tree, damage_zip
+from tests.fuzz.mutations import MARKUP, damage_tree, damage_zip
 
 
 def _new(folder: Path, name: str) -> Path:
@@ -94,13 +94,16 @@ def make_single_manifests(folder: Path) -> None:
 
 
 def damage_parquet(data: bytes, rng: random.Random) -> bytes:
-    """Change a value, the facts or a column of a manifest, which stays Parquet."""
+    """Change a value, the facts or a column of a manifest, which stays Parquet; texts become markup."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(BytesIO(data))
     at, name = rng.randrange(table.num_columns), rng.choice(table.column_names)
+    texts = [k for k, field in enumerate(table.schema) if pa.types.is_string(field.type)]
     kind = rng.random()
+    if texts and kind > 0.8:
+        at = rng.choice(texts)
     if kind < 0.3:
         facts = json.loads(table.schema.metadata[b"selfieavatar"])
         text = json.dumps(damage_tree(facts, rng)).encode("utf-8", errors="surrogatepass")
@@ -112,11 +115,8 @@ def damage_parquet(data: bytes, rng: random.Random) -> bytes:
     elif kind < 0.6:
         table = pa.concat_tables([table, table])
     else:
-        values = table.column(at).to_pylist()
-        row = rng.randrange(len(values))
-        odd = [None, float("nan"), float("inf"), -1, 2**31 - 1, -(2**31), "", "x" * 1000, [], [0.0] * 5, True, 1e30]
-        values[row] = damage_tree(values[row], rng) if rng.random() < 0.3 else rng.choice(odd)
-        column = table.schema.field(at)
+        values, column = table.column(at).to_pylist(), table.schema.field(at)
+        values = _odd_column(values, rng, text=at in texts)
         try:
             changed = pa.array(values, type=column.type)
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
@@ -126,6 +126,30 @@ def damage_parquet(data: bytes, rng: random.Random) -> bytes:
     made = BytesIO()
     pq.write_table(table, made)
     return made.getvalue()
+
+
+def _odd_column(values: list, rng: random.Random, text: bool) -> list:
+    """Change a row of a column, or a number of its row, or all rows that say the same; mostly within the type."""
+    row = rng.randrange(len(values))
+    before = values[row]
+    numbers = [float("nan"), float("inf"), -1.0, 0.0, 0.5, 1e-30, 1e4, 1e30, -1e30]
+    if text and rng.random() < 0.7:
+        after: Any = rng.choice(MARKUP)
+    elif isinstance(before, list) and before and rng.random() < 0.8:
+        at, number = rng.choice([slice(None), rng.randrange(len(before))]), rng.choice(numbers)
+        after = list(before)
+        after[at] = [number] * len(before) if isinstance(at, slice) else number
+    elif isinstance(before, bool) and rng.random() < 0.8:
+        after = not before
+    elif isinstance(before, float) and rng.random() < 0.8:
+        after = rng.choice(numbers)
+    elif isinstance(before, int) and rng.random() < 0.8:
+        after = rng.choice([0, before + 1, before - 1, -1, 2**31 - 1, -(2**31)])
+    else:
+        odd = [None, float("nan"), float("inf"), -1, 2**31 - 1, "", "x" * 1000, [], [0.0] * 5, True, 1e30]
+        after = damage_tree(before, rng) if rng.random() < 0.3 else rng.choice(odd)
+    alike, everywhere = rng.random() < 0.3, rng.random() < 0.2
+    return [after if k == row or everywhere or (alike and v == before) else v for k, v in enumerate(values)]
 
 
 def make_subject(folder: Path) -> None:

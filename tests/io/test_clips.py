@@ -6,6 +6,7 @@ import pytest
 from selfieavatar.errors import UserError
 from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.images import write_image
+from tests.training.makers import write_manifests
 
 
 def test_images_by_kind_and_number(tmp_path):
@@ -20,3 +21,17 @@ def test_images_by_kind_and_number(tmp_path):
         clip.image("frames", 4)
     with pytest.raises(UserError, match="fit.parquet is missing"):
         clip.manifest("fit")
+
+
+def test_rows_of_frames_that_a_manifest_lacks_are_refused(tmp_path):
+    frame = np.array([2, 3, 5], np.int32)
+    write_manifests(tmp_path, 3, decode_frame=frame)
+    clip = ClipStore(tmp_path)
+    manifest, rows = clip.rows("decode", np.array([3, 5]))
+    assert manifest["frame"][rows].tolist() == [3, 5]
+    for frames in ([4], [6], [-1, 2]):
+        with pytest.raises(UserError, match=r"decode.parquet lacks frames that are asked for"):
+            clip.rows("decode", np.array(frames))
+    write_manifests(tmp_path, 3, decode_frame=frame[::-1])
+    with pytest.raises(UserError, match="lacks frames"):
+        clip.rows("decode", frame)

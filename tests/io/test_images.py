@@ -2,6 +2,7 @@
 
 import errno
 import io
+import struct
 
 import cv2
 import numpy as np
@@ -107,3 +108,28 @@ def test_over_white_is_the_blend_of_both(kind):
     got = over_white(image, alpha)
     assert got.dtype == kind and (got[:, 0] == most).all() and (got[:, 1] == image[:, 1]).all()
     np.testing.assert_allclose(got, image * share + most * (1 - share), atol=0.5 + 1e-6)
+
+
+@pytest.mark.parametrize("side", [1 << 15, 1 << 31])
+def test_a_header_of_more_pixels_than_the_file_can_hold_is_refused_unread(tmp_path, monkeypatch, side):
+    """OpenCV takes 3 GB and ten seconds for it before it says the same."""
+    path = tmp_path / "000000.png"
+    write_image(path, np.zeros((1024, 1024, 3), np.uint8))
+    assert read_image(path).shape == (1024, 1024, 3), "black is the most that fits into few bytes"
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", side, side)
+    path.write_bytes(data)
+    monkeypatch.setattr(cv2, "imread", None)
+    with pytest.raises(UserError, match="000000.png is not a readable image"):
+        read_image(path)
+
+
+def test_a_chunk_that_is_longer_than_its_file_is_refused_unread(tmp_path, monkeypatch):
+    """OpenCV makes room for it first."""
+    path = tmp_path / "000000.png"
+    write_image(path, np.zeros((4, 4), np.uint8))
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + struct.pack(">I", 0xEDA30000) + data[37:])
+    monkeypatch.setattr(cv2, "imread", None)
+    with pytest.raises(UserError, match="000000.png is not a readable image"):
+        read_image(path)

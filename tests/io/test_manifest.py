@@ -11,6 +11,7 @@ from selfieavatar.errors import UserError
 from selfieavatar.io import manifest
 from selfieavatar.io.manifest import read_manifest, write_manifest
 from selfieavatar.io.schemas import SCHEMAS
+from tests.training.makers import write_manifests
 
 COLUMNS = {
     "frame": np.arange(3),
@@ -137,3 +138,17 @@ def test_a_fact_that_is_not_there_is_named(tmp_path):
 def test_every_column_says_what_it_is():
     for schema in SCHEMAS.values():
         assert all(field.metadata and field.metadata[b"doc"] for field in schema)
+
+
+@pytest.mark.parametrize("time_s", [np.nan, np.inf])
+def test_times_that_are_no_numbers_are_refused(tmp_path, time_s):
+    """Nothing can be drawn over them, and no frame is before another."""
+    write_manifests(tmp_path, 3)
+    path = tmp_path / "decode.parquet"
+    assert read_manifest(path, "decode")["time_s"][1] == 0.1
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("time_s")
+    odd = pa.array([0.0, time_s, 0.2], pa.float64())
+    pq.write_table(table.set_column(place, table.schema.field(place), odd), path)
+    with pytest.raises(UserError, match=r"times in .*decode.parquet are not all numbers"):
+        read_manifest(path, "decode")

@@ -132,3 +132,8 @@ def test_what_was_not_measured_is_refused(subject, made):  # noqa: F811
     write_json(subject / "external/peer/metrics.json", content)
     with pytest.raises(UserError, match="of another run than its table"):
         run(subject, made, "--methods", "peer")
+    path = subject / "clips/talk/fit.parquet"
+    fit = read_manifest(path, "fit")
+    write_manifest(path, "fit", {name: fit[name][:4] for name in fit.table.column_names}, fit.metadata)
+    with pytest.raises(UserError, match=r"fit.parquet lacks frames that are asked for"):
+        run(subject, made)

@@ -20,7 +20,6 @@ from selfieavatar.training.loop import Frames, train
 from stages import reenact_clip as reenact
 from stages import train as train_stage
 from tests.fitting import makers
-from tests.networks.test_backbones import vggface2_file
 from tests.training.makers import SIZE, settings, write_clip
 
 FRAMES, LOST = 12, 5
@@ -240,6 +239,8 @@ def test_what_is_known_is_said_in_words():
 
 @pytest.mark.parametrize("network", ["vggface2", "dlib_face"])
 def test_the_painted_face_is_compared_with_the_person_as_filmed(made, tmp_path, monkeypatch, network):
+    from tests.networks.test_backbones import vggface2_file  # imports torchvision, which takes seconds
+
     monkeypatch.setenv("SELFIEAVATAR_ASSETS", str(tmp_path))
     if network == "vggface2":
         vggface2_file(tmp_path / "resnet50_ft_weight.pkl")

@@ -140,3 +140,12 @@ def test_a_clip_without_a_usable_frame_gives_empty_folders(clip: Path) -> None:
     _write_fit(clip / "fit.parquet", ["lost"])
     _run(clip)
     assert len(read_manifest(clip / "render.parquet", "render")) == 1 and not list((clip / "uv").iterdir())
+
+
+def test_a_fit_without_a_frame_is_refused(clip: Path) -> None:
+    fit = read_manifest(clip / "fit.parquet", "fit")
+    none = {name: fit[name][:0] for name in fit.table.column_names}
+    write_manifest(clip / "fit.parquet", "fit", none)
+    with pytest.raises(UserError, match=r"fit.parquet lists no frame; delete it"):
+        _run(clip)
+    assert not list(clip.glob("*render*"))
