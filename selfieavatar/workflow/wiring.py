@@ -6,6 +6,7 @@ the user can fix is a UserError; Snakemake prints its sentence.
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import subprocess
@@ -65,6 +66,7 @@ class Wiring:
         if workflow.is_main_process:
             hold_run(Path(".snakemake"))
             end_when_told()
+            gc.set_threshold(200_000, 50, 100)  # a plan is millions of objects that stay: a tenth of its time
         self.config, overlay = settings_given(workflow, config)
         check_config(
             self.config, "the configuration (config/config.yaml, --configfile, or --config subjects=... results=...)"
