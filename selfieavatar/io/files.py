@@ -86,6 +86,15 @@ def _remove_leftovers(mine: Path, name: str, end: str) -> None:
                 _remove(path)
 
 
+def remove_dead(folder: Path) -> None:
+    """Remove what processes of this host that are surely gone have left half-written right below a folder."""
+    pattern = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.(part|old)(\.\w+)?")
+    with suppress(OSError):  # no folder yet, or one that is closed to this user
+        for path in folder.iterdir():
+            if (found := pattern.fullmatch(path.name)) and is_gone(found[1], int(found[2])):
+                _remove(path)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)

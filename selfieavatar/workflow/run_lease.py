@@ -18,6 +18,7 @@ from snakemake.io import _IOFile
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 from selfieavatar.errors import UserError
+from selfieavatar.io.files import remove_dead
 from selfieavatar.io.lease import VARIABLE, Holder, folder_of, new_run, refuse_lost
 
 
@@ -33,9 +34,10 @@ class RunLease:
     def __init__(self, workflow: Any, results: Path) -> None:
         self._workflow, self._results = workflow, Path(os.path.abspath(results))
         self._holder: Holder | None = None
-        self._cleared = False
         if workflow.is_main_process:
             self._holder = _holder()
+            self._holder.clear(self._results)
+            remove_dead(self._results)
             self._holder.run.roots.append(str(self._results))
             self._holder.run.publish()
             workflow.register_envvars(VARIABLE)  # for executors that pass on only what they are told
@@ -49,9 +51,6 @@ class RunLease:
         """
         if self._holder is None or self._workflow.dryrun:
             return
-        if not self._cleared:
-            self._holder.clear(self._results)
-            self._cleared = True
         jobs = list(self._workflow.dag.needrun_jobs())
         self._take(file for job in jobs for file in job.output)
         # Whoever held the lease while this run was looking for what is missing has made it by now.

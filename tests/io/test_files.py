@@ -7,7 +7,7 @@ import os
 import pytest
 
 from selfieavatar.io import files
-from selfieavatar.io.files import atomic_dir, atomic_file
+from selfieavatar.io.files import atomic_dir, atomic_file, remove_dead
 from selfieavatar.io.owner import place
 
 
@@ -53,6 +53,17 @@ def test_what_a_killed_run_left_does_not_stay(tmp_path):
     left += [f".a.{names[who]}-0123abcd.part.txt" for who in ("mine", "far")]
     assert found == sorted([*left, ".b.00000000-2-0123abcd.part.txt", "a.txt", "frames"])
     assert os.listdir(tmp_path / "frames") == ["new"]
+
+
+def test_what_processes_left_that_have_ended_is_removed_right_below_a_folder(tmp_path):
+    gone, mine = f"{place()}-4194305-00000000", f"{place()}-{os.getpid()}-00000000"
+    left = [f".summary.{gone}.part.html", f".frames.{gone}.old"]
+    kept = [f".summary.{mine}.part.html", ".summary.part.html", ".git", "a.00000000-4194305-00000000.part"]
+    for name in left + kept:
+        (tmp_path / name).mkdir()
+    remove_dead(tmp_path)
+    remove_dead(tmp_path / "none")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
 def test_two_writers_of_one_output_do_not_meet(tmp_path):
