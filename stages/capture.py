@@ -48,6 +48,7 @@ KINDS = ("decode", "landmarks", "matting", "fit")
 STILL_COUNT = 24  # images of a clip in which the background is compared
 AWAY = 0.025  # of the image's side: so far from the person's matte it is background
 THUMBNAIL_PX = 160
+FAR = 16  # sides of the image: no detector sees a face so far outside
 
 Table = dict[str, np.ndarray]
 
@@ -113,6 +114,8 @@ def read_clips(args: argparse.Namespace) -> list[Clip]:
             raise UserError(f"the manifests beside {args.decode[k]} list different frames; run the workflow again")
         store = ClipStore(args.frames[k].parent, frames=args.frames[k], alpha=args.alpha[k])
         clips.append(Clip(name, args.roles[k], **found, store=store))
+        if (np.abs(clips[k].points) > FAR * clips[k].size_px).any():
+            raise UserError(f"{args.landmarks[k]} has landmarks far outside of the frames; run the workflow again")
     if len({clip.size_px for clip in clips}) > 1:
         raise UserError(f"the clips of '{args.subject}' differ in size; give them the same preset")
     return clips

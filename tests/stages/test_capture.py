@@ -189,3 +189,15 @@ def test_a_damaged_image_leaves_no_page(subject, capsys):
     with pytest.raises(SystemExit):
         run(subject)
     assert "000007.png is not a readable image" in capsys.readouterr().err and not list(subject.glob("*capture*"))
+
+
+def test_landmarks_far_outside_of_the_frames_leave_no_page(subject, capsys):
+    path = subject / "clips/talk/landmarks.parquet"
+    table = read_manifest(path, "landmarks")
+    columns = {name: table[name].copy() for name in table.table.column_names}
+    columns["points_px"][3, 7] = 1e30
+    write_manifest(path, "landmarks", columns, table.metadata)
+    with pytest.raises(SystemExit):
+        run(subject)
+    assert "landmarks.parquet has landmarks far outside" in capsys.readouterr().err
+    assert not list(subject.glob("*capture*"))
