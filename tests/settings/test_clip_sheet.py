@@ -104,6 +104,7 @@ def test_unknown_subjects_and_subjects_without_training_clips(tmp_path):
         (ROW.replace("\tself\t", "\t\t"), "row 2: consent is empty; nobody"),
         (ROW.replace("\tself\t", "\tyes\t"), "row 2: unknown consent 'yes'"),
         (ROW.replace("anna\t", "../x\t", 1), "row 2: subject '../x' must"),
+        (ROW.replace("anna\t", "Logs\t", 1), "row 2: subject 'Logs' is the name of a folder that all subjects share"),
         (ROW.replace("anna.mp4\t\t", "anna.mp4\t5\t3"), "row 2: end_frame 3 must be greater than start_frame 5"),
         (ROW.replace("anna.mp4\t\t", "anna.mp4\t-1\t"), "row 2: start_frame '-1' must be a whole number"),
         (ROW.replace("anna.mp4", ""), "row 2: source is empty"),
