@@ -84,6 +84,11 @@ class Sheet:
         """List the clips of a subject, of the given roles or of all."""
         return [clip for clip in self._own.get(subject, []) if clip.role in (roles or ROLES)]
 
+    def folders(self, subject: str) -> list[Path]:
+        """List the folders that the footage of a subject lies in."""
+        found = (expand(clip.source).absolute().parent for clip in self.of(subject) if clip.demo_seed is None)
+        return list(dict.fromkeys(found))
+
     def clip(self, subject: str, name: str) -> Clip:
         """Find the clip of that name.
 
