@@ -111,6 +111,9 @@ def test_a_wrong_value_is_named():
 def test_a_path_must_be_a_path():
     with pytest.raises(UserError, match="config key 'results' in x must be a path, not None"):
         check_config({"results": None}, "x")
+    for key in ("results", "subjects"):
+        with pytest.raises(UserError, match=f"config key '{key}' in x: the path 'a{{b}}c' has a brace, .* rename it"):
+            check_config({key: "a{b}c"}, "x")
 
 
 def test_choices_that_cannot_work_together():
