@@ -111,6 +111,7 @@ def test_unknown_subjects_and_subjects_without_training_clips(tmp_path):
         (ROW.replace("anna.mp4", "demo:x"), "row 2: source 'demo:x' must be demo:<seed>"),
         (ROW.replace("anna.mp4", "me.JPG"), "row 2: source 'me.JPG' is one image, which trains no avatar"),
         (ROW.replace("anna.mp4", "{x}.mp4"), "row 2: source '{x}.mp4' has a brace"),
+        (ROW.replace("anna.mp4", "a\0.mp4"), "has a NUL character"),
         (ROW + "nosuch", "row 2: unknown preset 'nosuch'"),
         (ROW + "\t\tmore", "row 2: 11 cells under 9 columns"),
         (ROW.replace("\t", " "), "row 2: 1 cell under 9 columns; put one tab between columns, not spaces"),

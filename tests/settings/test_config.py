@@ -93,6 +93,7 @@ def test_a_typo_is_named_with_the_nearest_key():
         ("capture", {"minutes": [1]}, "config key 'capture.minutes' must have at least 2 items, not .1.;"),
         ("demo", {"size_px": 65}, "config key 'demo.size_px' must be a multiple of 2, not 65"),
         ("matting", {"masks": "a/b"}, "config key 'matting.masks' must match pattern .*, not 'a/b'"),
+        ("train", {"images": 10**30}, "config key 'train.images' must be less than or equal to 1000000000"),
         ("compare", {"x": 1}, "unknown config key 'compare.x'"),
     ],
 )
