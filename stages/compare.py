@@ -73,13 +73,19 @@ def read_metrics(path: Path, subject: str) -> dict[str, Any]:
     return content
 
 
-def why_not(results: Path, log_file: Path) -> str:
+def shared(text: str, results: Path, sheet: Sheet, subject: str) -> str:
+    """Take the folders of the results and of the subject's footage out of a sentence."""
+    return without_folders(text, results.absolute().parent, *sheet.folders(subject))
+
+
+def why_not(results: Path, sheet: Sheet, subject: str, log: Path) -> str:
     """Tell why a step has made nothing, as far as its log says."""
+    log_file = Path(subject, log)
     text = end_of(results / log_file)
     if text is None:
         return "its step has not run"
     said = said_by(text)
-    return f"{without_folders(said)} ({log_file})" if said else f"see {log_file}"
+    return f"{shared(said, results, sheet, subject)} ({log_file})" if said else f"see {log_file}"
 
 
 def first_missing(results: Path, sheet: Sheet, subject: str) -> str:
@@ -88,7 +94,7 @@ def first_missing(results: Path, sheet: Sheet, subject: str) -> str:
     for rule in (rule for rule in RULES.values() if rule.needed and sheet.of(subject, *filter(None, [rule.role]))):
         for of in clips if rule.scope == "clip" else [""]:
             if not (results / subject / rule.made(of)).is_file():
-                why = why_not(results, Path(subject, rule.log(of)))
+                why = why_not(results, sheet, subject, rule.log(of))
                 return f"not made: {subject}/{rule.made(of)} is missing; {why}"
     return ""
 
@@ -99,12 +105,12 @@ def why_missing(results: Path, sheet: Sheet, subject: str, method: Method) -> tu
     if method.kind == "external":
         if not (results / place).is_dir():
             return f"no images of it in {place}", False
-        why = why_not(results, Path(subject, RULES["external"].log(method.name)))
+        why = why_not(results, sheet, subject, RULES["external"].log(method.name))
         return f"not measured: {place}{METRICS} is missing; {why}", True
     if method.kind == "variant" and (results / subject / METRICS).is_file():
-        logs = [Path(subject, RULES[name].log(method.name)) for name in ("train", "evaluate")]
-        tried = [path for path in logs if (results / path).is_file()]
-        why = f"; {why_not(results, tried[-1])}" if tried else ""
+        logs = [RULES[name].log(method.name) for name in ("train", "evaluate")]
+        tried = [path for path in logs if (results / subject / path).is_file()]
+        why = f"; {why_not(results, sheet, subject, tried[-1])}" if tried else ""
         return f"not made: {place}{METRICS} is missing{why}", bool(tried)
     return first_missing(results, sheet, subject), method == OURS
 
@@ -118,7 +124,7 @@ def measured(results: Path, sheet: Sheet, subject: str, methods: list[Method], c
             try:
                 content = read_metrics(path, subject)
             except UserError as error:
-                reason = without_folders(str(error))
+                reason = shared(str(error), results, sheet, subject)
         else:
             reason, asked = why_missing(results, sheet, subject, method)
         if content and method.kind == "baseline" and not content.get("baselines"):
@@ -167,7 +173,7 @@ def groups_of(results: Path, one: Measured, labels: dict[str, dict[str, str]]) -
             raise UserError(f"{name} does not say how many frames a second of its clips has; measure again")
     except UserError as error:
         log.warning("%s, %s: %s", one.subject, one.method.label, error)
-        return missing_cells(one, labels, without_folders(str(error)))
+        return missing_cells(one, labels, without_folders(str(error), results.absolute().parent))
     return group_cells(one, table, labels, block)
 
 

@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--train-clips", type=json.loads, default=[], help="JSON list of [source, start, end] that the share is of"
     )
+    parser.add_argument("--only", action="store_true", help="the subject has no other clip to train on")
     parser.add_argument("--labels", type=json.loads, default={}, help="JSON object: what the clip shows, for metrics")
     parser.add_argument("--out-frames", type=Path, required=True, help="folder for the frames, 000000.png and so on")
     parser.add_argument("--manifest", type=Path, required=True, help="decode.parquet")
@@ -124,7 +125,13 @@ def run(args: argparse.Namespace) -> None:
             f"{args.source} has {source.count} frames: end_frame {args.end} is beyond the end, lower it or leave it "
             "empty"
         )
-    refuse_images(args.out_frames, len(clip_range(source, args.start, args.end)), size_px)
+    count = len(clip_range(source, args.start, args.end))
+    if args.only and count < _LEAST_TRAINED:
+        raise UserError(
+            f"the clip to train on, {args.source}, is one photo or frame, which cannot train an avatar; give a video, "
+            "a folder of images or a longer range"
+        )
+    refuse_images(args.out_frames, count, size_px)
     ranges = parse_ranges(args.ranges, args.start, args.end)
     held, split = held_out(source, args)
     with FaceFinder(settings.face_confidence) as finder:

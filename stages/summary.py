@@ -55,8 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
 class Reader:
     """Read what lies in the folder of a subject, for `Subject`."""
 
-    def __init__(self, results: Path, name: str, asked: set[Path] | None) -> None:
+    def __init__(self, results: Path, name: str, asked: set[Path] | None, folders: list[Path]) -> None:
         self.results, self.name, self.folder = results, name, results / name
+        self._folders = [results.absolute().parent, *folders]  # no reason names them
         self._asked = asked  # files, after a run; None while one may be running
 
     def path(self, path: Path) -> str:
@@ -67,7 +68,7 @@ class Reader:
         """Say what became of the job of a rule; of: its clip, variant, driver and so on, empty for the subject."""
         file, log_file = self.folder / rule.made(of), self.folder / rule.log(of)
         asked, said = self._asked is None or file in self._asked, end_of(log_file)
-        state, reason = job_state(file.is_file(), said, asked, ended=self._asked is not None)
+        state, reason = job_state(file.is_file(), said, asked, self._asked is not None, self._folders)
         place = self.path(log_file) if said is not None else ""
         return Job(rule.stage or rule.name, of, state, reason, place, minutes(self.folder / rule.benchmark(of)))
 
@@ -219,9 +220,9 @@ def run(args: argparse.Namespace) -> None:
     if not results.is_dir():
         raise UserError(f"there is no folder {results}; name that of the results by --results")
     asked = {Path(line) for line in sys.stdin.read().split("\n")} if args.after_run else None
-    subjects = [Reader(results, name, asked).read(sheet) for name in sheet.everybody()]
+    subjects = [Reader(results, name, asked, sheet.folders(name)).read(sheet) for name in sheet.everybody()]
     said = end_of(results / "logs" / "compare.log")
-    state, why = job_state((results / "table.md").is_file(), said, asked=False, ended=args.after_run)
+    state, why = job_state((results / "table.md").is_file(), said, False, args.after_run, [results.absolute().parent])
     table = f"the table of all subjects has failed: {why} (logs/compare.log)" if state == "failed" else ""
     write_manifest(results / "summary.parquet", "summary", columns(subjects))
     page = results / "summary.html"

@@ -36,8 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     _common(one, "MEAD's folder, or that of one actor")
     one.add_argument("--actors", type=_words, default=[], metavar="M003,W009", help="only these (default: all)")
     one.add_argument(
-        "--views", type=_words, default=["front"], metavar="VIEWS",
-        help="of " + ", ".join(mead.VIEWS) + " (default: front); several views of an actor become several subjects",
+        "--views", type=_words, metavar="VIEWS",
+        help=f"of {', '.join(mead.VIEWS)} (default: that of --assume-view, else front); several views of an actor "
+        "become several subjects",
     )  # fmt: skip
     one.add_argument("--emotions", type=_words, default=list(mead.EMOTIONS), metavar="angry,sad", help="default: all")
     one.add_argument("--levels", type=_words, default=list(mead.LEVELS), metavar="1,3", help="default: all")
@@ -87,6 +88,8 @@ def assumptions(args: argparse.Namespace) -> dict[str, str]:
 
 def mead_clips(args: argparse.Namespace) -> list[Clip]:
     """Make the rows of the chosen videos of MEAD, and unpack these."""
+    if args.views is None:
+        args.views = [args.assume_view or "front"]
     for option, known in (("views", mead.VIEWS), ("emotions", mead.EMOTIONS), ("levels", mead.LEVELS)):
         refuse_unknown(option, getattr(args, option), known)
     if not 0 <= args.test_share < 1:

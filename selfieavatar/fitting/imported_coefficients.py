@@ -27,7 +27,6 @@ from selfieavatar.morphable.coefficient_files import (
     no_image,
     numbers_of,
     read_coefficients,
-    refuse_count,
 )
 from selfieavatar.morphable.landmark_sets import MEDIAPIPE
 from selfieavatar.morphable.model import MorphableModel
@@ -79,14 +78,12 @@ def read_clip(path: Path, settings: Fit, decode: Manifest) -> tuple[Coefficients
     """
     model, source = settings.model, Path(decode.metadata["source"])
     check_coefficients(path, model, expand(settings.model_path), source)
-    if not source.is_dir():  # how many images a video has is known since it was decoded
-        refuse_count(path, int(decode["source_frame"].max()) + 1, source, at_least=True)
     track = read_coefficients(path, model)
     width, height = decode.metadata["source_size"]
     if width != height:
         raise UserError(f"{path} is for square images, but {source} is {width} x {height} pixels; give the squares "
                         "that the coefficients were fitted to")  # fmt: skip
-    numbers = numbers_of(model, source, decode["source_frame"])
+    numbers = numbers_of(path, model, source, decode["source_frame"])
     found = track.rows_of(numbers)
     rows = np.flatnonzero(found >= 0)
     if not len(rows):

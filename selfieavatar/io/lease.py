@@ -91,7 +91,7 @@ class Run:
 def folder_of(root: Path, path: Path) -> Path | None:
     """Find the folder of a folder of results that a path lies in; None for what all subjects share.
 
-    Both are absolute.
+    Both are absolute. No subject is called `logs`: the sheet refuses it.
     """
     parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
     return root / parts[0] if len(parts) > 1 and parts[0] != "logs" else None

@@ -113,10 +113,10 @@ def read_manifest(path: Path | str, kind: str) -> Manifest:
         _refuse_giants(stored.metadata)
         schema = stored.schema_arrow
         found = (schema.metadata or {}).get(b"kind", b"?").decode(errors="replace")[:40]
-        if found != kind or not schema.equals(SCHEMAS[kind]):
-            raise UserError(
-                f"{path} is a manifest of kind '{found}' or of another version, not '{kind}'; make it again"
-            )
+        if found != kind:
+            raise UserError(f"{path} is a manifest of kind '{found}', not '{kind}'; make it again")
+        if not schema.equals(SCHEMAS[kind]):
+            raise UserError(f"the columns of {path} are of another version of the manifest '{kind}'; make it again")
         table = stored.read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -39,7 +39,7 @@ class Coefficients:
     """Coefficients of N frames of a published model, as somebody else fitted them.
 
     Attributes:
-        number: (N,) number of each frame's image: as its file is named, or its place in the video, from 1.
+        number: (N,) number of each frame's image: as its file is named, or its place in the video or folder, from 1.
         identity: (K,). expression: (N, E).
         joints: (N, J, 3) axis-angle of neck, jaw and eyes where the model has them, else (N, 0, 3).
         rotation: (N, 3, 3) and translation (N, 3) cm: camera from model, both in OpenCV axes; of FLAME, with the root
@@ -69,33 +69,67 @@ class Coefficients:
         return np.where(self.number[order[at]] == numbers, order[at], -1)
 
 
-def numbers_of(model: str, source: Path, source_frame: np.ndarray) -> np.ndarray:
-    """Find the number of each frame of a source as files of coefficients count: (n,).
+def numbers_of(path: Path, model: str, source: Path, source_frame: np.ndarray) -> np.ndarray:
+    """Find the number of each frame of a source as the coefficients in `path` count: (n,), 0 or -1 where none is meant.
 
-    IMAvatar's are those in the names of a folder's images; of videos, and for FaceVerse, the place from 1.
+    IMAvatar's are those in the names of a folder's images; of videos, and of FaceVerse's stacked vectors, the place
+    from 1. Of a folder of FaceVerse's vectors it is the place of the file that is named as the image.
+
+    Raises:
+        UserError: the names in such a folder do not agree with those of the images, or it has too few files.
     """
-    if model != "flame" or not source.is_dir():
+    images = list_images(source) if source.is_dir() else []
+    if model == "flame":
+        return np.array([image_number(file.name) for file in images])[source_frame] if images else source_frame + 1
+    if not path.is_dir():
         return source_frame + 1
-    return np.array([image_number(file.name) for file in list_images(source)])[source_frame]
+    place, shown = _names(path, source, images)
+    if shown and not place.keys().isdisjoint(shown):
+        return np.array([place.get(name, 0) for name in shown])[source_frame]
+    numbered = all(isinstance(name, int) for name in place)
+    if not images and numbered:
+        first = min(place, default=1) > 0  # as their tracker counts; others count from 0
+        return np.array([place.get(int(frame + first), 0) for frame in source_frame])
+    found, count = len(place), len(images) or int(source_frame.max()) + 1
+    if found < count or (found > count and images) or numbered:
+        holds = "of other numbers" if numbered and found == count else f"({found})"
+        raise UserError(
+            f"{path} holds files of coefficients {holds} that do not belong to the {count} images that {source} shows; "
+            "give the folder of its tracker, one .npy for each image and named as it"
+        )
+    return source_frame + 1
+
+
+def _names(path: Path, source: Path, images: list[Path]) -> tuple[dict[int | str, int], list[int | str]]:
+    """Map the names of a folder's vectors to places from 1, and list those of images: numbers where all are, or stems.
+
+    Raises:
+        UserError: one side counts from 0 and the other does not, so that pairs would be off by one.
+    """
+    files = vector_files(path)
+    stems, shown = [file.stem for file in files], [image.stem for image in images]
+    if all(re.fullmatch("[0-9]{1,9}", stem) for stem in stems + shown):
+        own, seen = [int(stem) for stem in stems], [int(stem) for stem in shown]
+        if len(set(own)) == len(own) and len(set(seen)) == len(seen):
+            if own and seen and (0 in own) != (0 in seen) and not set(own) <= set(seen):
+                raise UserError(
+                    f"{path} counts from {min(own)} and {source} from {min(seen)}; name each .npy as its image, so "
+                    "that it is clear which belong together"
+                )
+            return {name: row for row, name in enumerate(own, start=1)}, list(seen)
+    return {name: row for row, name in enumerate(stems, start=1)}, list(shown)
 
 
 def no_image(path: Path, track: Coefficients, source: Path, numbers: np.ndarray) -> UserError:
     """Say that the file has none of the images of a source with these numbers."""
+    if path.is_dir():
+        return UserError(
+            f"{path} has no sound coefficients of any image of {source} that the clip shows; track it again"
+        )
     return UserError(
         f"{path} has coefficients of images {track.number.min()} to {track.number.max()}, but {source} shows "
         f"{numbers.min()} to {numbers.max()}; give the file that belongs to it"
     )
-
-
-def refuse_count(path: Path, count: int, source: Path, at_least: bool = False) -> None:
-    """Check that a folder of coefficients has one file for each of `count` images, or at least these; UserError."""
-    found = len(vector_files(path)) if path.is_dir() else count
-    if found < count or (found > count and not at_least):
-        has = "shows at least" if at_least else "has"
-        raise UserError(
-            f"{path} holds {found} files of coefficients, but {source} {has} {count} images; give the folder that "
-            "belongs to it, one file for each image"
-        )
 
 
 @lru_cache
@@ -107,10 +141,12 @@ def check_coefficients(path: Path, model: str, model_path: Path, source: Path) -
     """
     track = read_coefficients(path, model)
     if source.is_dir() and (images := list_images(source)):
-        refuse_count(path, len(images), source)
-        numbers = numbers_of(model, source, np.arange(len(images)))
-        if (track.rows_of(numbers) < 0).all():
+        numbers = numbers_of(path, model, source, np.arange(len(images)))
+        lacking = int((track.rows_of(numbers) < 0).sum())
+        if lacking == len(images):
             raise no_image(path, track, source, numbers)
+        if lacking:
+            log.warning("%s has no coefficients of %d of the %d images of %s", path, lacking, len(images), source)
     found = len(track.identity), track.expression.shape[1]
     if model == "flame":
         from selfieavatar.morphable.published.flame import EXPRESSIONS, SHAPES  # the models are slow to import
@@ -176,10 +212,11 @@ def read_flame_params(path: Path) -> Coefficients:
 
 
 def read_faceverse(path: Path) -> Coefficients:
-    """Read FaceVerse v3's vectors: .npy of (N, 490) numbers, or a folder of one .npy of (490,) per image, from 1.
+    """Read FaceVerse v3's vectors: .npy of (N, 490) numbers, or a folder of one .npy of (490,) per image.
 
     A vector is identity 150, expression 52, texture 251, Euler angles 3, light 27, translation 3, eyes 4. Other
-    versions have vectors of other lengths and other cameras; they are refused. A folder's order is the natural one.
+    versions have vectors of other lengths and other cameras; they are refused. Numbers are places from 1, of a folder
+    in natural order (`numbers_of` pairs them with images). Frames whose numbers are not finite are left out.
 
     Raises:
         UserError: the file is missing, holds objects, or vectors of another length.
@@ -189,11 +226,13 @@ def read_faceverse(path: Path) -> Coefficients:
         rows = np.concatenate([np.zeros((0, 490)), *(_vectors(file, alone=True) for file in files)])
     else:
         rows = _vectors(path)
-    if not len(rows) or not np.isfinite(rows).all():
-        raise UserError(f"{path} holds no rows, or numbers that are not finite; run FaceVerse's tracker again")
+    finite = np.isfinite(rows).all(1)
+    if not finite.any():
+        raise UserError(f"{path} holds no row, or none whose numbers are finite; run FaceVerse's tracker again")
     rows, count = rows.astype(float), len(rows)
+    rows[~finite] = np.nan  # no head
     track = Coefficients(
-        np.arange(1, count + 1), rows[:, :150].mean(0), rows[:, 150:202], np.zeros((count, 0, 3)),
+        np.arange(1, count + 1), rows[finite, :150].mean(0), rows[:, 150:202], np.zeros((count, 0, 3)),
         np.zeros((count, 3)), euler_matrix(rows[:, 453:456]),
         (rows[:, 483:486] + [0, 0, _FACEVERSE_AWAY]) * _FACEVERSE_CM, np.full(2, _FACEVERSE_FOCAL), np.full(2, 0.5),
     )  # fmt: skip
@@ -226,7 +265,7 @@ def _vectors(path: Path, alone: bool = False) -> np.ndarray:
 
 def _of_heads(track: Coefficients, path: Path) -> Coefficients:
     """Keep the frames whose numbers a head can have, since failed trackers leave others. UserError if none has."""
-    turn = np.clip(track.rotation, -_LARGEST, _LARGEST)
+    turn = np.nan_to_num(np.clip(track.rotation, -_LARGEST, _LARGEST))  # zeros are no rotation either
     sound = np.abs(turn @ np.swapaxes(turn, 1, 2) - np.eye(3)).max((1, 2)) < _NO_TURN
     sound &= np.linalg.det(turn) > 0
     for values in (track.expression, track.joints, track.root, track.translation):

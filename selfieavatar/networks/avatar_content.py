@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import NoneType
 from typing import Any
 
@@ -34,6 +35,9 @@ def refuse_misfits(content: dict[str, Any]) -> None:
     for part in ("g_style", "expression_range"):
         for name, values in content[part].items():
             _refuse_other_numbers(values, f"{part}.{name} is not of finite numbers")
+    ends = content["expression_range"]
+    if not bool((ends["low"] <= ends["high"]).all()):
+        raise ValueError("expression_range is upside down")
     channels = map_channels(network)
     channels |= dict.fromkeys(OFF_FACE, channels["face"])
     for region in regions_of(network):
@@ -57,6 +61,8 @@ def _refuse_foreign_kinds(content: dict[str, Any]) -> None:
     for name in ("images", "minutes"):
         if type(content.get(name, 0)) not in (int, float, NoneType):
             raise ValueError(f"{name} must be a number")
+        if not math.isfinite(content.get(name) or 0):
+            raise ValueError(f"{name} is not finite")
     for name, values in content["identity"].items():
         if not isinstance(values, str if name == "model" else Tensor):
             raise ValueError(f"identity.{name} must be {'a text' if name == 'model' else 'a tensor'}")

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from selfieavatar.io.paths import AVATAR, IMAGES, SELF, STAGES, TRAIN, VARIANTS
@@ -88,7 +89,7 @@ def worst_first(subjects: Iterable[Subject]) -> list[Subject]:
     return sorted(subjects, key=lambda subject: STATES.index(subject.state))
 
 
-def job_state(made: bool, log: str | None, asked: bool, ended: bool) -> tuple[str, str]:
+def job_state(made: bool, log: str | None, asked: bool, ended: bool, folders: Iterable[Path] = ()) -> tuple[str, str]:
     """Return state and reason of a job.
 
     Args:
@@ -96,6 +97,7 @@ def job_state(made: bool, log: str | None, asked: bool, ended: bool) -> tuple[st
         log: end of its log; None where it has none.
         asked: its output was asked for.
         ended: no job is running any more.
+        folders: those of footage and results, which the reason does not name.
     """
     if made:
         return "done", ""
@@ -106,7 +108,7 @@ def job_state(made: bool, log: str | None, asked: bool, ended: bool) -> tuple[st
         return "running", ""
     if said is not None and said.startswith(INTERRUPTED):
         return "waiting", said
-    return "failed", without_folders(said or silent_end(log))
+    return "failed", without_folders(said or silent_end(log), *folders)
 
 
 def sentence(log: str) -> str | None:

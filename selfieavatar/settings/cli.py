@@ -157,6 +157,7 @@ def _end_with(run: str) -> None:
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+FAILING = (errno.EIO, errno.ESTALE)
 
 
 def os_problem(error: OSError) -> str | None:
@@ -166,6 +167,12 @@ def os_problem(error: OSError) -> str | None:
         return f"the disk is full at {where}; free some space and run the same command again"
     if error.errno in NOT_ALLOWED:
         return f"cannot write {where} ({error.strerror}); make it writable, or choose another folder"
+    if error.errno in FAILING:
+        return (
+            f"the disk or its connection fails at {where} ({error.strerror}); see to it and run the same command again"
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return f"a name is too long for the file system: {where}; choose a shorter one"
     return None
 
 

@@ -25,6 +25,7 @@ CONSENTS = ("self", "written", "licence", "synthetic")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 DRIVER = re.compile(f"{NAME.pattern}--{NAME.pattern}")  # <subject>--<clip>
 DEMO = re.compile(r"demo:([0-9]{1,9})")
+OWN_FOLDERS = ("logs",)  # of the workflow, beside those of the subjects
 LONGEST_NAME = 100  # characters of a subject or clip: some files are named after two clips
 MOST_SAID = 10  # wrong rows that are named
 
@@ -82,6 +83,11 @@ class Sheet:
     def of(self, subject: str, *roles: str) -> list[Clip]:
         """List the clips of a subject, of the given roles or of all."""
         return [clip for clip in self._own.get(subject, []) if clip.role in (roles or ROLES)]
+
+    def folders(self, subject: str) -> list[Path]:
+        """List the folders that the footage of a subject lies in."""
+        found = (expand(clip.source).absolute().parent for clip in self.of(subject) if clip.demo_seed is None)
+        return list(dict.fromkeys(found))
 
     def clip(self, subject: str, name: str) -> Clip:
         """Find the clip of that name.
@@ -281,6 +287,8 @@ def _faults(row: dict[str, str]) -> Iterator[str]:
             yield (
                 f"{column} '{cells[column]}' must be made of letters, digits, _ and -, and begin with a letter or digit"
             )
+    if row["subject"].lower() in OWN_FOLDERS:
+        yield f"subject '{cells['subject']}' is the name of a folder that all subjects share; choose another name"
     for column, known in (("role", ROLES), ("dataset", DATASETS)):
         if row[column] not in known:
             yield f"unknown {column} '{cells[column]}'; known: {', '.join(known)}"

@@ -35,6 +35,7 @@ from selfieavatar.settings.sections import (
     Storage,
 )
 from selfieavatar.settings.train_section import Train
+from selfieavatar.settings.typed_paths import fault_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG_FILE = ROOT / "config" / "config.yaml"
@@ -122,6 +123,8 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
     for key in PATHS:
         if key in config and (not isinstance(config[key], str) or not config[key].strip()):
             raise UserError(f"config key '{key}'{_in(where)} must be a path, not {shown(config[key])}")
+        if key in config and (fault := fault_of(config[key])):
+            raise UserError(f"config key '{key}'{_in(where)}: the path {shown(config[key])} {fault}")
     for name in SECTIONS:
         section = {} if config.get(name) is None else config[name]
         if not isinstance(section, Mapping):

@@ -12,7 +12,7 @@ from selfieavatar.settings.sections import Section
 class Optimisation(Section):
     """Length, optimiser, precision and bookkeeping of a training."""
 
-    images: int = Field(0, ge=0)
+    images: int = Field(0, ge=0, le=1000000000)
     """Training ends after this many images (frames seen); 0 sets no bound."""
     minutes: float = Field(120, ge=0)
     """Training ends after this many minutes of stepping, resumed runs included; 0 sets no bound."""
@@ -42,7 +42,7 @@ class Optimisation(Section):
     """AdamW's weight decay; never applied to biases, noise weights, constants and free maps."""
     clip_norm: float = Field(1.0, gt=0)
     """Largest norm of each generator's gradient."""
-    ema_images: int = Field(4000, ge=1)
+    ema_images: int = Field(4000, ge=1, le=1000000000)
     """Half-life of the weight average that becomes the avatar, in images."""
     maps_until: int = Field(30000, ge=0)
     """Images after which the maps of G_fa and G_b are cached and their generators dropped."""

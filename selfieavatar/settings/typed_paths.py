@@ -17,12 +17,14 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes that Linux and macOS take
 
 
 def fault_of(source: str) -> str:
-    """Say why no file of that path can be used; empty where one can."""
-    if set(source) & set("{}\0"):
-        return "has a brace, which stands for a wildcard; rename the file"
+    """Say why no file or folder of that path can be used; empty where one can."""
+    if "\0" in source:
+        return "has a NUL character, which no path has; correct it"
+    if set(source) & set("{}"):
+        return "has a brace, which stands for a wildcard; rename it"
     if found := _PATH_VARIABLE.search(source):
-        return f"has {found[0]}, which stands for a path of the workflow; rename the file"
-    whole, longest = (max(len(os.fsencode(name)) for name in source.split(at)) for at in ("\0", "/"))
+        return f"has {found[0]}, which stands for a path of the workflow; rename it"
+    whole, longest = len(os.fsencode(source)), max(len(os.fsencode(name)) for name in source.split("/"))
     if whole > _LONGEST_PATH:
         return f"has {whole} bytes; a path has at most {_LONGEST_PATH}, so correct it"
     return f"has a name of {longest} bytes; files have at most {_LONGEST_NAME}" if longest > _LONGEST_NAME else ""

@@ -188,6 +188,11 @@ class Wiring:
         samples = self.section("samples", wildcards.subject)
         return f"--holdout {samples.holdout} --gap-s {samples.gap_s}"
 
+    def only_trained(self, wildcards: Any) -> str:
+        """Write --only for the one clip that a subject has to train on: two have two frames, however short they are."""
+        trained = self.sheet.of(wildcards.subject, "train")
+        return "--only" if [clip.clip for clip in trained] == [wildcards.clip] else ""
+
     def held_out_of(self, wildcards: Any) -> list[str]:
         """Find the sources of all clips to train on, of a subject of whose frames a share is held out."""
         if not self.held_out(wildcards):

@@ -64,7 +64,7 @@ def test_missing_damaged_and_foreign_files(tmp_path):
     with pytest.raises(UserError, match="not a readable Parquet file"):
         read_manifest(tmp_path / "broken.parquet", "fit")
     write_manifest(tmp_path / "m", "landmarks", COLUMNS)
-    with pytest.raises(UserError, match="kind 'landmarks'"):
+    with pytest.raises(UserError, match="m is a manifest of kind 'landmarks', not 'fit'"):
         read_manifest(tmp_path / "m", "fit")
 
 
@@ -73,7 +73,7 @@ def test_wrong_types_and_damaged_facts_are_refused(tmp_path):
     write_manifest(path, "landmarks", COLUMNS)
     table = pq.read_table(path)
     pq.write_table(table.set_column(0, "frame", table["frame"].cast("int64")), path)
-    with pytest.raises(UserError, match="of another version"):
+    with pytest.raises(UserError, match="the columns of .* are of another version of the manifest 'landmarks'"):
         read_manifest(path, "landmarks")
     pq.write_table(table.replace_schema_metadata({"kind": "landmarks", "selfieavatar": "{broken"}), path)
     with pytest.raises(UserError, match="the facts of .* are not readable"):

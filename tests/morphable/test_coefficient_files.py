@@ -10,10 +10,10 @@ from selfieavatar.errors import UserError
 from selfieavatar.morphable.coefficient_files import (
     check_coefficients,
     euler_matrix,
+    numbers_of,
     read_coefficients,
     read_faceverse,
     read_flame_params,
-    refuse_count,
 )
 
 
@@ -134,7 +134,7 @@ def test_wrong_faceverse_files_are_refused(tmp_path):
         with pytest.raises(UserError, match="not a plain .npy file"):
             read_faceverse(tmp_path / "header.npy")
     np.save(tmp_path / "nan.npy", good * np.nan)
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(UserError, match="are finite"):
         read_faceverse(tmp_path / "nan.npy")
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match="not a plain .npy file"):
@@ -171,7 +171,6 @@ def test_a_folder_of_one_vector_per_image_is_read_in_natural_order(tmp_path):
         (np.zeros((2, 490), np.float32), r"10.npy holds float32 \(2, 490\)"),
         (np.zeros((), np.float32), r"10.npy holds float32 \(\)"),
         (np.array([{}], dtype=object), "10.npy is not a plain .npy file"),
-        (np.full(490, np.nan), "not finite"),
     ],
 )
 def test_a_wrong_file_of_a_folder_is_named(tmp_path, content, words):
@@ -181,16 +180,68 @@ def test_a_wrong_file_of_a_folder_is_named(tmp_path, content, words):
         read_faceverse(folder)
 
 
-def test_a_folder_of_vectors_is_counted(tmp_path):
-    folder = vectors(tmp_path / "coeffs", ["9.npy", "10.npy"])
-    images = tmp_path / "image"
-    images.mkdir()
-    for number in range(3):
-        (images / f"{number}.png").touch()
-    with pytest.raises(UserError, match="holds 2 files of coefficients, but .*image has 3 images"):
-        check_coefficients(folder, "faceverse", tmp_path / "model.npy", images)
-    refuse_count(folder, 2, tmp_path / "v.mp4", at_least=True)
-    with pytest.raises(UserError, match="holds 2 files .* shows at least 3"):
-        refuse_count(folder, 3, tmp_path / "v.mp4", at_least=True)
-    with pytest.raises(UserError, match="holds no rows"):
-        read_faceverse(images)
+def images(folder, names):
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "shown", "places"),
+    [
+        (["2", "10", "9"], ["9.png", "10.png", "11.png"], [2, 3, 0]),  # its tracker found no face in the last
+        (["0003", "0004", "0005"], ["1.png", "2.png", "3.png"], [0, 0, 1]),
+        (["0", "1"], ["0.jpg", "1.jpg"], [1, 2]),
+        (["a", "c"], ["a.png", "b.png", "c.png"], [1, 0, 2]),
+        (["0", "1"], ["frame1.png", "frame2.png"], [1, 2]),
+    ],
+)
+def test_vectors_belong_to_the_images_of_their_names(tmp_path, files, shown, places):
+    folder = vectors(tmp_path / "coeffs", [f"{name}.npy" for name in files])
+    source = images(tmp_path / "image", shown)
+    assert numbers_of(folder, "faceverse", source, np.arange(len(shown))).tolist() == places
+
+
+@pytest.mark.parametrize(
+    ("files", "places"),
+    [(["000001", "000003"], [1, 0, 2, 0]), (["0", "2"], [1, 0, 2, 0]), (list("abcd"), [1, 2, 3, 4])],
+)
+def test_vectors_of_a_video_are_numbered_from_1_or_0(tmp_path, files, places):
+    folder = vectors(tmp_path / "coeffs", [f"{name}.npy" for name in files])
+    assert numbers_of(folder, "faceverse", tmp_path / "v.mp4", np.arange(4)).tolist() == places
+
+
+@pytest.mark.parametrize(
+    ("files", "shown", "words"),
+    [
+        (["0", "1", "2"], ["1.png", "2.png", "3.png"], "coeffs counts from 0 and .*image from 1; name each .npy"),
+        (["1", "2", "3"], ["0.png", "1.png", "2.png"], "coeffs counts from 1 and .*image from 0; name each .npy"),
+        (
+            ["9", "10"],
+            ["1.png", "2.png"],
+            "holds files of coefficients of other numbers that do not belong to the 2 im",
+        ),
+        (["9", "10"], ["a.png", "b.png", "c.png"], r"holds files of coefficients \(2\) that do not belong to the 3 im"),
+    ],
+)
+def test_vectors_of_other_images_are_refused(tmp_path, files, shown, words):
+    folder = vectors(tmp_path / "coeffs", [f"{name}.npy" for name in files])
+    with pytest.raises(UserError, match=words):
+        check_coefficients(folder, "faceverse", tmp_path / "model.npy", images(tmp_path / "image", shown))
+
+
+def test_too_few_vectors_of_a_video_are_refused(tmp_path):
+    folder = vectors(tmp_path / "coeffs", ["a.npy", "b.npy"])
+    with pytest.raises(UserError, match=r"\(2\) that do not belong to the 3 images"):
+        numbers_of(folder, "faceverse", tmp_path / "v.mp4", np.arange(3))
+    with pytest.raises(UserError, match="holds no row"):
+        read_faceverse(images(tmp_path / "image", ["1.png"]))
+
+
+def test_frames_of_no_finite_numbers_are_left_out(tmp_path, caplog):
+    folder = vectors(tmp_path / "coeffs", ["1.npy", "2.npy", "3.npy"])
+    np.save(folder / "2.npy", np.full(490, np.nan))
+    track = read_faceverse(folder)
+    assert track.number.tolist() == [1, 3] and np.isfinite(track.identity).all()
+    assert "1 of 3 frames, first number 2, hold no head and are left out" in caplog.text

@@ -47,6 +47,11 @@ def test_how_errors_end(capsys):
     assert outcome(raising(KeyboardInterrupt()), capsys)[0] == 130
     status, said = outcome(raising(PermissionError(errno.EACCES, "Permission denied", "/data/x")), capsys)
     assert status == 2 and "cannot write /data/x (Permission denied)" in said
+    for number in (errno.EIO, errno.ESTALE):
+        status, said = outcome(raising(OSError(number, os.strerror(number), "/data/x")), capsys)
+        assert status == 2 and f"the disk or its connection fails at /data/x ({os.strerror(number)})" in said
+    status, said = outcome(raising(OSError(errno.ENAMETOOLONG, "File name too long", "/data/x")), capsys)
+    assert status == 2 and "a name is too long for the file system: /data/x" in said
 
 
 def test_a_defect_keeps_its_traceback():

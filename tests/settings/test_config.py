@@ -93,6 +93,7 @@ def test_a_typo_is_named_with_the_nearest_key():
         ("capture", {"minutes": [1]}, "config key 'capture.minutes' must have at least 2 items, not .1.;"),
         ("demo", {"size_px": 65}, "config key 'demo.size_px' must be a multiple of 2, not 65"),
         ("matting", {"masks": "a/b"}, "config key 'matting.masks' must match pattern .*, not 'a/b'"),
+        ("train", {"images": 10**30}, "config key 'train.images' must be less than or equal to 1000000000"),
         ("compare", {"x": 1}, "unknown config key 'compare.x'"),
     ],
 )
@@ -111,6 +112,9 @@ def test_a_wrong_value_is_named():
 def test_a_path_must_be_a_path():
     with pytest.raises(UserError, match="config key 'results' in x must be a path, not None"):
         check_config({"results": None}, "x")
+    for key in ("results", "subjects"):
+        with pytest.raises(UserError, match=f"config key '{key}' in x: the path 'a{{b}}c' has a brace, .* rename it"):
+            check_config({key: "a{b}c"}, "x")
 
 
 def test_choices_that_cannot_work_together():

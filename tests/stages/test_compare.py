@@ -313,6 +313,15 @@ def test_a_peer_that_failed_says_why(results):
     assert "is missing; 3 images are missing (bert/logs/peer.external.log)" in run(results)[0]
 
 
+def test_no_reason_names_a_folder_of_footage_or_results(results):
+    sheet, private = results.parent / "sheet.tsv", f"{results.parent}/carl: a, b.mp4 (c"
+    sheet.write_text(sheet.read_text().replace("carl-talk.mp4", f"{private}/x.mp4"))
+    said = f"error: decode: {private}/x.mp4 has no face for {results}/carl/avatar.pt"
+    (results / "carl/logs/talk.decode.log").write_text(said)
+    page, _ = run(results)
+    assert "x.mp4 has no face for results/carl/avatar.pt" in page and "carl:" not in page
+
+
 def test_metrics_that_no_region_has_are_compared_too(results):
     further = {
         "tracked": {"found": 29, "akd": 0.0123, "aed": 0.4, "apd_deg": 1.5, "jitter": 0.002},

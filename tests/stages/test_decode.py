@@ -31,13 +31,14 @@ def face_clip(count: int, start: int = 0, **face) -> list[np.ndarray]:
     ]
 
 
-def decoded(source, out, start=None, end=None, ranges=(), held=(), **settings):
+def decoded(source, out, start=None, end=None, ranges=(), held=(), only=False, **settings):
     argv = ["--source", str(source), "--out-frames", str(out / "frames"), "--manifest", str(out / "decode.parquet")]
     argv += ["--settings", json.dumps({"size_px": SIZE, "sample_count": 8, **settings}), "--threads", "2"]
     argv += [] if start is None else ["--start", str(start)]
     argv += [] if end is None else ["--end", str(end)]
     argv += ["--ranges", json.dumps(ranges)]
     argv += ["--holdout", "0.25", "--gap-s", "0.2", "--train-clips", json.dumps(held)] if held else []
+    argv += ["--only"] if only else []
     cli.main(decode.build_parser(), decode.run, argv)
     return read_manifest(out / "decode.parquet", "decode")
 
@@ -145,6 +146,18 @@ def test_a_clip_whose_images_do_not_fit_is_refused_before_anything_is_written(cl
     monkeypatch.setattr(decode, "FaceFinder", None)  # nobody is looked for
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: namedtuple("usage", "free")(needed))
     assert_refused(capsys, clip, tmp_path / "out", "storage.keep_pictures", start=3, end=15)
+
+
+def test_one_photo_or_frame_trains_nobody(clip, tmp_path, capsys):
+    said = "is one photo or frame, which cannot train an avatar"
+    one = write_video(tmp_path / "one.mp4", face_clip(1))
+    (tmp_path / "folder").mkdir()
+    cv2.imwrite(str(tmp_path / "folder" / "a.png"), face_clip(1)[0])
+    for source in (one, tmp_path / "folder"):
+        assert_refused(capsys, source, tmp_path / "out", said, only=True)
+    assert_refused(capsys, clip, tmp_path / "out", said, only=True, start=3, end=4)
+    assert_refused(capsys, one, tmp_path / "out", said, only=True, held=[[str(one), None, None]])
+    assert len(decoded(one, tmp_path / "beside")) == 1, "to test on, or beside others"
 
 
 def test_output_is_reproducible_to_the_byte(clip, tmp_path):

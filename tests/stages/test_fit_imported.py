@@ -234,7 +234,7 @@ def test_faceverse_projects_as_faceverse_projects(tmp_path):
     assert found["fitted"].all()
     np.testing.assert_allclose(found["expression"], rows[:, 150:202], atol=1e-6)
     (clip / "coeffs").mkdir()
-    for number, row in enumerate(rows):  # as its trackers write them
+    for number, row in enumerate(rows, start=1):  # as its trackers write them
         np.save(clip / "coeffs" / f"{number}.npy", row)
     alone = fit_one(tmp_path, clip, clip / "coeffs", **own)
     np.testing.assert_array_equal(alone["expression"], found["expression"])

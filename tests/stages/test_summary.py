@@ -93,6 +93,18 @@ def test_every_subject_has_its_state_and_reason(batch, capsys):
     assert "4 subjects: 1 failed, 2 waiting, 1 done" in said and "failed at decode talk: bert.mp4 is no video" in said
 
 
+def test_no_reason_names_a_folder_of_footage_or_results(tmp_path):
+    private, results = tmp_path / "anna: a, b.mp4 (c", tmp_path / "o'neil, anna;" / "results"
+    results.mkdir(parents=True)
+    row = f"anna\ttalk\ttrain\t{private}/x.mp4\t\t\tselfie\tself\tsmoke"
+    (results.parent / "sheet.tsv").write_text("\t".join(COLUMNS) + f"\n{row}\n")
+    said = f"error: decode: {private}/x.mp4 has no face for {results}/anna/avatar.pt\n"
+    touch(results / "anna/logs/talk.decode.log", said.encode())
+    rows, page = run(results)
+    assert rows["anna"]["reason"] == "x.mp4 has no face for results/anna/avatar.pt"
+    assert "neil" not in page and "anna:" not in page
+
+
 def test_frames_time_scores_and_disk(batch):
     anna = run(batch)[0]["anna"]
     assert [anna[f"frames_{split}"] for split in ("train", "val", "test", "left_out")] == [1, 1, 1, 2]

@@ -61,6 +61,8 @@ def test_mead_without_views(tmp_path, capsys):
     _, comment, row = capsys.readouterr().out.splitlines()
     assert comment.endswith("--seed 1 --assume-view front")
     assert row.split("\t")[:3] == ["M003", "front_angry_level_3_001", "train"]
+    run("mead", folder, "--consent", "licence", "--assume-view", "left_60", "--test-share", 0)
+    assert capsys.readouterr().out.splitlines()[-1].split("\t")[:2] == ["M003", "left_60_angry_level_3_001"]
     said = refused(capsys, "mead", folder, "--consent", "licence", "--assume-actor", "anna")
     assert "--assume-actor 'ANNA' is no name of MEAD's" in said
 

@@ -1,5 +1,6 @@
 """What the rules ask for is answered from the sheet, the settings and the machine."""
 
+import dataclasses
 import json
 import os
 from collections import Counter
@@ -9,6 +10,7 @@ import pytest
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.assets import GIVEN
+from selfieavatar.settings.clip_sheet import Sheet
 from selfieavatar.settings.config import SECTIONS
 from selfieavatar.workflow import given_settings
 from selfieavatar.workflow import wiring as wiring_module
@@ -102,6 +104,15 @@ def test_what_is_held_out(wiring, tmp_path):
     assert json.loads(wf.trained_ranges(of("anna")))["read"] == [[5, 90]]
     assert wf.role_of_samples(of("anna")) == "train" and wf.role_of_samples(of("bert")) == "holdout"
     assert wf.measured_samples(of("anna")) == "<subject>/test_samples.parquet" and wf.measured_samples(of("bert")) == []
+
+
+def test_the_only_clip_to_train_on_is_told(wiring):
+    wf = wiring()
+    asked = [wf.only_trained(of(subject, clip=clip)) for subject, clip in (("anna", TALK), ("anna", "read"))]
+    assert asked == ["--only", ""] and wf.only_trained(of("carl", clip="talk")) == ""
+    wf.sheet.clips.append(dataclasses.replace(wf.sheet.clip("anna", TALK), clip="more"))
+    wf.sheet = Sheet(wf.sheet.clips)
+    assert wf.only_trained(of("anna", clip=TALK)) == wf.only_trained(of("anna", clip="more")) == ""
 
 
 def test_faces_are_compared_with_the_person_as_long_as_images_stay(wiring, tmp_path, monkeypatch):

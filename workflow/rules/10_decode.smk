@@ -20,6 +20,7 @@ rule decode:
         images=lambda wildcards: images_digest(wf.source(wildcards), wf.held_out_of(wildcards)),
         ranges=wf.crop_ranges,
         holdout=wf.held_out,
+        only=wf.only_trained,
         train_clips=lambda wildcards, input: wf.train_clips(wildcards, input.train),
         labels=wf.labels,
     message:
@@ -27,6 +28,6 @@ rule decode:
     shell:
         logged(
             "python -m stages.decode --settings {params.cfg:q} --threads {threads} --source {input.source:q} {params.cut}"
-            " --ranges {params.ranges:q} {params.holdout} --train-clips {params.train_clips:q} --labels {params.labels:q} --out-frames {output.frames:q}"
+            " --ranges {params.ranges:q} {params.holdout} {params.only} --train-clips {params.train_clips:q} --labels {params.labels:q} --out-frames {output.frames:q}"
             " --manifest {output.manifest:q}"
         )
