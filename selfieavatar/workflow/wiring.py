@@ -6,7 +6,6 @@ the user can fix is a UserError; Snakemake prints its sentence.
 
 from __future__ import annotations
 
-import gc
 import os
 import shlex
 import subprocess
@@ -39,11 +38,11 @@ from selfieavatar.settings.marking_section import Marking
 from selfieavatar.settings.packaged import packaged_file
 from selfieavatar.settings.sections import Storage
 from selfieavatar.settings.typed_paths import why_missing
+from selfieavatar.workflow.adapted_snakemake import adapt_snakemake
 from selfieavatar.workflow.command import sheet_path
 from selfieavatar.workflow.given_settings import Settings, settings_given
 from selfieavatar.workflow.input_folders import as_input
 from selfieavatar.workflow.run_lock import hold_run
-from selfieavatar.workflow.told_to_end import end_when_told
 
 Ask = Callable[[Any], Any]  # of Snakemake's wildcards
 NOWHERE = "beside the demo actor"  # who brings nothing
@@ -65,8 +64,7 @@ class Wiring:
         self.workflow = workflow
         if workflow.is_main_process:
             hold_run(Path(".snakemake"))
-            end_when_told()
-            gc.set_threshold(200_000, 50, 100)  # a plan is millions of objects that stay: a tenth of its time
+            adapt_snakemake()
         self.config, overlay = settings_given(workflow, config)
         check_config(
             self.config, "the configuration (config/config.yaml, --configfile, or --config subjects=... results=...)"

@@ -75,9 +75,9 @@ def test_snakemake_goes_on_after_a_run_that_was_killed(snakemake, tmp_path):
 TOLD = """
 import os, signal, threading, time
 from snakemake.scheduling.job_scheduler import JobScheduler
-from selfieavatar.workflow.told_to_end import end_when_told
+from selfieavatar.workflow.adapted_snakemake import adapt_snakemake
 
-end_when_told()
+adapt_snakemake()
 scheduler = JobScheduler.__new__(JobScheduler)
 scheduler._lock, scheduler._open_jobs, scheduler._user_kill = threading.Lock(), threading.Semaphore(0), None
 signal.signal(signal.SIGTERM, scheduler.exit_gracefully)
