@@ -4,6 +4,7 @@ import copy
 import logging
 from abc import ABC, abstractmethod
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -95,10 +96,17 @@ class PyavSource(VideoSource):
         if self._interlaced and self._holds_fields():
             self._index_decoded()
         if self._pts is not None:
-            self.times_s = (self._pts - self._pts[0]) * self._time_base
+            ticks, repeated = timing.spread(self._pts)
+            self.times_s = (ticks - ticks[0]) * self._time_base
+            if len(repeated):
+                self._say(
+                    f"frames that repeat the time of the frame before: {len(repeated)} (the first is frame "
+                    f"{repeated[0]}); they are shown between their neighbours"
+                )
         else:
             self.times_s = np.arange(self.count) / (announced or [25.0])[0]
-            self._say(f"its frames have no times: {(announced or [25.0])[0]:g} frames a second are taken")
+            lack = "many of its frames have no times of their own" if self._some_times else "its frames have no times"
+            self._say(f"{lack}: {(announced or [25.0])[0]:g} frames a second are taken")
         self.fps = timing.frame_rate(self.times_s, announced)
         if others:
             self._say(f"it has {others + 1} video tracks: the first is used, {self.size[0]}x{self.size[1]}")
@@ -144,11 +152,13 @@ class PyavSource(VideoSource):
         self.count = len(pts) + self._lacking
 
     def _set_times(self, pts: list[int], keys: list[tuple[int, int]]) -> None:
-        """Take the presentation times of all frames, if they are known and all different, and the key frames."""
-        known = len(set(pts)) == len(pts) > 0 and self._time_base > 0
+        """Take the presentation times of all frames, if they are known and most are different, and the key frames."""
+        times = Counter(pts)
+        known = 0 < len(pts) <= 2 * len(times) and self._time_base > 0
+        self._some_times = len(times) > 1
         self._pts = np.sort(np.array(pts, dtype=np.int64)) if known else None
-        times = set(pts)
-        self._keys = sorted(key for key in keys if key[0] in times) if known else []
+        # A key frame that shares its time with another one is no place to count from.
+        self._keys = sorted(key for key in keys if times[key[0]] == 1) if known else []
         self._key_numbers = [] if self._pts is None else [int(np.searchsorted(self._pts, key)) for key, _ in self._keys]
 
     def _holds_fields(self) -> bool:
@@ -240,6 +250,8 @@ class PyavSource(VideoSource):
             for frame in self._frames(container, stream):
                 if self._pts is not None and frame.pts is not None:
                     number = int(np.searchsorted(self._pts, frame.pts))
+                    if number < following < len(self._pts) and self._pts[following] == frame.pts:
+                        number = following  # the next of several of one time
                     if number >= len(self._pts) or self._pts[number] != frame.pts:
                         continue  # outside the edit list
                 else:

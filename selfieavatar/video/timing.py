@@ -15,6 +15,22 @@ def pauses(times_s: np.ndarray) -> np.ndarray:
     return np.flatnonzero(steps > max(_PAUSE_S, _PAUSE_STEPS * float(np.median(steps)))) if len(steps) else np.zeros(0)
 
 
+def spread(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Part the frames that share a time stamp, from the sorted stamps (N,) of all frames, of which two or more differ.
+
+    They follow each other by the median step, or less where the next stamp is near.
+
+    Returns:
+        The stamps (N,) float, all different, and the frames (K,) that repeated the stamp before.
+    """
+    known, first, count = np.unique(stamps, return_index=True, return_counts=True)
+    steps = np.diff(known)
+    usual = float(np.median(steps)) if len(steps) else 1.0
+    step = np.minimum(usual, np.append(steps, usual * count[-1]) / count)
+    place = np.arange(len(stamps)) - np.repeat(first, count)
+    return np.repeat(known, count) + place * np.repeat(step, count), np.flatnonzero(place)
+
+
 def frame_rate(times_s: np.ndarray, announced: Iterable[float]) -> float:
     """Compute the average frame rate of a recording from the times (N,) s of its frames, without its pauses.
 
