@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _LONGER_SOUND_S = 0.5  # by which the sound may be longer than the video
 _ASPECT = 4.0  # of pixels, either way: no video has more, and a hostile file would fill the memory
+_WRAPPED_S = 2**32 / 90_000  # half of what MPEG's clock of 33 bits counts, 13 hours
 _FIELD_S = 1 / 45  # interlaced frames come 25 or 30 times a second, their fields twice as often
 
 
@@ -128,7 +129,8 @@ class PyavSource(VideoSource):
     def _index(self, container, stream) -> None:
         """Index the presentation times of all frames and the key frames from the packets alone."""
         pts: list[int] = []
-        keys, discarded, known = [], 0, True
+        keys, discarded, known, latest = [], 0, True, None
+        self._time_base = float(stream.time_base) if stream.time_base else 0.0
         try:
             for packet in container.demux(stream):
                 if packet.size == 0:
@@ -136,6 +138,9 @@ class PyavSource(VideoSource):
                 if packet.is_discard:
                     discarded += 1  # trimmed by the file's edit list
                     continue
+                if packet.dts is not None:
+                    self._refuse_joined(packet, latest, len(pts), "mpeg" in container.format.name)
+                    latest = packet.dts if latest is None else max(latest, packet.dts)
                 if packet.pts is None:
                     known = False
                     pts.append(len(pts))
@@ -146,10 +151,21 @@ class PyavSource(VideoSource):
                     keys.append((packet.pts, start))
         except av.error.FFmpegError as error:
             log.warning("%s: reading stopped after %d frames: %s", self.path, len(pts), error)
-        self._time_base = float(stream.time_base) if stream.time_base else 0.0
         self._set_times(pts if known else [], keys)
         self._lacking = 0 if self._pts is None else self._truncated(stream, self._pts, discarded)
         self.count = len(pts) + self._lacking
+
+    def _refuse_joined(self, packet, latest: int | None, number: int, clock_wraps: bool) -> None:
+        """Refuse a file whose time stamps begin again at a key frame: their order is not that of the images.
+
+        Decoding times never fall within a recording. FFmpeg reads a fall of MPEG's clock as its wrap, a day later.
+        """
+        step = 0 if latest is None else packet.dts - latest
+        if packet.is_keyframe and (step < 0 or (clock_wraps and step * self._time_base > _WRAPPED_S)):
+            raise UserError(
+                f"{self.path} joins recordings without mending their times, which begin again at frame {number}: give "
+                f"the recordings as clips of their own, or copy it by `ffmpeg -i {self.path.name} -c copy mended.mp4`"
+            )
 
     def _set_times(self, pts: list[int], keys: list[tuple[int, int]]) -> None:
         """Take the presentation times of all frames, if they are known and most are different, and the key frames."""
