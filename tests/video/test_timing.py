@@ -62,6 +62,14 @@ def test_one_repeated_time_is_parted_and_named_and_the_rest_holds(tmp_path, capl
     assert [(n, read_number(image)) for n, _, image in source.read(range(60))] == [(n, n) for n in range(60)]
 
 
+def test_times_without_pauses_go_on_by_the_usual_step():
+    times = paused(60, 9, 2.0) + paused(60, 39, 5.0, 0)
+    np.testing.assert_allclose(timing.without_pauses(times, times), np.arange(60) / 25)
+    shown = np.delete(np.arange(60), [9, 10, 40])  # frames that could not be read
+    np.testing.assert_allclose(timing.without_pauses(times[shown], times), shown / 25)
+    assert timing.without_pauses(np.arange(3.0), np.arange(3.0)).tolist() == [0, 1, 2]
+
+
 def test_where_most_times_are_repeated_there_are_none(tmp_path, caplog):
     made = write_video(tmp_path / "a.mkv", numbered(12), options={"bf": "0"})
     source = open_source(restamp(made, tmp_path / "b.mkv", [n // 6 * 40 for n in range(12)]))
