@@ -71,6 +71,10 @@ def _is_full(frame) -> bool:
     return int(frame.color_range) == _RANGE_FULL or frame.format.name.startswith("yuvj")
 
 
+def _is_limited_rgb(frame) -> bool:
+    return frame.format.is_rgb and not frame.format.has_palette and int(frame.color_range) == _RANGE_LIMITED
+
+
 def frame_to_rgb(frame) -> np.ndarray:
     """Convert a PyAV frame from YUV to RGB (H, W, 3): uint8, or uint16 in the file's own transfer if it is HDR.
 
@@ -80,6 +84,8 @@ def frame_to_rgb(frame) -> np.ndarray:
     name = ("rgba64le" if transparent else "rgb48le") if is_hdr(frame) else ("rgba" if transparent else "rgb24")
     if frame.format.is_rgb or frame.format.name.startswith(("pal", "mono")):
         image = frame.reformat(format=name).to_ndarray()  # no matrix to choose
+        if _is_limited_rgb(frame):  # swscale takes any RGB for full range
+            image[..., :3] = _stretched(image[..., :3])
     elif frame.format.name.startswith(("gray", "ya")):
         image = frame.reformat(format=name).to_ndarray()
         if not _is_full(frame):  # swscale takes any grey for full range
@@ -109,6 +115,8 @@ def remarks(frame) -> list[str]:
     matrix, name = int(frame.colorspace), frame.format.name
     skewed = min(_turned(frame)) > 0.02 * max(_turned(frame))
     found = ["it is to be turned by no right angle: the nearest is taken"] if skewed else []
+    if _is_limited_rgb(frame):
+        found.append("it says that its RGB has limited range: stretched to full")
     if frame.format.is_rgb or name.startswith(("pal", "mono")):
         return found
     grey = name.startswith(("gray", "ya"))

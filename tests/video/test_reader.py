@@ -183,6 +183,20 @@ def test_grey_has_the_range_of_colour(tmp_path, caplog, codec, pix_fmt, colour_r
     assert ("range: " in caplog.text) == (colour_range == 0 and codec == "ffv1")
 
 
+@pytest.mark.parametrize("codec, pix_fmt", [("ffv1", "bgr0"), ("libx264rgb", "rgb24")])
+@pytest.mark.parametrize("colour_range, shown", [(0, FULL), (1, LIMITED), (2, FULL)])
+def test_rgb_of_limited_range_is_stretched_and_named(tmp_path, caplog, codec, pix_fmt, colour_range, shown):
+    caplog.set_level(logging.INFO)
+    levels = np.array([16, 126, 206, 235], np.uint8).repeat(16)[None, :, None]
+    path = write_video(
+        tmp_path / "a.mkv", [np.broadcast_to(levels, (48, 64, 3))] * 2, codec=codec, pix_fmt=pix_fmt,
+        tags={"color_range": colour_range}, options={"qp": "0"} if codec == "libx264rgb" else {}, full_range=True,
+    )  # fmt: skip
+    _, _, image = next(open_source(path).read([1]))
+    assert image[24, 8::16].tolist() == [[value] * 3 for value in shown]
+    assert ("RGB has limited range: stretched to full" in caplog.text) == (colour_range == 1)
+
+
 @pytest.mark.parametrize(
     "tags, words",
     [
