@@ -257,6 +257,22 @@ def test_hdr_is_tone_mapped(tmp_path, caplog, transfer, white):
     assert black < 8 and 95 < grey < 140 and 210 < bright < 245 and peak > 250
 
 
+@pytest.mark.parametrize(
+    "primaries, words",
+    [(1, None), (9, None), (12, None), (2, "names no colour primaries: BT.2020 is taken"),
+     (10, "its HDR colour primaries (number 10 of ITU-T H.273) are not converted")],
+)  # fmt: skip
+def test_hdr_primaries_that_are_not_converted_are_named(tmp_path, caplog, primaries, words):
+    caplog.set_level(logging.INFO)
+    tags = {"color_trc": 16, "color_primaries": primaries, "colorspace": 9, "color_range": 1}
+    path = write_video(
+        tmp_path / "a.mkv", [np.zeros((48, 64, 3), np.uint16)] * 2, codec="libx265", pix_fmt="yuv420p10le", matrix=9,
+        tags=tags, options={"x265-params": "log-level=none"},
+    )  # fmt: skip
+    open_source(path)
+    assert caplog.text.count("colour primaries") == (words is not None) and (words or "HDR") in caplog.text
+
+
 # -- folders of images ----------------------------------------------------------------------------------------------
 
 
