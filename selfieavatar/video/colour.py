@@ -56,6 +56,11 @@ def has_alpha(frame) -> bool:
     return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
 
 
+def shows_transparency(frame) -> bool:
+    """Tell whether anything is transparent in a frame."""
+    return bool((frame.reformat(format="rgba").to_ndarray()[..., 3] < 255).any())
+
+
 def frame_to_alpha(frame) -> np.ndarray:
     """Convert the alpha of a PyAV frame to a grey image (H, W, 3) uint8, 255 where it is opaque."""
     return np.repeat(frame.reformat(format="rgba").to_ndarray()[..., 3:], 3, axis=2)

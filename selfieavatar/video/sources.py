@@ -92,6 +92,7 @@ class PyavSource(VideoSource):
             announced = [float(rate) for rate in (stream.average_rate, stream.base_rate) if rate]
             others = len(video_tracks(container, path)) - 1
             self._fields_alone = stream.codec_context.name == "hevc"
+            self._any_alpha = stream.codec_context.name == "gif"
         self._interlaced, self._aspect = False, 1.0
         self._probe()
         if self._interlaced and self._holds_fields():
@@ -222,7 +223,10 @@ class PyavSource(VideoSource):
         self.size = self._square[::-1] if self._orientation[0] else self._square
         if self._hdr:
             log.info("%s is HDR (%s): tone mapped to sRGB", self.path, "PQ" if self._hdr[0] == colour.PQ else "HLG")
-        self.transparent = colour.has_alpha(frame)
+        # FFmpeg gives GIF and palettes an alpha channel in any case: the first frame tells whether it is used.
+        self.transparent = colour.has_alpha(frame) and (
+            not (self._any_alpha or frame.format.has_palette) or colour.shows_transparency(frame)
+        )
         if self.transparent:
             log.info("%s has an alpha channel: laid over white", self.path)
         for remark in colour.remarks(frame):
