@@ -59,11 +59,9 @@ class Looks:
         Thread(target=self._network, daemon=True).start()
 
     def _network(self) -> FaceResNet:
-        import torch  # takes seconds
+        from selfieavatar.networks import face_chip  # noqa: F401 - loaded ahead
+        from selfieavatar.networks.face_resnet import packaged_face_resnet  # with torch, which takes seconds
 
-        from selfieavatar.networks.face_resnet import packaged_face_resnet
-
-        torch.set_num_threads(1)  # a face takes 17 ms; on busy cores, threads that wait for each other took 2 s
         with self._lock:
             self._net = self._net or packaged_face_resnet()
             return self._net
@@ -75,6 +73,7 @@ class Looks:
 
         from selfieavatar.networks.face_chip import CHIP_PX, CHIP_SCALE
 
+        torch.set_num_threads(1)  # a face takes 17 ms; on busy cores, threads that wait for each other took 2 s
         side = CHIP_SCALE * (box[3] - box[1])
         x0, y0 = (box[:2] + box[2:]) / 2 - side / 2
         chip = torch.from_numpy(cut_window(image, (x0, y0, side), CHIP_PX)).permute(2, 0, 1)[None]
