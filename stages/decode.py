@@ -137,6 +137,7 @@ def run(args: argparse.Namespace) -> None:
     with FaceFinder(settings.face_confidence) as finder:
         numbers = sampled_frames(deciding_frames(source, ranges, held), settings.sample_count)
         looks = person.Looks(source)
+        looks.prepare()
         crop, followed, faces_max = find_crop(source, numbers, settings.crop_scale, finder, looks, min(args.threads, 4))
         face = np.median(followed.boxes, axis=0)
         log.info("%s: crop %s of %dx%d, face height %.0f px", args.source, crop, *source.size, face[3] - face[1])
@@ -145,7 +146,7 @@ def run(args: argparse.Namespace) -> None:
         with CropReader(source, args.start, args.end, crop, work_px) as reader, atomic_dir(args.out_frames) as folder:
             expected = (face - np.array([crop[0], crop[1]] * 2)) * (size_px / crop[2])
             kept = int((split[reader.frames] == "train").sum()) or len(reader)
-            observer = Observer(finder, size_px, expected, kept, max(1, kept // _STILL_COUNT))
+            observer = Observer(finder, size_px, expected, kept, max(1, kept // _STILL_COUNT), len(reader))
             hashes, times = write_frames(reader, observer, size_px, folder, min(args.threads, 4))
             split = split[np.array(reader.source_frames, dtype=int)]
             columns = {
@@ -186,6 +187,11 @@ def leave_out(
     scale, number = crop[2] / observer.size_px, columns["source_frame"]
     boxes = columns["face_box_px"].astype(np.float64) * scale + np.array([crop[0], crop[1]] * 2)
     starts = person.track_starts(boxes, np.array([mean for mean, _ in observer.changes]), source.fps)
+    rows = [row for row in observer.faces if columns["face"][row]]
+    seen = {
+        row: looks.of_image(observer.faces[row], observer.boxes[row] * COMPARE_PX / observer.size_px) for row in rows
+    }
+    starts = person.part_people(starts, seen, number, boxes, looks)
     if len(starts) > 1:  # what is held out is judged by itself
         starts = np.union1d(starts, np.flatnonzero(split[1:] != split[:-1]) + 1)
     reason = person.reasons(followed, crop, source.size, number, boxes, starts, looks)

@@ -2,9 +2,9 @@
 
 In: avatar.pt and a video (or a folder of images) of anybody. The face is tracked over the whole video, which also tells
 the driver's neutral face and usual pose. Out: by its ending a video .mp4, .webm or .mov, or a folder of PNGs, with the
-driver's sound and frame times; --alpha keeps the person without the background. Frames without a face hold the last
-motion; gaps up to 0.2 s are bridged. About 6 KB of memory a frame; images are streamed. The workflow's own rule, with
-distances and a table, is stages.reenact_clip.
+driver's sound and frame times, less the pauses of a recording without sound; --alpha keeps the person without the
+background. Frames without a face hold the last motion; gaps up to 0.2 s are bridged. About 6 KB of memory a frame;
+images are streamed. The workflow's own rule, with distances and a table, is stages.reenact_clip.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from selfieavatar.errors import UserError
 from selfieavatar.settings.cli import main, marking_arguments, marking_of, progress, stage_parser
 from selfieavatar.settings.device import lease_device
+from selfieavatar.video import timing
 from selfieavatar.video.movie import FolderWriter, Movie, MovieWriter, check_movie
 from selfieavatar.video.reader import open_source
 from selfieavatar.video.sound import Sound
@@ -115,13 +116,23 @@ def painted(avatar: Avatar, followed: Followed, batch: int) -> Iterator[np.ndarr
         yield from torch.cat([images, alpha], 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def writer_of(args: argparse.Namespace, marker: Marker, fps: float, size_px: int) -> Movie:
+def shown_times(source: VideoSource, times_s: np.ndarray, sound: Sound) -> np.ndarray:
+    """Find when to show frames of the driver (N,), s from the first on: without its pauses, unless sound runs along."""
+    if len(timing.pauses(source.times_s)):
+        log.info("%s", "the driver's pauses stay in the video, since its sound goes on in them" if sound.known
+                 else "the driver's pauses are left out of the video")  # fmt: skip
+        if not sound.known:
+            times_s = timing.without_pauses(times_s, source.times_s)
+    return times_s - times_s[0]
+
+
+def writer_of(args: argparse.Namespace, marker: Marker, fps: float, size_px: int, sound: Sound) -> Movie:
     """Choose what writes the output, and marks it."""
     if not args.out.suffix:
         return FolderWriter(args.out, args.alpha, partial(marker.sealed, title=args.out.name))
     is_matroska = args.out.suffix.lower() == ".webm"
     return MovieWriter(
-        args.out, fps, (size_px, size_px), alpha=args.alpha, sound=Sound(args.driver),
+        args.out, fps, (size_px, size_px), alpha=args.alpha, sound=sound,
         tags=marker.tags() if is_matroska else None,
         finish=None if is_matroska else partial(marker.seal, title=args.out.name),
     )  # fmt: skip
@@ -147,8 +158,9 @@ def run(args: argparse.Namespace) -> None:
         began = time.perf_counter()
         followed = follow(avatar, found, args.settings, args.is_person)
         fitted = time.perf_counter()
-        times = found.times_s - found.times_s[0]
-        with writer_of(args, marker, source.fps, avatar.size_px) as movie:
+        sound = Sound(args.driver)
+        times = shown_times(source, found.times_s, sound)
+        with writer_of(args, marker, source.fps, avatar.size_px, sound) as movie:
             images = painted(avatar, followed, args.settings.batch_size)
             for image, time_s in zip(progress(images, total=len(times), desc="paint"), times.tolist(), strict=True):
                 movie.put(marker.paint(image), time_s)

@@ -11,6 +11,7 @@ from selfieavatar.detection.face_finder import FaceFinder, background_masks, sha
 from selfieavatar.video.stillness import COMPARE_PX, image_difference, is_static, repeated_frames
 from selfieavatar.video.window import cut_window
 
+_COMPARED = 6  # parts of the clip, at whose beginnings and end a face is kept to compare
 _RECENT = 5  # frames for which a detected face stays expected in its place
 
 
@@ -23,11 +24,13 @@ class Observer:
     expected: np.ndarray  # (4,) face box in frame px that the crop was made for
     kept: int  # frames from the first on that tell whether the camera is static: those not held out
     stride: int  # of the ones of these that are compared
+    count: int = 0  # frames of the clip, as far as known
     boxes: list[np.ndarray] = field(default_factory=list)
     sharp: list[float] = field(default_factory=list)
     changes: list[tuple[float, float]] = field(default_factory=list)
     faces_max: int = 0
     still: dict[int, np.ndarray] = field(default_factory=dict)
+    faces: dict[int, np.ndarray] = field(default_factory=dict)  # small images of a handful of rows, for recognition
     _before: np.ndarray | None = None
 
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
@@ -50,6 +53,9 @@ class Observer:
         self.changes.append((0.0, 0.0) if self._before is None else image_difference(grey, self._before))
         if len(self.boxes) <= self.kept and (len(self.boxes) - 1) % self.stride == 0 and np.isfinite(tall):
             self.still[len(self.boxes) - 1] = small
+        due = len(self.faces) * (max(self.count, 1) - 1) // _COMPARED
+        if len(self.boxes) > due and len(self.faces) <= _COMPARED and np.isfinite(tall):
+            self.faces[len(self.boxes) - 1] = small
         self._before = grey
 
     def static_camera(self, face: np.ndarray) -> bool:

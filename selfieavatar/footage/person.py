@@ -1,13 +1,15 @@
 """Follow one person through a recording that changes between people, places or sizes, as a video call does.
 
-A recording of one person by one camera is one track of boxes, and costs nothing here. Where the face jumps, the image
-is cut or a face is lost for a while, dlib's face recognition network says who is seen, in a few frames of each track.
+A recording of one person by one camera is one track of boxes, of which a handful of faces are compared by dlib's face
+recognition network, lest one person was faded into another. Where these differ, the face jumps, the image is cut or a
+face is lost for a while, the network says who is seen, in a few frames of each track.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,9 @@ JUMP = 0.75
 # Distance of two descriptors up to which they are one person's. Chained by it, 24 frames of each of 10 clips fall into
 # one group each, and no two people into the same.
 SAME = 0.42
+# Distance, in the mean of two groups of faces, above which they show two people; dlib's own limit for two faces. The
+# faces of one person who turns are up to 0.71 apart, groups of them 0.5 (8 clips); two people 0.85 and more.
+OTHER = 0.6
 # A cut changes the image by more levels of 255 than this, and more times than the frames before it did.
 CUT_LEVEL, CUT_RATIO, _BEFORE = 4.0, 4.0, 12
 LOST_S = 1.0  # a face that was lost for so long may be another's when one is found again
@@ -33,6 +38,7 @@ FEWEST = 0.1  # share of the frames below which following the person makes no cl
 SOMEBODY_ELSE, ELSEWHERE = "somebody else", "the person in another place or size"
 _LEAST_INSIDE = 2 / 3  # of the window, in the image
 _LOOKED_AT = 5  # frames of each track
+_LEAST_SEEN = 2  # of _REFERENCES faces, that make somebody else
 _REFERENCES = 24  # faces that say what the person looks like
 _CUT_OFF = 0.1  # of its height, by which a face may reach out of the window
 
@@ -46,24 +52,42 @@ class Looks:
     def __init__(self, source: VideoSource):
         self._source = source
         self._net: FaceResNet | None = None
+        self._lock = Lock()
+
+    def prepare(self) -> None:
+        """Load the network on a thread, while something else is done."""
+        Thread(target=self._network, daemon=True).start()
+
+    def _network(self) -> FaceResNet:
+        from selfieavatar.networks import face_chip  # noqa: F401 - loaded ahead
+        from selfieavatar.networks.face_resnet import packaged_face_resnet  # with torch, which takes seconds
+
+        with self._lock:
+            self._net = self._net or packaged_face_resnet()
+            return self._net
+
+    def of_image(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """Describe the face in a box (4,) of an image (H, W, 3) uint8: (128,)."""
+        net = self._network()
+        import torch
+
+        from selfieavatar.networks.face_chip import CHIP_PX, CHIP_SCALE
+
+        torch.set_num_threads(1)  # a face takes 17 ms; on busy cores, threads that wait for each other took 2 s
+        side = CHIP_SCALE * (box[3] - box[1])
+        x0, y0 = (box[:2] + box[2:]) / 2 - side / 2
+        chip = torch.from_numpy(cut_window(image, (x0, y0, side), CHIP_PX)).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            return net(chip.float() / 255)["descriptor"].flatten().numpy()
 
     def __call__(self, faces: Sequence[Face]) -> np.ndarray:
         """Describe each face; a frame that cannot be read again is NaN."""
-        import torch  # takes seconds, and steady recordings do without
+        from selfieavatar.networks.face_resnet import DESCRIPTOR
 
-        from selfieavatar.networks.face_chip import CHIP_PX, CHIP_SCALE
-        from selfieavatar.networks.face_resnet import DESCRIPTOR, packaged_face_resnet
-
-        self._net = self._net or packaged_face_resnet()
         found = np.full((len(faces), DESCRIPTOR), np.nan, np.float32)
         for number, _, image in self._source.read(sorted({number for number, _ in faces})):
             for row in (k for k, face in enumerate(faces) if face[0] == number):
-                box = faces[row][1]
-                side = CHIP_SCALE * (box[3] - box[1])
-                x0, y0 = (box[:2] + box[2:]) / 2 - side / 2
-                chip = torch.from_numpy(cut_window(image, (x0, y0, side), CHIP_PX)).permute(2, 0, 1)[None]
-                with torch.no_grad():
-                    found[row] = self._net(chip.float() / 255)["descriptor"].flatten().numpy()
+                found[row] = self.of_image(image, faces[row][1])
         return found
 
 
@@ -83,12 +107,17 @@ class Followed:
     chosen: bool = False
 
     def reference(self, describe: Describe) -> np.ndarray:
-        """Find what the person looks like, (K, L): the largest group among the faces."""
+        """Find what the person looks like, (K, L): the largest group among the faces.
+
+        Faces between two people, in a fade, may chain the two: the larger part of such a group counts.
+        """
         if self.looks is None:
             rows = np.unique(np.linspace(0, len(self.boxes) - 1, _REFERENCES).round().astype(int))
             self.looks = describe([(int(self.numbers[k]), self.boxes[k]) for k in rows])
         looks = self.looks[np.isfinite(self.looks).all(1)]
-        return looks[largest_group(groups(distances(looks, looks), SAME), np.ones(len(looks)))]
+        for kind, limit in (("single", SAME), ("average", OTHER)):
+            looks = looks[largest_group(groups(distances(looks, looks), limit, kind), np.ones(len(looks)))]
+        return looks
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -96,11 +125,15 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.linalg.norm(a[:, None].astype(np.float64) - b[None], axis=2)
 
 
-def groups(apart: np.ndarray, limit: float) -> np.ndarray:
-    """Group by single linkage: what is at most `limit` apart (N, N) is in one group, as are chains of it. (N,) int."""
+def groups(apart: np.ndarray, limit: float, kind: str = "single") -> np.ndarray:
+    """Group by linkage, (N,) int, from the distances (N, N).
+
+    Kind "single": what is at most `limit` apart is in one group, as are chains of it; "average": groups whose members
+    are at most that far apart in the mean are one.
+    """
     if len(apart) < 2:
         return np.zeros(len(apart), int)
-    return fcluster(linkage(apart[np.triu_indices(len(apart), 1)], "single"), limit, "distance")
+    return fcluster(linkage(apart[np.triu_indices(len(apart), 1)], kind), limit, "distance")
 
 
 def largest_group(group: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -195,6 +228,48 @@ def track_starts(boxes: np.ndarray, changes: np.ndarray, fps: float) -> np.ndarr
         if new:
             starts.append(row)
     return np.array(starts)
+
+
+def part_people(
+    starts: np.ndarray, seen: dict[int, np.ndarray], frames: np.ndarray, boxes: np.ndarray, describe: Describe
+) -> np.ndarray:
+    """Cut tracks where a person becomes another without a jump, as in a fade; returns the rows (K,) where tracks begin.
+
+    Args:
+        starts, frames, boxes: as for `reasons`.
+        seen: descriptors (L,) of a few rows, spread over the clip. Only tracks in which these differ are looked into.
+        describe: tells what faces look like.
+    """
+    found = list(starts)
+    for start, end in zip(starts, [*starts[1:], len(boxes)], strict=True):
+        looks = np.array([look for row, look in seen.items() if start <= row < end])
+        if len(set(groups(distances(looks, looks), OTHER, "average").tolist() if len(looks) else [])) > 1:
+            rows = np.flatnonzero(np.isfinite(boxes[start:end, 0])) + start
+            found += _changes(rows, lambda some: describe([(int(frames[row]), boxes[row]) for row in some]))
+    return np.unique(found)
+
+
+def _changes(rows: np.ndarray, look: Callable[[np.ndarray], np.ndarray]) -> list[int]:
+    """Find those of a track's rows (N,) at which another person is seen than before; a fade is parted in its middle."""
+    asked = rows[np.unique(np.linspace(0, len(rows) - 1, _REFERENCES).round().astype(int))]
+    looks = look(asked)
+    known = np.isfinite(looks).all(1)
+    asked, looks = asked[known], looks[known]
+    who = groups(distances(looks, looks), OTHER, "average")
+    # A single odd face, blurred or half hidden, is nobody.
+    people = np.flatnonzero([(who == one).sum() >= _LEAST_SEEN for one in who])
+    found = []
+    for a, b in zip(people, people[1:], strict=False):
+        if who[a] == who[b]:
+            continue
+        low, high = np.searchsorted(rows, asked[[a, b]])
+        while high - low > 1:
+            middle = (low + high) // 2
+            away = distances(look(rows[middle : middle + 1]), looks)[0]
+            after = np.median(away[who == who[b]]) < np.median(away[who == who[a]])
+            low, high = (low, middle) if after else (middle, high)
+        found.append(int(rows[high]))
+    return found
 
 
 def reasons(

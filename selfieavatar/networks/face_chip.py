@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import roi_align
 
 CHIP_PX = 150
 # Side of the square that dlib cuts out (get_face_chip_details, padding 0.25) over the longer side of MediaPipe's mesh:
@@ -35,4 +34,6 @@ def face_chips(image: Tensor, squares: Tensor) -> Tensor:
 
     Pixels are averaged where the square is shrunk, else interpolated; gradients reach the image (B,3,H,W).
     """
+    from torchvision.ops import roi_align  # takes a second, which who needs the constants alone does without
+
     return roi_align(image, squares, CHIP_PX, sampling_ratio=-1, aligned=True)

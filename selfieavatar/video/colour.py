@@ -11,7 +11,7 @@ from selfieavatar.io.images import over_white
 log = logging.getLogger(__name__)
 
 PQ, HLG = 16, 18  # ITU-T H.273 transfer characteristics: SMPTE ST 2084, ARIB STD-B67
-_BT2020_PRIMARIES = 9
+_BT709_PRIMARIES, _BT2020_PRIMARIES, _P3_PRIMARIES = 1, 9, 12
 _WIDE_PRIMARIES = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 _OTHER_TRANSFERS = {8, 9, 10, 17}  # linear, logarithmic, SMPTE ST 428
 _UNSPECIFIED = 2
@@ -24,6 +24,10 @@ _PEAK_NITS = 1000.0
 _BT2020_TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], dtype=np.float32
 )
+# SMPTE EG 432-1 (P3 with the white D65) to BT.709, both linear, from their chromaticities
+_P3_TO_BT709 = np.array([[1.2249, -0.2249, 0.0], [-0.0421, 1.0421, 0.0], [-0.0196, -0.0786, 1.0983]], dtype=np.float32)
+# An HDR video that names no primaries has those of ITU-R BT.2100.
+_TO_BT709 = {_BT2020_PRIMARIES: _BT2020_TO_BT709, _UNSPECIFIED: _BT2020_TO_BT709, _P3_PRIMARIES: _P3_TO_BT709}
 
 
 def is_hdr(frame) -> bool:
@@ -52,6 +56,11 @@ def has_alpha(frame) -> bool:
     return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
 
 
+def shows_transparency(frame) -> bool:
+    """Tell whether anything is transparent in a frame."""
+    return bool((frame.reformat(format="rgba").to_ndarray()[..., 3] < 255).any())
+
+
 def frame_to_alpha(frame) -> np.ndarray:
     """Convert the alpha of a PyAV frame to a grey image (H, W, 3) uint8, 255 where it is opaque."""
     return np.repeat(frame.reformat(format="rgba").to_ndarray()[..., 3:], 3, axis=2)
@@ -71,6 +80,10 @@ def _is_full(frame) -> bool:
     return int(frame.color_range) == _RANGE_FULL or frame.format.name.startswith("yuvj")
 
 
+def _is_limited_rgb(frame) -> bool:
+    return frame.format.is_rgb and not frame.format.has_palette and int(frame.color_range) == _RANGE_LIMITED
+
+
 def frame_to_rgb(frame) -> np.ndarray:
     """Convert a PyAV frame from YUV to RGB (H, W, 3): uint8, or uint16 in the file's own transfer if it is HDR.
 
@@ -80,6 +93,8 @@ def frame_to_rgb(frame) -> np.ndarray:
     name = ("rgba64le" if transparent else "rgb48le") if is_hdr(frame) else ("rgba" if transparent else "rgb24")
     if frame.format.is_rgb or frame.format.name.startswith(("pal", "mono")):
         image = frame.reformat(format=name).to_ndarray()  # no matrix to choose
+        if _is_limited_rgb(frame):  # swscale takes any RGB for full range
+            image[..., :3] = _stretched(image[..., :3])
     elif frame.format.name.startswith(("gray", "ya")):
         image = frame.reformat(format=name).to_ndarray()
         if not _is_full(frame):  # swscale takes any grey for full range
@@ -107,8 +122,15 @@ def _stretched(image: np.ndarray) -> np.ndarray:
 def remarks(frame) -> list[str]:
     """Say, a sentence each, what the first frame leaves open about its image, or asks for and does not get."""
     matrix, name = int(frame.colorspace), frame.format.name
+    primaries = int(frame.color_primaries)
     skewed = min(_turned(frame)) > 0.02 * max(_turned(frame))
     found = ["it is to be turned by no right angle: the nearest is taken"] if skewed else []
+    if is_hdr(frame) and primaries == _UNSPECIFIED:
+        found.append("it is HDR and names no colour primaries: BT.2020 is taken")
+    elif is_hdr(frame) and primaries not in {*_TO_BT709, _BT709_PRIMARIES}:
+        found.append(f"its HDR colour primaries (number {primaries} of ITU-T H.273) are not converted: BT.709 is taken")
+    if _is_limited_rgb(frame):
+        found.append("it says that its RGB has limited range: stretched to full")
     if frame.format.is_rgb or name.startswith(("pal", "mono")):
         return found
     grey = name.startswith(("gray", "ya"))
@@ -121,8 +143,8 @@ def remarks(frame) -> list[str]:
         found.append(f"its colour matrix (number {matrix} of ITU-T H.273) is not known: {read_as} is taken")
     if name.startswith("yuvj") and int(frame.color_range) == _RANGE_LIMITED:
         found.append("its pixel format says full range and its colour range limited: full is taken")
-    if not is_hdr(frame) and int(frame.color_primaries) in _WIDE_PRIMARIES:
-        found.append(f"its {_WIDE_PRIMARIES[int(frame.color_primaries)]} colours are taken for BT.709 and get paler")
+    if not is_hdr(frame) and primaries in _WIDE_PRIMARIES:
+        found.append(f"its {_WIDE_PRIMARIES[primaries]} colours are taken for BT.709 and get paler")
     if not is_hdr(frame) and int(frame.color_trc) in _OTHER_TRANSFERS:
         found.append(f"its transfer curve (number {int(frame.color_trc)} of ITU-T H.273) is not converted")
     return found
@@ -199,7 +221,8 @@ def tone_map(image: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
     """Tone map an HDR image (H, W, 3) uint16 of PQ or HLG code values to (H, W, 3) uint8 sRGB.
 
     Diffuse white (203 cd/m2, ITU-R BT.2408) stays a little below full white. Highlights are rolled off up to 1000 cd/m2
-    by the largest of the three channels, which keeps the hue. BT.2020 primaries are converted to BT.709 and clipped.
+    by the largest of the three channels, which keeps the hue. BT.2020 and P3 primaries are converted to BT.709, and
+    clipped.
     """
     codes = np.arange(65536, dtype=np.float64) / 65535.0
     if transfer == PQ:
@@ -212,8 +235,8 @@ def tone_map(image: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
         light *= _PEAK_NITS / REFERENCE_WHITE_NITS
     largest = light.max(axis=-1, keepdims=True)
     light = light * (_compress(largest, _PEAK_NITS / REFERENCE_WHITE_NITS) / np.maximum(largest, 1e-6))
-    if primaries == _BT2020_PRIMARIES:
-        light = light @ _BT2020_TO_BT709.T
+    if primaries in _TO_BT709:
+        light = light @ _TO_BT709[primaries].T
     light = np.clip(light, 0.0, 1.0)
     encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
     return np.rint(encoded * 255.0).astype(np.uint8)

@@ -4,6 +4,7 @@ import copy
 import logging
 from abc import ABC, abstractmethod
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _LONGER_SOUND_S = 0.5  # by which the sound may be longer than the video
 _ASPECT = 4.0  # of pixels, either way: no video has more, and a hostile file would fill the memory
+_WRAPPED_S = 2**32 / 90_000  # half of what MPEG's clock of 33 bits counts, 13 hours
 _FIELD_S = 1 / 45  # interlaced frames come 25 or 30 times a second, their fields twice as often
 
 
@@ -90,15 +92,23 @@ class PyavSource(VideoSource):
             announced = [float(rate) for rate in (stream.average_rate, stream.base_rate) if rate]
             others = len(video_tracks(container, path)) - 1
             self._fields_alone = stream.codec_context.name == "hevc"
+            self._any_alpha = stream.codec_context.name == "gif"
         self._interlaced, self._aspect = False, 1.0
         self._probe()
         if self._interlaced and self._holds_fields():
             self._index_decoded()
         if self._pts is not None:
-            self.times_s = (self._pts - self._pts[0]) * self._time_base
+            ticks, repeated = timing.spread(self._pts)
+            self.times_s = (ticks - ticks[0]) * self._time_base
+            if len(repeated):
+                self._say(
+                    f"frames that repeat the time of the frame before: {len(repeated)} (the first is frame "
+                    f"{repeated[0]}); they are shown between their neighbours"
+                )
         else:
             self.times_s = np.arange(self.count) / (announced or [25.0])[0]
-            self._say(f"its frames have no times: {(announced or [25.0])[0]:g} frames a second are taken")
+            lack = "many of its frames have no times of their own" if self._some_times else "its frames have no times"
+            self._say(f"{lack}: {(announced or [25.0])[0]:g} frames a second are taken")
         self.fps = timing.frame_rate(self.times_s, announced)
         if others:
             self._say(f"it has {others + 1} video tracks: the first is used, {self.size[0]}x{self.size[1]}")
@@ -120,7 +130,8 @@ class PyavSource(VideoSource):
     def _index(self, container, stream) -> None:
         """Index the presentation times of all frames and the key frames from the packets alone."""
         pts: list[int] = []
-        keys, discarded, known = [], 0, True
+        keys, discarded, known, latest = [], 0, True, None
+        self._time_base = float(stream.time_base) if stream.time_base else 0.0
         try:
             for packet in container.demux(stream):
                 if packet.size == 0:
@@ -128,6 +139,9 @@ class PyavSource(VideoSource):
                 if packet.is_discard:
                     discarded += 1  # trimmed by the file's edit list
                     continue
+                if packet.dts is not None:
+                    self._refuse_joined(packet, latest, len(pts), "mpeg" in container.format.name)
+                    latest = packet.dts if latest is None else max(latest, packet.dts)
                 if packet.pts is None:
                     known = False
                     pts.append(len(pts))
@@ -138,17 +152,30 @@ class PyavSource(VideoSource):
                     keys.append((packet.pts, start))
         except av.error.FFmpegError as error:
             log.warning("%s: reading stopped after %d frames: %s", self.path, len(pts), error)
-        self._time_base = float(stream.time_base) if stream.time_base else 0.0
         self._set_times(pts if known else [], keys)
         self._lacking = 0 if self._pts is None else self._truncated(stream, self._pts, discarded)
         self.count = len(pts) + self._lacking
 
+    def _refuse_joined(self, packet, latest: int | None, number: int, clock_wraps: bool) -> None:
+        """Refuse a file whose time stamps begin again at a key frame: their order is not that of the images.
+
+        Decoding times never fall within a recording. FFmpeg reads a fall of MPEG's clock as its wrap, a day later.
+        """
+        step = 0 if latest is None else packet.dts - latest
+        if packet.is_keyframe and (step < 0 or (clock_wraps and step * self._time_base > _WRAPPED_S)):
+            raise UserError(
+                f"{self.path} joins recordings without mending their times, which begin again at frame {number}: give "
+                f"the recordings as clips of their own, or copy it by `ffmpeg -i {self.path.name} -c copy mended.mp4`"
+            )
+
     def _set_times(self, pts: list[int], keys: list[tuple[int, int]]) -> None:
-        """Take the presentation times of all frames, if they are known and all different, and the key frames."""
-        known = len(set(pts)) == len(pts) > 0 and self._time_base > 0
+        """Take the presentation times of all frames, if they are known and most are different, and the key frames."""
+        times = Counter(pts)
+        known = 0 < len(pts) <= 2 * len(times) and self._time_base > 0
+        self._some_times = len(times) > 1
         self._pts = np.sort(np.array(pts, dtype=np.int64)) if known else None
-        times = set(pts)
-        self._keys = sorted(key for key in keys if key[0] in times) if known else []
+        # A key frame that shares its time with another one is no place to count from.
+        self._keys = sorted(key for key in keys if times[key[0]] == 1) if known else []
         self._key_numbers = [] if self._pts is None else [int(np.searchsorted(self._pts, key)) for key, _ in self._keys]
 
     def _holds_fields(self) -> bool:
@@ -196,7 +223,10 @@ class PyavSource(VideoSource):
         self.size = self._square[::-1] if self._orientation[0] else self._square
         if self._hdr:
             log.info("%s is HDR (%s): tone mapped to sRGB", self.path, "PQ" if self._hdr[0] == colour.PQ else "HLG")
-        self.transparent = colour.has_alpha(frame)
+        # FFmpeg gives GIF and palettes an alpha channel in any case: the first frame tells whether it is used.
+        self.transparent = colour.has_alpha(frame) and (
+            not (self._any_alpha or frame.format.has_palette) or colour.shows_transparency(frame)
+        )
         if self.transparent:
             log.info("%s has an alpha channel: laid over white", self.path)
         for remark in colour.remarks(frame):
@@ -240,6 +270,8 @@ class PyavSource(VideoSource):
             for frame in self._frames(container, stream):
                 if self._pts is not None and frame.pts is not None:
                     number = int(np.searchsorted(self._pts, frame.pts))
+                    if number < following < len(self._pts) and self._pts[following] == frame.pts:
+                        number = following  # the next of several of one time
                     if number >= len(self._pts) or self._pts[number] != frame.pts:
                         continue  # outside the edit list
                 else:

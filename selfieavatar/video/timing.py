@@ -15,6 +15,30 @@ def pauses(times_s: np.ndarray) -> np.ndarray:
     return np.flatnonzero(steps > max(_PAUSE_S, _PAUSE_STEPS * float(np.median(steps)))) if len(steps) else np.zeros(0)
 
 
+def without_pauses(times_s: np.ndarray, recorded_s: np.ndarray) -> np.ndarray:
+    """Shorten the pauses of a recording, given the times (N,) s of all its frames, in times (K,) s to a usual step."""
+    after = pauses(recorded_s).astype(int)
+    steps = np.diff(recorded_s)
+    excess = np.concatenate([[0.0], np.cumsum(steps[after] - np.median(steps))]) if len(after) else np.zeros(1)
+    return times_s - excess[np.searchsorted(recorded_s[after], times_s)]
+
+
+def spread(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Part the frames that share a time stamp, from the sorted stamps (N,) of all frames, of which two or more differ.
+
+    They follow each other by the median step, or less where the next stamp is near.
+
+    Returns:
+        The stamps (N,) float, all different, and the frames (K,) that repeated the stamp before.
+    """
+    known, first, count = np.unique(stamps, return_index=True, return_counts=True)
+    steps = np.diff(known)
+    usual = float(np.median(steps)) if len(steps) else 1.0
+    step = np.minimum(usual, np.append(steps, usual * count[-1]) / count)
+    place = np.arange(len(stamps)) - np.repeat(first, count)
+    return np.repeat(known, count) + place * np.repeat(step, count), np.flatnonzero(place)
+
+
 def frame_rate(times_s: np.ndarray, announced: Iterable[float]) -> float:
     """Compute the average frame rate of a recording from the times (N,) s of its frames, without its pauses.
 
@@ -36,4 +60,4 @@ def pause_remark(times_s: np.ndarray) -> str | None:
     longest = int(steps.argmax())
     where = f"after frame {found[longest]} (at {times_s[found[longest]]:.1f} s) for {steps[longest]:.1f} s"
     count = f"{len(found)} times, the longest " if len(found) > 1 else ""
-    return f"the recording pauses {count}{where}: the pause counts neither for the frame rate nor in videos"
+    return f"the recording pauses {count}{where}: that does not count for the frame rate"

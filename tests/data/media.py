@@ -128,3 +128,20 @@ def drawn_face(
 def read_all(path, start=None, end=None, size=64):
     with CropReader(path, start, end, (0, -8, 64), size) as reader:
         return list(reader), reader
+
+
+def restamp(source: Path, target: Path, times: Sequence[int]) -> Path:
+    """Copy the packets of a video without B-frames, the k-th with the presentation time times[k] in ms.
+
+    Decoding times rise where presentation times do not, as far as the container asks for it.
+    """
+    with av.open(str(source)) as read, av.open(str(target), "w") as written:
+        stream = written.add_stream_from_template(read.streams.video[0])
+        packets = (packet for packet in read.demux(video=0) if packet.size)
+        for number, packet in enumerate(packets):
+            packet.stream, packet.time_base = stream, Fraction(1, 1000)
+            packet.dts = max(times[: number + 1]) - 80 if target.suffix == ".mp4" else times[number]
+            packet.dts += number if target.suffix == ".mp4" else 0
+            packet.pts = times[number]
+            written.mux(packet)
+    return target

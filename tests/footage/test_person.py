@@ -114,6 +114,48 @@ def test_the_person_who_comes_back_after_a_while_is_no_one_else():
     assert not reasons(seen, crop, SIZE, np.arange(80), boxes, starts, Looks(lambda *_: "a")).any()
 
 
+class Fading:
+    """Describes rows 0 to 59 as a, 90 to 149 as b, and those between as something in between; frames are 10 * row."""
+
+    def __init__(self, odd=()):
+        self.odd, self.asked = odd, []
+
+    def look(self, row):
+        share = np.clip((row - 60) / 30, 0, 1) if row not in self.odd else 1.0
+        noise = np.random.default_rng(row).normal(0, 0.02, 8)
+        return 0.9 * np.array([1 - share, share, 0, 0, 0, 0, 0, 0]) / np.sqrt(2) + noise
+
+    def __call__(self, faces):
+        self.asked += [number // 10 for number, _ in faces]
+        return np.array([self.look(number // 10) for number, _ in faces])
+
+    def parted(self, rows, boxes, starts=(0,)):
+        frames = 10 * np.arange(len(boxes))
+        seen = {row: self.look(row) for row in rows}
+        return person.part_people(np.array(starts), seen, frames, boxes, self).tolist()
+
+
+def test_a_track_that_fades_from_one_person_to_another_is_cut_in_the_middle_of_the_fade():
+    boxes, fading = np.array([box(LEFT)] * 150), Fading()
+    boxes[[75, 140]] = np.nan
+    starts = fading.parted(range(0, 150, 25), boxes)
+    assert starts[0] == 0 and len(starts) == 2 and 70 <= starts[1] <= 80
+    assert len(fading.asked) <= 30, "24 faces and a bisection"
+    seen = person.Followed(10 * np.arange(0, 150, 6), boxes[:150:6])
+    said = reasons(
+        seen, choose_crop(boxes[:60], SIZE, SCALE), SIZE, 10 * np.arange(150), boxes, np.array(starts), fading
+    )
+    assert not said[: starts[1]].any() and (said[starts[1] :] == SOMEBODY_ELSE).all()
+
+
+def test_only_tracks_whose_faces_differ_are_looked_into_and_one_odd_face_is_nobody():
+    boxes, fading = np.array([box(LEFT)] * 60), Fading()
+    assert fading.parted(range(0, 60, 10), boxes) == [0] and not fading.asked
+    assert Fading(odd=[20]).parted(range(0, 60, 10), boxes) == [0]
+    fading = Fading()
+    assert fading.parted([0, 20, 100, 140], np.array([box(LEFT)] * 150), [0, 75]) == [0, 75] and not fading.asked
+
+
 def test_one_track_without_a_choice_is_kept_and_nobody_is_asked():
     boxes = np.array([box(LEFT)] * 10)
     seen, looks = person.Followed(np.arange(10), boxes), Looks(lambda *_: "a")

@@ -330,3 +330,19 @@ def test_real_clip_with_repeats_and_a_moving_camera(shared, tmp_path, caplog):
     assert len(repeats) >= 24 and (np.diff(repeats) % 6 == 0).all()  # 25 fps in a 30 fps file
     assert m["face"].all() and m.metadata["static_camera"] is False
     assert m.metadata["crop_px"][2] == pytest.approx(2.3 * 206, rel=0.05)
+
+
+@pytest.mark.slow
+def test_of_two_people_faded_into_each_other_one_is_left_out(shared, tmp_path, caplog):
+    """Real faces: 60 frames of one person, a fade of 30, 40 of another in the same place."""
+    people = []
+    for name in ("anchor", "acting"):
+        frames = open_source(shared / "data" / "videos" / f"{name}.mp4").read(range(90))
+        people.append([cv2.resize(image, (320, 320), interpolation=cv2.INTER_AREA) for _, _, image in frames])
+    one, other = people
+    fade = [cv2.addWeighted(one[60 + n], 1 - n / 30, other[n], n / 30, 0) for n in range(30)]
+    source = write_video(tmp_path / "fade.mp4", one[:60] + fade + other[30:70], options={"crf": "18"})
+    face = decoded(source, tmp_path / "out", size_px=128)["face"]
+    change = int(np.flatnonzero(~face)[0])
+    assert 65 <= change <= 85 and face[:change].all() and not face[change:].any()
+    assert f"show somebody else and are left out: {change} to 129" in caplog.text

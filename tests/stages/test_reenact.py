@@ -1,6 +1,7 @@
 """The command on a tiny avatar and a made-up driver: what is written, marked, kept in time, and refused."""
 
 import os
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -71,6 +72,38 @@ def test_a_video_comes_out_with_sound_and_marks(made, driver, tmp_path, caplog, 
     marks = read_marks(out)
     assert (marks.facts.subject, marks.facts.kind) == ("anna", PAINTED)
     assert (marks.credentials is not None) == (ending == ".mp4")
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_pause_of_the_driver_is_left_out_unless_its_sound_goes_on(made, driver, tmp_path, caplog, heard):  # noqa: F811
+    """The driver's images stop for a minute after frame 24."""
+    times = [40 * number + 60_000 * (number > 24) for number in range(FRAMES)]
+    path, out = tmp_path / "paused.mkv", tmp_path / "x.mp4"
+    with av.open(str(driver)) as read, av.open(str(path), "w") as written:
+        tracks = {"video": written.add_stream("libx264", rate=25, options={"bf": "0"})}
+        tracks["video"].width = tracks["video"].height = 128
+        tracks["video"].codec_context.time_base = Fraction(1, 1000)
+        if heard:
+            tracks["audio"] = written.add_stream_from_template(read.streams.audio[0])
+        number = 0
+        for packet in read.demux():
+            if packet.stream.type == "video":
+                for frame in packet.decode():
+                    frame.pts, frame.time_base = times[number], Fraction(1, 1000)
+                    written.mux(tracks["video"].encode(frame))
+                    number += 1
+            elif heard and packet.size:
+                packet.stream = tracks["audio"]
+                written.mux(packet)
+        written.mux(tracks["video"].encode(None))
+    with caplog.at_level("INFO"):
+        reenact.run(arguments(made, path, out))
+    with av.open(str(out)) as container:
+        found = [float(frame.time) for frame in container.decode(video=0)]
+    np.testing.assert_allclose(found, np.array(times) / 1000 if heard else np.arange(FRAMES) / 25, atol=2e-3)
+    assert ("pauses stay in the video, since its sound" in caplog.text) == heard
+    assert ("pauses are left out of the video" in caplog.text) != heard
+    assert "nor in videos" not in caplog.text
 
 
 @pytest.mark.slow

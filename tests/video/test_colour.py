@@ -37,6 +37,32 @@ def test_bt2020_skin_keeps_its_hue():
     assert mapped[0] > mapped[1] > mapped[2] > 0
 
 
+def to_xyz(red, green, blue, white=(0.3127, 0.3290)):
+    """Compute the matrix of linear RGB to XYZ from chromaticities x, y."""
+    columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in (red, green, blue)]).T
+    x, y = white
+    return columns * np.linalg.solve(columns, [x / y, 1, (1 - x - y) / y])
+
+
+BT709 = (0.640, 0.330), (0.300, 0.600), (0.150, 0.060)
+
+
+@pytest.mark.parametrize(
+    "number, primaries",
+    [(9, ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046))), (12, ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))),
+     (1, BT709)],
+)  # fmt: skip
+def test_hdr_primaries_are_converted_as_their_chromaticities_say(number, primaries):
+    """Dim colours, which the highlights' curve leaves alone, inside BT.709."""
+    inside = np.array([[0.4, 0.1, 0.1], [0.1, 0.4, 0.2], [0.2, 0.2, 0.4], [0.3, 0.3, 0.3]])  # linear BT.709
+    light = inside @ np.linalg.solve(to_xyz(*primaries), to_xyz(*BT709)).T
+    codes = np.linspace(0, 1, 65536)
+    nits = colour._pq_to_nits(codes) / colour.REFERENCE_WHITE_NITS
+    image = np.rint(np.interp(light, nits, codes) * 65535).astype(np.uint16)[None]
+    shown = 255 * (1.055 * inside ** (1 / 2.4) - 0.055)
+    np.testing.assert_allclose(colour.tone_map(image, colour.PQ, number)[0], shown, atol=1)
+
+
 def test_square_pixels_grow():
     assert colour.square_pixels(720, 576, 16 / 15) == (768, 576)
     assert colour.square_pixels(512, 480, 15 / 16) == (512, 512)

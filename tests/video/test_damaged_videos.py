@@ -74,3 +74,26 @@ def test_damaged_middle_is_skipped(noisy):
     path.write_bytes(data)
     frames, reader = read_all(path)
     assert len(frames) >= 80 and reader.source_frames[0] == 0 and reader.source_frames[-1] == 99
+
+
+@pytest.mark.parametrize("options", [{"bf": "0"}, {"bf": "3", "g": "10"}])
+@pytest.mark.parametrize("first, second", [(0, 0), (0, 17), (0, 1900), (100_000, 0)])
+def test_joined_recordings_whose_times_begin_again_are_refused(tmp_path, options, first, second):
+    joined = tmp_path / "joined.ts"
+    parts = []
+    for name, start in (("a.ts", first), ("b.ts", second)):
+        times = [start + 40 * number for number in range(50)]
+        write_video(tmp_path / name, numbered(50), times=times, options=options)
+        parts.append((tmp_path / name).read_bytes())
+        assert open_source(tmp_path / name).count == 50, "each by itself is read"
+    joined.write_bytes(b"".join(parts))
+    with pytest.raises(UserError, match=r"begin again at frame (49|50): .* `ffmpeg -i joined.ts -c copy mended.mp4`"):
+        open_source(joined)
+
+
+def test_joined_recordings_whose_times_go_on_are_read(tmp_path):
+    for name, start in (("a.ts", 0), ("b.ts", 5000)):
+        write_video(tmp_path / name, numbered(50), times=[start + 40 * number for number in range(50)])
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    assert open_source(joined).count >= 99

@@ -183,6 +183,20 @@ def test_grey_has_the_range_of_colour(tmp_path, caplog, codec, pix_fmt, colour_r
     assert ("range: " in caplog.text) == (colour_range == 0 and codec == "ffv1")
 
 
+@pytest.mark.parametrize("codec, pix_fmt", [("ffv1", "bgr0"), ("libx264rgb", "rgb24")])
+@pytest.mark.parametrize("colour_range, shown", [(0, FULL), (1, LIMITED), (2, FULL)])
+def test_rgb_of_limited_range_is_stretched_and_named(tmp_path, caplog, codec, pix_fmt, colour_range, shown):
+    caplog.set_level(logging.INFO)
+    levels = np.array([16, 126, 206, 235], np.uint8).repeat(16)[None, :, None]
+    path = write_video(
+        tmp_path / "a.mkv", [np.broadcast_to(levels, (48, 64, 3))] * 2, codec=codec, pix_fmt=pix_fmt,
+        tags={"color_range": colour_range}, options={"qp": "0"} if codec == "libx264rgb" else {}, full_range=True,
+    )  # fmt: skip
+    _, _, image = next(open_source(path).read([1]))
+    assert image[24, 8::16].tolist() == [[value] * 3 for value in shown]
+    assert ("RGB has limited range: stretched to full" in caplog.text) == (colour_range == 1)
+
+
 @pytest.mark.parametrize(
     "tags, words",
     [
@@ -241,6 +255,22 @@ def test_hdr_is_tone_mapped(tmp_path, caplog, transfer, white):
         ((_, _, got),) = reader
     black, grey, bright, peak = (got[32, 16 * i + 8].mean() for i in range(4))
     assert black < 8 and 95 < grey < 140 and 210 < bright < 245 and peak > 250
+
+
+@pytest.mark.parametrize(
+    "primaries, words",
+    [(1, None), (9, None), (12, None), (2, "names no colour primaries: BT.2020 is taken"),
+     (10, "its HDR colour primaries (number 10 of ITU-T H.273) are not converted")],
+)  # fmt: skip
+def test_hdr_primaries_that_are_not_converted_are_named(tmp_path, caplog, primaries, words):
+    caplog.set_level(logging.INFO)
+    tags = {"color_trc": 16, "color_primaries": primaries, "colorspace": 9, "color_range": 1}
+    path = write_video(
+        tmp_path / "a.mkv", [np.zeros((48, 64, 3), np.uint16)] * 2, codec="libx265", pix_fmt="yuv420p10le", matrix=9,
+        tags=tags, options={"x265-params": "log-level=none"},
+    )  # fmt: skip
+    open_source(path)
+    assert caplog.text.count("colour primaries") == (words is not None) and (words or "HDR") in caplog.text
 
 
 # -- folders of images ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from selfieavatar.errors import UserError
 from selfieavatar.io.images import over_white, write_image
@@ -74,6 +75,28 @@ def test_opaque_footage_has_no_alpha_channel(tmp_path, caplog):
     assert not source.transparent and "white" not in caplog.text
     with pytest.raises(UserError, match="no alpha channel: choose another matting.method"):
         source.alpha_channel()
+
+
+@pytest.mark.parametrize("name, codec, pix_fmt", [("a.gif", "gif", "rgb8"), ("a.mov", "qtrle", "gray")])
+def test_palettes_without_transparency_have_no_alpha_channel(tmp_path, caplog, name, codec, pix_fmt):
+    """FFmpeg decodes GIF with an alpha channel in any case, and grey in QuickTime's RLE as a palette."""
+    path = write_video(tmp_path / name, numbered(3), codec=codec, pix_fmt=pix_fmt)
+    with caplog.at_level(logging.INFO):
+        source = open_source(path)
+    assert not source.transparent and "white" not in caplog.text
+    with pytest.raises(UserError, match="no alpha channel"):
+        source.alpha_channel()
+
+
+def test_a_gif_with_transparency_is_laid_over_white(tmp_path, layers, caplog):
+    path = tmp_path / "a.gif"
+    cutout = [Image.fromarray(np.where(frame[..., 3:] > 127, frame, 0).astype(np.uint8)) for frame in layers]
+    cutout[0].save(path, save_all=True, append_images=cutout[1:], duration=40, disposal=2)
+    with caplog.at_level(logging.INFO):
+        source = open_source(path)
+    assert source.transparent and "laid over white" in caplog.text
+    _, _, image = next(source.read([0]))
+    assert (image[layers[0][..., 3] == 0] == 255).all()
 
 
 def test_alpha_that_cannot_be_decoded_is_warned_of(tmp_path, layers, monkeypatch, caplog):
