@@ -31,6 +31,7 @@ SAME = 0.42
 # Distance, in the mean of two groups of faces, above which they show two people; dlib's own limit for two faces. The
 # faces of one person who turns are up to 0.71 apart, groups of them 0.5 (8 clips); two people 0.85 and more.
 OTHER = 0.6
+FADE_S = 5.0  # of the shortest clip in which a fade to another person is looked for: torch takes two seconds to load
 # A cut changes the image by more levels of 255 than this, and more times than the frames before it did.
 CUT_LEVEL, CUT_RATIO, _BEFORE = 4.0, 4.0, 12
 LOST_S = 1.0  # a face that was lost for so long may be another's when one is found again
