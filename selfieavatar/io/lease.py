@@ -59,10 +59,11 @@ class Owner:
 
     def describe(self, age_s: float) -> str:
         """Write who it is, since when, and how long ago the last heartbeat was."""
-        return (
-            f"{self.user} on {self.host}, process {self.pid}, since {self.since}, last heard of {age_s:.0f} s ago "
-            f"({self.command})"
-        )
+        return f"{self.name()}, since {self.since}, last heard of {age_s:.0f} s ago ({self.command})"
+
+    def name(self) -> str:
+        """Write user, host and process."""
+        return f"{self.user} on {self.host}, process {self.pid}"
 
 
 @dataclass
@@ -122,7 +123,7 @@ def refuse_lost(path: Path | str) -> None:
     path, run = Path(os.path.abspath(path)), current_run()
     token = run.token if run else ""
     for file in run.needed(path) if run else ():
-        owner = _read(file)
+        owner = read_owner(file)
         if owner is None or owner.token != token:
             by = f"taken over by {owner.user} on {owner.host}, process {owner.pid}" if owner else "removed"
             raise UserError(
@@ -141,7 +142,7 @@ def refuse_others(path: Path, token: str = "") -> None:
     path = Path(os.path.abspath(path))
     for one in (path, *path.parents[:-1]):
         file = lease_file(one)
-        if (owner := _read(file)) and owner.token != token:
+        if (owner := read_owner(file)) and owner.token != token:
             _refuse_living(one, owner, _age(file, owner))
 
 
@@ -149,7 +150,7 @@ def _refuse_below(path: Path, token: str) -> None:
     """Check that nobody works on what lies in a folder: a stage that was started by hand leases its outputs."""
     for pattern in (".*.lease", "*/.*.lease", "*/*/.*.lease"):
         for file in path.glob(pattern):
-            if (owner := _read(file)) and owner.token != token:
+            if (owner := read_owner(file)) and owner.token != token:
                 _refuse_living(file.with_name(file.name[1 : -len(".lease")]), owner, _age(file, owner))
 
 
@@ -159,6 +160,18 @@ def _refuse_living(path: Path, owner: Owner, age_s: float) -> None:
             f"{path} is being made by {owner.describe(age_s)}: wait until that has ended and give the same command "
             f"again; if you know that it is dead, first type: rm {shlex.quote(str(lease_file(path)))}"
         )
+
+
+def facts_of_owner(token: str = "") -> dict[str, object]:
+    """Collect what a lease says of this process; `read_owner` reads it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        user = str(os.getuid())
+    facts: dict[str, object] = {"token": token, "user": user, "host": platform.node(), "place": place()}
+    since = datetime.now().astimezone().isoformat(" ", "seconds")
+    command = shlex.join(sys.orig_argv)[:400]
+    return facts | {"pid": os.getpid(), "start": start_of(os.getpid()), "since": since, "command": command}
 
 
 class Holder:
@@ -199,7 +212,7 @@ class Holder:
     def clear(self, folder: Path) -> None:
         """Remove the leases right below a folder whose owners have ended on this host, as of runs that were killed."""
         for file in folder.glob(".*.lease"):
-            owner = _read(file)
+            owner = read_owner(file)
             if owner and owner.place == place() and owner.is_dead(0):
                 with suppress(OSError):  # somebody else's, in a folder that all may write
                     _bury(file, owner)
@@ -213,7 +226,7 @@ class Holder:
     def _drop(self, files: list[Path]) -> None:
         for file in files:
             self.files.pop(file, None)
-            if (owner := _read(file)) and owner.token == self.run.token:
+            if (owner := read_owner(file)) and owner.token == self.run.token:
                 with suppress(OSError):
                     file.unlink()
         for folder in self._folders:
@@ -223,8 +236,8 @@ class Holder:
     def _create(self, path: Path, file: Path) -> None:
         self._folders = [folder for folder in file.parents if not folder.exists()] + self._folders
         file.parent.mkdir(parents=True, exist_ok=True)
-        while not _write_new(file, json.dumps(self._owner(), indent=1)):
-            owner = _read(file)
+        while not _write_new(file, json.dumps(facts_of_owner(self.run.token), indent=1)):
+            owner = read_owner(file)
             if owner is None:
                 continue  # released in between
             if owner.token == self.run.token:
@@ -234,21 +247,11 @@ class Holder:
             log.warning("%s is taken over from %s, which is dead", path, owner.describe(age_s))
             _bury(file, owner)
 
-    def _owner(self) -> dict[str, object]:
-        try:
-            user = getpass.getuser()
-        except (KeyError, OSError):  # a user id without a name, as in containers
-            user = str(os.getuid())
-        facts: dict[str, object] = {"token": self.run.token, "user": user, "host": platform.node(), "place": place()}
-        since = datetime.now().astimezone().isoformat(" ", "seconds")
-        command = shlex.join(sys.orig_argv)[:400]
-        return facts | {"pid": os.getpid(), "start": start_of(os.getpid()), "since": since, "command": command}
-
     def _beat(self) -> None:
         while not self._end.wait(BEAT_S):
             for file in list(self.files):
                 with suppress(OSError):  # a disk that is away for a moment; a lease that was taken over
-                    if (owner := _read(file)) and owner.token == self.run.token:
+                    if (owner := read_owner(file)) and owner.token == self.run.token:
                         os.utime(file)
 
 
@@ -291,7 +294,7 @@ def _write_new(file: Path, text: str) -> bool:
     return True
 
 
-def _read(file: Path) -> Owner | None:
+def read_owner(file: Path) -> Owner | None:
     """Read a lease; None where there is none. Of one that is not readable only its time is known."""
     try:  # opening, unlike `stat`, has NFS ask the server instead of its memory of some seconds ago
         handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -340,7 +343,7 @@ def _bury(file: Path, dead: Owner) -> None:
         os.rename(file, grave)  # of several runs, one gets it
     except FileNotFoundError:
         return
-    moved = _read(grave)
+    moved = read_owner(grave)
     if moved is not None and moved.token not in (dead.token, UNKNOWN):
         # If a third one is quicker still, that owner sees at its next commit that it has lost the lease.
         _write_new(file, grave.read_text(encoding="utf-8"))

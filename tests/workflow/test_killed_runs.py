@@ -1,5 +1,6 @@
 """After a run was killed the same command suffices: its lock does not stand in the way, unless another run is alive."""
 
+import getpass
 import os
 import signal
 import subprocess
@@ -65,7 +66,9 @@ def test_snakemake_goes_on_after_a_run_that_was_killed(snakemake, tmp_path):
     lock = tmp_path / ".snakemake/locks/0.output.lock"
     lock.parent.mkdir(parents=True)
     lock.write_text("made\n")
-    assert "Directory cannot be locked" in snakemake("theirs", snakefile=theirs)[1] and lock.exists()
+    said = snakemake("theirs", snakefile=theirs)[1]
+    assert f"being made from this folder by {getpass.getuser()} on" in said and f"process {living.pid}, since" in said
+    assert "unlock" not in said and lock.exists()
     living.kill()
     living.communicate()
     status, said = snakemake("theirs", snakefile=theirs)
