@@ -78,7 +78,7 @@ def shared(text: str, results: Path, sheet: Sheet, subject: str) -> str:
     return without_folders(text, results.absolute().parent, *sheet.folders(subject))
 
 
-def why_not(results: Path, sheet: Sheet, subject: str, log: Path) -> str:
+def why_not(results: Path, sheet: Sheet, subject: str, log: str) -> str:
     """Tell why a step has made nothing, as far as its log says."""
     log_file = Path(subject, log)
     text = end_of(results / log_file)

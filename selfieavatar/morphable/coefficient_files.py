@@ -88,7 +88,7 @@ def numbers_of(path: Path, model: str, source: Path, source_frame: np.ndarray) -
         return np.array([place.get(name, 0) for name in shown])[source_frame]
     numbered = all(isinstance(name, int) for name in place)
     if not images and numbered:
-        first = min(place, default=1) > 0  # as their tracker counts; others count from 0
+        first = 0 not in place  # as their tracker counts; others count from 0
         return np.array([place.get(int(frame + first), 0) for frame in source_frame])
     found, count = len(place), len(images) or int(source_frame.max()) + 1
     if found < count or (found > count and images) or numbered:
