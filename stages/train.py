@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FEW_IMAGES = 1000  # of a training that ends by the clock
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the command line of the stage."""
@@ -224,6 +226,11 @@ def learn(
         "avatar after %d images, %.1f minutes; validation frames (between the training frames, so flattering): %s",
         trainer.images, trainer.minutes, ", ".join(f"{name} {value:.3f}" for name, value in scores.items()) or "none",
     )  # fmt: skip
+    if trainer.images < FEW_IMAGES and not args.settings.images:
+        log.warning(
+            "%d images are too few for a likeness, where thousands are usual: the machine is slow or busy; raise "
+            "train.minutes", trainer.images,
+        )  # fmt: skip
 
 
 def with_consent(kept: Path, consent: str, out: Path) -> None:

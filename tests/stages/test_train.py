@@ -142,6 +142,12 @@ def test_a_damaged_copy_is_made_again(subject, caplog):
     assert "is damaged; it is made again" in caplog.text
 
 
+@pytest.mark.parametrize("budget", [{"images": 0, "minutes": 0.02}, {"images": 8}])
+def test_a_clock_that_allows_few_images_is_named(subject, caplog, budget):
+    run(subject, out="few/avatar.pt", seed=9, **budget)
+    assert ("too few for a likeness" in caplog.text) == ("minutes" in budget)
+
+
 def test_a_stopped_run_survives_a_finished_one(subject, monkeypatch):
     from selfieavatar.training.trainer import Trainer
 
