@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -34,6 +35,7 @@ from tools.same_results import differences
 STEPS = tuple(name for name, rule in RULES.items() if not rule.on_request or name == "reenact")
 PROTECTED = "Write-protected output"  # how Snakemake says it of a file that is there
 TRIES = 5  # of an accident that is to happen once
+OF_THE_SYSTEM = re.compile(r"snakemake|torchinductor|[0-9a-f]{32}-pulp\.")
 TO_AVATAR = STEPS[: STEPS.index("evaluate")]
 
 
@@ -126,8 +128,9 @@ class Torture:
             faults += differences(work / "results", self.reference / "results")
         for folder in ("locks", "incomplete"):
             faults += [f"left: {path.name} in {folder}" for path in (work / ".snakemake" / folder).glob("*")]
-        # Snakemake's own folder of a run that was killed is the system's to clear away; torch keeps a cache there.
-        left = [path for path in run.temporary.iterdir() if not path.name.startswith(("snakemake", "torchinductor"))]
+        # What Snakemake and its solver PuLP had in the temporary folder of a run that was killed is the system's to clear
+        # away; torch keeps a cache there.
+        left = [path for path in run.temporary.iterdir() if not OF_THE_SYSTEM.match(path.name)]
         faults += [f"left: {path}" for path in left]
         self.note(f"build {self.builds}, from {step}, {', '.join(kinds)}", faults, kinds)
         if faults:
