@@ -128,8 +128,8 @@ class Torture:
             faults += differences(work / "results", self.reference / "results")
         for folder in ("locks", "incomplete"):
             faults += [f"left: {path.name} in {folder}" for path in (work / ".snakemake" / folder).glob("*")]
-        # What Snakemake and its solver PuLP had in the temporary folder of a run that was killed is the system's to clear
-        # away; torch keeps a cache there.
+        # What Snakemake and its solver PuLP had in the temporary folder of a killed run is the system's to clear away;
+        # torch keeps a cache there.
         left = [path for path in run.temporary.iterdir() if not OF_THE_SYSTEM.match(path.name)]
         faults += [f"left: {path}" for path in left]
         self.note(f"build {self.builds}, from {step}, {', '.join(kinds)}", faults, kinds)
