@@ -114,12 +114,12 @@ def parse_ranges(text: str, start: int | None, end: int | None) -> list[list[int
     return ranges or [[start, end]]
 
 
-def run(args: argparse.Namespace) -> None:
-    """Decode one clip and write frames and manifest."""
-    settings, size_px = args.settings, args.settings.size_px
-    cv2.setNumThreads(args.threads)
-    source = open_source(args.source, settings.folder_fps)
-    # Report a wrong range or a full disk before the detector starts.
+def frame_count(source: VideoSource, args: argparse.Namespace) -> int:
+    """Count the frames of the clip.
+
+    Raises:
+        UserError: it ends beyond the source, or is one frame and all there is to train on.
+    """
     if args.end is not None and args.end > source.count:
         raise UserError(
             f"{args.source} has {source.count} frames: end_frame {args.end} is beyond the end, lower it or leave it "
@@ -131,16 +131,24 @@ def run(args: argparse.Namespace) -> None:
             f"the clip to train on, {args.source}, is one photo or frame, which cannot train an avatar; give a video, "
             "a folder of images or a longer range"
         )
+    return count
+
+
+def run(args: argparse.Namespace) -> None:
+    """Decode one clip and write frames and manifest."""
+    settings, size_px = args.settings, args.settings.size_px
+    cv2.setNumThreads(args.threads)
+    source = open_source(args.source, settings.folder_fps)
+    # Report a wrong range or a full disk before the detector starts.
+    count = frame_count(source, args)
     refuse_images(args.out_frames, count, size_px)
     ranges = parse_ranges(args.ranges, args.start, args.end)
     held, split = held_out(source, args)
     with FaceFinder(settings.face_confidence) as finder:
         numbers = sampled_frames(deciding_frames(source, ranges, held), settings.sample_count)
         looks = person.Looks(source)
-        compared = len(clip_range(source, args.start, args.end))
-        if compared < person.FADE_S * source.fps:
-            compared = 0
-        else:
+        compared = count if count >= person.FADE_S * source.fps else 0
+        if compared:
             looks.prepare()
         crop, followed, faces_max = find_crop(source, numbers, settings.crop_scale, finder, looks, min(args.threads, 4))
         face = np.median(followed.boxes, axis=0)

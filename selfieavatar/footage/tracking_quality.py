@@ -88,7 +88,9 @@ def advice(measures: Mapping[str, Any]) -> list[str]:
     if measures["left_out"]:
         share = 100 * sum(measures["left_out"].values()) / frames
         shown = ", ".join(f"{count} that show {reason}" for reason, count in measures["left_out"].items())
-        said.append(f"{share:.0f} % of the frames are left out: {shown}. Cut the clip there, or film one person alone.")
+        said.append(
+            f"{share:.0f} % of the frames are left out: {shown}. Cut the clip there, or record one person alone."
+        )
     if measures["error_median"] is not None and measures["error_median"] > LARGE_ERROR:
         said.append(
             f"The model lies {100 * measures['error_median']:.1f} % of the eye distance beside the landmarks: look at "

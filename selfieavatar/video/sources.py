@@ -164,8 +164,9 @@ class PyavSource(VideoSource):
         step = 0 if latest is None else packet.dts - latest
         if packet.is_keyframe and (step < 0 or (clock_wraps and step * self._time_base > _WRAPPED_S)):
             raise UserError(
-                f"{self.path} joins recordings without mending their times, which begin again at frame {number}: give "
-                f"the recordings as clips of their own, or copy it by `ffmpeg -i {self.path.name} -c copy mended.mp4`"
+                f"{self.path} joins recordings without correcting their times, which begin again at frame {number}: "
+                f"give the recordings as clips of their own, or copy it by `ffmpeg -i {self.path.name} -c copy "
+                "corrected.mp4`"
             )
 
     def _set_times(self, pts: list[int], keys: list[tuple[int, int]]) -> None:

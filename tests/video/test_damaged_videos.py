@@ -87,7 +87,9 @@ def test_joined_recordings_whose_times_begin_again_are_refused(tmp_path, options
         parts.append((tmp_path / name).read_bytes())
         assert open_source(tmp_path / name).count == 50, "each by itself is read"
     joined.write_bytes(b"".join(parts))
-    with pytest.raises(UserError, match=r"begin again at frame (49|50): .* `ffmpeg -i joined.ts -c copy mended.mp4`"):
+    with pytest.raises(
+        UserError, match=r"begin again at frame (49|50): .* `ffmpeg -i joined.ts -c copy corrected.mp4`"
+    ):
         open_source(joined)
 
 
