@@ -147,9 +147,6 @@ def run(args: argparse.Namespace) -> None:
     with FaceFinder(settings.face_confidence) as finder:
         numbers = sampled_frames(deciding_frames(source, ranges, held), settings.sample_count)
         looks = person.Looks(source)
-        compared = count if count >= person.FADE_S * source.fps else 0
-        if compared:
-            looks.prepare()
         crop, followed, faces_max = find_crop(source, numbers, settings.crop_scale, finder, looks, min(args.threads, 4))
         face = np.median(followed.boxes, axis=0)
         log.info("%s: crop %s of %dx%d, face height %.0f px", args.source, crop, *source.size, face[3] - face[1])
@@ -158,7 +155,7 @@ def run(args: argparse.Namespace) -> None:
         with CropReader(source, args.start, args.end, crop, work_px) as reader, atomic_dir(args.out_frames) as folder:
             expected = (face - np.array([crop[0], crop[1]] * 2)) * (size_px / crop[2])
             kept = int((split[reader.frames] == "train").sum()) or len(reader)
-            observer = Observer(finder, size_px, expected, kept, max(1, kept // _STILL_COUNT), compared)
+            observer = Observer(finder, size_px, expected, kept, max(1, kept // _STILL_COUNT), count)
             hashes, times = write_frames(reader, observer, size_px, folder, min(args.threads, 4))
             split = split[np.array(reader.source_frames, dtype=int)]
             columns = {

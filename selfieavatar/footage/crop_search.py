@@ -49,7 +49,14 @@ def find_crop(
     Raises:
         UserError: the sampled frames show no face, or nobody in one place for long enough.
     """
-    with closing(in_order(lambda item: finder.find_precisely(item[2]), source.read(numbers), threads)) as sampled:
+
+    def find(item: tuple[int, float, np.ndarray]) -> np.ndarray:
+        number, _, image = item
+        boxes = finder.find_precisely(image)
+        looks.remember(number, image, boxes)
+        return boxes
+
+    with closing(in_order(find, source.read(numbers), threads)) as sampled:
         shown, found = zip(*((item[0], boxes) for item, boxes in sampled), strict=True)
     if not any(len(boxes) for boxes in found):
         raise UserError(

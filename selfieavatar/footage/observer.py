@@ -24,7 +24,7 @@ class Observer:
     expected: np.ndarray  # (4,) face box in frame px that the crop was made for
     kept: int  # frames from the first on that tell whether the camera is static: those not held out
     stride: int  # of the ones of these that are compared
-    count: int = 0  # frames of the clip of which a handful of faces are kept; 0 keeps none
+    count: int  # frames of the clip, of which a handful of faces are kept
     boxes: list[np.ndarray] = field(default_factory=list)
     sharp: list[float] = field(default_factory=list)
     changes: list[tuple[float, float]] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Observer:
         if len(self.boxes) <= self.kept and (len(self.boxes) - 1) % self.stride == 0 and np.isfinite(tall):
             self.still[len(self.boxes) - 1] = small
         due = len(self.faces) * (self.count - 1) // _COMPARED
-        if self.count and len(self.boxes) > due and len(self.faces) <= _COMPARED and np.isfinite(tall):
+        if len(self.boxes) > due and len(self.faces) <= _COMPARED and np.isfinite(tall):
             self.faces[len(self.boxes) - 1] = small
         self._before = grey
 

@@ -9,18 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from threading import Lock, Thread
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from selfieavatar.detection.face_descriptor import DESCRIPTOR, FaceDescriptor, face_chip
 from selfieavatar.video.crop import box_jumps, choose_crop
 from selfieavatar.video.sources import VideoSource
-from selfieavatar.video.window import cut_window
-
-if TYPE_CHECKING:
-    from selfieavatar.networks.face_resnet import FaceResNet
 
 # Distance and change of size, in face heights, above which two boxes are not of one place. Of 24 frames that are spread
 # over a recording of one person, neighbours are 0.3 apart at most (10 clips).
@@ -31,7 +27,6 @@ SAME = 0.42
 # Distance, in the mean of two groups of faces, above which they show two people; dlib's own limit for two faces. The
 # faces of one person who turns are up to 0.71 apart, groups of them 0.5 (8 clips); two people 0.85 and more.
 OTHER = 0.6
-FADE_S = 5.0  # of the shortest clip in which a fade to another person is looked for: torch takes two seconds to load
 # A cut changes the image by more levels of 255 than this, and more times than the frames before it did.
 CUT_LEVEL, CUT_RATIO, _BEFORE = 4.0, 4.0, 12
 LOST_S = 1.0  # a face that was lost for so long may be another's when one is found again
@@ -52,44 +47,31 @@ class Looks:
 
     def __init__(self, source: VideoSource):
         self._source = source
-        self._net: FaceResNet | None = None
-        self._lock = Lock()
+        self._chips: dict[tuple[int, bytes], np.ndarray] = {}
 
-    def prepare(self) -> None:
-        """Load the network on a thread, while something else is done."""
-        Thread(target=self._network, daemon=True).start()
+    @cached_property
+    def _network(self) -> FaceDescriptor:
+        return FaceDescriptor()
 
-    def _network(self) -> FaceResNet:
-        from selfieavatar.networks import face_chip  # noqa: F401 - loaded ahead
-        from selfieavatar.networks.face_resnet import packaged_face_resnet  # with torch, which takes seconds
-
-        with self._lock:
-            self._net = self._net or packaged_face_resnet()
-            return self._net
+    def remember(self, number: int, image: np.ndarray, boxes: np.ndarray) -> None:
+        """Keep the faces (68 kB each) in boxes (K, 4) of a frame, which then need not be read again."""
+        for box in boxes:
+            self._chips[number, box.tobytes()] = face_chip(image, box)
 
     def of_image(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
         """Describe the face in a box (4,) of an image (H, W, 3) uint8: (128,)."""
-        net = self._network()
-        import torch
-
-        from selfieavatar.networks.face_chip import CHIP_PX, CHIP_SCALE
-
-        torch.set_num_threads(1)  # a face takes 17 ms; on busy cores, threads that wait for each other took 2 s
-        side = CHIP_SCALE * (box[3] - box[1])
-        x0, y0 = (box[:2] + box[2:]) / 2 - side / 2
-        chip = torch.from_numpy(cut_window(image, (x0, y0, side), CHIP_PX)).permute(2, 0, 1)[None]
-        with torch.no_grad():
-            return net(chip.float() / 255)["descriptor"].flatten().numpy()
+        return self._network(face_chip(image, box))
 
     def __call__(self, faces: Sequence[Face]) -> np.ndarray:
         """Describe each face; a frame that cannot be read again is NaN."""
-        from selfieavatar.networks.face_resnet import DESCRIPTOR
-
-        found = np.full((len(faces), DESCRIPTOR), np.nan, np.float32)
-        for number, _, image in self._source.read(sorted({number for number, _ in faces})):
-            for row in (k for k, face in enumerate(faces) if face[0] == number):
-                found[row] = self.of_image(image, faces[row][1])
-        return found
+        chips = [self._chips.get((number, box.tobytes())) for number, box in faces]
+        missing = [row for row, chip in enumerate(chips) if chip is None]
+        for number, _, image in self._source.read(sorted({faces[row][0] for row in missing})):
+            for row in (k for k in missing if faces[k][0] == number):
+                chips[row] = face_chip(image, faces[row][1])
+        unknown = np.full(DESCRIPTOR, np.nan, np.float32)
+        found = [unknown if chip is None else self._network(chip) for chip in chips]
+        return np.array(found, np.float32).reshape(-1, DESCRIPTOR)
 
 
 @dataclass

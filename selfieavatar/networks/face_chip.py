@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CHIP_PX = 150
-# Side of the square that dlib cuts out (get_face_chip_details, padding 0.25) over the longer side of MediaPipe's mesh:
-# 1.03 to 1.13 on 13 images of 8 people, the centres at most 7 % of the square apart, and nearly the same in the median.
-CHIP_SCALE = 1.1
+from selfieavatar.detection.face_descriptor import CHIP_PX, CHIP_SCALE
 
 
 def face_squares(face: Tensor) -> Tensor:

@@ -1,25 +1,17 @@
-"""Define dlib's face recognition network, a ResNet of 29 convolutions (King 2017).
+"""Define dlib's face recognition network, a ResNet of 29 convolutions (King 2017), for losses.
 
-The layers are those of `anet_type` in dlib's tools/python/src/face_recognition.cpp. Its authors take two faces whose
-descriptors are nearer than 0.6 (Euclidean) for one person's. `face_chip` cuts the faces out.
+`selfieavatar.detection.face_descriptor` reads its weights, and computes the descriptor alone without torch.
+`face_chip` cuts the faces out.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from selfieavatar.errors import UserError
-from selfieavatar.io.dlib_file import Layer, read_dlib_layers
+from selfieavatar.detection.face_descriptor import DESCRIPTOR, MEAN, SCALE, STAGES, block_shapes, packaged_weights
 from selfieavatar.networks.frozen import FrozenNetwork
-from selfieavatar.settings.packaged import packaged_path
-
-DESCRIPTOR = 128
-_MEAN = (122.782, 117.001, 104.298)  # of 0 to 255
-# Channels and blocks of each stage; the first block of all but the first halves the resolution.
-_STAGES = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))
 
 
 class _Block(nn.Module):
@@ -52,15 +44,12 @@ class FaceResNet(FrozenNetwork):
     """
 
     def __init__(self) -> None:
-        super().__init__(_MEAN, (256.0, 256.0, 256.0), scale=255)
-        self.stem = nn.Conv2d(3, 32, 7, stride=2)
-        self.stages = nn.ModuleList()
-        channels = 32
-        for number, (out, blocks) in enumerate(_STAGES):
-            halves = [number > 0 and block == 0 for block in range(blocks)]
-            self.stages.append(nn.Sequential(*(_Block(channels if h else out, out, h) for h in halves)))
-            channels = out
-        self.last = nn.Conv2d(256, DESCRIPTOR, 1, bias=False)
+        super().__init__(MEAN, [SCALE] * 3, scale=255)
+        self.stem = nn.Conv2d(3, STAGES[0][0], 7, stride=2)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(_Block(*block) for block in stage)) for stage in block_shapes()
+        )
+        self.last = nn.Conv2d(STAGES[-1][0], DESCRIPTOR, 1)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Extract the features."""
@@ -78,34 +67,12 @@ def packaged_face_resnet() -> FaceResNet:
     Raises:
         UserError: the package is missing, or its file is another.
     """
-    path = packaged_path("dlib_face")
     net = FaceResNet()
-    wanted = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
-    try:
-        _assign(wanted, [layer for layer in read_dlib_layers(path) if layer.name in ("con_4", "affine_", "fc_2")])
-    except ValueError as error:
-        raise UserError(f"{path} does not hold dlib's face recognition network: {error}") from None
+    convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
+    with torch.no_grad():
+        for conv, (weight, bias) in zip(convolutions, packaged_weights(), strict=True):
+            assert conv.bias is not None
+            conv.weight.copy_(torch.from_numpy(weight))
+            conv.bias.copy_(torch.from_numpy(bias))
     net.freeze("packaged")
     return net
-
-
-@torch.no_grad()
-def _assign(convolutions: list[nn.Conv2d], layers: list[Layer]) -> None:
-    """Copy the layers' weights; ValueError where they are of another network."""
-    if [layer.name for layer in layers] != ["con_4", "affine_"] * (len(convolutions) - 1) + ["fc_2"]:
-        raise ValueError("its layers are others")
-    for conv, filters, affine in zip(convolutions[:-1], layers[:-1:2], layers[1:-1:2], strict=True):
-        values, shape, out = filters.fields[0], tuple(conv.weight.shape), conv.out_channels
-        form = (out, *shape[2:], *conv.stride, *conv.padding, shape)
-        gain_offset = affine.fields[0]
-        if filters.fields[1:9] != form or values.size != conv.weight.numel() + out or gain_offset.size != 2 * out:
-            raise ValueError(f"a layer is not of the form {form}")
-        gain, offset = torch.from_numpy(gain_offset.reshape(2, out).astype(np.float32))
-        bias = torch.from_numpy(values[-out:].astype(np.float32))
-        conv.weight.copy_(torch.from_numpy(values[:-out].reshape(shape).astype(np.float32)) * gain.view(-1, 1, 1, 1))
-        assert conv.bias is not None
-        conv.bias.copy_(bias * gain + offset)
-    weights, last = layers[-1].fields[2], convolutions[-1]
-    if weights.size != last.weight.numel():
-        raise ValueError("the descriptor has another length")
-    last.weight.copy_(torch.from_numpy(weights.reshape(-1, DESCRIPTOR).T.astype(np.float32))[..., None, None])

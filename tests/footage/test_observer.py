@@ -23,7 +23,7 @@ def test_flashes(face, gone):
 
 def test_each_part_of_a_clip_is_measured_by_itself():
     """A face in the part that is held out keeps nothing in the other part, which alone would drop it as a flash."""
-    observer = Observer(None, 64, np.zeros(4), 10, 1)
+    observer = Observer(None, 64, np.zeros(4), 10, 1, 10)
     face = [True] * 4 + [False] * 5 + [True] * 11
     observer.boxes = [np.arange(4.0) if seen else np.full(4, np.nan) for seen in face]
     observer.changes, observer.sharp = [(5.0, 9.0)] * 20, [1.0] * 20

@@ -161,3 +161,15 @@ def test_one_track_without_a_choice_is_kept_and_nobody_is_asked():
     seen, looks = person.Followed(np.arange(10), boxes), Looks(lambda *_: "a")
     said = reasons(seen, choose_crop(boxes, SIZE, SCALE), SIZE, np.arange(10), boxes, np.array([0]), looks)
     assert not said.any() and looks.asked == 0
+
+
+def test_faces_that_were_seen_before_are_not_read_again(monkeypatch):
+    class Source:
+        def read(self, numbers):
+            assert numbers == [7]
+            yield 7, 0.0, np.full((200, 200, 3), 70, np.uint8)
+
+    monkeypatch.setattr(person, "FaceDescriptor", lambda: lambda chip: np.full(128, chip.mean(), np.float32))
+    looks, face = person.Looks(Source()), np.array([20.0, 20, 120, 140])
+    looks.remember(5, np.full((200, 200, 3), 50, np.uint8), face[None])
+    assert looks([(5, face), (7, face), (5, face)])[:, 0].tolist() == [50, 70, 50]

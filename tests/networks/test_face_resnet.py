@@ -5,9 +5,9 @@ import pytest
 import torch
 from skimage import data
 
+from selfieavatar.detection import face_descriptor
 from selfieavatar.errors import UserError
 from selfieavatar.io import dlib_file
-from selfieavatar.networks import face_resnet
 from selfieavatar.networks.backbones import load_backbone
 from selfieavatar.settings.packaged import packaged_path
 
@@ -48,6 +48,15 @@ def test_descriptor_is_dlib_s(net):
     }  # fmt: skip
 
 
+def test_the_descriptor_without_torch_is_the_same():
+    face = data.astronaut()[52:202, 148:298]
+    describe = face_descriptor.FaceDescriptor()
+    assert np.abs(describe(face) - DLIB).max() < 1e-5
+    tall = face_descriptor.CHIP_PX / face_descriptor.CHIP_SCALE
+    box = np.array([223 - 50, 127 - tall / 2, 223 + 50, 127 + tall / 2])
+    np.testing.assert_array_equal(face_descriptor.face_chip(data.astronaut(), box), face)
+
+
 def test_it_is_frozen_and_gradients_reach_the_image(net):
     net.train()
     assert net.label == "packaged" and not any(module.training for module in net.modules())
@@ -65,11 +74,11 @@ def test_a_network_of_another_form_is_refused(tmp_path, monkeypatch, damage):
     layers = dlib_file.read_dlib_layers(known)
     if damage == "cut":
         (tmp_path / "cut.dat").write_bytes(known.read_bytes()[:-1])
-        monkeypatch.setattr(face_resnet, "packaged_path", lambda name: tmp_path / "cut.dat")
+        monkeypatch.setattr(face_descriptor, "packaged_path", lambda name: tmp_path / "cut.dat")
     elif damage == "layer":
-        monkeypatch.setattr(face_resnet, "read_dlib_layers", lambda path: layers[:-2] + layers[-1:] * 2)
+        monkeypatch.setattr(face_descriptor, "read_dlib_layers", lambda path: layers[:-2] + layers[-1:] * 2)
     else:
         first = layers[0]._replace(fields=(*layers[0].fields[:4], 1, *layers[0].fields[5:]))
-        monkeypatch.setattr(face_resnet, "read_dlib_layers", lambda path: [first, *layers[1:]])
+        monkeypatch.setattr(face_descriptor, "read_dlib_layers", lambda path: [first, *layers[1:]])
     with pytest.raises(UserError, match="cannot be read as|does not hold dlib's face recognition network"):
         load_backbone("dlib_face", "packaged")
