@@ -1,8 +1,8 @@
 """Describe faces by dlib's face recognition network, without torch, whose import takes seconds and 0.7 GB.
 
-The network is the one of `selfieavatar.networks.face_resnet`, a ResNet of 29 convolutions (King 2017): the layers of
-`anet_type` in dlib's tools/python/src/face_recognition.cpp. Its authors take two faces whose descriptors are nearer than
-0.6 (Euclidean) for one person's.
+The network is that of `selfieavatar.networks.face_resnet`, a ResNet of 29 convolutions (King 2017): the layers of
+`anet_type` in dlib's tools/python/src/face_recognition.cpp. Its authors take two faces whose descriptors are less than
+0.6 (Euclidean) apart for one person's.
 """
 
 from __future__ import annotations

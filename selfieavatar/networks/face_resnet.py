@@ -46,9 +46,7 @@ class FaceResNet(FrozenNetwork):
     def __init__(self) -> None:
         super().__init__(MEAN, [SCALE] * 3, scale=255)
         self.stem = nn.Conv2d(3, STAGES[0][0], 7, stride=2)
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(_Block(*block) for block in stage)) for stage in block_shapes()
-        )
+        self.stages = nn.ModuleList(nn.Sequential(*(_Block(*block) for block in stage)) for stage in block_shapes())
         self.last = nn.Conv2d(STAGES[-1][0], DESCRIPTOR, 1)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
