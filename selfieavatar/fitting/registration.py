@@ -91,7 +91,7 @@ class Registration:
         texel = np.repeat(np.ravel_multi_index(self.texels, (self.side, self.side)), 3)
         shape = self.side**2, len(model.template)
         self.unwrap = csr_matrix((weights[skin].ravel(), (texel, corners.ravel())), shape)
-        self.grid = np.dstack(np.mgrid[: self.side, : self.side][::-1]).astype(np.float32)
+        self.grid = np.dstack(np.meshgrid(*[np.arange(self.side, dtype=np.float32)] * 2))
         self.uv = (model.uv * self.side - 0.5).astype(np.float32)[None]
         self.along = self._gradients()
         self.outwards = orient_outwards(model.template, model.tri)
