@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from selfieavatar.errors import UserError
 from selfieavatar.fitting import personal_model
 from selfieavatar.fitting.clip_fit import ClipFit, fit_clip, joined, reprojection_error
+from selfieavatar.fitting.clip_images import ClipImages, torso_beside
 from selfieavatar.fitting.imported_coefficients import Placement, imported_clip, place, read_clip
 from selfieavatar.fitting.landmark_measures import inter_ocular_distance
 from selfieavatar.fitting.lighting import albedo_at, lights_over_time, photometric_mode, skin_readings
-from selfieavatar.fitting.registration import PASSES, register, shrink
+from selfieavatar.fitting.registration import PASSES, register
 from selfieavatar.fitting.smoothing import BRIDGED, LOST, OK, takes
-from selfieavatar.fitting.torso import follow_torso, small
 from selfieavatar.footage.holdout import CUT_FACTS, parts
 from selfieavatar.geometry.camera import Camera, transform
-from selfieavatar.identity import Identity, Torso
+from selfieavatar.identity import Identity
 from selfieavatar.io.clips import ClipStore
 from selfieavatar.io.files import expand
 from selfieavatar.io.manifest import Manifest, read_manifest, write_manifest
@@ -34,8 +36,6 @@ from selfieavatar.settings.cli import main, stage_parser
 from selfieavatar.settings.device import lease_device
 
 log = logging.getLogger("fit")
-
-KEPT_ROWS = 1000  # whose small images stay in memory: 128 MB at most
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -52,37 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-@dataclass
-class Footage:
-    """Images of a clip of size_px, and its frames' numbers and times by row."""
-
-    clip: ClipStore
-    size_px: int
-    number: np.ndarray
-    time_s: np.ndarray
-    kept: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-
-    def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Read images (n, S, S, 3) and mattes (n, S, S), uint8, of rows (n,)."""
-        return self.clip.images("frames", self.number[rows]), self.clip.images("alpha", self.number[rows])
-
-    def grey(self, row: int) -> np.ndarray:
-        """Read the grey image of `small` alone."""
-        return self.kept[row][0] if row in self.kept else shrink(self.clip.image("frames", self.number[row]))
-
-    def small(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read the small grey image and matte of a row for the registration; the first rows are cached."""
-        if row not in self.kept:
-            pair = self.grey(row), shrink(self.clip.image("alpha", self.number[row]))
-            if row >= KEPT_ROWS:
-                return pair
-            self.kept[row] = pair
-        return self.kept[row]
-
-
 def registered_fit(
     args: argparse.Namespace, model: MorphableModel, camera: Camera, reference: np.ndarray | None, clip: ClipFit,
-    points: np.ndarray, footage: Footage,
+    points: np.ndarray, images: ClipImages,
 ) -> ClipFit:  # fmt: skip
     """Fit the clip anew to landmarks (N, L, 2) that follow the skin; frames that did not show this face stay so.
 
@@ -94,29 +66,25 @@ def registered_fit(
     for _ in range(PASSES):
         surface = transform(model.vertices(clip.expression), clip.rotation, clip.translation)
         try:
-            moved = register(model, camera, reference, surface, points, footage.small, args.threads)
+            with images.cores:
+                moved = register(model, camera, reference, surface, points, images.small, args.threads)
         except ValueError as error:
             raise UserError(f"{args.frames} and {args.alpha} do not go together: {error}") from error
-        clip = fit_clip(model, camera, moved, footage.time_s, args.settings)
+        clip = fit_clip(model, camera, moved, images.time_s, args.settings)
     pose = np.concatenate([clip.rotation, clip.translation], axis=1)
     distance = reprojection_error(model, camera, points, inter_ocular_distance(points), pose, clip.expression)
     return replace(clip, error=np.where(clip.quality == OK, distance, np.nan))
 
 
-def clip_torso(torso: Torso | None, footage: Footage) -> np.ndarray:
-    """Track the torso's shift (N, 2) in each frame; NaN where the subject's images, or the clip's, do not show it."""
-    count = len(footage.number)
-    if torso is None:
-        return np.full((count, 2), np.nan)
-    shift = follow_torso(torso, (small(footage.grey(row)) for row in range(count)))
-    found = int(np.isfinite(shift).all(1).sum())
+def report_torso(shift: np.ndarray) -> None:
+    """Log in how many frames the torso was found, by its shift (N, 2)."""
+    count, found = len(shift), int(np.isfinite(shift).all(1).sum())
     log.log(logging.INFO if 2 * found >= count else logging.WARNING, "torso found in %d of %d frames%s", found, count,
             "" if 2 * found >= count else "; the avatar's shoulders will not follow this clip")  # fmt: skip
-    return shift
 
 
 def clip_lights(
-    model: MorphableModel, camera: Camera, texture: np.ndarray, clip: ClipFit, footage: Footage
+    model: MorphableModel, camera: Camera, texture: np.ndarray, clip: ClipFit, images: ClipImages
 ) -> np.ndarray:
     """Estimate the light (N, 9, 3) float32 of each frame, slowly varying within a take; NaN where the fit is lost."""
     take = np.full(len(clip.quality), -1)
@@ -125,8 +93,8 @@ def clip_lights(
     seen = np.flatnonzero(clip.quality == OK)
     chosen = seen[np.unique(np.linspace(0, len(seen) - 1, min(MOST_FRAMES, len(seen))).round().astype(int))]
     points = transform(model.vertices(clip.expression[chosen]), clip.rotation[chosen], clip.translation[chosen])
-    readings, places = skin_readings(model, camera, points, *footage.read(chosen))
-    time_s = footage.time_s
+    readings, places = skin_readings(model, camera, points, *images.read(chosen))
+    time_s = images.time_s
     lights = lights_over_time(readings, albedo_at(texture, places), (time_s[chosen], take[chosen]), (time_s, take))
     lights[take < 0] = np.nan
     return lights
@@ -134,7 +102,7 @@ def clip_lights(
 
 def photometric_fit(
     args: argparse.Namespace, model: MorphableModel, camera: Camera, texture: np.ndarray, clip: ClipFit,
-    points: np.ndarray, footage: Footage, set_name: str,
+    points: np.ndarray, images: ClipImages, set_name: str,
 ) -> tuple[ClipFit, np.ndarray]:  # fmt: skip
     """Refine the clip on the images in mode `full`; also its light (N, 9, 3), the fixed light in mode `off`."""
     with lease_device(args.gpu) as device:
@@ -143,7 +111,7 @@ def photometric_fit(
             lights = np.repeat(default_light()[None], len(points), axis=0)
             lights[clip.quality == LOST] = np.nan
             return clip, lights
-        lights = clip_lights(model, camera, texture, clip, footage)
+        lights = clip_lights(model, camera, texture, clip, images)
         if mode == "full":
             from selfieavatar.fitting.photometric_refinement import (  # torch comes only with this mode
                 Scene,
@@ -152,9 +120,9 @@ def photometric_fit(
             from selfieavatar.rendering.raster import backend_for
 
             scene = Scene(backend_for(device), model, camera, landmark_weights(set_name))
-            clip = refine_clip(scene, clip, points, texture, lights, footage.read, set_name)
+            clip = refine_clip(scene, clip, points, texture, lights, images.read, set_name)
             log.info("landmark error after the photometric refinement: %.2f %%", 100 * np.nanmedian(clip.error))
-            lights = clip_lights(model, camera, texture, clip, footage)
+            lights = clip_lights(model, camera, texture, clip, images)
     return clip, lights
 
 
@@ -179,9 +147,27 @@ def imported(
     return clips
 
 
+def face_fit(
+    args: argparse.Namespace, identity: Identity, clip: ClipFit | None, points: np.ndarray, images: ClipImages,
+    set_name: str,
+) -> tuple[ClipFit, np.ndarray]:  # fmt: skip
+    """Fit what no file of coefficients says, and refine it on the images; also its light (N, 9, 3)."""
+    model, camera = identity.model, identity.camera.scaled(images.size_px)
+    if clip is None:
+        clip = fit_clip(model, camera, points, images.time_s, args.settings, set_name)
+    if not clip.fitted.any():
+        return clip, np.full((len(points), 9, 3), np.nan)
+    if args.settings.registration and args.settings.model == personal_model.NAME:
+        clip = registered_fit(args, model, camera, identity.registration_reference, clip, points, images)
+    return photometric_fit(args, model, camera, identity.texture, clip, points, images, set_name)
+
+
 @dataclass
 class PartFit:
-    """The fit of a clip, or of a part of it, with light (N, 9, 3) and the shift of the torso (N, 2)."""
+    """The fit of a clip, or of a part of it, with light (N, 9, 3) and the shift of the torso (N, 2).
+
+    The shift is NaN where the subject's images, or the clip's, do not show the torso.
+    """
 
     clip: ClipFit
     light: np.ndarray
@@ -189,22 +175,25 @@ class PartFit:
 
     @classmethod
     def of(
-        cls, args: argparse.Namespace, identity: Identity, clip: ClipFit, points: np.ndarray, footage: Footage,
+        cls, args: argparse.Namespace, identity: Identity, clip: ClipFit | None, points: np.ndarray, images: ClipImages,
         set_name: str,
     ) -> PartFit:  # fmt: skip
-        """Refine a fit on the images, and read light and torso off them."""
-        model, camera = identity.model, identity.camera.scaled(footage.size_px)
-        light = np.full((len(points), 9, 3), np.nan)
-        if clip.fitted.any():
-            if args.settings.registration and args.settings.model == personal_model.NAME:
-                clip = registered_fit(args, model, camera, identity.registration_reference, clip, points, footage)
-            clip, light = photometric_fit(args, model, camera, identity.texture, clip, points, footage, set_name)
-        return cls(clip, light, clip_torso(identity.torso, footage))
+        """Fit and refine the face, or refine the fit `clip`, while the torso is followed."""
+        if identity.torso is None:
+            clip, light = face_fit(args, identity, clip, points, images, set_name)
+            return cls(clip, light, np.full((len(points), 2), np.nan))
+        with torso_beside(identity.torso, images) as torso:
+            with images.cores if args.threads < 2 else nullcontext():  # on one core the torso comes afterwards
+                clip, light = face_fit(args, identity, clip, points, images, set_name)
+            shift = torso.result()
+        report_torso(shift)
+        return cls(clip, light, shift)
 
 
 def run(args: argparse.Namespace) -> None:
     """Fit the clip, what is held out by itself, and write the manifest."""
     cv2.setNumThreads(1)  # frames are registered side by side instead
+    threadpool_limits(1, user_api="blas")  # more would wait for each other: the matrices are small
     identity = Identity.load(args.identity)
     model = identity.model
     landmarks, decode = read_manifest(args.landmarks, "landmarks"), read_manifest(args.decode, "decode")
@@ -222,13 +211,12 @@ def run(args: argparse.Namespace) -> None:
     camera = identity.camera.scaled(size)
     points = landmarks["points_px"].reshape(len(landmarks), kind.count, 2)
     frame, time_s, rows = decode["frame"], decode["time_s"], parts(decode)
+    clips: list[ClipFit] | list[None] = [None] * len(rows)
     if args.coefficients:
         clips = imported(args, model, camera, points, decode, kind.name)
-    else:
-        clips = [fit_clip(model, camera, points[part], time_s[part], args.settings, kind.name) for part in rows]
     store = ClipStore(args.frames.parent, frames=args.frames, alpha=args.alpha)
     fits = [
-        PartFit.of(args, identity, clip, points[part], Footage(store, size, frame[part], time_s[part]), kind.name)
+        PartFit.of(args, identity, clip, points[part], ClipImages(store, size, frame[part], time_s[part]), kind.name)
         for clip, part in zip(clips, rows, strict=True)
     ]
     clip = joined([fit.clip for fit in fits])

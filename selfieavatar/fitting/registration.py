@@ -86,12 +86,12 @@ class Registration:
         (rows, columns), face, weights = mesh_texels(model.tri, model.uv, self.side)
         skin = model.tri_part[face] == 0
         self.texels = rows[skin], columns[skin]
-        count = int(skin.sum())
         corners = model.tri[face[skin]]
-        # Values at the texels = unwrap @ values at the vertices.
-        self.unwrap = csr_matrix(
-            (weights[skin].ravel(), (np.repeat(np.arange(count), 3), corners.ravel())), (count, len(model.template))
-        )
+        # Values at all T * T texels, 0 at those that are no skin, = unwrap @ values at the vertices.
+        texel = np.repeat(np.ravel_multi_index(self.texels, (self.side, self.side)), 3)
+        shape = self.side**2, len(model.template)
+        self.unwrap = csr_matrix((weights[skin].ravel(), (texel, corners.ravel())), shape)
+        self.grid = np.dstack(np.meshgrid(*[np.arange(self.side, dtype=np.float32)] * 2))
         self.uv = (model.uv * self.side - 0.5).astype(np.float32)[None]
         self.along = self._gradients()
         self.outwards = orient_outwards(model.template, model.tri)
@@ -124,10 +124,9 @@ class Registration:
         facing = -(normals * points).sum(1) / np.linalg.norm(points, axis=1)
         pixels = self.camera.project(points)
         values = (self.unwrap @ np.column_stack([pixels, facing])).astype(np.float32)
-        place = np.full((self.side, self.side, 2), -1, np.float32)
-        weight = np.zeros((self.side, self.side), np.float32)
-        place[self.texels], weight[self.texels] = values[:, :2] - 0.5, np.maximum(values[:, 2], 0)
-        weight[weight < _SEEN] = 0
+        values = values.reshape(self.side, self.side, 3)
+        place = values[..., :2] - 0.5
+        weight = np.where(values[..., 2] < _SEEN, 0, values[..., 2])
         person = _sample(matte, place, cv2.INTER_NEAREST) >= 128
         shown = _sample(grey, place).astype(np.float32)
         weight = weight**2 * person
@@ -163,26 +162,26 @@ class Registration:
         structure = cv2.Sobel(mean, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(mean, cv2.CV_32F, 0, 1) ** 2
         match = self._match(mean - 128 / _CODE, frame, flow)
         structure = structure * seen + 1e-3
-        alike = cv2.GaussianBlur(structure * match, (0, 0), self._reach)
-        alike /= cv2.GaussianBlur(structure, (0, 0), self._reach)
+        alike = self._spread(structure * match) / self._spread(structure)
         structure *= match + 1e-3
-        spread = cv2.GaussianBlur(flow * structure[..., None], (0, 0), self._reach)
-        flow = spread / cv2.GaussianBlur(structure, (0, 0), self._reach)[..., None]
-        length = np.linalg.norm(flow, axis=2, keepdims=True)
-        flow *= np.minimum(1, _MOST_FLOW * self.side / np.maximum(length, 1e-6))
-        sure = np.clip(2 * cv2.GaussianBlur(seen, (0, 0), self._reach) - 0.6, 0, 1)
-        values = np.dstack([flow, sure, alike])
+        total = self._spread(structure)
+        across, down = (self._spread(part * structure) / total for part in cv2.split(flow))
+        length = np.sqrt(across * across + down * down)
+        shorter = np.minimum(1, _MOST_FLOW * self.side / np.maximum(length, 1e-6))
+        sure = np.clip(2 * self._spread(seen) - 0.6, 0, 1)
+        values = cv2.merge([across * shorter, down * shorter, sure, alike])
         at = _sample(values, self.uv, border=cv2.BORDER_REPLICATE)[0]
         by_u, by_v = (derivative @ frame.pixels for derivative in self.along)
         return at[:, :1] * by_u + at[:, 1:2] * by_v, at[:, 2], at[:, 3]
 
+    def _spread(self, values: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(values, (0, 0), self._reach)
+
     def _match(self, mean: np.ndarray, frame: Unwrapped, flow: np.ndarray) -> np.ndarray:
         """Correlate the frame, moved by the flow, with the reference around each texel: (T, T) in [0, 1]."""
-        rows, columns = np.mgrid[: self.side, : self.side].astype(np.float32)
-        place = np.dstack([columns, rows]) + flow
-        moved, weight = (_sample(v, place) for v in (frame.contrast, frame.weight))
-        products = np.dstack([moved * mean, moved * moved, mean * mean]) * weight[..., None]
-        both, own, other = np.moveaxis(cv2.GaussianBlur(products, (0, 0), self._near), 2, 0)
+        moved, weight = cv2.split(_sample(cv2.merge([frame.contrast, frame.weight]), self.grid + flow))
+        products = moved * mean, moved * moved, mean * mean
+        both, own, other = (cv2.GaussianBlur(product * weight, (0, 0), self._near) for product in products)
         share = np.clip((both / np.sqrt(own * other + 1e-9) - _MATCH[0]) / (_MATCH[1] - _MATCH[0]), 0, 1)
         return share * share * (3 - 2 * share)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from selfieavatar.errors import UserError
 from selfieavatar.fitting.landmark_solver import FitResult
@@ -59,11 +60,12 @@ def learn(folder, clips, **settings):
     return folder / "identity.npz"
 
 
-def fit_one(path, clip, **settings):
+def fit_one(path, clip, threads=2, **settings):
     args = fit.build_parser().parse_args(
         ["--identity", str(path), "--landmarks", str(clip / "landmarks.parquet"), "--decode", str(clip /
         "decode.parquet"),
-         "--frames", str(clip / "frames"), "--alpha", str(clip / "alpha"), "--out", str(clip / "fit.parquet")]
+         "--frames", str(clip / "frames"), "--alpha", str(clip / "alpha"), "--out", str(clip / "fit.parquet"),
+         "--threads", str(threads)]
     )  # fmt: skip
     args.settings = Fit(**settings)
     fit.run(args)
@@ -201,6 +203,9 @@ def test_the_torso_is_followed_and_can_be_left_out(subject, tmp_path):
     path = learn(tmp_path, [clip])
     moved = fit_one(path, clip)["torso"] * side
     np.testing.assert_allclose(moved[:, 0] - moved[0, 0], 0.2 * np.arange(30), atol=0.3)
+    side_by_side = (clip / "fit.parquet").read_bytes()
+    fit_one(path, clip, threads=1)
+    assert (clip / "fit.parquet").read_bytes() == side_by_side
     assert "torso_top" not in np.load(learn(tmp_path, [clip], torso=False)).files
 
 
@@ -250,6 +255,14 @@ def test_the_same_input_gives_the_same_bytes(subject):
     first = (clips[0] / "fit.parquet").read_bytes()
     fit_one(path, clips[0])
     assert (clips[0] / "fit.parquet").read_bytes() == first
+
+
+def test_the_matrices_of_the_fit_keep_to_one_thread(subject):
+    """Their results depend on the number of threads, and small ones take longer on two."""
+    _, clips, path = subject
+    with threadpool_limits(2, user_api="blas"):
+        fit_one(path, clips[1])
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
 
 
 def test_another_person_or_scramble_is_refused(subject, tmp_path):
