@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from selfieavatar.matting.kernels import enlarge_at, linear, pick, window_models
+
 _SUM = np.ones((1, 3), np.float32)
 
 
@@ -39,19 +41,9 @@ def enlarge(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
 
 
-def enlarge_at(image: np.ndarray, size: tuple[int, int], where: np.ndarray) -> np.ndarray:
-    """Upsample (h,w,C), C at most 4, by `enlarge` and pick the pixels with flat indices `where` (N,): (N,C)."""
-    return np.take(enlarge(image, size).reshape(size[0] * size[1], -1), where, axis=0)
-
-
 def pixels(image: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Pick the colours (N,3) float32 in [0,1] of the flat indices `where` (N,) of (H,W,3) uint8 or float32."""
-    return unit(np.take(image.reshape(-1, 3), where, axis=0))
-
-
-def linear(slope: np.ndarray, offset: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Evaluate slope (N,3) . colours (N,3) + offset (N,)."""
-    return slope[:, 0] * colours[:, 0] + slope[:, 1] * colours[:, 1] + slope[:, 2] * colours[:, 2] + offset
+    """Pick the colours (3,N) float32 in [0,1] of the flat indices `where` (N,) of (H,W,3) uint8 or float32."""
+    return pick(image.reshape(-1, 3), where, np.float32(1.0 / 255.0 if image.dtype == np.uint8 else 1.0))
 
 
 def unit(image: np.ndarray) -> np.ndarray:
@@ -81,29 +73,17 @@ def guided_filter(
         size = (max(1, width // subsample), max(1, height // subsample))
         small_guide, small_mask = shrink(guide, size), shrink(mask, size)
         radius = max(1, round(radius / subsample))
-    planes = [box_mean(plane, radius) for plane in _coefficients(unit(small_guide), small_mask, radius, epsilon)]
-    model = enlarge_at(cv2.merge(planes), (width, height), where)
-    return linear(model[:, :3], model[:, 3], pixels(guide, where))
+    # The colours of an 8-bit guide stay integers here, which are filtered faster.
+    levels = np.float32(1.0) if guide.dtype == np.float32 else np.float32(255.0)
+    models = window_models(_moments(small_guide, small_mask, radius), levels * levels * np.float32(epsilon))
+    models[:3] *= levels
+    smooth = cv2.merge([box_mean(plane, radius) for plane in models])
+    return linear(enlarge_at(smooth, (width, height), where), pixels(guide, where))
 
 
-def _coefficients(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float) -> list[np.ndarray]:
-    """Fit the linear model of each window: slopes a = (cov(I) + eps)^-1 cov(I, p) and the offset, four planes (H,W)."""
+def _moments(guide: np.ndarray, mask: np.ndarray, radius: int) -> tuple[np.ndarray, ...]:
+    """Average the colours r, g, b, the mask p, and their products over each window; see `kernels.window_models`."""
     r, g, b = cv2.split(guide)
-    mr, mg, mb, mean = (box_mean(plane, radius) for plane in (r, g, b, mask))
-    rr = box_mean(r * r, radius) - mr * mr + epsilon
-    rg = box_mean(r * g, radius) - mr * mg
-    rb = box_mean(r * b, radius) - mr * mb
-    gg = box_mean(g * g, radius) - mg * mg + epsilon
-    gb = box_mean(g * b, radius) - mg * mb
-    bb = box_mean(b * b, radius) - mb * mb + epsilon
-    cr = box_mean(r * mask, radius) - mr * mean
-    cg = box_mean(g * mask, radius) - mg * mean
-    cb = box_mean(b * mask, radius) - mb * mean
-    # Cramer's rule for the symmetric 3 x 3 system, written out: an order faster than np.linalg.solve per pixel.
-    i00, i01, i02 = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
-    i11, i12, i22 = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
-    scale = 1.0 / (rr * i00 + rg * i01 + rb * i02)
-    ar = (i00 * cr + i01 * cg + i02 * cb) * scale
-    ag = (i01 * cr + i11 * cg + i12 * cb) * scale
-    ab = (i02 * cr + i12 * cg + i22 * cb) * scale
-    return [ar, ag, ab, mean - ar * mr - ag * mg - ab * mb]
+    kind = np.float32 if guide.dtype == np.float32 else np.uint16
+    products = (np.multiply(*pair, dtype=kind) for pair in ((r, r), (r, g), (r, b), (g, g), (g, b), (b, b)))
+    return tuple(box_mean(plane, radius) for plane in (r, g, b, mask, *products, r * mask, g * mask, b * mask))

@@ -16,6 +16,8 @@ from selfieavatar.matting.guided import box_mean, enlarge, guided_filter, square
 
 REFERENCE_PX = 512
 """Side of the image that the lengths of `RefineOptions` are given for; they scale with it."""
+HALF = 127.5
+"""Mean of the window of a pixel on the border of a region that is 255 inside."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +61,20 @@ def refine(rgb: np.ndarray, mask: np.ndarray, options: RefineOptions, plate: Pla
     if not coarse.any():
         return np.zeros((height, width), np.float32)
     alpha = enlarge(coarse, (width, height))
-    solid = np.where(alpha > 0.5, np.uint8(255), np.uint8(0))
+    solid = (alpha > 0.5).view(np.uint8) * np.uint8(255)
     inner, outer = cv2.erode(solid, square(band)), cv2.dilate(solid, square(band))
     reach = cv2.dilate(solid, square(hair))
     taper = max(1, band // 2)
-    at_edge, unknown = inside_weight(outer - inner, taper), inside_weight(reach - inner, taper)
+    at_edge, unknown = box_mean(outer - inner, taper), box_mean(reach - inner, taper)
     # From here on only the pixels that may change are processed: a small part of the image.
-    where = np.flatnonzero(cv2.max(at_edge, unknown) > 0.0)
-    at_edge, unknown, value = at_edge.ravel()[where], unknown.ravel()[where], alpha.ravel()[where]
+    where = np.flatnonzero(cv2.max(at_edge, unknown) > HALF)
+    at_edge, unknown, value = inside_weight(at_edge, where), inside_weight(unknown, where), np.take(alpha, where)
     window = options.scaled(options.window_px, side)
     guided = guided_filter(rgb, alpha, window, options.epsilon, where, subsample=2)
     value += at_edge * (np.clip(guided, 0.0, 1.0) - value)
     if options.colour_line > 0.0:
         line, confidence, noise = colour_line(rgb, inner, 255 - reach, hair, where, plate)
-        near = inside_weight(outer, band).ravel()[where]
+        near = inside_weight(box_mean(outer, band), where)
         # Away from the mask's edge hair must differ from the background by more than its noise.
         hair_only = np.clip((line - noise) / np.maximum(1.0 - noise, 0.1), 0.0, 1.0)
         line = near * line + (1.0 - near) * hair_only
@@ -82,9 +84,12 @@ def refine(rgb: np.ndarray, mask: np.ndarray, options: RefineOptions, plate: Pla
     return levels(alpha)
 
 
-def inside_weight(region: np.ndarray, taper: int) -> np.ndarray:
-    """Feather a region (H,W) uint8, 255 inside: weight float32 from 0 at its border to 1 `taper` px inside."""
-    return np.clip(box_mean(region, taper) * np.float32(2.0 / 255.0) - 1.0, 0.0, 1.0)
+def inside_weight(share: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Feather a region at flat indices `where` (N,): weight float32 from 0 at its border to 1 well inside.
+
+    share: (H,W) `box_mean` of the region, 255 inside; its radius is the distance from the border where 1 is reached.
+    """
+    return np.clip(np.take(share, where) * np.float32(2.0 / 255.0) - 1.0, 0.0, 1.0)
 
 
 def levels(alpha: np.ndarray, low: float = 0.10, high: float = 0.92) -> np.ndarray:

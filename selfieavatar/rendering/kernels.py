@@ -152,6 +152,18 @@ def _row_of_faces(
         start = end
 
 
+@njit()
+def _drawn_columns(face_at, image_row, factor, widest):
+    """Find the first and one past the last pixel with a face in a row of the image, `widest` at most."""
+    first, last = widest
+    samples = face_at[image_row * factor : (image_row + 1) * factor]
+    while first < last and samples[:, first * factor : (first + 1) * factor].max() < 0:
+        first += 1
+    while first < last and samples[:, (last - 1) * factor : last * factor].max() < 0:
+        last -= 1
+    return first, last
+
+
 @njit(error_model="numpy")
 def paint_image(
     face_at, extent, edges, tri, values, part, eye_of, texels, camera, to_model, origin, eyes, axes, factor, image
@@ -164,13 +176,14 @@ def paint_image(
     angle.
     """
     step, share, width = 1.0 / factor, 1.0 / (factor * factor), face_at.shape[1]
-    first, last = extent[0] // factor, -(-extent[2] // factor)
-    left, right = np.uint64(first * factor), np.uint64(last * factor)
+    widest = extent[0] // factor, -(-extent[2] // factor)
     rows, columns = texels.shape[0] - 1, texels.shape[1] - 1
     flat, sums = texels.ravel(), np.zeros((3, width), np.float32)
     row, corners = np.zeros((5, width), np.float32), np.zeros((4, width), np.int32)
     place, fx, fy = np.zeros(width, np.int32), np.zeros(width, np.float32), np.zeros(width, np.float32)
     for image_row in range(extent[1] // factor, -(-extent[3] // factor)):
+        first, last = _drawn_columns(face_at, image_row, factor, widest)
+        left, right = np.uint64(first * factor), np.uint64(last * factor)
         sums[:, left:right] = 0.0
         for sample_row in range(image_row * factor, (image_row + 1) * factor):
             _row_of_faces(

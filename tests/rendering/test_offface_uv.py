@@ -1,10 +1,12 @@
 """Test off-face UV against the closed formula of rays and sphere."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
 
-from selfieavatar.rendering.offface_uv import REACH, paint_hair
+from selfieavatar.rendering.offface_uv import _RIM, REACH, _rim_outwards_and_back, paint_hair
 
 SIDE = 96
 CAMERA = np.array([240.0, 50.0, 46.0])
@@ -62,3 +64,9 @@ def test_the_face_is_left_alone_and_what_lies_behind_the_camera_is_not_drawn():
     assert not uv[face].any() and uv[~face].any()
     assert (uv[..., 1] < 32768).all() and not uv[..., 2].any()
     assert not painted((0.0, 0.0, 0.0), (300.0, 0.0, 60.0)).any()
+
+
+def test_the_rim_s_series_are_sine_and_cosine():
+    for away in np.linspace(_RIM, REACH, 31):
+        angle = math.asin(_RIM) + away - _RIM
+        assert _rim_outwards_and_back(away) == pytest.approx((math.sin(angle), math.cos(angle)), rel=0, abs=4e-16)
