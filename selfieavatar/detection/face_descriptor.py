@@ -29,7 +29,8 @@ STAGES = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))
 
 def block_shapes() -> list[list[tuple[int, int, bool]]]:
     """List the blocks of each stage: channels in, channels out, whether it halves the resolution."""
-    stages, channels = [], STAGES[0][0]
+    stages: list[list[tuple[int, int, bool]]] = []
+    channels = STAGES[0][0]
     for number, (out, blocks) in enumerate(STAGES):
         halves = [number > 0 and block == 0 for block in range(blocks)]
         stages.append([(channels if half else out, out, half) for half in halves])
@@ -44,7 +45,7 @@ def packaged_weights() -> list[tuple[np.ndarray, np.ndarray]]:
         UserError: the package that holds them is missing, or its file is another.
     """
     path = packaged_path("dlib_face")
-    shapes = [(STAGES[0][0], 3, 7, 2, 0)]  # channels out and in, kernel, stride, padding
+    shapes: list[tuple[int, ...]] = [(STAGES[0][0], 3, 7, 2, 0)]  # channels out and in, kernel, stride, padding
     for channels, out, half in (block for stage in block_shapes() for block in stage):
         shapes += [(out, channels, 3, *((2, 0) if half else (1, 1))), (out, out, 3, 1, 1)]
     try:
@@ -84,8 +85,8 @@ class FaceDescriptor:
     def __call__(self, chip: np.ndarray) -> np.ndarray:
         """Describe a face (150, 150, 3) uint8 RGB: (128,) float32."""
         weights = iter(self._weights)
-        x = np.maximum(_convolved((chip - np.float32(MEAN)) / np.float32(SCALE), 7, 2, weights), 0)
-        x = sliding_window_view(x, (3, 3), axis=(0, 1))[::2, ::2].max((3, 4))
+        x = np.maximum(_convolved((chip - np.array(MEAN, np.float32)) / np.float32(SCALE), 7, 2, weights), 0)
+        x = _windows(x, 3, 2).max((3, 4))
         for _, _, halves in (block for stage in block_shapes() for block in stage):
             y = np.pad(x, ((1, 1), (1, 1), (0, 0))) if not halves else x
             y = np.maximum(_convolved(y, 3, 2 if halves else 1, weights), 0)
@@ -108,8 +109,14 @@ def face_chip(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     return cut_window(image, (x0, y0, side), CHIP_PX)
 
 
+def _windows(x: np.ndarray, side: int, stride: int) -> np.ndarray:
+    """View the windows of (H, W, C) as (h, w, C, side, side)."""
+    view = sliding_window_view(x, (side, side), axis=(0, 1))  # type: ignore[call-overload]  # two axes are fine
+    return view[::stride, ::stride]
+
+
 def _convolved(x: np.ndarray, side: int, stride: int, weights: Iterator[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Convolve (H, W, I) by the next weight (I side side, O) and bias (O,): (h, w, O)."""
     weight, bias = next(weights)
-    windows = sliding_window_view(x, (side, side), axis=(0, 1))[::stride, ::stride]
+    windows = _windows(x, side, stride)
     return (windows.reshape(-1, len(weight)) @ weight + bias).reshape(*windows.shape[:2], -1)

@@ -15,11 +15,11 @@ from selfieavatar.settings.config import PATHS, ROOT
 def shell_prefix(own_python: bool) -> str:
     """Write what goes before every rule's command: stages run as modules of this project, from whichever folder.
 
-    Threads that wait must sleep: spinning ones would slow down the other jobs of the machine several times. NumPy's small
-    matrices gain nothing by threads of BLAS, which wait for each other where the cores are busy. glibc gives images back
-    to the kernel and fetches them anew for every frame, a sixth of the renderer's time, unless told to keep up to 256
-    MB. The prefix takes the place of Snakemake's own, so it has to make the pipe into `tee` fail when the stage fails.
-    It names the processes with which the stage ends: this one and the shell.
+    Threads that wait must sleep: spinning ones would slow down the other jobs of the machine several times. NumPy's
+    small matrices gain nothing by threads of BLAS, which wait for each other where the cores are busy. glibc gives
+    images back to the kernel and fetches them anew for every frame, a sixth of the renderer's time, unless told to keep
+    up to 256 MB. The prefix takes the place of Snakemake's own, so it has to make the pipe into `tee` fail when the
+    stage fails. It names the processes with which the stage ends: this one and the shell.
 
     Args:
         own_python: the Python that runs Snakemake comes first; false where Snakemake deploys an environment.
