@@ -205,7 +205,7 @@ def to_frame_size(alpha: np.ndarray, frame_px: int) -> np.ndarray:
     if alpha.shape[0] != frame_px:
         method = cv2.INTER_AREA if alpha.shape[0] > frame_px else cv2.INTER_LINEAR
         alpha = cv2.resize(alpha, (frame_px, frame_px), interpolation=method)
-    return np.rint(np.clip(alpha, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return cv2.convertScaleAbs(alpha, alpha=255.0)  # rounds and saturates
 
 
 def check_count(count: int, decode: Manifest, source: Path) -> None:

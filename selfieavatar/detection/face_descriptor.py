@@ -85,7 +85,8 @@ class FaceDescriptor:
     def __call__(self, chip: np.ndarray) -> np.ndarray:
         """Describe a face (150, 150, 3) uint8 RGB: (128,) float32."""
         weights = iter(self._weights)
-        x = np.maximum(_convolved((chip - np.array(MEAN, np.float32)) / np.float32(SCALE), 7, 2, weights), 0)
+        colours = (chip.astype(np.float32) - np.array(MEAN, np.float32)) / SCALE
+        x = np.maximum(_convolved(colours, 7, 2, weights), 0)
         x = _windows(x, 3, 2).max((3, 4))
         for _, _, halves in (block for stage in block_shapes() for block in stage):
             y = np.pad(x, ((1, 1), (1, 1), (0, 0))) if not halves else x
