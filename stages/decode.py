@@ -197,9 +197,8 @@ def leave_out(
     boxes = columns["face_box_px"].astype(np.float64) * scale + np.array([crop[0], crop[1]] * 2)
     starts = person.track_starts(boxes, np.array([mean for mean, _ in observer.changes]), source.fps)
     rows = [row for row in observer.faces if columns["face"][row]]
-    seen = {
-        row: looks.of_image(observer.faces[row], observer.boxes[row] * COMPARE_PX / observer.size_px) for row in rows
-    }
+    to_small = COMPARE_PX / observer.size_px
+    seen = {row: looks.of_image(observer.faces[row], observer.boxes[row] * to_small) for row in rows if len(rows) > 1}
     starts = person.part_people(starts, seen, number, boxes, looks)
     if len(starts) > 1:  # what is held out is judged by itself
         starts = np.union1d(starts, np.flatnonzero(split[1:] != split[:-1]) + 1)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from selfieavatar.errors import UserError
 from selfieavatar.fitting import personal_model
@@ -193,7 +192,6 @@ class PartFit:
 def run(args: argparse.Namespace) -> None:
     """Fit the clip, what is held out by itself, and write the manifest."""
     cv2.setNumThreads(1)  # frames are registered side by side instead
-    threadpool_limits(1, user_api="blas")  # more would wait for each other: the matrices are small
     identity = Identity.load(args.identity)
     model = identity.model
     landmarks, decode = read_manifest(args.landmarks, "landmarks"), read_manifest(args.decode, "decode")

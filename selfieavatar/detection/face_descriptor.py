@@ -105,7 +105,7 @@ class FaceDescriptor:
 
 def face_chip(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     """Cut the face in a box (4,) out of an image (H, W, 3) uint8 as the network wants it, (150, 150, 3)."""
-    side = CHIP_SCALE * (box[3] - box[1])
+    side = CHIP_SCALE * max(box[3] - box[1], 1)
     x0, y0 = (box[:2] + box[2:]) / 2 - side / 2
     return cut_window(image, (x0, y0, side), CHIP_PX)
 

@@ -55,7 +55,10 @@ class ClipImages:
 
 @contextmanager
 def torso_beside(torso: Torso, images: ClipImages) -> Iterator[Future[np.ndarray]]:
-    """Track the torso's shift (N, 2) on a thread that ends with the block, whenever `images.cores` is free."""
+    """Track the torso's shift (N, 2) on a thread that ends with the block.
+
+    No frame is begun while `images.cores` is held.
+    """
     over = Event()
 
     def greys() -> Iterator[np.ndarray]:

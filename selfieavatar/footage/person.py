@@ -36,6 +36,7 @@ _LEAST_INSIDE = 2 / 3  # of the window, in the image
 _LOOKED_AT = 5  # frames of each track
 _LEAST_SEEN = 2  # of _REFERENCES faces, that make somebody else
 _REFERENCES = 24  # faces that say what the person looks like
+_REMEMBERED = 200  # faces, of 68 kB each
 _CUT_OFF = 0.1  # of its height, by which a face may reach out of the window
 
 Face = tuple[int, np.ndarray]  # source frame and box (4,) in source px
@@ -54,8 +55,8 @@ class Looks:
         return FaceDescriptor()
 
     def remember(self, number: int, image: np.ndarray, boxes: np.ndarray) -> None:
-        """Keep the faces (68 kB each) in boxes (K, 4) of a frame, which then need not be read again."""
-        for box in boxes:
+        """Keep faces in boxes (K, 4) of a frame, which then need not be read again; so many of a clip."""
+        for box in boxes[: max(_REMEMBERED - len(self._chips), 0)]:
             self._chips[number, box.tobytes()] = face_chip(image, box)
 
     def of_image(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:

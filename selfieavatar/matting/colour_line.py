@@ -71,7 +71,8 @@ def plate_light(small: np.ndarray, weight: np.ndarray, scatter: np.ndarray, plat
     size = small.shape[1::-1]
     known = weight * (shrink(plate[1].astype(np.uint8) * 255, size) > 252)
     light = local_colour(small - unit(shrink(plate[0], size)), known, radius)
-    light[3], light[4] = (light[3] < scatter) * light[4], light[3].copy()
+    left, reached = light[3].copy(), light[4]
+    light[3], light[4] = (left < scatter) * reached, left
     return light
 
 

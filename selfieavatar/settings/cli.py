@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 import psutil
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from selfieavatar.errors import UserError
@@ -104,7 +105,8 @@ def main(
     try:
         os.umask(share_mask())  # of files that libraries write; files.py sees to the others
         args.settings = stage_settings(args.section, _parse_json(args.settings))
-        with leased(_outputs(args)):
+        # More threads of BLAS would wait for each other: the matrices are small.
+        with threadpool_limits(1, user_api="blas"), leased(_outputs(args)):
             run(args)
     except UserError as error:
         sys.exit(_say(args.stage, str(error), status=2))

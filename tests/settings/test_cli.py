@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from selfieavatar.errors import UserError
 from selfieavatar.settings.cli import ENDS_WITH, main, stage_parser
@@ -32,6 +33,14 @@ def test_settings_are_validated_and_filled():
     seen = {}
     main(stage_parser("Doc.", "decode"), lambda args: seen.update(args.settings), ["--settings", '{"size_px": 64}'])
     assert seen["size_px"] == 64 and len(seen) > 1
+
+
+def test_small_matrices_keep_to_one_thread():
+    """Their results depend on the number of threads, and small ones take longer on two."""
+    pools = []
+    with threadpool_limits(2, user_api="blas"):
+        main(stage_parser("Doc.", "decode"), lambda _args: pools.extend(threadpool_info()), [])
+    assert {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"} == {1}
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"sise_px": 1}'])
