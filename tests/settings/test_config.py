@@ -162,7 +162,7 @@ def test_a_key_that_is_no_more_names_the_one_that_is():
 
 def test_the_demo_is_the_preset_for_processors_but_for_its_length():
     demo, cpu = load_preset("demo"), load_preset("cpu-128")
-    assert demo["train"].pop("images") > 0
+    assert demo["train"].pop("images") > 0 and demo["train"].pop("validations") > 0
     assert demo | {"train": demo["train"] | {"minutes": cpu["train"]["minutes"]}} == cpu
 
 
