@@ -46,7 +46,7 @@ ifneq ($(ENV),active)
 	"$$found" tools/setup.py
 endif
 
-demo: setup ## make an avatar of the procedural demo subject, and measure it (about 9 minutes on two cores)
+demo: setup ## make an avatar of the procedural demo subject, and measure it (about 8 minutes on two cores)
 	@$(SNAKEMAKE) $$($(PY) -c 'from selfieavatar.io.paths import targets; print(*("results/demo/" + file for file in targets(train=True)))')
 	@echo "The demo's avatar is ready. Where to look:"
 	@printf '  %s\n' results/demo/*.mp4 results/demo/*.html results/demo/metrics.json results/demo/avatar.pt results/demo/clips/*/contact.png results/demo/clips/*/overlay.mp4
