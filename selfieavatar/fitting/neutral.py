@@ -61,7 +61,8 @@ def neutral_expression(model: MorphableModel, expression: np.ndarray, kind: ls.L
     pairs = lid_and_lip_pairs(kind)
     left, right, lips = (np.nan_to_num(mean_known(np.abs(vertical_gaps(points, one)))) for one in pairs)
     eyes = (left + right) / 2
-    usual, closed = np.median(eyes), np.percentile(lips, 10)
+    # Of the open eyes: a grimacing actor may have them closed half of the time.
+    usual, closed = np.median(eyes[eyes >= 0.75 * np.percentile(eyes, 90)]), np.percentile(lips, 10)
     unrest = 3 * np.maximum(lips - closed, 0) + 2 * np.abs(eyes - usual)  # small distances that change a face much
     for measure in (mouth_width, brow_height):
         unrest += np.abs(measure(points, kind) - measure(landmark_positions(model, model.template), kind))
