@@ -95,7 +95,8 @@ class Project:
         for folder in {path.parent for path in modules if "njit" in path.read_text()}:
             mine, shared = (kernels_of(place) for place in (folder, ROOT / folder.relative_to(self.code)))
             shared.mkdir(parents=True, exist_ok=True)
-            mine.symlink_to(shared)
+            if not mine.is_symlink():  # of an earlier copy in the same place
+                mine.symlink_to(shared)
 
     def snakemake(self, *arguments: str, sheet: str = "sheet.tsv", check: bool = True) -> subprocess.CompletedProcess:
         """Run Snakemake in the working folder."""
