@@ -26,7 +26,6 @@ ROOT = Path(__file__).resolve().parents[1]
 # As in selfieavatar/workflow/command.py.
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
-    "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TRIM_THRESHOLD_": "268435456",
 }

@@ -99,7 +99,7 @@ def _paint_hair(uv, face, camera, to_model, centre, radius, first, last):
             downs[column] = to_model[1, 0] * x + to_model[1, 1] * y + to_model[1, 2] * z
             at[column] = min(max((ahead + 1.0) * (_STEPS / 2), 0.0), _STEPS - 1.0)
         for column in range(np.uint64(first[0]), np.uint64(last[0])):
-            # Not so for the NaN of an overflow, either.
+            # The NaN of an overflow compares false.
             if not face[row, column] and square[column] <= REACH * REACH:
                 step = int(at[column])
                 spread = _SPREAD[step] + (at[column] - step) * (_SPREAD[step + 1] - _SPREAD[step])

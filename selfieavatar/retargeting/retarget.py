@@ -33,7 +33,7 @@ POSES = ("relative", "absolute")
 # Support and noise as in `SolverSettings`. The prior is strong: what is asked is another face's motion, which the
 # target should make in its own usual ways, rather than match by components that it hardly ever used.
 _SUPPORT, _NOISE_CM, _PRIOR = 60.0, 0.05, 3.0
-_MOST_EYES = 2.0  # times as far as the driver's, or as little, do the target's eyes open
+_MOST_EYES = 2.0  # by which an eye's opening is scaled at most, and by its inverse at least
 _GAP_SUPPORT, _GAP_NOISE_CM = 20.0, 0.02  # of each eye's lids, and of the lips
 _RESTORE_NOISE_CM = 0.01  # to which closures are restored after the limits
 # Changes by the limits that are seen: of one landmark, in outer eye distances, and of the head's rotation.
@@ -159,7 +159,7 @@ class Retarget:
         for ring, pairs in zip(self.kind.eyes, lid_and_lip_pairs(self.kind), strict=False):
             gaps = [mean_known(np.abs(vertical_gaps(shape, pairs))) for shape in (to, source)]
             if gaps[1] > 0:
-                # A neutral face with an eye nearly closed would make its opening a monstrous one.
+                # Of a neutral face whose eye is nearly closed, the scale would be several times too large.
                 self.scale[list(ring), 1] = np.clip(gaps[0] / gaps[1], 1 / _MOST_EYES, _MOST_EYES)
 
     def _prepare(self, used: np.ndarray) -> None:

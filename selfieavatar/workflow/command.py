@@ -15,8 +15,7 @@ from selfieavatar.settings.config import PATHS, ROOT
 def shell_prefix(own_python: bool) -> str:
     """Write what goes before every rule's command: stages run as modules of this project, from whichever folder.
 
-    Threads that wait must sleep: spinning ones would slow down the other jobs of the machine several times. NumPy's
-    small matrices gain nothing by threads of BLAS, which wait for each other where the cores are busy. glibc gives
+    Threads that wait must sleep: spinning ones would slow down the other jobs of the machine several times. glibc gives
     images back to the kernel and fetches them anew for every frame, a sixth of the renderer's time, unless told to keep
     up to 256 MB. The prefix takes the place of Snakemake's own, so it has to make the pipe into `tee` fail when the
     stage fails. It names the processes with which the stage ends: this one and the shell.
@@ -28,8 +27,7 @@ def shell_prefix(own_python: bool) -> str:
     return (
         f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}{path}"
         f' {ENDS_WITH}="{os.getpid()} $$"'
-        " OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1"
-        " MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456; "
+        " OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456; "
     )
 
 
