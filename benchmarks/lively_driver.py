@@ -5,8 +5,7 @@
 Asked is what the driven mesh shows: the openings of its landmarks, projected as I_R is. Painted is what the landmark
 detector finds in the painted images. Both are measured from the usual opening: of lips its 5th percentile, of lids the
 75th. Frames count in which the mesh opens the mouth widest (a tenth of all), or the lids to less than half the usual.
---fit names the fits of the avatar's own clips, and tells how wide those open. --images writes the frames in which most
-is asked, below the driver's.
+--fit names the fits of the avatar's own clips, and tells how wide those open. To look at, `stages.reenact` makes a video.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -35,7 +33,7 @@ from selfieavatar.settings.sections import Reenact  # noqa: E402
 from selfieavatar.video.reader import open_source  # noqa: E402
 from stages.reenact import painted, track_driver  # noqa: E402
 
-WIDEST, SHOWN, SIDE_PX = 0.9, 8, 256
+WIDEST, BATCH = 0.9, 8
 
 
 def lids_and_lips(points: np.ndarray) -> dict[str, np.ndarray]:
@@ -62,28 +60,11 @@ def report(name: str, asked: np.ndarray, shown: np.ndarray, rest: float, chosen:
     )
 
 
-def write_sheet(path: Path, numbers: list[int], above: list[np.ndarray], below: list[np.ndarray]) -> None:
-    """Write images (h,w,3) RGB of two rows, cut square, one column for each frame."""
-    rows = []
-    for images in (above, below):
-        squares = []
-        for image in images:
-            side = min(image.shape[:2])
-            top, left = ((length - side) // 2 for length in image.shape[:2])
-            square = image[top : top + side, left : left + side]
-            squares.append(cv2.resize(square, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA))
-        rows.append(np.concatenate(squares, 1))
-    cv2.imwrite(str(path), np.concatenate(rows)[..., ::-1])
-    print(f"{path}: frames {', '.join(map(str, numbers))}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--avatar", type=Path, required=True)
     parser.add_argument("--driver", type=Path, required=True)
     parser.add_argument("--fit", type=Path, nargs="*", default=[])
-    parser.add_argument("--images", type=Path)
-    parser.add_argument("--overshoot", type=float, default=1.0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     avatar, source = Avatar.load(args.avatar), open_source(args.driver)
@@ -91,11 +72,10 @@ def main() -> None:
         fit = read_manifest(path, "fit")
         lips = lids_and_lips(of_mesh(avatar, fit["rotation"], fit["translation"], fit["expression"]))["lips"]
         print(f"{path}: lips open to {np.nanmax(lips):.3f} at most, 99th percentile {np.nanquantile(lips, 0.99):.3f}")
-    followed = follow(avatar, track_driver(source), read_section(Reenact, {"overshoot": args.overshoot}, "reenact"))
+    followed = follow(avatar, track_driver(source), read_section(Reenact, {}, "reenact"))
     motion = followed.motion
-    images = [image[..., :3] for image in painted(avatar, followed, 8)]
     tracker = Tracker(MediaPipeDetector())
-    tracker.add(images)
+    tracker.add(image[..., :3] for image in painted(avatar, followed, BATCH))
     tracker.detector.close()
     asked = lids_and_lips(of_mesh(avatar, motion.rotation, motion.translation, motion.expression))
     shown = lids_and_lips(tracker.points)
@@ -109,10 +89,6 @@ def main() -> None:
     closed = asked["lids"] < BLINK_SHARE * np.quantile(asked["lids"], 0.75)
     if closed.any():
         report("lids", asked["lids"], shown["lids"], 0.75, closed)
-    if args.images:
-        most = known[np.argsort(-asked["lips"])[: 3 * SHOWN : 3]].tolist()
-        frames = {number: image for number, _, image in source.read(range(source.count)) if number in most}
-        write_sheet(args.images, most, [frames[number] for number in most], [images[number] for number in most])
 
 
 if __name__ == "__main__":
