@@ -5,7 +5,7 @@
 Asked is what the driven mesh shows: the openings of its landmarks, projected as I_R is. Painted is what the landmark
 detector finds in the painted images. Both are measured from the usual opening: of lips its 5th percentile, of lids the
 75th. Frames count in which the mesh opens the mouth widest (a tenth of all), or the lids to less than half the usual.
---fit names the fits of the avatar's own clips, and tells how wide those open. To look at, `stages.reenact` makes a video.
+--fit names the fits of the avatar's own clips, and tells how wide those open. `stages.reenact` makes a video of it.
 """
 
 from __future__ import annotations
