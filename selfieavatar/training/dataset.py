@@ -240,10 +240,11 @@ def shift_window(batch: Batch, shift_px: Tensor, limit_px: int) -> Batch:
     """Augment by a sliding window: each frame moves by its own whole number of pixels; what comes in is not valid.
 
     shift_px: (B,2) int64, x and y, at most limit_px either way. Pixels that enter from outside are black in rendering
-    and UV, and carry no loss (validity 0).
+    and UV, and carry no loss (validity 0), as do those that were not valid before (`in_plane.move_person`).
     """
     side = batch.image.shape[-1]
-    stacked = torch.cat([batch.image, batch.alpha, batch.render, batch.uv, torch.ones_like(batch.alpha)], 1)
+    known = torch.ones_like(batch.alpha) if batch.validity is None else batch.validity
+    stacked = torch.cat([batch.image, batch.alpha, batch.render, batch.uv, known], 1)
     padded = F.pad(stacked, (limit_px,) * 4)
     moved = torch.stack(
         [

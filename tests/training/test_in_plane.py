@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import torch
 
-from selfieavatar.training.dataset import Batch
+from selfieavatar.training.dataset import Batch, shift_window
 from selfieavatar.training.in_plane import Motion, move_person
 
 SIDE = 48
@@ -90,6 +90,15 @@ def test_what_the_border_cut_off_is_unknown_and_the_wall_is_known():
     assert (moved.validity[0, 0, :6, 26] == 0).all() and (moved.validity[0, 0, 6:, 26] == 1).all()
     small = move_person(batch(), motion)
     assert (small.validity == 1).all(), "a wall that comes in is known from the plate"
+
+
+def test_what_is_unknown_stays_so_in_the_sliding_window():
+    """The presets for CPUs have the window on: it must not take smeared borders for the truth."""
+    motion = Motion(torch.zeros(2), torch.ones(2), torch.tensor([[0.0, 6.0], [0.0, 6.0]]))
+    moved = move_person(batch(reach=30.0), motion)
+    validity = shift_window(moved, torch.tensor([[0, 0], [0, 2]]), 3).validity
+    assert torch.equal(validity[0], moved.validity[0]) and (validity[0, 0, :6, 26] == 0).all()
+    assert torch.equal(validity[1, :, 2:], moved.validity[1, :, :-2]) and (validity[1, :, :2] == 0).all()
 
 
 def test_only_a_share_is_moved():
