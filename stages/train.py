@@ -185,7 +185,7 @@ def learn(
     from selfieavatar.training.loop import Frames, avatar_parts, train
     from selfieavatar.training.parallel import joined
     from selfieavatar.training.precision import takes_bfloat16
-    from selfieavatar.training.start import read_start
+    from selfieavatar.training.start import read_start, started_from
     from selfieavatar.training.state import write_torch
     from selfieavatar.training.unseen_texels import fill_unseen
 
@@ -194,7 +194,8 @@ def learn(
         identity = replace(identity, light=default_light())
     size_px = int(samples.metadata["size_px"])
     check_settings(args.settings, size_px)
-    start = read_start(args.start_from, args.settings, size_px) if args.start_from else None
+    model = identity.model.name
+    start = read_start(args.start_from, args.settings, size_px, model) if args.start_from else None
     if start:
         log.info("starting from the networks of '%s', after %s images", start.get("subject", ""), start.get("images"))
     frames, weights, validation = chosen_frames(samples, args.clips_dir)
@@ -219,8 +220,7 @@ def learn(
                 fill_unseen(taken, args.settings, shown, trainer.device)
                 measure_code_range(taken, args.settings, shown, trainer.device)
                 content = avatar_file(trainer, taken, identity, samples.metadata["subject"])
-                started = f"{start['subject']} ({start['consent'] or 'not stated'})" if start else ""
-                write_torch(out, content | {"started_from": started})
+                write_torch(out, content | {"started_from": started_from(start)})
     scores = {k[4:]: v for k, v in trainer.history[-1].items() if k.startswith("val_")} if trainer.history else {}
     log.info(
         "avatar after %d images, %.1f minutes; validation frames (between the training frames, so flattering): %s",

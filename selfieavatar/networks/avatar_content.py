@@ -21,7 +21,7 @@ from selfieavatar.settings.train_section import Networks
 YOUNGER_KEYS = ("net_face_bases", "net_bases_channels", "net_bases_px", "net_merge_kernel")
 _TABLES = ("settings", "g_style", "maps", "identity", "expression_range", "weights", "versions")
 _TEXTS = ("subject", "consent", "started_from")
-_LONGEST_TEXT = 4096  # characters; an avatar that started from others names them all
+LONGEST_TEXT = 4096  # characters; an avatar that started from others names them all
 NEEDED = ("size_px", "settings", "g_style", "maps", "identity", "expression_range", "weights")
 
 
@@ -56,7 +56,7 @@ def _refuse_foreign_kinds(content: dict[str, Any]) -> None:
             raise ValueError(f"{part} must be a table")
     for name in _TEXTS:
         text = content.get(name, "")
-        if not isinstance(text, str) or len(text) > _LONGEST_TEXT or not text.isprintable():
+        if not isinstance(text, str) or len(text) > LONGEST_TEXT or not text.isprintable():
             raise ValueError(f"{', '.join(_TEXTS)} must be texts of one line")
     for name in ("images", "minutes"):
         if type(content.get(name, 0)) not in (int, float, NoneType):

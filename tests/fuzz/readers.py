@@ -130,7 +130,7 @@ def read_start(path: Path) -> None:
     from tests.live.avatars import SIZE
     from tests.training.makers import settings
 
-    read_start(path, settings(), SIZE)
+    read_start(path, settings(), SIZE, "facemesh")
 
 
 def read_export(path: Path) -> None:

@@ -42,9 +42,9 @@ def test_a_training_starts_from_somebody_else(subject, caplog):  # noqa: F811
 )
 def test_a_start_with_other_networks_is_refused(subject, changes, size_px, sentence):  # noqa: F811
     run(subject)
-    assert read_start(subject / "avatar.pt", settings(seed=3, net_disc_patch_px=16), SIZE)["subject"] == "x"
+    assert read_start(subject / "avatar.pt", settings(seed=3, net_disc_patch_px=16), SIZE, "facemesh")["subject"] == "x"
     with pytest.raises(UserError, match=sentence):
-        read_start(subject / "avatar.pt", settings(**changes), size_px)
+        read_start(subject / "avatar.pt", settings(**changes), size_px, "facemesh")
 
 
 def test_a_damaged_start_is_refused(subject, tmp_path):  # noqa: F811
@@ -54,4 +54,19 @@ def test_a_damaged_start_is_refused(subject, tmp_path):  # noqa: F811
     (tmp_path / "text.pt").write_text("text")
     for name in ("nan.pt", "text.pt", "absent.pt"):
         with pytest.raises(UserError, match=name):
-            read_start(tmp_path / name, settings(), SIZE)
+            read_start(tmp_path / name, settings(), SIZE, "facemesh")
+
+
+def test_a_start_with_another_face_model_is_refused(subject):  # noqa: F811
+    """Its map of the face is laid out otherwise: what lies on the lips there lies on the forehead here."""
+    run(subject)
+    with pytest.raises(UserError, match="face model 'facemesh' instead of flame"):
+        read_start(subject / "avatar.pt", settings(), SIZE, "flame")
+
+
+def test_a_start_that_the_new_file_could_not_name_is_refused_before_the_training(subject, tmp_path):  # noqa: F811
+    """Either text is allowed by itself; the finished avatar would not load."""
+    content = run(subject) | {"subject": "s" * 4000, "consent": "c" * 4000}
+    torch.save(content, tmp_path / "long.pt")
+    with pytest.raises(UserError, match="room for 4096"):
+        read_start(tmp_path / "long.pt", settings(), SIZE, "facemesh")
