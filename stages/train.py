@@ -194,9 +194,9 @@ def learn(
         identity = replace(identity, light=default_light())
     size_px = int(samples.metadata["size_px"])
     check_settings(args.settings, size_px)
-    model = identity.model.name
-    start = read_start(args.start_from, args.settings, size_px, model) if args.start_from else None
-    if start:
+    start = None
+    if args.start_from:
+        start = read_start(args.start_from, args.settings, size_px, identity.model.name)
         log.info("starting from the networks of '%s', after %s images", start.get("subject", ""), start.get("images"))
     frames, weights, validation = chosen_frames(samples, args.clips_dir)
     identity, torso_offsets = torso_from_head(identity, frames, weights)
@@ -208,7 +208,8 @@ def learn(
         if not group.is_main:
             logging.getLogger().setLevel(logging.ERROR)
         memory = int(args.settings.cache_gb * 1e9 / group.size)
-        with closing(FrameStore(frames, size_px, memory, args.threads)) as store:
+        moved = args.settings.move_share > 0
+        with closing(FrameStore(frames, size_px, memory, args.threads, with_plates=moved)) as store:
             where = "in memory" if store.cached else f"{store.held} of them in memory, the others read as needed"
             half = takes_bfloat16(torch.device(device), args.settings.precision)
             log.info("%d frames of %d px (%s), training on %s in %s; progress in %s", len(frames), size_px, where,

@@ -34,7 +34,7 @@ class Batch:
     image, render, uv (B,3,S,S) in [0,1], uv channel 2 is the face flag; alpha, validity (B,1,S,S); time (B,) share of
     the material in [0,1]; torso_offset (B,2), see `move_torso`, or None where the head tells nothing of the torso;
     shift_px (B,2) of the sliding window, or None where it is off; plate (B,3,S,S) in [0,1] the background, NaN for
-    images of clips without one, or None where no clip has one.
+    images of clips without one, or None where no clip has one or nobody is moved.
     """
 
     image: Tensor
@@ -89,14 +89,22 @@ class FrameStore:
     """Random access to frames by position, (clip folder, frame number) each.
 
     As many as fit into `cache_bytes` are decoded at once on threads and stay in memory; the others are read when asked
-    for.
+    for. with_plates: batches have the clean backgrounds, which nobody needs but moved persons.
     """
 
-    def __init__(self, frames: Sequence[tuple[Path, int]], size_px: int, cache_bytes: int, threads: int) -> None:
+    def __init__(
+        self,
+        frames: Sequence[tuple[Path, int]],
+        size_px: int,
+        cache_bytes: int,
+        threads: int,
+        with_plates: bool = True,
+    ) -> None:
         self.frames, self.size_px = list(frames), size_px
         self._pool = ThreadPoolExecutor(max_workers=max(threads, 1), thread_name_prefix="frames")
         self._memory: dict[str, np.ndarray] = {}
-        self.plates = {clip: read_plate(clip, size_px) for clip in dict.fromkeys(clip for clip, _ in self.frames)}
+        clips = dict.fromkeys(clip for clip, _ in self.frames)
+        self.plates = {clip: read_plate(clip, size_px) if with_plates else None for clip in clips}
         self.held = 0  # frames in memory, the first ones
         fitting = min(len(self.frames), int(cache_bytes // (size_px**2 * BYTES_PER_PIXEL)))
         self._memory = self._gather(range(fitting))

@@ -5,10 +5,14 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
-from selfieavatar.training.dataset import Batch, shift_window
+from selfieavatar.errors import UserError
+from selfieavatar.io.images import write_image
+from selfieavatar.training.dataset import Batch, FrameStore, shift_window
 from selfieavatar.training.in_plane import Motion, move_person
+from tests.training.makers import SIZE, write_clip
 
 SIDE = 48
 
@@ -107,3 +111,18 @@ def test_only_a_share_is_moved():
     assert 0.22 < moved.float().mean() < 0.28 and (drawn.scale[~moved] == 1).all()
     assert (drawn.shift_px[~moved] == 0).all()
     assert abs(drawn.shift_px[moved].std() - 5) < 0.3 and abs(drawn.scale[moved].log().std() - 0.1) < 0.01
+
+
+def test_clean_backgrounds_are_read_only_where_somebody_is_moved(tmp_path):
+    """Batches of them cost time in every step, and a damaged one is nobody's trouble who does not need it."""
+    for clip in ("a", "b"):
+        write_clip(tmp_path / clip, 2)
+    write_image(tmp_path / "a" / "plate.png", np.full((SIZE, SIZE, 3), 51, np.uint8))
+    frames = [(tmp_path / clip, 0) for clip in ("a", "b")]
+    plates = FrameStore(frames, SIZE, 0, 1).plates_of([0, 1])
+    assert (plates[0] == np.float32(0.2)).all() and np.isnan(plates[1]).all(), "a moving camera has no plate"
+    assert FrameStore(frames, SIZE, 0, 1, with_plates=False).plates_of([0, 1]) is None
+    (tmp_path / "a" / "plate.png").write_bytes(b"cut off")
+    assert FrameStore(frames, SIZE, 0, 1, with_plates=False).plates_of([0, 1]) is None
+    with pytest.raises(UserError, match="plate.png"):
+        FrameStore(frames, SIZE, 0, 1)
