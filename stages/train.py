@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 from selfieavatar.errors import UserError
 from selfieavatar.fitting.torso_motion import learn_torso_motion
@@ -207,7 +208,7 @@ def learn(
     with joined(device) as group:
         if not group.is_main:
             logging.getLogger().setLevel(logging.ERROR)
-        memory = int(args.settings.cache_gb * 1e9 / group.size)
+        memory = int(min(args.settings.cache_gb * 1e9, psutil.virtual_memory().available / 2) / group.size)
         moved = args.settings.move_share > 0
         with closing(FrameStore(frames, size_px, memory, args.threads, with_plates=moved)) as store:
             where = "in memory" if store.cached else f"{store.held} of them in memory, the others read as needed"

@@ -77,7 +77,8 @@ class Optimisation(Section):
     compile: bool = False
     """Compile the networks by torch.compile; needs a C++ compiler. Takes minutes at the start."""
     cache_gb: float = Field(8, ge=0)
-    """As many decoded frames are held in memory as fit into this many gigabytes; the others are read for each batch."""
+    """As many decoded frames are held in memory as fit into this many gigabytes, and into half of the memory that is
+    free when the training starts; the others are read for each batch."""
     report_s: float = Field(60, gt=0)
     """Seconds between reports (TensorBoard, stats.jsonl, progress line)."""
     validations: int = Field(24, ge=1, le=2000)

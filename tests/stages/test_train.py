@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,6 +75,14 @@ def test_avatar_file_is_plain_and_complete(subject):
     assert content["expression_range"]["high"].tolist() == [1, 1]
     assert content["weights"] == {} and content["history"][-1]["images"] == 40
     assert not any("face." in name or "generator" in name for name in content["g_style"])
+
+
+def test_frames_leave_half_of_the_free_memory_to_the_training(subject, monkeypatch, caplog):
+    """Two minutes of 512 px fill the default cache of 8 GB, which a laptop may have in all."""
+    monkeypatch.setattr(train.psutil, "virtual_memory", lambda: SimpleNamespace(available=10 * 12 * SIZE**2))
+    with caplog.at_level("INFO"):
+        run(subject, "little.pt", images=4, seed=3)
+    assert "(5 of them in memory, the others read as needed)" in caplog.text
 
 
 def test_the_avatar_keeps_the_light_that_it_was_trained_under(subject):
