@@ -53,6 +53,9 @@ def report(name: str, asked: np.ndarray, shown: np.ndarray, rest: float, chosen:
     """Print how far the painted opening (N,) goes of the asked one, from the quantile `rest` on, in chosen frames."""
     usual = [np.quantile(values, rest) for values in (asked, shown)]
     moved = [values[chosen].mean() - start for values, start in zip((asked, shown), usual, strict=True)]
+    if not moved[0] or not asked.std() or not shown.std():
+        print(f"{name}: nothing moves")
+        return
     print(
         f"{name}: {chosen.sum()} frames, from {usual[0]:.3f} by {moved[0]:+.3f} asked, from {usual[1]:.3f} by "
         f"{moved[1]:+.3f} painted: {100 * moved[1] / moved[0]:.0f} %; correlation over all frames "

@@ -1,6 +1,6 @@
 """Time of a training step, the share of it that loading the data takes, and peak memory, as a Markdown table.
 
-    python benchmarks/train_step.py [--presets smoke cpu-128] [--steps 24] [--threads 2] [--write]
+    python benchmarks/train_step.py [--presets smoke cpu-128] [--steps 24] [--threads 2]
 
 Presets for a GPU are measured where there is a GPU. Frames are made up (smooth images with noise) and go the way
 of real ones: PNG files, the store of frames, batches, augmentation, a step. "read" is with nothing held in memory.
@@ -8,8 +8,7 @@ of real ones: PNG files, the store of frames, batches, augmentation, a step. "re
 share of what one convolution of 128 channels at 64 px reaches on this machine, forward, in the same precision.
 Steps follow the schedule: the maps are cached, the lazy terms (ID-MRF, cosine, R1) come as often as they do, and the
 discriminator takes part. CPU time is beside the clock's, since other programs slow down only the latter. Every
-preset is measured in a process of its own, for its peak of memory. --write puts the table into
-benchmarks/results/train_step.md.
+preset is measured in a process of its own, for its peak of memory.
 """
 
 import argparse
@@ -40,7 +39,6 @@ from selfieavatar.training.trainer import Trainer  # noqa: E402
 
 log = logging.getLogger("train_step")
 
-RESULT = ROOT / "benchmarks" / "results" / "train_step.md"
 # name: preset, side of the images. The preset `demo` trains as cpu-128 does; small networks on large images show
 # what loading costs at its worst.
 CASES = {
@@ -179,7 +177,6 @@ def main() -> None:
     parser.add_argument("--presets", nargs="*", help="cases to measure (default: all that this machine can)")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/results/train_step.md")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
@@ -187,14 +184,7 @@ def main() -> None:
         sys.stdout.write(json.dumps(measure(args.one, args.steps, args.threads)))
         return
     names = args.presets or [*CASES, *(GPU_CASES if torch.cuda.is_available() else ())]
-    text = table(names, args.steps, args.threads)
-    if not args.write:
-        sys.stdout.write(text)
-        return
-    before = RESULT.read_text() if RESULT.is_file() else "# A training step\n\n"
-    kept = before[: before.index("| preset")] if "| preset" in before else before
-    rest = before[before.index("| preset") :].partition("\n\n")[2] if "| preset" in before else ""
-    RESULT.write_text(kept + text + (f"\n{rest}" if rest else ""))
+    sys.stdout.write(table(names, args.steps, args.threads))
 
 
 if __name__ == "__main__":

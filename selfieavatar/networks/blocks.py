@@ -172,7 +172,7 @@ class ToRGB(nn.Module):
         if self.fixed is not None:
             rgb = F.pixel_shuffle(F.conv2d(x.float(), *self.fixed), 2)
         else:
-            rgb = inverse_haar(self.conv(x, style))
+            rgb = inverse_haar(self.conv(x, style).float())  # levels add up in float32, as do the folded ones
         return rgb if image is None else rgb + upsample2(image)
 
 

@@ -73,6 +73,12 @@ def test_the_branch_of_images_is_the_published_branch_in_haar_space():
     torch.testing.assert_close(haar(layer(x, style, inverse_haar(bands))), published)
 
 
+def test_colours_of_the_levels_add_up_in_float32():
+    with torch.autocast("cpu", torch.bfloat16):
+        image = ToRGB(6, 4)(torch.randn(2, 6, 8, 8), torch.zeros(1, 4), torch.full((2, 3, 8, 8), 1 / 3))
+    assert image.dtype == torch.float32
+
+
 @pytest.mark.parametrize("colours", [3, 6])
 def test_haar_space_is_halved_as_the_image_is(colours):
     bands = torch.randn(2, 4 * colours, 8, 8)

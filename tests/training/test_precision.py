@@ -25,6 +25,11 @@ def test_the_processor_is_asked(monkeypatch, found, name):
     assert takes_bfloat16(torch.device("cuda"), "bfloat16")
 
 
+def test_a_torch_that_cannot_tell_trains_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not takes_bfloat16(CPU, "bfloat16")
+
+
 def test_the_answer_is_that_of_the_kernel():
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     if "avx" not in flags:
