@@ -196,10 +196,14 @@ def _say(stage: str, message: str, status: int) -> int:
 
 
 def progress(
-    iterable: Iterable | None = None, *, total: int | None = None, desc: str = "", unit: str = "frame"
+    iterable: Iterable | None = None, *, total: int | None = None, initial: int = 0, desc: str = "", unit: str = "frame"
 ) -> tqdm:
-    """Show a progress bar on standard error: live on a terminal, a line every 30 s in a log file."""
+    """Show a progress bar on standard error: live on a terminal, a line every 30 s in a log file.
+
+    initial: units that an earlier run has done, which do not count for the rate.
+    """
     live = sys.stderr.isatty()
     return tqdm(
-        iterable, total=total, desc=desc, unit=unit, dynamic_ncols=live, mininterval=0.2 if live else 30.0, leave=True
-    )
+        iterable, total=total, initial=initial, desc=desc, unit=unit, dynamic_ncols=live,
+        mininterval=0.2 if live else 30.0, leave=True,
+    )  # fmt: skip

@@ -15,7 +15,8 @@ class Optimisation(Section):
     images: int = Field(0, ge=0, le=1000000000)
     """Training ends after this many images (frames seen); 0 sets no bound."""
     minutes: float = Field(120, ge=0)
-    """Training ends after this many minutes of stepping, resumed runs included; 0 sets no bound."""
+    """Training ends after this many minutes of stepping, resumed runs included; validations, saves and reports do not
+    count. 0 sets no bound."""
     batch: int = Field(8, ge=1)
     """Frames per step, of all GPUs together."""
     seed: int = Field(1, ge=0, le=4294967295)
@@ -23,7 +24,8 @@ class Optimisation(Section):
     start_from: str = ""
     """avatar.pt of somebody else with the same size and networks, from which the training starts, which is better
     after few images (docs/decisions/0021). Its own subject, and variants, start from random networks, as everybody does
-    where this is empty. What it has learnt of that person stays in part, so their consent must cover it."""
+    where this is empty. What it has learnt of that person stays in part, so their consent must cover it. A
+    relative path begins in the working folder."""
     lr_net: float = Field(0.001, gt=0)
     """Learning rate of the networks; it rises over the first 200 images."""
     lr_maps: float = Field(0.01, gt=0)

@@ -126,7 +126,8 @@ class Run:
         trainer.restore(state)
         self.group.barrier()  # all have read before the first writes
         self.monitor = Monitor(folder, trainer.images) if self.group.is_main else None
-        self.bar = progress(total=1000, desc="train", unit="‰") if self.group.is_main else None
+        done = int(1000 * min(self.progress, 1))
+        self.bar = progress(total=1000, initial=done, desc="train", unit="‰") if self.group.is_main else None
         if not trainer.checkpoints:
             trainer.mark_checkpoint()  # the first to return to
             self.save()
