@@ -87,8 +87,8 @@ class Optimisation(Section):
     """Validations with image grid, evenly spread over the budget; each also keeps a state to return to where the
     training diverges."""
     keep_best: bool = True
-    """The avatar is the average of weights with the best validation (mean PSNR of image and face, less the distance of
-    the sharpness from 1 in dB) since the discriminator joined; false is the last one."""
+    """The avatar is the average of weights with the best validation (mean PSNR of image and face, less the mean
+    distance of the sharpness of person and face from 1 in dB) since the discriminator joined; false is the last one."""
     save_s: float = Field(120, gt=0)
     """Seconds between saves of the state that a stopped run goes on from."""
 

@@ -267,12 +267,14 @@ def avatar_parts(trainer: Trainer, folder: Path) -> dict[str, Any]:
 
 
 def validation_score(metrics: dict[str, float]) -> float:
-    """Score validated networks in dB: the mean PSNR of whole image and face, less the error of the sharpness.
+    """Score validated networks in dB: mean PSNR of whole image and face, less the mean error of the sharpness.
 
-    PSNR alone prefers blurred images. Sharpness is a ratio of amplitudes, so that its distance from 1 is in dB, too.
+    PSNR alone prefers blurred images, most of all where the face does not determine them: so the person's sharpness
+    counts beside the face's. It is a ratio of amplitudes, so that its distance from 1 is in dB, too.
     """
-    blur_db = abs(20 * math.log10(max(metrics["val_sharpness"], 1e-3)))
-    return (metrics["val_full_db"] + metrics["val_face_db"]) / 2 - blur_db
+    psnr = (metrics["val_full_db"] + metrics["val_face_db"]) / 2
+    shares = (metrics["val_person_sharpness"], metrics["val_face_sharpness"])
+    return psnr - sum(abs(20 * math.log10(max(share, 1e-3))) for share in shares) / 2
 
 
 @torch.no_grad()
@@ -284,7 +286,8 @@ def validate(
     Returns the metrics and rows for the grid (truth, render, avatar, mask) of up to eight frames.
     """
     positions = frames.validation
-    scores: dict[str, list[Tensor]] = {"val_full_db": [], "val_face_db": [], "val_sharpness": []}
+    names = ("val_full_db", "val_face_db", "val_person_sharpness", "val_face_sharpness")
+    scores: dict[str, list[Tensor]] = {name: [] for name in names}
     rows: list[list[Tensor]] = [[], [], [], []]
     for start in range(0, len(positions), 8):
         part = positions[start : start + 8]
@@ -294,7 +297,9 @@ def validate(
         face = (batch.uv[:, 2:3] > 0.5).float()
         scores["val_full_db"].append(psnr_db(image, batch.image))
         scores["val_face_db"].append(psnr_db(image, batch.image, face))
-        scores["val_sharpness"].append(sharpness_share(image, batch.image, face))
+        person = (batch.alpha > 0.5).float()
+        scores["val_person_sharpness"].append(sharpness_share(image, batch.image, person))
+        scores["val_face_sharpness"].append(sharpness_share(image, batch.image, face))
         mask = F.interpolate((1 - background) / 2, size=image.shape[-1], mode="bilinear")
         for row, value in zip(rows, (batch.image, batch.render, image, mask.expand(-1, 3, -1, -1)), strict=True):
             row.append(value)

@@ -10,7 +10,7 @@ _CPU_BFLOAT16 = ("amx_bf16", "avx512_bf16", "arm_bf16", "bf16")
 
 def cpu_bfloat16() -> str:
     """Name the CPU's instructions for products of bfloat16; empty where it has none, so that it would be slower."""
-    found = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 may not have it
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 may not have it
     return next((name for name in _CPU_BFLOAT16 if found.get(name)), "")
 
 

@@ -1,5 +1,7 @@
 """The loop: it learns, resumes exactly, returns from a loss that is not finite, and follows its schedules."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -227,10 +229,26 @@ def test_before_the_discriminator_joins_nothing_is_best(frames, tmp_path):
 
 
 def test_validation_score_dislikes_blur_and_ringing_alike():
-    metrics = {"val_full_db": 20.0, "val_face_db": 30.0}
-    assert validation_score(metrics | {"val_sharpness": 1.0}) == pytest.approx(25)
-    for ratio in (10 ** (1 / 20), 10 ** (-1 / 20)):
-        assert validation_score(metrics | {"val_sharpness": ratio}) == pytest.approx(24)
+    as_sharp = {"val_full_db": 20.0, "val_face_db": 30.0, "val_person_sharpness": 1.0, "val_face_sharpness": 1.0}
+    assert validation_score(as_sharp) == pytest.approx(25)
+    for region in ("val_person_sharpness", "val_face_sharpness"):
+        for ratio in (10 ** (1 / 20), 10 ** (-1 / 20)):
+            assert validation_score(as_sharp | {region: ratio}) == pytest.approx(24.5)
+
+
+def test_validation_measures_sharpness_of_the_face_and_of_the_person(frames, monkeypatch):
+    """Hair that is painted noisy, beside a sharp face, tells in the person's alone."""
+    # in these frames, whose person is a face alone, hair is all around it
+    monkeypatch.setattr(loop, "move_torso", lambda batch: replace(batch, alpha=torch.ones_like(batch.alpha)))
+    truth = frames.batch(frames.validation, frames.store.read(frames.validation), torch.device("cpu")).image
+
+    def paint(render, uv):
+        near = torch.nn.functional.max_pool2d((uv[:, 2:3] > 0).float(), 5, 1, 2)
+        noise = 0.2 * torch.rand(truth.shape, generator=torch.Generator().manual_seed(0))
+        return 2 * (truth + (1 - near) * noise) - 1, -torch.ones_like(near)
+
+    metrics, _ = validate(paint, frames, torch.device("cpu"))
+    assert metrics["val_face_sharpness"] == pytest.approx(1) and metrics["val_person_sharpness"] > 1.2
 
 
 def test_a_step_that_was_cut_in_two_is_not_saved(frames, tmp_path, monkeypatch):
