@@ -195,9 +195,8 @@ def learn(
         identity = replace(identity, light=default_light())
     size_px = int(samples.metadata["size_px"])
     check_settings(args.settings, size_px)
-    start = None
-    if args.start_from:
-        start = read_start(args.start_from, args.settings, size_px, identity.model.name)
+    start = read_start(args.start_from, args.settings, size_px, identity.model.name) if args.start_from else None
+    if start:
         log.info("starting from the networks of '%s', after %s images", start.get("subject", ""), start.get("images"))
     frames, weights, validation = chosen_frames(samples, args.clips_dir)
     identity, torso_offsets = torso_from_head(identity, frames, weights)
